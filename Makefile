@@ -1,0 +1,91 @@
+# Needs make and Python 3.11 or later; everything else goes into .venv.
+
+PYTHON ?= python3
+# A further index for torch, such as https://download.pytorch.org/whl/cpu: torch without CUDA.
+TORCH_INDEX ?=
+# More arguments for pytest: make test ARGS="-k tokens"
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+# The one pip line: every member, what the tests compare with, and the tools.
+MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit
+LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0
+TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
+# One requirement a line, for uv.
+REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(TOOLS) | tr @ ' '
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-18s %s\n", $$1, $$2 }'
+	@echo
+	@echo 'Variables: PYTHON=python3.12  TORCH_INDEX=https://download.pytorch.org/whl/cpu  ARGS="-k tokens"'
+
+.PHONY: install
+install: $(STAMP)  ## make .venv and install the pinned set; done once
+
+.PHONY: demo
+demo:  ## arrives with the command-line package
+	@echo 'make demo arrives with the command-line package, which is not here yet. Try: make test'
+	@exit 1
+
+.PHONY: test
+test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: slow
+slow: $(STAMP)  ## run the tests that take minutes
+	$(PY) -m pytest -m slow --require-slow $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP)  ## check style, types and who imports whom
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: format
+format: $(STAMP)  ## format the code and sort its imports
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+.PHONY: wheels
+wheels: $(STAMP)  ## build each wheel, install it alone and import it
+	.ci/wheels
+
+.PHONY: constraints
+constraints: $(STAMP)  ## resolve constraints.txt anew, keeping pins that still fit (ARGS=--upgrade)
+	@$(REQUIREMENTS) | UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --quiet \
+		--no-annotate --no-emit-package qwen3-rag --no-emit-package qwen3-rag-testkit \
+		--custom-compile-command 'make constraints' $(ARGS) --output-file constraints.txt > /dev/null
+
+.PHONY: constraints-check
+constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14, installing nothing
+	@$(REQUIREMENTS) | .ci/constraints-check
+
+.PHONY: clean
+clean:  ## remove .venv, built wheels and caches
+	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find shared -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Python 3.11 or later is needed. If it has another name: make PYTHON=python3.12 ...'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+		echo 'This Python cannot make virtual environments. On Debian and Ubuntu, run:'; \
+		echo 'apt install python3-venv'; exit 1; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@if [ -n '$(TORCH_INDEX)' ] || [ "$$(uname -s)" != Linux ]; then \
+		echo 'Fetching what is not cached yet, about 0.4 GB.'; \
+	else \
+		echo 'Fetching what is not cached yet: up to 3 GB, most of it CUDA for torch.'; \
+		echo 'Without an NVIDIA GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu makes it 0.4 GB.'; \
+	fi
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PY) -m pip install \
+		--disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
+		$(LIBRARIES) $(MEMBERS) $(TOOLS)
+	@touch $@

@@ -1,0 +1,114 @@
+"""What holds for every test here: only loopback sockets open, and a required test does not skip."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import urllib.request
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+MARKS = {
+    "docker": "a running Docker daemon",
+    "weights": "the published checkpoints",
+    "gpu": "a CUDA device",
+    "slow": "minutes of time",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--require-MARK` for each mark."""
+    group = parser.getgroup("qwen3-rag")
+    for mark, needs in MARKS.items():
+        group.addoption(
+            f"--require-{mark}",
+            action="store_true",
+            help=f"fail a test marked {mark!r} (it needs {needs}) instead of skipping it",
+        )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out unless they are asked for."""
+    if config.getoption("--require-slow"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --require-slow or `make slow`"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a required test into a failure."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        for mark in MARKS:
+            if item.get_closest_marker(mark) and item.config.getoption(f"--require-{mark}"):
+                reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+                report.outcome = "failed"
+                report.longrepr = f"--require-{mark} was given, but the test skipped: {reason}"
+                break
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Close the network around a test and its fixtures, unless it asks for `online`."""
+    if "online" in getattr(item, "fixturenames", ()):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        _close_the_network(patch)
+        return (yield)
+
+
+@pytest.fixture(scope="session")
+def online() -> bool:
+    """Tell whether the Hugging Face Hub answers; asking for this opens the network to a test."""
+    from huggingface_hub.constants import ENDPOINT
+
+    try:
+        with urllib.request.urlopen(ENDPOINT, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _close_the_network(patch: pytest.MonkeyPatch) -> None:
+    """Refuse sockets and names of other hosts the way a machine without a network does."""
+    for name in ("connect", "connect_ex"):
+        patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
+    for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        patch.setattr(socket, name, _guarded_lookup(getattr(socket, name)))
+
+
+def _guarded_connect(connect: Any) -> Any:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise ConnectionRefusedError(f"Tests open loopback sockets only, not {address!r}.")
+        return connect(self, address)
+
+    return guarded
+
+
+def _guarded_lookup(lookup: Any) -> Any:
+    def guarded(host: str | bytes | None, *args: Any, **kwargs: Any) -> Any:
+        if host and not _is_loopback(host):
+            raise socket.gaierror(
+                socket.EAI_NONAME, f"Tests look up loopback names only, not {host!r}."
+            )
+        return lookup(host, *args, **kwargs)
+
+    return guarded
+
+
+def _is_loopback(host: str | bytes) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

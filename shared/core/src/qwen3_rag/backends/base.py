@@ -1,0 +1,112 @@
+"""The seam between the doors and whatever runs a model.
+
+Structured prompts go in, futures of numpy arrays come out: the last form that a model in this
+process and a server that renders prompts itself have in common. Knows nothing of who calls it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen3_rag.models import MIN_DIM, Role
+from qwen3_rag.prompts import Prompt
+from qwen3_rag.results import FloatArray
+
+__all__ = ["WHOLE", "Backend", "Capabilities", "Limits", "Output"]
+
+#: In `Output.cut_at`: the text was read whole.
+WHOLE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many tokens a prompt may take.
+
+    Attributes:
+        max_length: Tokens of the whole prompt. `None` is 8,192 or the model's context, whichever
+            is less.
+        max_query_tokens: Tokens of the query within it; longer queries are cut.
+        max_document_tokens: Tokens of the document within it; longer documents are cut.
+    """
+
+    max_length: int | None = None
+    max_query_tokens: int | None = None
+    max_document_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend turned out to be, known once it is open.
+
+    Attributes:
+        model: Name for people and messages.
+        fingerprint: Changes when the weights or the number format do; equal for equal content
+            wherever it lies. To be stored beside vectors.
+        role: Whether it embeds or reranks.
+        dim: Size of a full vector, 0 for a reranker.
+        context: Longest prompt in tokens.
+        counts_tokens: Whether `Output.tokens` is filled.
+    """
+
+    model: str
+    fingerprint: str
+    role: Role
+    dim: int
+    context: int
+    counts_tokens: bool
+
+    @property
+    def min_dim(self) -> int:
+        """Smallest vector a caller may ask for."""
+        return min(MIN_DIM, self.dim)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What a backend computed, in the order of the prompts.
+
+    Attributes:
+        values: float32. Vectors `[prompts, dim]`, of any length, or `[prompts]` log-odds.
+        tokens: Tokens read per prompt, `None` where they are not counted.
+        cut_at: Characters of the text or document read per prompt, `WHOLE` for all.
+        query_cut_at: The same for the query of a pair; all `WHOLE` for an embedder.
+    """
+
+    values: FloatArray
+    tokens: NDArray[np.int64] | None
+    cut_at: NDArray[np.int64]
+    query_cut_at: NDArray[np.int64]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Runs one model. Safe to call from any thread and any event loop."""
+
+    def open(self) -> Future[Capabilities]:
+        """Load or reach the model. Cheap when that has been done; never blocks."""
+        ...
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        """Compute; never blocks. Cancelling the future gives up its place in the queue.
+
+        Args:
+            prompts: What to compute, all of the backend's role.
+            limits: How long each prompt may be.
+            on_done: Called with a number of finished prompts now and then, from another thread.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the model; unfinished requests end with `BackendError`. Twice is fine."""
+        ...

@@ -1,0 +1,104 @@
+"""The local backend: the seam's promises on one side, leases and requests on the other.
+
+A handful of settings until it is first used; picklable unless it holds the caller's own model.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+
+from qwen3_rag.backends.base import Capabilities, Limits, Output
+from qwen3_rag.backends.local.engine import Engine, Lease, Objects, registry
+from qwen3_rag.backends.local.request import Request, settle
+from qwen3_rag.backends.local.source import LocalSpec, require_extra
+from qwen3_rag.errors import BackendError
+from qwen3_rag.prompts import Prompt
+
+__all__ = ["LocalBackend"]
+
+
+class LocalBackend:
+    """Runs one checkpoint in this process, sharing it with every other backend that asks for it."""
+
+    def __init__(self, spec: LocalSpec, objects: Objects | None = None) -> None:
+        """Keep the settings; nothing is imported, read or downloaded yet.
+
+        Args:
+            spec: What to load and how.
+            objects: A model and tokenizer to use instead of loading any.
+
+        Raises:
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        for package in ("torch", "transformers"):
+            require_extra(package, "local", "Running the models in this process")
+        self.spec = spec
+        self._objects = objects
+        self._lease: Lease | None = None
+        self._closed = False
+
+    def open(self) -> Future[Capabilities]:
+        """Load the model; see `Backend.open`."""
+        future: Future[Capabilities] = Future()
+        self._claim().use(future, lambda engine: settle(future, engine.capabilities))
+        return future
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        """Compute; see `Backend.run`."""
+        request = Request(prompts, limits, on_done)
+        lease = self._claim()
+
+        def submit(engine: Engine) -> None:
+            if not prompts:
+                settle(request.future, _empty(engine))
+            elif engine.model is not None:  # otherwise closed meanwhile, which ended the future
+                lease.registry.scheduler.submit(request, engine.model)
+
+        lease.use(request.future, submit)
+        return request.future
+
+    def close(self) -> None:
+        """Let go of the model; see `Backend.close`."""
+        with registry().lock:
+            self._closed = True
+            lease, self._lease = self._lease, None
+        if lease is not None and lease.registry is registry():
+            lease.close()
+
+    def _claim(self) -> Lease:
+        current = registry()
+        with current.lock:
+            if self._closed:
+                raise BackendError(
+                    f"{self.spec.model!r} was closed. Open a new Qwen3Embedder or Qwen3Reranker."
+                )
+            lease = self._lease
+            if lease is None or lease.registry is not current:  # first use, or in a forked child
+                lease = self._lease = Lease(current, self.spec, self._objects)
+                # A finaliser may run inside any lock, so it only leaves a note.
+                weakref.finalize(self, current.scheduler.call_soon, lease.close).atexit = False
+            return lease
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._objects is not None:
+            raise BackendError(
+                "A model handed over with `from_model` cannot be pickled or copied. Save it to a "
+                "folder and open that instead."
+            )
+        return {"spec": self.spec, "_objects": None, "_lease": None, "_closed": self._closed}
+
+
+def _empty(engine: Engine) -> Output:
+    dim = engine.capabilities.dim if engine.capabilities else 0
+    none = np.zeros(0, dtype=np.int64)
+    return Output(np.zeros((0, dim) if dim else 0, dtype=np.float32), none, none, none)

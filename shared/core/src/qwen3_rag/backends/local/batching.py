@@ -1,0 +1,137 @@
+"""Token sequences to batches, and a batch to one flat stream without padding.
+
+Pure arithmetic over lengths and ids: knows no text, no torch and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Packing", "Span", "TokenSequence", "pack", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """The ids of one prompt.
+
+    Attributes:
+        prefix: Leading ids that other sequences of the batch may share; empty for none.
+        ids: The rest, at least one.
+    """
+
+    prefix: tuple[int, ...]
+    ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.prefix) + len(self.ids)
+
+
+def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False) -> list[list[int]]:
+    """Split sequences into batches.
+
+    Sequences of one prefix stay together, longest first, so that the prefix is computed once per
+    batch and a batch that does not fit in memory is met early.
+
+    Args:
+        sequences: What to compute.
+        budget: Tokens a batch may hold. A longer sequence gets a batch of its own.
+        pads: Whether the model fills every row up to the longest.
+
+    Returns:
+        Indices into `sequences`, each exactly once.
+    """
+    groups: dict[tuple[int, ...], int] = {}
+    for sequence in sequences:
+        groups.setdefault(sequence.prefix, len(groups))
+    order = sorted(
+        range(len(sequences)),
+        key=lambda i: (0 if pads else groups[sequences[i].prefix], -sequences[i].length, i),
+    )
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    prefixes: set[tuple[int, ...]] = set()
+    cost = 0
+    for index in order:
+        sequence = sequences[index]
+        if pads:
+            # Lengths fall, so the first row of a batch sets its width.
+            width = sequences[batch[0]].length if batch else sequence.length
+            grown = width * (len(batch) + 1)
+        else:
+            new = 0 if sequence.prefix in prefixes else len(sequence.prefix)
+            grown = cost + new + len(sequence.ids)
+        if batch and grown > budget:
+            batches.append(batch)
+            batch, prefixes = [], set()
+            grown = sequence.length
+        batch.append(index)
+        prefixes.add(sequence.prefix)
+        cost = grown
+    if batch:
+        batches.append(batch)
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one sequence lies in the flat stream: its prefix, then its own rows."""
+
+    prefix_start: int
+    prefix_stop: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packing:
+    """A batch as one flat stream.
+
+    Attributes:
+        ids: Token ids, `[tokens]`.
+        positions: Position of each token in its own sequence, `[tokens]`.
+        spans: One per sequence, in the order given.
+        last: Row of each sequence's last token, `[sequences]`.
+    """
+
+    ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    spans: tuple[Span, ...]
+    last: NDArray[np.int64]
+
+
+def pack(sequences: Sequence[TokenSequence], *, share_prefix: bool = True) -> Packing:
+    """Lay sequences end to end, each distinct prefix once.
+
+    Args:
+        sequences: At least one.
+        share_prefix: Whether sequences of an equal prefix use the same rows for it.
+
+    Returns:
+        The stream. Attention has to keep to the spans; everything else works row by row.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    spans: list[Span] = []
+    placed: dict[tuple[int, ...], int] = {}
+    for sequence in sequences:
+        prefix = sequence.prefix
+        if not share_prefix or prefix not in placed:
+            placed[prefix] = len(ids)
+            ids.extend(prefix)
+            positions.extend(range(len(prefix)))
+        start = len(ids)
+        ids.extend(sequence.ids)
+        positions.extend(range(len(prefix), sequence.length))
+        spans.append(Span(placed[prefix], placed[prefix] + len(prefix), start, len(ids)))
+    return Packing(
+        ids=np.asarray(ids, dtype=np.int64),
+        positions=np.asarray(positions, dtype=np.int64),
+        spans=tuple(spans),
+        last=np.asarray([span.stop - 1 for span in spans], dtype=np.int64),
+    )

@@ -1,0 +1,143 @@
+"""Which device, which number format, how many threads: decided from what the machine has.
+
+The one place that looks at the machine and its environment.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from qwen3_rag.errors import InputError
+
+__all__ = [
+    "allowed_threads",
+    "choose_devices",
+    "choose_dtype",
+    "container_quota",
+    "cpu_has_bfloat16",
+    "default_budget",
+]
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+# Tokens per batch. On a CPU small batches win: the intermediates of larger ones fall out of its
+# caches and are page-faulted anew each time (1,024 to 2,048 best, 8,192 a quarter slower).
+BUDGETS = {"cpu": 2_048, "mps": 8_192, "cuda": 32_768}
+
+
+def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Name the devices to run on.
+
+    Args:
+        device: A torch device, several of them, or `None` for CUDA, else MPS, else CPU.
+
+    Raises:
+        InputError: A device that torch does not know or that is not there.
+    """
+    if device is None:
+        if torch.cuda.is_available():
+            return ("cuda:0",)
+        return ("mps",) if torch.backends.mps.is_available() else ("cpu",)
+    chosen = []
+    for name in (device,) if isinstance(device, str) else device:
+        try:
+            parsed = torch.device(name)
+        except RuntimeError as error:
+            raise InputError(
+                f"`device` {name!r} is not one torch knows. Use 'cpu', 'cuda', 'cuda:1' or 'mps'."
+            ) from error
+        available = {
+            "cpu": 1,
+            "cuda": torch.cuda.device_count(),
+            "mps": int(torch.backends.mps.is_available()),
+        }.get(parsed.type, 1)
+        if (parsed.index or 0) >= available:
+            raise InputError(
+                f"`device` {name!r} is not available here: torch sees {available} of type "
+                f"{parsed.type!r}. Omit `device` to use the best there is."
+            )
+        chosen.append(f"cuda:{parsed.index or 0}" if parsed.type == "cuda" else parsed.type)
+    return tuple(dict.fromkeys(chosen))
+
+
+def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.dtype:
+    """Choose the number format.
+
+    bfloat16 on CUDA and on CPUs that multiply it natively, else float32. Float16 is only ever
+    used when asked for, and refused for the 8B models, whose activations overflow it
+    (QwenLM/Qwen3-Embedding#164).
+
+    Args:
+        dtype: `"float32"`, `"bfloat16"`, `"float16"` or `None` to choose.
+        device: As `choose_devices` returned it.
+        hidden_size: The checkpoint's.
+
+    Raises:
+        InputError: An unknown format, or float16 for an 8B model.
+    """
+    if dtype is None:
+        native = device.startswith("cuda") or (device == "cpu" and cpu_has_bfloat16())
+        return torch.bfloat16 if native else torch.float32
+    if dtype not in DTYPES:
+        raise InputError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}.")
+    if dtype == "float16" and hidden_size >= 4096:
+        raise InputError(
+            "`dtype` 'float16' overflows in the 8B models and gives NaN. Use 'bfloat16'."
+        )
+    return DTYPES[dtype]
+
+
+def default_budget(device: str) -> int:
+    """Tokens per batch that suit a device."""
+    return BUDGETS.get(device.partition(":")[0], BUDGETS["cpu"])
+
+
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Tell whether this CPU multiplies bfloat16 natively (AMX or AVX512-BF16).
+
+    Without either, bfloat16 is emulated and slower than float32.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def allowed_threads() -> int:
+    """Count the CPUs this process may really use: its affinity and its container's quota.
+
+    Torch counts the host's cores, which in a container with a quota makes it slower, not faster.
+    """
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, container_quota() or cores))
+
+
+def container_quota(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Read how many CPUs the container may use, `None` without a quota (cgroup v2, then v1)."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+    if not quota.isdigit():  # "max", or -1 for none
+        return None
+    return max(1, math.ceil(int(quota) / int(period)))

@@ -1,0 +1,127 @@
+"""A caller's prompts on their way through, and the model they are for.
+
+Knows the seam's types and futures; knows no threads and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from qwen3_rag.backends.base import WHOLE, Limits, Output
+from qwen3_rag.backends.local.batching import TokenSequence
+from qwen3_rag.prompts import Prompt
+from qwen3_rag.results import FloatArray
+
+__all__ = ["Encoded", "Forward", "Model", "OutOfMemory", "Request", "Tokens", "settle"]
+
+
+class OutOfMemory(Exception):
+    """A batch did not fit in the device's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt as ids, with what was left out.
+
+    Attributes:
+        sequence: The ids.
+        cut_at: Characters of the text or document that were kept, `WHOLE` for all.
+        query_cut_at: The same for the query of a pair.
+    """
+
+    sequence: TokenSequence
+    cut_at: int = WHOLE
+    query_cut_at: int = WHOLE
+
+
+class Tokens(Protocol):
+    """Encodes prompts of one role."""
+
+    def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        """Encode prompts, cutting what does not fit."""
+        ...
+
+
+class Forward(Protocol):
+    """A model on a device."""
+
+    pads: bool  # whether it fills every row of a batch up to the longest
+
+    def run(self, sequences: Sequence[TokenSequence]) -> FloatArray:
+        """Compute vectors `[sequences, dim]` or logits `[sequences]`, float32.
+
+        Raises:
+            OutOfMemory: The batch does not fit.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class Model:
+    """What the scheduler needs of a loaded model.
+
+    Attributes:
+        name: For messages.
+        tokens: Encodes its prompts.
+        context: Its longest input.
+        budget: Tokens per batch; halves when a batch does not fit in memory.
+        devices: Where it runs.
+        forwards: Its replica on each device, once loaded.
+    """
+
+    name: str
+    tokens: Tokens
+    context: int
+    budget: int
+    devices: tuple[str, ...]
+    forwards: dict[str, Forward] = field(default_factory=dict)
+
+
+class Request:
+    """A caller's prompts on their way through."""
+
+    def __init__(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> None:
+        self.future: Future[Output] = Future()
+        self.model: Model | None = None
+        self.prompts = prompts
+        self.limits = limits
+        self.on_done = on_done
+        self.read = 0  # prompts taken for encoding
+        self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
+        self.left = len(prompts)
+        self.turn = 0
+        self.values: FloatArray | None = None
+        self.tokens = np.zeros(len(prompts), dtype=np.int64)
+        self.cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
+        self.query_cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
+
+    @property
+    def tokens_ahead(self) -> int:
+        """Tokens encoded and not yet computed."""
+        return sum(sequence.length for sequence in self.ready.values())
+
+    def output(self) -> Output:
+        """The result, once nothing is left."""
+        values = np.zeros(0, dtype=np.float32) if self.values is None else self.values
+        return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+
+
+def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:
+    """End a future that its owner may have cancelled, or that another thread may have ended."""
+    try:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+    except InvalidStateError:
+        pass

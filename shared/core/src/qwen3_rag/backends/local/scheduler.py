@@ -1,0 +1,321 @@
+"""Requests from any thread to batches on each device, fairly and with bounded work in hand.
+
+One thread encodes text, one thread per device computes; both take requests in turns, so that a
+single query passes a bulk job at the next batch, and small requests share one. Knows no torch: it
+is handed objects that encode and compute.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from qwen3_rag.backends.local.batching import TokenSequence, plan
+from qwen3_rag.backends.local.request import Model, OutOfMemory, Request, settle
+from qwen3_rag.errors import BackendError, ModelError, Qwen3RagError
+from qwen3_rag.results import FloatArray
+
+__all__ = ["Scheduler"]
+
+#: Requests worked on at a time. Further ones wait, unread, for one of these to end.
+MAX_ACTIVE = 1_024
+
+#: Batches' worth of tokens encoded ahead of the device, per request.
+BATCHES_AHEAD = 3
+
+#: Prompts encoded at a time, so that requests take turns in encoding too.
+MAX_CHUNK = 1_024
+
+
+#: One request's share of a batch: the places of its prompts and their ids.
+_Part: TypeAlias = tuple[Request, dict[int, TokenSequence]]
+
+
+class Scheduler:
+    """The threads of one process and what they have in hand."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._models: list[Model] = []
+        self._active: list[Request] = []
+        self._waiting: deque[Request] = deque()
+        self._jobs: dict[str, deque[Callable[[], None]]] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._turns = itertools.count(1)
+        # Wakes the encoding thread. Unlike a lock it may be used by a finaliser, which can run
+        # anywhere, in the middle of anything.
+        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def add(self, model: Model) -> None:
+        """Take on a model; its devices get a thread each."""
+        with self._condition:
+            self._models.append(model)
+            self._start("encode", self._encode_loop)
+            for device in model.devices:
+                self._jobs.setdefault(device, deque())
+                self._start(device, partial(self._compute_loop, device))
+
+    def remove(self, model: Model) -> None:
+        """Let a model go; threads that serve no other end."""
+        with self._condition:
+            if model in self._models:
+                self._models.remove(model)
+            self._condition.notify_all()
+        self._events.put(None)
+
+    def post(self, device: str, job: Callable[[], None]) -> None:
+        """Run something on a device's thread, before its next batch."""
+        with self._condition:
+            self._jobs[device].append(job)
+            self._condition.notify_all()
+
+    def call_soon(self, job: Callable[[], None]) -> None:
+        """Run something short on the encoding thread. Safe to call from a finaliser."""
+        self._events.put(job)
+
+    def submit(self, request: Request, model: Model) -> None:
+        """Queue a request. Its future ends it, whoever ends the future."""
+        request.model = model
+        with self._condition:
+            if not request.future.done():
+                self._waiting.append(request)
+                self._admit()
+        request.future.add_done_callback(lambda _: self._forget(request))
+        self._events.put(None)
+
+    def stop(self, patience: float) -> None:
+        """End all threads at interpreter exit; a batch under way is waited for."""
+        with self._condition:
+            self._models.clear()
+            requests = [*self._active, *self._waiting]
+            threads = list(self._threads.values())
+            self._condition.notify_all()
+        for request in requests:
+            settle(request.future, error=BackendError("The interpreter is shutting down."))
+        self._events.put(None)
+        for thread in threads:
+            thread.join(patience)
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        if name not in self._threads:
+            thread = threading.Thread(target=target, name=f"qwen3-rag-{name}", daemon=True)
+            self._threads[name] = thread
+            thread.start()
+
+    def _admit(self) -> None:
+        while self._waiting and len(self._active) < MAX_ACTIVE:
+            request = self._waiting.popleft()
+            request.turn = next(self._turns)
+            self._active.append(request)
+
+    def _forget(self, request: Request) -> None:
+        """Free the place of a request that ended or was cancelled."""
+        with self._condition:
+            if request in self._active:
+                self._active.remove(request)
+            elif request in self._waiting:
+                self._waiting.remove(request)
+            request.ready.clear()
+            self._admit()
+            self._condition.notify_all()
+        self._events.put(None)
+
+    # ------------------------------------------------------------------ encoding
+
+    def _encode_loop(self) -> None:
+        while True:
+            job = self._events.get()
+            if job is not None:
+                job()
+            while (chunk := self._next_chunk()) is not None:
+                self._encode(*chunk)
+            with self._condition:
+                if not self._models:
+                    del self._threads["encode"]
+                    return
+
+    def _next_chunk(self) -> tuple[Request, range] | None:
+        """Choose what to encode next: the request that has been read the least."""
+        with self._condition:
+            hungry = [
+                request
+                for request in self._active
+                if request.read < len(request.prompts)
+                and request.model is not None
+                and request.tokens_ahead < BATCHES_AHEAD * request.model.budget
+            ]
+            if not hungry:
+                return None
+            request = min(hungry, key=lambda r: (r.read, r.turn))
+            assert request.model is not None
+            # About one batch's worth, going by four characters a token.
+            room = 4 * request.model.budget
+            stop = request.read
+            while stop < len(request.prompts) and stop - request.read < MAX_CHUNK and room > 0:
+                room -= len(request.prompts[stop].rendered)
+                stop += 1
+            places = range(request.read, stop)
+            request.read = stop
+        return request, places
+
+    def _encode(self, request: Request, places: range) -> None:
+        model = request.model
+        assert model is not None
+        try:
+            encoded = model.tokens.encode(
+                [request.prompts[place] for place in places], request.limits, model.context
+            )
+        except Exception as error:
+            settle(request.future, error=_as_backend_error(error, model))
+            return
+        with self._condition:
+            if request.future.done():
+                return
+            for place, item in zip(places, encoded, strict=True):
+                request.ready[place] = item.sequence
+                request.tokens[place] = item.sequence.length
+                request.cut_at[place] = item.cut_at
+                request.query_cut_at[place] = item.query_cut_at
+            self._condition.notify_all()
+
+    # ------------------------------------------------------------------ computing
+
+    def _compute_loop(self, device: str) -> None:
+        while True:
+            parts: list[_Part] = []
+            job: Callable[[], None] | None = None
+            with self._condition:
+                while job is None and not parts:
+                    if self._jobs[device]:
+                        job = self._jobs[device].popleft()
+                    elif not any(device in model.devices for model in self._models):
+                        del self._threads[device]
+                        return
+                    elif not (parts := self._next_batch(device)):
+                        self._condition.wait()
+            if job is not None:
+                job()
+                del job  # it may hold a model
+            else:
+                self._compute(device, parts)
+                self._events.put(None)  # there is room to encode more
+            del parts
+
+    def _next_batch(self, device: str) -> list[_Part]:
+        """Take the next batch: the longest-waiting request's, filled up with others'."""
+        ready = sorted(
+            (r for r in self._active if r.ready and r.model and device in r.model.forwards),
+            key=lambda r: r.turn,
+        )
+        if not ready:
+            return []
+        model = ready[0].model
+        assert model is not None
+        pads = model.forwards[device].pads
+        parts: list[_Part] = []
+        room = model.budget
+        for request in ready:
+            if request.model is not model or (parts and pads):
+                continue
+            places = list(request.ready)
+            sequences = list(request.ready.values())
+            first = plan(sequences, model.budget, pads=pads)[0]
+            cost = sum(sequences[i].length for i in first)
+            if parts and cost > room:
+                continue
+            room -= cost
+            request.turn = next(self._turns)
+            parts.append((request, {places[i]: request.ready.pop(places[i]) for i in first}))
+            if room <= 0:
+                break
+        return parts
+
+    def _compute(self, device: str, parts: list[_Part]) -> None:
+        model = parts[0][0].model
+        assert model is not None
+        sequences = [sequence for _, part in parts for sequence in part.values()]
+        try:
+            values = self._run(model, device, sequences)
+        except Exception as error:
+            if len(parts) == 1:
+                settle(parts[0][0].future, error=_as_backend_error(error, model))
+                return
+            # One request's trouble is not its neighbours'.
+            for one in parts:
+                self._compute(device, [one])
+            return
+        start = 0
+        for request, part in parts:
+            self._deliver(request, list(part), values[start : start + len(part)])
+            start += len(part)
+
+    def _run(self, model: Model, device: str, sequences: list[TokenSequence]) -> FloatArray:
+        forward = model.forwards[device]
+        try:
+            return forward.run(sequences)
+        except OutOfMemory as error:
+            if len(sequences) == 1:
+                raise BackendError(
+                    f"One text of {sequences[0].length} tokens does not fit in the memory of "
+                    f"{device!r} beside {model.name!r}. Lower `max_length`, or choose a smaller "
+                    "model or another device."
+                ) from error
+        # Outside the handler, so that the failed batch's tensors are gone.
+        size = sum(sequence.length for sequence in sequences)
+        model.budget = max(1, min(model.budget, size) // 2)
+        values: FloatArray | None = None
+        for batch in plan(sequences, model.budget, pads=forward.pads):
+            part = self._run(model, device, [sequences[i] for i in batch])
+            if values is None:
+                values = np.empty((len(sequences), *part.shape[1:]), dtype=np.float32)
+            values[batch] = part
+        assert values is not None
+        return values
+
+    def _deliver(self, request: Request, places: list[int], values: FloatArray) -> None:
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            assert request.model is not None
+            settle(
+                request.future,
+                error=ModelError(
+                    f"{request.model.name!r} gave NaN or infinity for text "
+                    f"{places[int(finite.argmin())]}. Use dtype 'bfloat16' or 'float32' instead "
+                    "of 'float16'; if it is one of those already, the checkpoint is damaged."
+                ),
+            )
+            return
+        with self._condition:
+            if request.future.done():
+                return
+            if request.values is None:
+                shape = (len(request.prompts), *values.shape[1:])
+                request.values = np.empty(shape, dtype=np.float32)
+            request.values[places] = values
+            request.left -= len(places)
+            request.turn = next(self._turns)
+            left = request.left
+        try:
+            if request.on_done is not None:
+                request.on_done(len(places))
+        except Exception as error:  # the caller's own code, which must not end this thread
+            settle(request.future, error=error)
+        if left == 0:
+            settle(request.future, request.output())
+
+
+def _as_backend_error(error: Exception, model: Model) -> Exception:
+    if isinstance(error, Qwen3RagError):
+        return error
+    wrapped = BackendError(f"{model.name!r} could not be run: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

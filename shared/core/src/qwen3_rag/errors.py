@@ -1,0 +1,52 @@
+"""Every error this project raises on purpose, in one tree.
+
+    Qwen3RagError
+    ├── InputError (ValueError)             what the caller gave cannot be used
+    │   └── InputTypeError (TypeError)      it is not even of the right type
+    ├── MissingExtraError (ImportError)     an optional dependency is not installed
+    ├── ModelError                          a checkpoint is missing, broken or gives broken numbers
+    ├── StoreError                          a vector store cannot be used as asked
+    └── BackendError                        the model could not be run: closed, out of memory
+
+Knows no other room. All of them carry one message and survive pickling.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "InputError",
+    "InputTypeError",
+    "MissingExtraError",
+    "ModelError",
+    "Qwen3RagError",
+    "StoreError",
+]
+
+
+class Qwen3RagError(Exception):
+    """Any error raised by this project."""
+
+
+class InputError(Qwen3RagError, ValueError):
+    """The caller's input cannot be used."""
+
+
+class InputTypeError(InputError, TypeError):
+    """The caller's input is of the wrong type."""
+
+
+class MissingExtraError(Qwen3RagError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class ModelError(Qwen3RagError):
+    """A checkpoint is missing, broken, of another family, or gives numbers that mean nothing."""
+
+
+class StoreError(Qwen3RagError):
+    """A vector store cannot be used as asked."""
+
+
+class BackendError(Qwen3RagError):
+    """The model could not be run."""

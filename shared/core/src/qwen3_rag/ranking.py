@@ -1,0 +1,48 @@
+"""A backend's log-odds to probabilities and rankings.
+
+Pure arithmetic on results; knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+
+from qwen3_rag.backends.base import WHOLE, Output
+from qwen3_rag.results import RankedDocument
+
+__all__ = ["offset", "probability", "ranking"]
+
+
+def ranking(
+    documents: list[str], output: Output, start: int, top_k: int | None
+) -> list[RankedDocument]:
+    """Sort one query's documents, whose results begin at `start`."""
+    ranked = []
+    for index, document in enumerate(documents):
+        logit = float(output.values[start + index])
+        ranked.append(
+            RankedDocument(
+                index=index,
+                score=probability(logit),
+                logit=logit,
+                document=document,
+                cut_at=offset(int(output.cut_at[start + index])),
+                query_cut_at=offset(int(output.query_cut_at[start + index])),
+            )
+        )
+    # By logit: far apart, where probabilities are both 1.0. Python's sort keeps ties in order.
+    ranked.sort(key=lambda document: -document.logit)
+    return ranked[:top_k]
+
+
+def probability(logit: float) -> float:
+    """Softmax over "no" and "yes" at "yes", which is the logistic function of their difference."""
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1 + odds)
+
+
+def offset(cut: int) -> int | None:
+    """Turn a backend's cut into a caller's: `None` for a text that was read whole."""
+    return None if cut == WHOLE else cut

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwen3_rag.backends.local.batching import TokenSequence, pack, plan
+
+prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
+sequences = st.lists(
+    st.builds(
+        TokenSequence,
+        prefix=prefixes,
+        ids=st.lists(st.integers(0, 99), min_size=1, max_size=40).map(tuple),
+    ),
+    max_size=30,
+)
+
+
+def _cost(batch: list[TokenSequence], pads: bool) -> int:
+    if pads:
+        return max(sequence.length for sequence in batch) * len(batch)
+    return sum(len(p) for p in {s.prefix for s in batch}) + sum(len(s.ids) for s in batch)
+
+
+@given(sequences, st.integers(1, 200), st.booleans())
+def test_plan_places_each_sequence_once_and_keeps_to_the_budget(
+    items: list[TokenSequence], budget: int, pads: bool
+) -> None:
+    batches = plan(items, budget, pads=pads)
+
+    assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
+    for batch in batches:
+        assert len(batch) == 1 or _cost([items[i] for i in batch], pads) <= budget
+
+
+@given(sequences, st.integers(1, 200))
+def test_plan_is_not_wasteful(items: list[TokenSequence], budget: int) -> None:
+    batches = plan(items, budget)
+
+    # Two neighbouring batches never fit into one.
+    for left, right in pairwise(batches):
+        together = [items[i] for i in (*left, right[0])]
+        assert _cost(together, pads=False) > budget
+
+
+def test_plan_starts_with_the_longest() -> None:
+    items = [TokenSequence((), (1,) * length) for length in (3, 9, 5)]
+
+    assert plan(items, 9) == [[1], [2, 0]]
+
+
+def test_plan_keeps_sequences_of_one_prefix_together() -> None:
+    a, b = (1,) * 5, (2,) * 5
+    items = [TokenSequence(p, (0,) * 5) for p in (a, b, a, b)]
+
+    assert plan(items, 15) == [[0, 2], [1, 3]]
+
+
+@given(sequences.filter(bool), st.booleans())
+def test_pack_lets_every_sequence_be_read_back(
+    items: list[TokenSequence], share_prefix: bool
+) -> None:
+    packing = pack(items, share_prefix=share_prefix)
+
+    for sequence, span, last in zip(items, packing.spans, packing.last, strict=True):
+        rows = [*range(span.prefix_start, span.prefix_stop), *range(span.start, span.stop)]
+        assert packing.ids[rows].tolist() == [*sequence.prefix, *sequence.ids]
+        assert packing.positions[rows].tolist() == list(range(sequence.length))
+        assert last == rows[-1]
+
+
+@given(sequences.filter(bool))
+def test_pack_holds_no_padding_and_each_prefix_once(items: list[TokenSequence]) -> None:
+    packing = pack(items)
+
+    assert len(packing.ids) == _cost(items, pads=False)
+    assert packing.ids.dtype == packing.positions.dtype == np.int64

@@ -1,0 +1,442 @@
+"""From a name to a model: every way in, and every way it can fail, with real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from qwen3_rag import (
+    InputError,
+    InputTypeError,
+    MissingExtraError,
+    ModelError,
+    Qwen3Embedder,
+    Qwen3RagError,
+    Qwen3Reranker,
+)
+from qwen3_rag.backends.local import device as machine
+from qwen3_rag.backends.local.source import LocalSpec, fingerprint, resolve
+from qwen3_rag.models import PUBLISHED
+from qwen3_rag_testkit.checkpoints import write_checkpoint
+
+MakeCheckpoint = Callable[..., Path]
+Door = type[Qwen3Embedder] | type[Qwen3Reranker]
+
+EMBEDDING = "Qwen/Qwen3-Embedding-0.6B"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[Path], Path]:
+    return lambda folder: Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def fails(door: Door, folder: Path | str, match: str, **options: Any) -> None:
+    with (
+        door(str(folder), device="cpu", **options) as opened,
+        pytest.raises(ModelError, match=match),
+    ):
+        opened.warm_up()
+
+
+# ------------------------------------------------------------------ names
+
+
+def cached(cache: Path, folder: Path, name: str, revision: str) -> None:
+    """Lay a checkpoint out as the Hub's client keeps it."""
+    place = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, place / "snapshots" / revision)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(revision)
+
+
+def test_published_name_takes_the_pinned_revision(tmp_path: Path, embedding_folder: Path) -> None:
+    cached(tmp_path, embedding_folder, EMBEDDING, PUBLISHED[EMBEDDING].revision)
+
+    with Qwen3Embedder(EMBEDDING, cache_folder=str(tmp_path), local_files_only=True) as embedder:
+        assert embedder.warm_up().fingerprint == fingerprint(embedding_folder)
+    fails(
+        Qwen3Embedder,
+        EMBEDDING,
+        "at revision 'other' was not found in the local cache",
+        cache_folder=str(tmp_path),
+        local_files_only=True,
+        revision="other",
+    )
+
+
+def test_a_cached_commit_is_opened_without_a_look_at_the_hub(
+    tmp_path: Path, embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    cached(tmp_path, embedding_folder, EMBEDDING, PUBLISHED[EMBEDDING].revision)
+    asked: list[bool] = []
+    download = huggingface_hub.snapshot_download
+
+    def watch(*args: Any, **options: Any) -> Any:
+        asked.append(options["local_files_only"])
+        if not options["local_files_only"]:
+            raise ConnectionError("no network")
+        return download(*args, **options)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", watch)
+    with Qwen3Embedder(EMBEDDING, cache_folder=str(tmp_path)) as embedder:
+        embedder.warm_up()
+    assert asked == [True]
+
+    # An interrupted download is not mistaken for the checkpoint.
+    for file in tmp_path.rglob("*.safetensors"):
+        file.unlink()
+    with (
+        Qwen3Embedder(EMBEDDING, cache_folder=str(tmp_path)) as embedder,
+        pytest.raises(ModelError, match="no network"),
+    ):
+        embedder.warm_up()
+    assert asked == [True, True, False]
+
+
+def test_other_names_take_the_main_branch(tmp_path: Path, reranking_folder: Path) -> None:
+    cached(tmp_path, reranking_folder, "somebody/reranker", "1" * 40)
+
+    with Qwen3Reranker(
+        "somebody/reranker", cache_folder=str(tmp_path), local_files_only=True
+    ) as reranker:
+        assert reranker.warm_up().model == "somebody/reranker"
+
+
+def test_download_from_a_hub(tmp_path: Path, embedding_folder: Path) -> None:
+    # A hub of our own on the loopback interface, found by the client's own setting, which it
+    # reads once: so in a process of its own.
+    script = Path(__file__).with_name("hub_download.py")
+
+    done = subprocess.run(
+        [sys.executable, str(script), str(embedding_folder), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["fingerprint"] == fingerprint(embedding_folder)
+    assert report["authorization"] == "Bearer secret"
+    assert set(report["files"]) >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert "pytorch_model.bin" not in report["files"]
+
+
+def test_modelscope_name(tmp_path: Path, embedding_folder: Path) -> None:
+    pytest.importorskip("modelscope")
+    from qwen3_rag.backends.local import source
+
+    assert source.MODELSCOPE == "modelscope:"
+    place = tmp_path / "models" / "Qwen" / "Qwen3-Embedding-0.6B"
+    shutil.copytree(embedding_folder, place)
+
+    with Qwen3Embedder(
+        f"modelscope:{EMBEDDING}", cache_folder=str(tmp_path), local_files_only=True
+    ) as embedder:
+        assert embedder.warm_up().fingerprint == fingerprint(embedding_folder)
+
+
+def test_modelscope_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "modelscope", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(MissingExtraError, match=r'pip install "qwen3-rag\[modelscope\]"'):
+        resolve(LocalSpec("modelscope:a/b", "embedding"))
+
+
+@pytest.mark.parametrize(
+    "name", ["no/such/folder", "./missing", "/missing/folder", "missing", "~/missing-checkpoint"]
+)
+def test_missing_folder(name: str) -> None:
+    fails(Qwen3Embedder, name, "There is no folder")
+
+
+def test_unknown_name_without_network(tmp_path: Path) -> None:
+    fails(
+        Qwen3Embedder,
+        "nobody/nothing",
+        "'nobody/nothing' was not found in the local cache or on Hugging Face Hub",
+        cache_folder=str(tmp_path),
+    )
+
+
+def test_a_failed_load_is_tried_again(tmp_path: Path, embedding_folder: Path) -> None:
+    folder = tmp_path / "late"
+    with Qwen3Embedder(str(folder)) as embedder:
+        for _ in range(2):
+            with pytest.raises(ModelError):
+                embedder.warm_up()
+        shutil.copytree(embedding_folder, folder)
+        assert embedder.embed_documents(["a"]).shape == (1, 64)
+
+
+# ------------------------------------------------------------------ broken checkpoints
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 5_000])
+def test_truncated_weights(copy: Any, embedding_folder: Path, kept: int) -> None:
+    folder = copy(embedding_folder)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+
+    fails(Qwen3Embedder, folder, "weights of .* cannot be read")
+
+
+def test_missing_shard(make_checkpoint: MakeCheckpoint, copy: Any) -> None:
+    folder = copy(make_checkpoint("embedding", shards=True))
+    sorted(folder.glob("*.safetensors"))[1].unlink()
+
+    fails(Qwen3Embedder, folder, "cannot be read|lacks weights")
+
+
+def test_missing_tensor(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    fails(Qwen3Embedder, folder, "lacks weights .*layers.1.mlp.up_proj.weight")
+
+
+def test_untied_head_that_is_missing(make_checkpoint: MakeCheckpoint, copy: Any) -> None:
+    folder = copy(make_checkpoint("reranking", config={"tie_word_embeddings": False}))
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    fails(Qwen3Reranker, folder, "lacks weights .*lm_head.weight")
+
+
+@pytest.mark.parametrize("classifier", [False, True])
+def test_head_that_cannot_separate(
+    make_checkpoint: MakeCheckpoint, copy: Any, classifier: bool
+) -> None:
+    untied = {"tie_word_embeddings": False}
+    folder = copy(make_checkpoint("reranking", config=untied, classifier=classifier))
+    tensors = load_file(folder / "model.safetensors")
+    name = "score.weight" if classifier else "lm_head.weight"
+    tensors[name] = torch.zeros_like(tensors[name]) + (0 if classifier else 0.1)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    fails(Qwen3Reranker, folder, "cannot tell yes from no")
+
+
+def test_head_with_nan(make_checkpoint: MakeCheckpoint, copy: Any) -> None:
+    folder = copy(make_checkpoint("reranking", config={"tie_word_embeddings": False}))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    fails(Qwen3Reranker, folder, "holds NaN or infinity")
+
+
+def test_weights_with_nan_never_become_vectors(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["norm.weight"][3] = float("nan")
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    with (
+        Qwen3Embedder(str(folder), device="cpu") as embedder,
+        pytest.raises(ModelError, match="gave NaN or infinity for text 0"),
+    ):
+        embedder.embed_documents(["a"])
+
+
+def test_another_family(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    edit(folder / "config.json", model_type="bert")
+
+    fails(Qwen3Embedder, folder, "of the family 'bert'")
+
+
+def test_sliding_window(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    edit(folder / "config.json", use_sliding_window=True)
+
+    fails(Qwen3Embedder, folder, "sliding-window")
+
+
+def test_folder_without_config_weights_or_tokenizer(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    (folder / "tokenizer.json").unlink()
+    fails(Qwen3Embedder, folder, "needs the checkpoint's tokenizer.json")
+    (folder / "model.safetensors").unlink()
+    fails(Qwen3Embedder, folder, r"no \*.safetensors file")
+    (folder / "config.json").write_text("{")
+    fails(Qwen3Embedder, folder, "config.json of .* cannot be read")
+    (folder / "config.json").unlink()
+    fails(Qwen3Embedder, folder, "has no config.json")
+
+
+def test_the_wrong_door(embedding_folder: Path, reranking_folder: Path) -> None:
+    fails(Qwen3Embedder, reranking_folder, "is a reranker. Open it with Qwen3Reranker")
+    fails(Qwen3Reranker, embedding_folder, "is an embedding model. Open it with Qwen3Embedder")
+    with pytest.raises(InputError, match="Open it with Qwen3Reranker"):
+        Qwen3Embedder("Qwen/Qwen3-Reranker-0.6B")
+    with pytest.raises(InputError, match="Open it with Qwen3Embedder"):
+        Qwen3Reranker("Qwen/Qwen3-Embedding-0.6B")
+
+
+@pytest.mark.parametrize("pooling", [{"pooling_mode_lasttoken": False}, {"pooling_mode": "mean"}])
+def test_another_pooling(copy: Any, embedding_folder: Path, pooling: dict[str, Any]) -> None:
+    folder = copy(embedding_folder)
+    edit(folder / "1_Pooling" / "config.json", **pooling)
+
+    fails(Qwen3Embedder, folder, "pooling other than the last token's")
+
+
+def test_tokenizer_without_end_token_still_gives_the_same_vectors(
+    make_checkpoint: MakeCheckpoint, embedding_folder: Path
+) -> None:
+    old = make_checkpoint("embedding", append_end=False)
+
+    with (
+        Qwen3Embedder(str(old), dtype="float32", device="cpu") as embedder,
+        Qwen3Embedder(str(embedding_folder), dtype="float32", device="cpu") as published,
+    ):
+        with pytest.warns(UserWarning, match="does not append"):
+            ours = embedder.embed_documents(["some text"])
+        theirs = published.embed_documents(["some text"])
+
+    assert (ours * theirs).sum() == pytest.approx(1, abs=1e-5)
+
+
+# ------------------------------------------------------------------ settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"device": "tpu9"}, "not one torch knows"),
+        ({"device": "cuda:99"}, "not available here"),
+        ({"dtype": "int3"}, "`dtype` must be one of float32"),
+        ({"attention": "magic"}, "`attention` must be one of"),
+        ({"model_kwargs": {"no_such_option": 1}}, "refused by transformers"),
+    ],
+)
+def test_settings_that_cannot_be_met(
+    embedding_folder: Path, settings: dict[str, Any], match: str
+) -> None:
+    with (
+        Qwen3Embedder(str(embedding_folder), **settings) as embedder,
+        pytest.raises(InputError, match=match),
+    ):
+        embedder.warm_up()
+
+
+def test_dtype_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: True)
+    assert machine.choose_dtype(None, "cpu", hidden_size=1024) is torch.bfloat16
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: False)
+    assert machine.choose_dtype(None, "cpu", hidden_size=1024) is torch.float32
+    assert machine.choose_dtype(None, "cuda:0", hidden_size=1024) is torch.bfloat16
+    assert machine.choose_dtype(None, "mps", hidden_size=1024) is torch.float32
+    assert machine.choose_dtype("float16", "cuda:0", hidden_size=2560) is torch.float16
+    with pytest.raises(InputError, match="overflows in the 8B models"):
+        machine.choose_dtype("float16", "cuda:0", hidden_size=4096)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_container_quota(tmp_path: Path, files: dict[str, str], expected: int | None) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+
+    assert machine.container_quota(tmp_path) == expected
+
+
+def test_threads_never_exceed_what_the_process_may_use() -> None:
+    assert 1 <= machine.allowed_threads() <= (machine.container_quota() or 10_000)
+
+
+def test_bfloat16_stays_near_float32(embedding_folder: Path) -> None:
+    with (
+        Qwen3Embedder(str(embedding_folder), dtype="bfloat16", device="cpu") as rough,
+        Qwen3Embedder(str(embedding_folder), dtype="float32", device="cpu") as exact,
+    ):
+        left, right = (door.embed_documents(["some text"]) for door in (rough, exact))
+
+    assert (left * right).sum() > 0.95  # hot random weights; trained ones stay above 0.999
+
+
+# ------------------------------------------------------------------ the caller's own objects
+
+
+def test_objects_that_are_no_qwen3_model(embedding_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(embedding_folder)
+    model = AutoModel.from_pretrained(embedding_folder)
+
+    with pytest.raises(ModelError, match="must be a transformers Qwen3 model, got Linear"):
+        Qwen3Embedder.from_model(_with_device(torch.nn.Linear(1, 1)), tokenizer).warm_up()
+    with pytest.raises(InputTypeError, match="must be a fast tokenizer, got int"):
+        Qwen3Embedder.from_model(model, 3).warm_up()
+
+
+def _with_device(module: torch.nn.Module) -> Any:
+    module.device = torch.device("cpu")  # type: ignore[assignment]  # as transformers' models have
+    return module
+
+
+def test_trunk_without_a_head_is_refused_as_a_reranker(reranking_folder: Path) -> None:
+    trunk = AutoModel.from_pretrained(reranking_folder)
+    tokenizer = AutoTokenizer.from_pretrained(reranking_folder)
+
+    with pytest.raises(ModelError, match="without a language-model head"):
+        Qwen3Reranker.from_model(trunk, tokenizer).warm_up()
+
+
+def test_from_model_refuses_pickling(reranking_folder: Path) -> None:
+    import pickle
+
+    model = AutoModelForCausalLM.from_pretrained(reranking_folder)
+    reranker = Qwen3Reranker.from_model(model, AutoTokenizer.from_pretrained(reranking_folder))
+
+    with pytest.raises(Qwen3RagError, match="cannot be pickled"):
+        pickle.dumps(reranker)
+    reranker.close()
+
+
+def test_fingerprint_is_the_contents_not_the_paths(tmp_path: Path, embedding_folder: Path) -> None:
+    twin = Path(shutil.copytree(embedding_folder, tmp_path / "twin"))
+    other = write_checkpoint(tmp_path / "other", "embedding", seed=1)
+
+    assert fingerprint(twin) == fingerprint(embedding_folder)
+    assert fingerprint(other) != fingerprint(embedding_folder)
+
+
+def test_loading_prints_nothing(embedding_folder: Path, reranking_folder: Path) -> None:
+    code = (
+        "from qwen3_rag import Qwen3Embedder, Qwen3Reranker\n"
+        f"Qwen3Embedder({str(embedding_folder)!r}).embed_documents(['a'], progress=True)\n"
+        f"Qwen3Reranker({str(reranking_folder)!r}).rank('q', ['a'], progress=True)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

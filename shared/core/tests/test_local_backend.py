@@ -1,0 +1,333 @@
+"""The local backend on a small checkpoint: the contracts, sharing, closing, forks, many callers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import json
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qwen3_rag import BackendError, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends.base import Backend
+from qwen3_rag.backends.local import engine as engines
+from qwen3_rag.backends.local import source
+from qwen3_rag.backends.local.backend import LocalBackend
+from qwen3_rag.backends.local.source import LocalSpec
+from qwen3_rag.models import Role
+from qwen3_rag_testkit.contracts import (
+    TEXTS,
+    BackendContract,
+    EmbedderContract,
+    RerankerContract,
+)
+
+WAIT = 30.0
+
+
+class TestLocalBackend(BackendContract):
+    tolerance = 1e-3  # of unnormalised hidden states up to 30
+
+    @pytest.fixture(autouse=True)
+    def folders(self, embedding_folder: Path, reranking_folder: Path) -> None:
+        self.folder = {"embedding": embedding_folder, "reranking": reranking_folder}
+
+    def make_backend(self, role: Role) -> Backend:
+        return LocalBackend(LocalSpec(str(self.folder[role]), role, dtype="float32", device="cpu"))
+
+
+class TestLocalEmbedder(EmbedderContract):
+    tolerance = 1e-4
+
+    @pytest.fixture(autouse=True)
+    def folder(self, embedding_folder: Path) -> None:
+        self.path = embedding_folder
+
+    def make_embedder(self, **settings: Any) -> Qwen3Embedder:
+        return Qwen3Embedder(str(self.path), dtype="float32", device="cpu", **settings)
+
+
+class TestLocalReranker(RerankerContract):
+    tolerance = 1e-4
+
+    @pytest.fixture(autouse=True)
+    def folder(self, reranking_folder: Path) -> None:
+        self.path = reranking_folder
+
+    def make_reranker(self, **settings: Any) -> Qwen3Reranker:
+        return Qwen3Reranker(str(self.path), dtype="float32", device="cpu", **settings)
+
+
+# ------------------------------------------------------------------ sharing
+
+
+@pytest.fixture
+def no_models() -> Callable[[], int]:
+    """Count the models in memory, starting from none."""
+    gc.collect()
+    wait_until(lambda: not engines.registry()._engines)
+    return lambda: len(engines.registry()._engines)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.005)
+
+
+def test_doors_on_one_checkpoint_share_it(
+    no_models: Callable[[], int], embedding_folder: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "elsewhere"
+    link.symlink_to(embedding_folder)
+    doors = [
+        Qwen3Embedder(str(embedding_folder)),
+        Qwen3Embedder(str(embedding_folder), dim=32, instruction="Find code"),
+        Qwen3Embedder(str(link), max_length=100),
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda door: door.warm_up(), doors))
+    assert no_models() == 1
+
+    other = Qwen3Embedder(str(embedding_folder), dtype="bfloat16", batch_tokens=7)
+    other.warm_up()
+    assert no_models() == 2
+    for door in (*doors, other):
+        door.close()
+
+
+def test_the_last_lease_frees_the_weights_and_ends_the_threads(
+    no_models: Callable[[], int], embedding_folder: Path
+) -> None:
+    import torch
+
+    first, second = (Qwen3Embedder(str(embedding_folder)) for _ in range(2))
+    first.warm_up()
+    second.warm_up()
+
+    first.close()
+    assert second.embed_documents(["still there"]).shape == (1, 64)
+    second.close()
+
+    assert no_models() == 0
+    wait_until(lambda: not any(t.name.startswith("qwen3-rag") for t in threading.enumerate()))
+    gc.collect()
+    table = [o for o in gc.get_objects() if type(o) is torch.nn.Embedding]
+    assert table == []
+
+
+def test_a_forgotten_door_frees_its_weights(
+    no_models: Callable[[], int], embedding_folder: Path
+) -> None:
+    Qwen3Embedder(str(embedding_folder)).embed_documents(["a"])
+    gc.collect()
+
+    wait_until(lambda: no_models() == 0)
+
+
+def test_closed_door_says_so(embedder: Qwen3Embedder) -> None:
+    embedder.embed_documents(["a"])
+    embedder.close()
+    embedder.close()
+
+    with pytest.raises(BackendError, match="was closed"):
+        embedder.embed_documents(["a"])
+
+
+def test_close_during_load_ends_every_waiter_with_an_error(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, loading = threading.Event(), threading.Event()
+    resolve = source.resolve
+
+    def slow(spec: LocalSpec) -> Any:
+        loading.set()
+        assert may_load.wait(WAIT)
+        return resolve(spec)
+
+    monkeypatch.setattr(engines, "resolve", slow)
+    embedder = Qwen3Embedder(str(embedding_folder))
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(embedder.embed_documents, ["a"]) for _ in range(8)]
+        assert loading.wait(WAIT)
+        wait_until(lambda: len(embedder._backend._lease._unopened) == 8)  # type: ignore[attr-defined]  # local
+
+        embedder.close()
+
+        for future in waiting:
+            with pytest.raises(BackendError, match="was closed"):
+                future.result(WAIT)
+    may_load.set()
+    wait_until(lambda: not engines.registry()._engines)
+
+
+def test_close_ends_work_under_way(embedding_folder: Path) -> None:
+    embedder = Qwen3Embedder(str(embedding_folder), batch_tokens=64)
+    embedder.warm_up()
+    with ThreadPoolExecutor(1) as pool:
+        bulk = pool.submit(embedder.embed_documents, ["some words " * 50] * 5_000)
+        wait_until(lambda: bool(engines.registry().scheduler._active))
+
+        embedder.close()
+
+        with pytest.raises(BackendError, match="was closed"):
+            bulk.result(WAIT)
+
+
+# ------------------------------------------------------------------ many callers
+
+
+def test_sixteen_threads_of_250_calls(embedding_folder: Path, reranking_folder: Path) -> None:
+    settings: dict[str, Any] = {"dtype": "float32", "device": "cpu"}
+    with (
+        Qwen3Embedder(str(embedding_folder), **settings) as embedder,
+        Qwen3Reranker(str(reranking_folder), **settings) as reranker,
+    ):
+        vectors = embedder.embed_queries([f"query {i}" for i in range(50)])
+        logits = [reranker.rank("q", [f"text {i}"])[0].logit for i in range(50)]
+
+        def work(worker: int) -> int:
+            wrong = 0
+            for call in range(250):
+                place = (worker * 7 + call) % 50
+                if call % 2:
+                    [vector] = embedder.embed_queries([f"query {place}"])
+                    wrong += bool(1 - vector @ vectors[place] > 1e-5)
+                else:
+                    [hit] = reranker.rank("q", [f"text {place}"])
+                    wrong += bool(abs(hit.logit - logits[place]) > 1e-4)
+            return wrong
+
+        with ThreadPoolExecutor(16) as pool:
+            assert sum(pool.map(work, range(16))) == 0
+
+
+def test_two_hundred_awaits_on_one_loop(embedder: Qwen3Embedder) -> None:
+    texts = [f"text {i}" for i in range(200)]
+    expected = embedder.embed_documents(texts)
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(embedder.aembed_documents([text]) for text in texts))
+
+    rows = np.concatenate(asyncio.run(all_at_once()))
+
+    np.testing.assert_array_less(1 - (rows * expected).sum(axis=1), 1e-5)
+
+
+def test_several_event_loops_at_once(embedder: Qwen3Embedder) -> None:
+    expected = embedder.embed_documents(TEXTS)
+
+    def own_loop(_: int) -> Any:
+        return asyncio.run(embedder.aembed_documents(TEXTS))
+
+    with ThreadPoolExecutor(4) as pool:
+        for rows in pool.map(own_loop, range(8)):
+            np.testing.assert_array_less(1 - (rows * expected).sum(axis=1), 1e-5)
+
+
+def test_a_cancelled_await_leaves_the_door_usable(embedder: Qwen3Embedder) -> None:
+    async def cancel_some() -> Any:
+        tasks = [
+            asyncio.create_task(embedder.aembed_documents(["some words " * 50] * 100))
+            for _ in range(10)
+        ]
+        await asyncio.sleep(0.02)
+        for task in tasks:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(result, asyncio.CancelledError) for result in done)
+        return await embedder.aembed_documents(["after"])
+
+    embedder.warm_up()
+
+    assert asyncio.run(cancel_some()).shape == (1, 64)
+    assert not engines.registry().scheduler._active
+
+
+# ------------------------------------------------------------------ processes
+
+
+def _in_child(door: Any, connection: Any) -> None:
+    try:
+        connection.send(door.embed_documents(["after the fork", "two"]).tolist())
+    except BaseException as error:
+        connection.send(repr(error))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_works(embedder: Qwen3Embedder, busy: bool) -> None:
+    expected = embedder.embed_documents(["after the fork", "two"])
+    context = multiprocessing.get_context("fork")
+    bulk = threading.Thread(target=embedder.embed_documents, args=(["some words " * 60] * 40,))
+    if busy:
+        bulk.start()
+
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_in_child, args=(embedder, theirs))
+    child.start()
+    assert ours.poll(60), "the child hangs"
+    rows = ours.recv()
+    child.join(10)
+    if busy:
+        bulk.join()
+
+    assert not isinstance(rows, str), rows
+    np.testing.assert_array_less(1 - (np.asarray(rows) * expected).sum(axis=1), 1e-5)
+
+
+def test_a_spawned_child_works(embedder: Qwen3Embedder) -> None:
+    expected = embedder.embed_documents(["after the fork", "two"])
+    code = (
+        "import pickle, sys\n"
+        "door = pickle.load(sys.stdin.buffer)\n"
+        "print(door.embed_documents(['after the fork', 'two']).tolist())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(embedder), capture_output=True, check=True
+    )
+
+    rows = np.asarray(json.loads(done.stdout))
+    np.testing.assert_array_less(1 - (rows * expected).sum(axis=1), 1e-5)
+
+
+def test_an_interpreter_ends_while_work_is_under_way(embedding_folder: Path) -> None:
+    code = (
+        "from qwen3_rag import Qwen3Embedder\n"
+        "from qwen3_rag.backends.base import Limits\n"
+        "from qwen3_rag.prompts import EmbedPrompt\n"
+        f"door = Qwen3Embedder({str(embedding_folder)!r})\n"
+        "door.warm_up()\n"
+        "door._backend.run([EmbedPrompt('some words ' * 60)] * 3000, Limits())\n"
+        "print('end')"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_pickles_are_small_and_copies_independent(embedder: Qwen3Embedder) -> None:
+    embedder.warm_up()
+
+    twin = copy.deepcopy(embedder)
+    twin.close()
+
+    assert len(pickle.dumps(embedder)) < 2_000
+    assert embedder.embed_documents(["a"]).shape == (1, 64)

@@ -1,0 +1,349 @@
+"""The scheduler over models of plain Python: no torch, every pause under the test's control."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qwen3_rag.backends.base import Limits
+from qwen3_rag.backends.local import scheduler as module
+from qwen3_rag.backends.local.batching import TokenSequence
+from qwen3_rag.backends.local.request import Encoded, Model, OutOfMemory, Request
+from qwen3_rag.backends.local.scheduler import Scheduler
+from qwen3_rag.errors import BackendError, InputError, ModelError
+from qwen3_rag.prompts import EmbedPrompt, Prompt
+from qwen3_rag.results import FloatArray
+
+WAIT = 20.0
+
+
+class LetterTokens:
+    """A character is a token; a text of "!" alone cannot be encoded."""
+
+    def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        if any(prompt.rendered == "!" for prompt in prompts):
+            raise InputError("cannot encode !")
+        return [Encoded(TokenSequence((), tuple(map(ord, p.rendered)))) for p in prompts]
+
+
+class SumForward:
+    """Answers with the sum of the ids; pauses, refuses or fails as told."""
+
+    pads = False
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.may_run = threading.Event()
+        self.may_run.set()
+        self.running = threading.Event()
+        self.memory = 10**9
+        self.refused = 0
+        self.spoil: Callable[[TokenSequence], float | None] = lambda _: None
+        self.fail: Callable[[Sequence[TokenSequence]], bool] = lambda _: False
+
+    def run(self, sequences: Sequence[TokenSequence]) -> FloatArray:
+        self.running.set()
+        assert self.may_run.wait(WAIT)
+        if sum(s.length for s in sequences) > self.memory:
+            self.refused += 1
+            raise OutOfMemory
+        if self.fail(sequences):
+            raise RuntimeError("device lost")
+        self.batches.append([s.length for s in sequences])
+        values = [self.spoil(s) if self.spoil(s) is not None else sum(s.ids) for s in sequences]
+        return np.asarray(values, dtype=np.float32)
+
+
+@pytest.fixture
+def forward() -> SumForward:
+    return SumForward()
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    scheduler = Scheduler()
+    yield scheduler
+    scheduler.stop(WAIT)
+
+
+@pytest.fixture
+def model(scheduler: Scheduler, forward: SumForward) -> Model:
+    model = Model("sum", LetterTokens(), 100, 10, ("one",), {"one": forward})
+    scheduler.add(model)
+    return model
+
+
+def request(*texts: str, on_done: Callable[[int], None] | None = None) -> Request:
+    return Request([EmbedPrompt(text) for text in texts], Limits(), on_done)
+
+
+def submit(scheduler: Scheduler, model: Model, *texts: str, **options: Any) -> Request:
+    made = request(*texts, **options)
+    scheduler.submit(made, model)
+    return made
+
+
+def value(text: str) -> int:
+    return sum(map(ord, text))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.001)
+
+
+def test_results_come_in_input_order(scheduler: Scheduler, model: Model) -> None:
+    texts = ["ccc", "a", "bbbbbbbbbbbbbbbbbbbb", "dd"]
+
+    output = submit(scheduler, model, *texts).future.result(WAIT)
+
+    assert output.values.tolist() == [value(text) for text in texts]
+    assert output.tokens is not None
+    assert output.tokens.tolist() == [3, 1, 20, 2]
+
+
+def test_batches_keep_to_the_budget(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    submit(scheduler, model, *["abcd"] * 100).future.result(WAIT)
+
+    assert max(sum(batch) for batch in forward.batches) <= 10
+    assert len(forward.batches) <= 52
+
+
+def test_small_requests_share_a_batch(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    first = submit(scheduler, model, "x")
+    assert forward.running.wait(WAIT)
+    others = [submit(scheduler, model, "yy") for _ in range(4)]
+    wait_until(lambda: all(r.ready for r in others))
+
+    forward.may_run.set()
+    for one in [first, *others]:
+        one.future.result(WAIT)
+
+    assert forward.batches == [[1], [2, 2, 2, 2]]
+
+
+def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulk = submit(scheduler, model, *["0123456789"] * 50)
+    assert forward.running.wait(WAIT)
+    single = submit(scheduler, model, "abc")
+    wait_until(lambda: bool(single.ready))
+
+    forward.may_run.set()
+    single.future.result(WAIT)
+    bulk.future.result(WAIT)
+
+    assert forward.batches[:2] == [[10], [3]]
+
+
+def test_a_bulk_job_is_not_starved_by_queries(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    bulk = submit(scheduler, model, *["0123456789"] * 20)
+    singles = 0
+    while not bulk.future.done() and singles < 2_000:
+        submit(scheduler, model, "abcdefghi").future.result(WAIT)
+        singles += 1
+
+    bulk.future.result(WAIT)
+    assert singles < 200
+
+
+def test_encoding_stays_a_few_batches_ahead(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulk = submit(scheduler, model, *["0123456789"] * 1_000)
+    assert forward.running.wait(WAIT)
+    time.sleep(0.05)
+
+    assert bulk.tokens_ahead <= (module.BATCHES_AHEAD + 4) * model.budget
+    forward.may_run.set()
+    assert bulk.future.result(WAIT).values.tolist() == [value("0123456789")] * 1_000
+
+
+def test_requests_beyond_the_bound_wait_their_turn(
+    scheduler: Scheduler, model: Model, forward: SumForward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ACTIVE", 2)
+    forward.may_run.clear()
+    made = [submit(scheduler, model, "abcdefgh") for _ in range(5)]
+    assert forward.running.wait(WAIT)
+    wait_until(lambda: made[1].read > 0)
+
+    assert [r.read for r in made[2:]] == [0, 0, 0]
+    forward.may_run.set()
+    for one in made:
+        assert one.future.result(WAIT).values.tolist() == [value("abcdefgh")]
+
+
+def test_a_cancelled_request_frees_its_place(
+    scheduler: Scheduler, model: Model, forward: SumForward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ACTIVE", 2)
+    forward.may_run.clear()
+    first, second, third, fourth = (submit(scheduler, model, "abcdefgh") for _ in range(4))
+    assert forward.running.wait(WAIT)
+
+    assert second.future.cancel()
+    wait_until(lambda: third.read > 0)
+    assert fourth.read == 0
+    assert fourth.future.cancel()
+
+    forward.may_run.set()
+    assert first.future.result(WAIT).values.tolist() == [value("abcdefgh")]
+    assert third.future.result(WAIT).values.tolist() == [value("abcdefgh")]
+    with pytest.raises(CancelledError):
+        second.future.result(WAIT)
+    assert len(forward.batches) == 2
+
+
+def test_cancelling_a_running_bulk_job_stops_it(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulk = submit(scheduler, model, *["0123456789"] * 100)
+    assert forward.running.wait(WAIT)
+    bulk.future.cancel()
+    forward.may_run.set()
+
+    submit(scheduler, model, "a").future.result(WAIT)
+
+    assert len(forward.batches) == 2
+
+
+def test_out_of_memory_halves_the_budget_and_goes_on(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.memory = 5
+    texts = [c * 2 for c in "abcdefghijklmnop"]
+
+    output = submit(scheduler, model, *texts).future.result(WAIT)
+
+    assert output.values.tolist() == [value(text) for text in texts]
+    assert model.budget <= 5
+    assert max(sum(batch) for batch in forward.batches) <= 5
+    refused = forward.refused
+    submit(scheduler, model, *texts).future.result(WAIT)
+    assert forward.refused == refused
+
+
+def test_one_text_too_large_for_memory_is_named(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.memory = 4
+
+    with pytest.raises(BackendError, match="One text of 5 tokens does not fit in the memory"):
+        submit(scheduler, model, "abcde").future.result(WAIT)
+
+    assert submit(scheduler, model, "abc").future.result(WAIT).values.tolist() == [value("abc")]
+
+
+def test_one_requests_failure_is_not_its_neighbours(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.fail = lambda sequences: any(s.ids[0] == ord("!") for s in sequences)
+    forward.may_run.clear()
+    first = submit(scheduler, model, "x")
+    assert forward.running.wait(WAIT)
+    bad, good = submit(scheduler, model, "!!"), submit(scheduler, model, "yy")
+    wait_until(lambda: bool(bad.ready and good.ready))
+    forward.may_run.set()
+
+    with pytest.raises(BackendError, match="RuntimeError: device lost"):
+        bad.future.result(WAIT)
+    assert good.future.result(WAIT).values.tolist() == [value("yy")]
+    assert first.future.result(WAIT).values.tolist() == [value("x")]
+
+
+def test_encoding_errors_reach_their_caller_only(scheduler: Scheduler, model: Model) -> None:
+    bad, good = submit(scheduler, model, "a", "!"), submit(scheduler, model, "a")
+
+    with pytest.raises(InputError, match="cannot encode !"):
+        bad.future.result(WAIT)
+    assert good.future.result(WAIT).values.tolist() == [value("a")]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_raise_and_name_the_text(
+    scheduler: Scheduler, model: Model, forward: SumForward, number: float
+) -> None:
+    forward.spoil = lambda sequence: number if sequence.ids[0] == ord("b") else None
+
+    with pytest.raises(ModelError, match="NaN or infinity for text 1"):
+        submit(scheduler, model, "a", "b", "c").future.result(WAIT)
+
+
+def test_progress_adds_up_and_its_errors_end_the_request_only(
+    scheduler: Scheduler, model: Model
+) -> None:
+    done: list[int] = []
+    submit(scheduler, model, *["abcd"] * 9, on_done=done.append).future.result(WAIT)
+    assert sum(done) == 9
+
+    def broken(count: int) -> None:
+        raise ValueError("no bar")
+
+    with pytest.raises(ValueError, match="no bar"):
+        submit(scheduler, model, "a", on_done=broken).future.result(WAIT)
+    submit(scheduler, model, "a").future.result(WAIT)
+
+
+def test_several_devices_share_a_bulk_job(scheduler: Scheduler) -> None:
+    forwards = {"one": SumForward(), "two": SumForward()}
+    model = Model("sum", LetterTokens(), 100, 10, ("one", "two"), dict(forwards))
+    for forward in forwards.values():
+        forward.may_run.clear()
+    scheduler.add(model)
+
+    bulk = submit(scheduler, model, *[chr(97 + i % 26) * 10 for i in range(60)])
+    for forward in forwards.values():
+        assert forward.running.wait(WAIT)
+        forward.may_run.set()
+
+    expected = [value(chr(97 + i % 26) * 10) for i in range(60)]
+    assert bulk.future.result(WAIT).values.tolist() == expected
+    assert all(forward.batches for forward in forwards.values())
+
+
+def test_threads_end_with_the_last_model(scheduler: Scheduler, model: Model) -> None:
+    submit(scheduler, model, "a").future.result(WAIT)
+    threads = list(scheduler._threads.values())
+    assert len(threads) == 2
+
+    scheduler.remove(model)
+
+    for thread in threads:
+        thread.join(WAIT)
+        assert not thread.is_alive()
+
+
+def test_stopping_ends_waiting_requests_with_an_error(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulk = submit(scheduler, model, *["0123456789"] * 3)
+    assert forward.running.wait(WAIT)
+    stopper = threading.Thread(target=scheduler.stop, args=(WAIT,))
+    stopper.start()
+
+    with pytest.raises(BackendError, match="shutting down"):
+        bulk.future.result(WAIT)
+    forward.may_run.set()
+    stopper.join(WAIT)
+    assert not stopper.is_alive()

@@ -1,0 +1,194 @@
+"""Two backends without torch, for tests of everything above the seam.
+
+`DeterministicBackend` derives numbers from a hash of the prompt: any change of prompt, instruction
+or cut changes the result, and equal prompts give equal bits. `TextBackend` stands for a server that
+renders prompts itself: it counts no tokens, and similar texts get similar vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen3_rag.backends.base import WHOLE, Capabilities, Limits, Output
+from qwen3_rag.errors import BackendError
+from qwen3_rag.models import Role
+from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag.results import FloatArray
+
+__all__ = ["DeterministicBackend", "TextBackend"]
+
+T = TypeVar("T")
+
+
+class DeterministicBackend:
+    """Numbers from a hash of the prompt; a character counts as a token."""
+
+    def __init__(self, role: Role, dim: int = 64) -> None:
+        """Make one; `dim` is the size of its vectors."""
+        self.capabilities = Capabilities(
+            model=f"deterministic-{role}",
+            fingerprint=f"deterministic-{role}-{dim}",
+            role=role,
+            dim=dim if role == "embedding" else 0,
+            context=32_768,
+            counts_tokens=True,
+        )
+        self._closed = False
+
+    def open(self) -> Future[Capabilities]:
+        """Answer at once."""
+        return self._answer(self.capabilities)
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        """Hash each prompt after cutting it."""
+        cuts = [_cut(prompt, limits) for prompt in prompts]
+        if on_done is not None:
+            on_done(len(prompts))
+        values = [self._number(prompt) for prompt, _, _ in cuts]
+        dim = self.capabilities.dim
+        return self._answer(
+            Output(
+                np.asarray(values, dtype=np.float32).reshape((-1, dim) if dim else -1),
+                np.asarray([len(prompt.rendered) + 1 for prompt, _, _ in cuts], dtype=np.int64),
+                np.asarray([cut for _, cut, _ in cuts], dtype=np.int64),
+                np.asarray([cut for _, _, cut in cuts], dtype=np.int64),
+            )
+        )
+
+    def close(self) -> None:
+        """Refuse further calls."""
+        self._closed = True
+
+    def _number(self, prompt: Prompt) -> FloatArray:
+        digest = hashlib.sha256(prompt.rendered.encode()).digest()
+        random = np.random.default_rng(list(digest))
+        return random.standard_normal(max(self.capabilities.dim, 1)).astype(np.float32) * 3
+
+    def _answer(self, value: T) -> Future[T]:
+        future: Future[T] = Future()
+        if self._closed:
+            future.set_exception(BackendError("The deterministic backend was closed."))
+        else:
+            future.set_result(value)
+        return future
+
+
+def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
+    longest = limits.max_length or 8_192
+    if isinstance(prompt, EmbedPrompt):
+        room = longest - len(prompt.head) - 1
+        if len(prompt.text) <= room:
+            return prompt, WHOLE, WHOLE
+        return EmbedPrompt(prompt.text[:room], prompt.instruction), room, WHOLE
+    query, document = prompt.query, prompt.document
+    query_room = limits.max_query_tokens or len(query)
+    room = min(longest, limits.max_document_tokens or longest)
+    return (
+        RerankPrompt(query[:query_room], document[:room], prompt.instruction),
+        WHOLE if len(document) <= room else room,
+        WHOLE if len(query) <= query_room else query_room,
+    )
+
+
+class TextBackend:
+    """A server in miniature: text in, vectors or scores out, from threads of its own.
+
+    Vectors count hashed words and character trigrams, so texts that share them are close, and a
+    document's score is its cosine to the query: enough for a pipeline's tests to find the right
+    document.
+    """
+
+    def __init__(self, role: Role, dim: int = 256) -> None:
+        """Make one; `dim` is the size of its vectors."""
+        self.capabilities = Capabilities(
+            model=f"text-{role}",
+            fingerprint=f"text-{role}-{dim}",
+            role=role,
+            dim=dim if role == "embedding" else 0,
+            context=32_768,
+            counts_tokens=False,
+        )
+        self._dim = dim
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
+
+    def open(self) -> Future[Capabilities]:
+        """Answer from a thread."""
+        return self._submit(lambda: self.capabilities)
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        """Answer from a thread; limits are the server's business."""
+        return self._submit(lambda: self._respond(list(prompts), on_done))
+
+    def close(self) -> None:
+        """Stop the threads; what has not begun is cancelled."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_lock": None, "_pool": None}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        with self._lock:
+            if self._closed:
+                failed: Future[T] = Future()
+                failed.set_exception(BackendError("The text backend was closed."))
+                return failed
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(2, thread_name_prefix="text-backend")
+            return self._pool.submit(work)
+
+    def _respond(self, prompts: list[Prompt], on_done: Callable[[int], None] | None) -> Output:
+        values: list[FloatArray | float] = []
+        for prompt in prompts:
+            if isinstance(prompt, EmbedPrompt):
+                values.append(self._vector(prompt.text, prompt.instruction or ""))
+            else:
+                query = self._vector(prompt.query, prompt.instruction)
+                document = self._vector(prompt.document, "")
+                # A trace of the whole prompt, so that every character of it matters.
+                trace = zlib.crc32(prompt.rendered.encode()) / 2**32
+                values.append(float(query @ document) * 10 - 2 + trace / 10)
+        if on_done is not None:
+            on_done(len(prompts))
+        whole = np.full(len(prompts), WHOLE, dtype=np.int64)
+        shape = (-1, self._dim) if self.capabilities.dim else (-1,)
+        return Output(np.asarray(values, dtype=np.float32).reshape(shape), None, whole, whole)
+
+    def _vector(self, text: str, instruction: str) -> FloatArray:
+        counts: NDArray[np.float32] = np.zeros(self._dim, dtype=np.float32)
+        words = text.lower().split()
+        for word in words:
+            counts[zlib.crc32(word.encode()) % self._dim] += 1
+        folded = text.lower()
+        for start in range(len(folded) - 2):
+            counts[zlib.crc32(folded[start : start + 3].encode()) % self._dim] += 0.3
+        # A little of the instruction and of the exact bytes, so that both matter.
+        counts[zlib.crc32(instruction.encode()) % self._dim] += 0.1
+        counts[zlib.crc32(text.encode()) % self._dim] += 0.1
+        return counts / np.linalg.norm(counts)
