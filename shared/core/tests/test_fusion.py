@@ -1,0 +1,361 @@
+"""Fusion: one order for the same legs, whoever returned them and in whatever order."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.fusion import Fused, Id, fuse, relative_score, rrf
+from qwen3_rag.results import LegScore
+
+Leg = list[tuple[Id, float]]
+METHODS = pytest.mark.parametrize("method", [rrf, relative_score])
+
+ids = st.integers(0, 20) | st.text("ab1", max_size=2)
+# Few distinct values, so that ties are the rule.
+leg = st.lists(st.tuples(ids, st.integers(-3, 3).map(lambda n: n / 4)), max_size=15)
+legs_of = st.dictionaries(st.sampled_from(["dense", "lexical", "third"]), leg)
+weights_of = st.dictionaries(
+    st.sampled_from(["dense", "lexical", "third"]), st.integers(0, 8).map(lambda n: n / 4)
+)
+
+
+def order(hits: list[Fused]) -> list[Id]:
+    return [hit.id for hit in hits]
+
+
+def sort_key(id_: Id) -> tuple[int, Id]:
+    return (1, id_) if isinstance(id_, str) else (0, id_)
+
+
+# RRF.
+
+
+def test_rrf_adds_one_over_k_plus_rank() -> None:
+    hits = rrf({"dense": [("a", 0.9), ("b", 0.8)], "lexical": [("b", 7.0), ("c", 2.0)]}, k=10)
+
+    assert order(hits) == ["b", "a", "c"]
+    assert [hit.score for hit in hits] == pytest.approx([1 / 12 + 1 / 11, 1 / 11, 1 / 12])
+
+
+def test_rrf_uses_sixty_unless_told() -> None:
+    assert rrf({"dense": [("a", 0.5)]})[0].score == 1 / 61
+
+
+def test_rrf_weights_multiply_and_default_to_one() -> None:
+    hits = rrf({"dense": [("a", 1.0)], "lexical": [("b", 1.0)]}, weights={"lexical": 2.5})
+
+    assert order(hits) == ["b", "a"]
+    assert [hit.score for hit in hits] == pytest.approx([2.5 / 61, 1 / 61])
+
+
+def test_rrf_ignores_how_far_apart_scores_are() -> None:
+    near = rrf({"dense": [("a", 0.9), ("b", 0.8)]})
+    far = rrf({"dense": [("a", 900.0), ("b", -8.0)]})
+
+    assert [(hit.id, hit.score) for hit in near] == [(hit.id, hit.score) for hit in far]
+
+
+def test_rrf_tie_of_three_legs_is_not_broken_by_rounding() -> None:
+    x, y, z = (1 / (2 + rank) for rank in (1, 2, 3))
+    assert (x + y) + z != (y + z) + x  # what adding up leg by leg would give "c" and "b"
+
+    hits = rrf(
+        {
+            "one": [("c", 3.0), ("b", 2.0), ("a", 1.0)],
+            "two": [("a", 3.0), ("c", 2.0), ("b", 1.0)],
+            "three": [("b", 3.0), ("a", 2.0), ("c", 1.0)],
+        },
+        k=2,
+    )
+
+    assert order(hits) == ["a", "b", "c"]
+    assert len({hit.score for hit in hits}) == 1
+
+
+# Relative score.
+
+
+def test_relative_score_brings_each_leg_to_zero_and_one() -> None:
+    hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "lexical": [("c", 12.0)]})
+
+    assert order(hits) == ["a", "c", "b"]
+    assert [hit.score for hit in hits] == pytest.approx([1.0, 0.0 + 1.0, 0.25])
+
+
+def test_relative_score_weights_multiply_and_default_to_one() -> None:
+    legs: dict[str, Leg] = {"dense": [("a", 2.0), ("b", 1.0)], "lexical": [("b", 5.0), ("a", 4.0)]}
+
+    hits = relative_score(legs, weights={"lexical": 0.25})
+
+    assert [(hit.id, hit.score) for hit in hits] == [("a", 1.0), ("b", 0.25)]
+
+
+@pytest.mark.parametrize("scores", [[0.0], [-4.0], [3.0, 3.0], [3.0, 3.000001, 3.0]])
+def test_relative_score_gives_a_leg_without_distances_its_whole_weight(
+    scores: list[float],
+) -> None:
+    hits = relative_score({"dense": list(enumerate(scores))}, weights={"dense": 0.5})
+
+    assert [hit.score for hit in hits] == [0.5] * len(scores)
+
+
+def test_relative_score_tie_on_paper_is_a_tie() -> None:
+    # On paper both sum to 1 (3/6 + 3/6, 5/6 + 1/6); as floats "b" is 2e-16 ahead.
+    legs: dict[str, Leg] = {
+        "dense": [("top", 0.7), ("b", 0.4), ("a", 0.6), ("low", 0.1)],
+        "lexical": [("top", 0.7), ("b", 0.4), ("a", 0.2), ("low", 0.1)],
+    }
+    hits = relative_score(legs)
+    scores = {hit.id: hit.score for hit in hits}
+
+    assert scores["a"] == pytest.approx(scores["b"], abs=1e-12)
+    assert scores["a"] != scores["b"]
+    assert order(hits) == ["top", "a", "b", "low"]
+
+
+# Ties, ids, duplicates.
+
+
+@METHODS
+def test_scores_equal_to_five_decimals_are_ordered_by_id(
+    method: Callable[..., list[Fused]],
+) -> None:
+    one = method({"dense": [("b", 0.500001), ("a", 0.500002), ("c", 0.4)]})
+    other = method({"dense": [("a", 0.500001), ("b", 0.500002), ("c", 0.4)]})
+
+    assert order(one) == order(other) == ["a", "b", "c"]
+    assert one[0].legs["dense"].rank == 1
+
+
+@METHODS
+def test_scores_that_differ_in_the_fifth_decimal_are_not_tied(
+    method: Callable[..., list[Fused]],
+) -> None:
+    assert order(method({"dense": [("a", 0.50001), ("b", 0.50002)]})) == ["b", "a"]
+
+
+@METHODS
+def test_tied_ids_come_numbers_first_each_ascending(method: Callable[..., list[Fused]]) -> None:
+    leg: Leg = [(id_, 1.0) for id_ in ("b", 10, "a", 9, "10", "", -1)]
+
+    assert order(method({"dense": leg})) == [-1, 9, 10, "", "10", "a", "b"]
+
+
+@METHODS
+def test_fused_ties_are_ordered_by_id_not_by_leg(method: Callable[..., list[Fused]]) -> None:
+    assert order(method({"dense": [("b", 1.0)], "lexical": [("a", 1.0)]})) == ["a", "b"]
+
+
+@METHODS
+def test_number_and_string_of_the_same_digits_are_two_ids(
+    method: Callable[..., list[Fused]],
+) -> None:
+    hits = method({"dense": [(1, 2.0)], "lexical": [("1", 2.0)]})
+
+    assert order(hits) == [1, "1"]
+
+
+@METHODS
+@pytest.mark.parametrize("leg", [[("a", 1.0), ("b", 2.0), ("a", 3.0)], [("a", 3.0), ("b", 2.0)]])
+def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(
+    method: Callable[..., list[Fused]], leg: Leg
+) -> None:
+    hits = method({"dense": leg})
+
+    assert order(hits) == ["a", "b"]
+    assert hits[0].legs == {"dense": LegScore(1, 3.0)}
+    assert hits[1].legs == {"dense": LegScore(2, 2.0)}
+
+
+@METHODS
+def test_every_hit_keeps_rank_and_unrounded_score_of_each_leg_that_found_it(
+    method: Callable[..., list[Fused]],
+) -> None:
+    hits = method({"dense": [("a", 0.123456789)], "lexical": [("b", 9.0), ("a", 8.0)]})
+
+    legs = {hit.id: hit.legs for hit in hits}
+    assert legs == {
+        "a": {"dense": LegScore(1, 0.123456789), "lexical": LegScore(2, 8.0)},
+        "b": {"lexical": LegScore(1, 9.0)},
+    }
+
+
+@METHODS
+@pytest.mark.parametrize("legs", [{}, {"dense": []}, {"dense": [], "lexical": []}])
+def test_nothing_found_is_nothing_fused(
+    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+) -> None:
+    assert method(legs) == []
+
+
+@METHODS
+def test_an_empty_leg_changes_nothing(method: Callable[..., list[Fused]]) -> None:
+    leg: Leg = [("a", 2.0), ("b", 1.0)]
+
+    assert method({"dense": leg, "lexical": []}) == method({"dense": leg})
+
+
+@METHODS
+def test_hits_of_a_leg_of_weight_zero_come_last_but_come(
+    method: Callable[..., list[Fused]],
+) -> None:
+    legs: dict[str, Leg] = {"dense": [("z", 2.0), ("y", 1.0)], "lexical": [("a", 1.0)]}
+
+    hits = method(legs, weights={"lexical": 0})
+
+    assert hits[0].id == "z"
+    assert {hit.id: hit.score for hit in hits}["a"] == 0
+
+
+# Any legs at all.
+
+
+@METHODS
+@given(legs=legs_of, seed=st.integers())
+def test_order_of_legs_and_of_hits_inside_them_does_not_matter(
+    method: Callable[..., list[Fused]], legs: dict[str, Leg], seed: int
+) -> None:
+    shuffle = random.Random(seed)
+    names = shuffle.sample(list(legs), len(legs))
+    shuffled = {name: shuffle.sample(legs[name], len(legs[name])) for name in names}
+
+    assert method(shuffled) == method(legs)
+
+
+@METHODS
+@given(legs=legs_of)
+def test_scores_as_another_engine_rounds_them_give_the_same_order(
+    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+) -> None:
+    noisy = {
+        name: [(id_, score + 4e-6 * (-1) ** place) for place, (id_, score) in enumerate(leg)]
+        for name, leg in legs.items()
+    }
+
+    assert order(method(noisy)) == order(method(legs))
+
+
+@METHODS
+@given(legs=legs_of)
+def test_legs_are_left_as_they_were(
+    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+) -> None:
+    before = copy.deepcopy(legs)
+
+    method(legs)
+
+    assert legs == before
+
+
+@METHODS
+@given(legs=legs_of)
+def test_every_id_comes_once_with_the_legs_that_found_it(
+    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+) -> None:
+    hits = method(legs)
+
+    assert len({hit.id for hit in hits}) == len(hits)
+    found = {(name, id_) for name, leg in legs.items() for id_, _ in leg}
+    assert {(name, hit.id) for hit in hits for name in hit.legs} == found
+
+
+def exactly(legs: dict[str, Leg], weights: dict[str, float], relative: bool) -> list[Id]:
+    """Both fusions once more, in fractions and by counting instead of sorting."""
+    total: dict[Id, Fraction] = {}
+    for name, leg in legs.items():
+        best = {id_: max(Fraction(s) for other, s in leg if other == id_) for id_, _ in leg}
+        weight = Fraction(weights.get(name, 1.0))
+        low, high = min(best.values(), default=Fraction(0)), max(best.values(), default=Fraction(0))
+        for id_, score in best.items():
+            ahead = sum((-s, sort_key(o)) < (-score, sort_key(id_)) for o, s in best.items())
+            if not relative:
+                share = Fraction(1, 60 + 1 + ahead)
+            else:
+                share = (score - low) / (high - low) if high > low else Fraction(1)
+            total[id_] = total.get(id_, Fraction(0)) + weight * share
+    return sorted(total, key=lambda id_: (-total[id_], sort_key(id_)))
+
+
+@given(legs=legs_of, weights=weights_of)
+def test_both_fusions_agree_with_exact_arithmetic(
+    legs: dict[str, Leg], weights: dict[str, float]
+) -> None:
+    weights = {name: weight for name, weight in weights.items() if name in legs}
+
+    assert order(rrf(legs, weights=weights)) == exactly(legs, weights, relative=False)
+    assert order(relative_score(legs, weights=weights)) == exactly(legs, weights, relative=True)
+
+
+# By name.
+
+
+def test_fuse_passes_everything_on_to_the_method_it_is_asked_for() -> None:
+    legs: dict[str, Leg] = {
+        "dense": [("a", 0.9), ("b", 0.8), ("c", 0.1)],
+        "lexical": [("c", 9.0), ("b", 1.0)],
+    }
+    weights = {"lexical": 0.5}
+
+    assert fuse(legs) == rrf(legs)
+    assert fuse(legs, "rrf", k=3, weights=weights) == rrf(legs, k=3, weights=weights)
+    assert fuse(legs, "relative_score", weights=weights) == relative_score(legs, weights=weights)
+    assert rrf(legs) != relative_score(legs)
+
+
+def test_fuse_names_the_methods_it_knows() -> None:
+    with pytest.raises(InputError, match=r"'rrf', 'relative_score'.*'dbsf'"):
+        fuse({}, "dbsf")  # type: ignore[arg-type]
+
+
+# What is refused.
+
+
+@METHODS
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_score_that_is_no_number_is_refused_with_its_place(
+    method: Callable[..., list[Fused]], score: float
+) -> None:
+    with pytest.raises(InputError, match=rf"{score}.*'b'.*'lexical'"):
+        method({"dense": [("a", 1.0)], "lexical": [("a", 1.0), ("b", score)]})
+
+
+@METHODS
+@pytest.mark.parametrize("id_", [None, 1.5, b"a", ("a",)])
+def test_id_of_another_type_is_refused_with_its_leg(
+    method: Callable[..., list[Fused]], id_: object
+) -> None:
+    with pytest.raises(InputTypeError, match=rf"{type(id_).__name__}.*'dense'"):
+        method({"dense": [(id_, 1.0)]})
+
+
+@METHODS
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_weight_that_cannot_weigh_is_refused(
+    method: Callable[..., list[Fused]], weight: float
+) -> None:
+    with pytest.raises(InputError, match=rf"'dense'.*{weight}"):
+        method({"dense": [("a", 1.0)]}, weights={"dense": weight})
+
+
+@METHODS
+def test_weight_of_a_leg_that_is_not_there_is_refused(method: Callable[..., list[Fused]]) -> None:
+    with pytest.raises(InputError, match=r"'dens'.*'dense'"):
+        method({"dense": [("a", 1.0)]}, weights={"dens": 1.0})
+
+
+@pytest.mark.parametrize("k", [-1, float("nan"), float("inf")])
+def test_k_out_of_range_is_refused(k: float) -> None:
+    with pytest.raises(InputError, match=f"`k`.*{k}"):
+        rrf({"dense": [("a", 1.0)]}, k=k)
+
+
+def test_k_of_zero_is_plain_reciprocal_rank() -> None:
+    assert [hit.score for hit in rrf({"dense": [("a", 2.0), ("b", 1.0)]}, k=0)] == [1.0, 0.5]
