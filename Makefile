@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 
 # The one pip line: every member, what the tests compare with, and the tools.
 MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit
-LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0
+LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(TOOLS) | tr @ ' '

@@ -192,6 +192,40 @@ def test_callers_own_model_gives_the_same_and_is_not_changed(
     assert before == [_state(m) for m in (trunk, model)]
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's own
+def test_callers_model_with_an_adapter_gives_the_merged_models_logits(
+    reranking_folder: Path, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    tokenizer = AutoTokenizer.from_pretrained(reranking_folder)
+    model = AutoModelForCausalLM.from_pretrained(reranking_folder, dtype=torch.float32)
+    lora = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(model, lora)
+
+    with Qwen3Reranker.from_model(adapted, tokenizer) as reranker:
+        logits = reranker.score(PAIRS, details=True).logits
+    adapted.merge_and_unload().save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+
+    np.testing.assert_allclose(logits, reference_logits(tmp_path, PAIRS), atol=LOGIT)
+    assert np.abs(logits - reference_logits(reranking_folder, PAIRS)).max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's own
+def test_callers_quantised_model_runs_as_it_is(reranking_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(reranking_folder, dtype=torch.float32)
+    quantise: Any = torch.ao.quantization.quantize_dynamic
+    small = quantise(model, {torch.nn.Linear}, dtype=torch.qint8)
+
+    with Qwen3Reranker.from_model(
+        small, AutoTokenizer.from_pretrained(reranking_folder)
+    ) as reranker:
+        logits = reranker.score(PAIRS, details=True).logits
+
+    off = np.abs(logits - reference_logits(reranking_folder, PAIRS))
+    assert 0 < off.max() < 0.5
+
+
 def _state(model: Any) -> Any:
     config = model.config
     return config.to_dict(), config._attn_implementation, model.training, model.dtype

@@ -131,7 +131,10 @@ def _as_classifier(model: Qwen3ForCausalLM, folder: Path) -> Qwen3ForSequenceCla
 
     tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
     yes, no = tokens.token_to_id("yes"), tokens.token_to_id("no")
-    config = Qwen3Config(**{**model.config.to_dict(), "num_labels": 1, "pad_token_id": None})
+    settings = {**model.config.to_dict(), "pad_token_id": None}
+    for labels in ("id2label", "label2id", "num_labels"):
+        settings.pop(labels, None)
+    config = Qwen3Config(**{**settings, "num_labels": 1})
     classifier: Qwen3ForSequenceClassification = Qwen3ForSequenceClassification(config).eval()
     classifier.model.load_state_dict(model.model.state_dict())
     head = model.lm_head.weight.data

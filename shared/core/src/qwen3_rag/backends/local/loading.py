@@ -154,9 +154,10 @@ def wrap(model: Any, tokens: Tokens, role: str) -> Loaded:
 def fingerprint_of(model: Any) -> str:
     """Digest a model in memory: its configuration, and a few numbers of every tensor."""
     digest = hashlib.sha256(repr(model.config.to_diff_dict()).encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten()[:16].float().cpu().numpy().tobytes())
+    for name, value in model.state_dict().items():
+        # Quantised layers keep more than tensors in their state.
+        numbers = value.flatten()[:16].tolist() if isinstance(value, torch.Tensor) else value
+        digest.update(f"{name}:{numbers!r}".encode())
     return digest.hexdigest()[:32]
 
 
