@@ -11,7 +11,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The one pip line: every member, what the tests compare with, and the tools.
-MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit
+MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e 'packages/hybrid[qdrant,edge]'
+# Their names, which constraints.txt does not pin.
+SIBLINGS := qwen3-rag qwen3-rag-testkit qwen3-rag-hybrid
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
@@ -60,17 +62,17 @@ wheels: $(STAMP)  ## build each wheel, install it alone and import it
 .PHONY: constraints
 constraints: $(STAMP)  ## resolve constraints.txt anew, keeping pins that still fit (ARGS=--upgrade)
 	@$(REQUIREMENTS) | UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --quiet \
-		--no-annotate --no-emit-package qwen3-rag --no-emit-package qwen3-rag-testkit \
+		--no-annotate $(patsubst %,--no-emit-package %,$(SIBLINGS)) \
 		--custom-compile-command 'make constraints' $(ARGS) --output-file constraints.txt > /dev/null
 
 .PHONY: constraints-check
 constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14, installing nothing
-	@$(REQUIREMENTS) | .ci/constraints-check
+	@$(REQUIREMENTS) | .ci/constraints-check $(SIBLINGS)
 
 .PHONY: clean
 clean:  ## remove .venv, built wheels and caches
 	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find shared -name __pycache__ -type d -prune -exec rm -rf {} +
+	find shared packages -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,0 +1,222 @@
+"""What goes into a collection and comes back: documents, their vectors, their ids.
+
+Knows how any id becomes one that every store accepts, and how a document and its payload make one
+record; knows no store and no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid5
+
+from qwen3_rag.errors import InputError, InputTypeError, StoreError
+from qwen3_rag.fusion import Id
+from qwen3_rag.inputs import check_text
+from qwen3_rag.lexical import SparseVector
+from qwen3_rag.results import FloatArray
+
+__all__ = [
+    "Document",
+    "Id",
+    "Keys",
+    "Point",
+    "check_documents",
+    "check_ids",
+    "from_payload",
+    "point_id",
+    "to_payload",
+]
+
+# Never to change: every string id of every collection was mapped with it.
+_NAMESPACE = UUID("5b0f8f3e-6f0c-5d0a-9a55-3c1f6b8f2a71")
+_LARGEST = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text to be found.
+
+    Attributes:
+        id: Any string that is not empty, or a whole number from 0 to 2^64 - 1. Adding a document
+            under an id that is there replaces the old one.
+        text: What is embedded, matched by its words, and reranked.
+        payload: Further fields, values as JSON has them: to filter by, and to come back with hits.
+    """
+
+    id: str | int
+    text: str = field(repr=False)
+    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A document as a store keeps it.
+
+    Attributes:
+        document: The document.
+        dense: Its vector of unit length, `None` where it was not asked for.
+        lexical: The weights of its terms, `None` where not asked for or without any term.
+    """
+
+    document: Document
+    dense: FloatArray | None = field(default=None, repr=False)
+    lexical: SparseVector | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The payload fields a collection keeps for itself.
+
+    Attributes:
+        text: Holds the document's text.
+        id: Holds its own id, since the store's may be a UUID made from it.
+    """
+
+    text: str = "text"
+    id: str = "_id"
+
+
+def to_payload(document: Document, keys: Keys) -> dict[str, Any]:
+    """Make the one record that a store keeps; nothing in it is the caller's own object."""
+    payload: dict[str, Any] = _plain(document.payload, "payload")
+    return {**payload, keys.text: document.text, keys.id: document.id}
+
+
+def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Document:
+    """Read what `to_payload` made, or the record of a point that others wrote.
+
+    Args:
+        stored_id: The store's id, for a point without one of its own.
+        payload: The record.
+        keys: Where text and id are.
+
+    Raises:
+        StoreError: It has no text.
+    """
+    rest = dict(payload)
+    text, id_ = rest.pop(keys.text, None), rest.pop(keys.id, stored_id)
+    if not isinstance(text, str):
+        raise StoreError(
+            f"The point {stored_id!r} has no text in its payload field {keys.text!r}; its fields "
+            f"are {', '.join(map(repr, rest)) or 'none'}. Name the field that has it: "
+            "`QdrantLegs(..., text_key=NAME)`."
+        )
+    return Document(id_, text, rest)
+
+
+def point_id(id_: Id) -> str | int:
+    """Map an id to one that stores with UUIDs and numbers for ids accept.
+
+    Numbers and UUIDs in their usual spelling stay as they are, so that points written by others
+    can be named; any other string becomes a UUID derived from it, the same one everywhere.
+
+    Raises:
+        InputTypeError: Neither a string nor a whole number.
+        InputError: An empty string, or a number outside 0 to 2^64 - 1.
+    """
+    if isinstance(id_, bool) or not isinstance(id_, (str, int)):
+        raise InputTypeError(
+            f"A document's id must be a str or int, got {id_!r} ({type(id_).__name__})."
+        )
+    if isinstance(id_, int):
+        if not 0 <= id_ <= _LARGEST:
+            raise InputError(
+                f"A document's id must be from 0 to 2^64 - 1, got {id_}. Give it as a string."
+            )
+        return id_
+    if not check_text(id_, "id"):
+        raise InputError("A document's id must not be empty.")
+    return id_ if _is_uuid(id_) else str(uuid5(_NAMESPACE, id_))
+
+
+def check_ids(ids: Iterable[Id]) -> list[Id]:
+    """Turn a caller's ids into a list of usable ones."""
+    if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
+        raise InputTypeError(
+            f"`ids` must be a list of ids, got {type(ids).__name__}."
+            + (" Put it in a list: `[id]`." if isinstance(ids, str) else "")
+        )
+    items = list(ids)
+    for id_ in items:
+        point_id(id_)
+    return items
+
+
+def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]:
+    """Turn a caller's documents into a list that can be embedded and stored.
+
+    Args:
+        documents: Any iterable of them.
+        keys: Payload fields the collection keeps for itself.
+
+    Raises:
+        InputTypeError: An item that is no `Document`, or a part of one of the wrong type.
+        InputError: An unusable id, a lone surrogate in a text, or a reserved payload field.
+    """
+    if isinstance(documents, (Document, str, bytes, Mapping)) or not isinstance(
+        documents, Iterable
+    ):
+        raise InputTypeError(
+            f"`documents` must be a list of Document, got {type(documents).__name__}."
+        )
+    items = list(documents)
+    taken = {keys.text, keys.id}
+    for index, document in enumerate(items):
+        if not isinstance(document, Document):
+            raise InputTypeError(
+                f"`documents[{index}]` must be a Document, got {type(document).__name__}. Write "
+                "`Document(id, text, payload)`."
+            )
+        point_id(document.id)
+        check_text(document.text, f"documents[{index}].text")
+        if not isinstance(document.payload, Mapping):
+            raise InputTypeError(
+                f"`documents[{index}].payload` must be a mapping, got "
+                f"{type(document.payload).__name__}."
+            )
+        _plain(document.payload, f"documents[{index}].payload")
+        clash = sorted(taken.intersection(document.payload))
+        if clash:
+            raise InputError(
+                f"`documents[{index}].payload` has the field {clash[0]!r}, which the collection "
+                "keeps for itself. Rename it."
+            )
+    return items
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Copy a payload's value into plain JSON types, or say where it has none.
+
+    Stores differ in what else they take, and some notice only in the middle of a batch.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return check_text(value, where)
+    if isinstance(value, int) and -(2**63) <= value <= _LARGEST:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise InputTypeError(f"`{where}` must have strings for keys, got {key!r}.")
+        return {check_text(k, where): _plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, (int, float)):
+        raise InputError(f"`{where}` is {value!r}, a number that JSON and stores do not have.")
+    raise InputTypeError(
+        f"`{where}` is a {type(value).__name__}, which JSON does not have. Convert it first: dates "
+        "with `.isoformat()`, arrays with `.tolist()`, anything else with `str()`."
+    )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,138 @@
+"""A folder that one process at a time may use, and the record kept in it.
+
+The lock is the operating system's, which drops it when the process ends, however it ends; the name
+in its file is for the message only. Knows nothing of what else the folder holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import weakref
+from pathlib import Path
+from typing import BinaryIO
+
+from qwen3_rag.errors import StoreError
+from qwen3_rag_hybrid.settings import CollectionSettings
+
+__all__ = ["FolderLock", "read_record", "write_record"]
+
+_RECORD = "settings.json"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Far behind the text, because Windows lets nobody read what is locked.
+    _PLACE = 1 << 30
+
+    def _lock(file: BinaryIO) -> None:
+        file.seek(_PLACE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
+else:
+    import fcntl
+
+    def _lock(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class FolderLock:
+    """Held from `acquire` to `release`, or to the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the lock's file; it is made when the lock is first taken."""
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def acquire(self) -> None:
+        """Take the lock at once or not at all; nothing where it is held already.
+
+        Raises:
+            StoreError: Another holds it, or the file cannot be written.
+        """
+        if self._file is not None:
+            return
+        try:
+            file = self._path.open("a+b")
+        except OSError as error:
+            raise StoreError(
+                f"{str(self._path.parent)!r} cannot be written to ({error.strerror}), and even "
+                "searching has to write a lock there. Choose a folder you may write to."
+            ) from error
+        try:
+            _lock(file)
+        except OSError as error:
+            file.close()
+            raise StoreError(
+                f"{str(self._path.parent)!r} is held by {self._holder()}. One process at a time "
+                "can use it: wait for that one, end it, or keep the collection on a Qdrant server, "
+                "which many may share."
+            ) from error
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        file.flush()
+        self._file = file
+        _held.add(self)
+
+    def release(self) -> None:
+        """Give the lock back; twice is fine."""
+        file, self._file = self._file, None
+        _held.discard(self)
+        if file is not None:
+            file.truncate(0)
+            file.close()
+
+    def drop_in_child(self) -> None:
+        """Let go of a forked child's copy, which would keep the lock when the parent ends."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._path.read_bytes())
+            pid, host = int(holder["pid"]), str(holder["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"  # which has not written its name yet
+        if pid == os.getpid() and host == socket.gethostname():
+            return f"this process itself (pid {pid}), which opened it before"
+        return f"process {pid} on host {host!r}"
+
+
+def read_record(folder: Path) -> CollectionSettings:
+    """Read the record of a collection's folder.
+
+    Raises:
+        OSError: It is not there.
+        ValueError: It is damaged, or of a later format.
+    """
+    values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{_RECORD} holds no record")
+    return CollectionSettings.from_dict(values)
+
+
+def write_record(folder: Path, settings: CollectionSettings) -> None:
+    """Write the record so that a reader finds the old one or the new one, never half of one."""
+    text = json.dumps(settings.as_dict(), indent=2, ensure_ascii=False)
+    new = folder / f"{_RECORD}.new"
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / _RECORD)
+
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for lock in list(_held):
+        lock.drop_in_child()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,159 @@
+"""Edge, local mode and a fusion written here from the formulas give the same hits in one order."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from qwen3_rag import Qwen3Embedder
+from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.lexical import tokens
+from qwen3_rag_hybrid import Document, EdgeLegs, HybridSearcher, QdrantLegs
+from qwen3_rag_testkit.backends import TextBackend
+
+SHARED = Path(__file__).parents[4] / "shared" / "corpora"
+QUERIES = {"milvus_faq": 52, "xquad_en": 148}  # 200 in all
+DEPTH = 30
+
+
+@dataclass(frozen=True)
+class Corpus:
+    documents: Sequence[Document]
+    queries: Sequence[str]
+
+
+@cache
+def built_in() -> Corpus:
+    subjects = ["river", "bread", "disk error", "capital city", "수도", "검색", "Straße", "naïve"]
+    places = ["Paris", "Berlin", "서울", "E_4711", "3.11.2"]
+    documents = [
+        Document(
+            f"{subject}/{place}/{number}" if number % 3 else len(subject) * 1000 + number,
+            f"The {subject} of {place}" + f" and the {places[number % 5]}" * (number % 4),
+        )
+        for number, (subject, place) in enumerate((s, p) for s in subjects for p in places)
+    ]
+    documents += [Document(f"twin {number}", "The same text in Paris") for number in range(45)]
+    return Corpus(documents, [*subjects, *places, "the", "same text", "of Paris and Berlin"])
+
+
+@cache
+def shared(name: str) -> Corpus:
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not there: the shared corpora are not on this machine")
+
+    def read(part: str) -> Iterator[dict[str, str]]:
+        with (SHARED / name / f"{part}.jsonl").open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    return Corpus(
+        [Document(line["_id"], line["text"]) for line in read("corpus")],
+        [line["text"] for line in read("queries")][: QUERIES[name]],
+    )
+
+
+CORPORA: dict[str, Callable[[], Corpus]] = {
+    "built-in": built_in,
+    "milvus_faq": lambda: shared("milvus_faq"),
+    "xquad_en": lambda: shared("xquad_en"),
+}
+
+
+class Independent:
+    """Both legs and the fusion by the book, on arrays of everything."""
+
+    def __init__(self, corpus: Corpus, embedder: Qwen3Embedder) -> None:
+        self.ids = [document.id for document in corpus.documents]
+        self.embedder = embedder
+        self.vectors = embedder.embed_documents([d.text for d in corpus.documents])
+        self.terms = [Counter(tokens(document.text)) for document in corpus.documents]
+        self.holding = Counter(term for terms in self.terms for term in terms)
+
+    def search(self, query: str, method: FusionMethod) -> list[str | int]:
+        legs = [self.dense(query), self.lexical(query)]
+        total: dict[str | int, float] = dict.fromkeys(self.ids, 0.0)
+        found: set[str | int] = set()
+        for leg in legs:
+            order = sorted(leg, key=lambda id_: (-round(leg[id_], 5), place(id_)))[:DEPTH]
+            found.update(order)
+            scores = [round(leg[id_], 5) for id_ in order]
+            for rank, id_ in enumerate(order, 1):
+                if method == "rrf":
+                    total[id_] += 1 / (60 + rank)
+                elif scores[0] == scores[-1]:
+                    total[id_] += 1
+                else:
+                    total[id_] += (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
+        return sorted(found, key=lambda id_: (-round(total[id_], 12), place(id_)))
+
+    def dense(self, query: str) -> dict[str | int, float]:
+        [vector] = self.embedder.embed_queries([query])
+        cosines = self.vectors.astype(np.float64) @ vector.astype(np.float64)
+        return dict(zip(self.ids, cosines.tolist(), strict=True))
+
+    def lexical(self, query: str) -> dict[str | int, float]:
+        # Documents without any term have no vector, and do not count.
+        count = sum(bool(terms) for terms in self.terms)
+        scores: dict[str | int, float] = {}
+        for id_, terms in zip(self.ids, self.terms, strict=True):
+            norm = 1.2 * (1 - 0.75 + 0.75 * terms.total() / 256)
+            shared_terms = set(tokens(query)) & terms.keys()
+            if shared_terms:
+                scores[id_] = sum(
+                    math.log(1 + (count - self.holding[t] + 0.5) / (self.holding[t] + 0.5))
+                    * (terms[t] * 2.2 / (terms[t] + norm))
+                    for t in shared_terms
+                )
+        return scores
+
+
+def place(id_: str | int) -> tuple[bool, int, str]:
+    return (True, 0, id_) if isinstance(id_, str) else (False, id_, "")
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
+    texts = CORPORA[corpus]()
+    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
+    client = QdrantClient(":memory:")
+    legs = (EdgeLegs(tmp_path), QdrantLegs(client, "documents"))
+    ways = [HybridSearcher(one, embedder, candidates=DEPTH) for one in legs]
+    independent = Independent(texts, embedder)
+    for way in ways:
+        way.create()
+        way.add(texts.documents)
+
+    differing = []
+    methods: tuple[FusionMethod, ...] = ("rrf", "relative_score")
+    for method in methods:
+        for way in ways:
+            way.fusion = method
+        for query in texts.queries:
+            edge, local = ([hit.id for hit in way.search(query, limit=DEPTH)] for way in ways)
+            if not edge == local == independent.search(query, method)[:DEPTH]:
+                differing.append((method, query))
+
+    assert differing == []
+    for way in ways:
+        way.close()
+    client.close()
+
+
+def test_the_same_query_a_hundred_times_has_one_order(tmp_path: Path) -> None:
+    texts = built_in()
+    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
+    with HybridSearcher(EdgeLegs(tmp_path), embedder) as searcher:
+        searcher.create()
+        searcher.add(texts.documents)
+        for query in texts.queries[-3:]:
+            orders = {tuple(hit.id for hit in searcher.search(query)) for _ in range(100)}
+            assert len(orders) == 1

@@ -1,0 +1,177 @@
+"""Collections of the user's own: taken as they are, and every mismatch named."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from qwen3_rag import InputTypeError, Qwen3Embedder, StoreError
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantLegs
+from qwen3_rag_testkit.backends import TextBackend
+
+COSINE = models.VectorParams(size=64, distance=models.Distance.COSINE)
+IDF = models.SparseVectorParams(modifier=models.Modifier.IDF)
+
+
+def searcher_over(client: QdrantClient, **names: str) -> HybridSearcher:
+    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64))
+    return HybridSearcher(QdrantLegs(client, "mine", **names), embedder)
+
+
+def test_the_collection_it_makes_weighs_words_by_idf() -> None:
+    client = QdrantClient(":memory:")
+
+    searcher_over(client).create()
+
+    parameters = client.get_collection("mine").config.params
+    assert parameters.sparse_vectors is not None
+    assert parameters.sparse_vectors["lexical"].modifier == models.Modifier.IDF
+
+
+@pytest.mark.parametrize(
+    ("vectors", "sparse", "codes", "remedy"),
+    [
+        ({"dense": COSINE}, {"lexical": models.SparseVectorParams()}, ["idf"], "update_collection"),
+        ({"dense": COSINE}, {"bm25": IDF}, ["lexical"], "lexical=NAME"),
+        ({"dense": COSINE}, None, ["lexical"], "sparse_vectors_config"),
+        ({"text": COSINE}, {"lexical": IDF}, ["dense"], "dense=NAME"),
+        (COSINE, {"lexical": IDF}, ["dense"], '"" for the unnamed one'),
+        (
+            {"dense": models.VectorParams(size=32, distance=models.Distance.EUCLID)},
+            {"lexical": IDF},
+            ["dim", "distance"],
+            "dim=32",
+        ),
+        (
+            {
+                "dense": models.VectorParams(
+                    size=64,
+                    distance=models.Distance.COSINE,
+                    multivector_config=models.MultiVectorConfig(
+                        comparator=models.MultiVectorComparator.MAX_SIM
+                    ),
+                )
+            },
+            {"lexical": IDF},
+            ["dense"],
+            "single vector",
+        ),
+    ],
+)
+def test_every_mismatch_is_named_with_its_remedy(
+    vectors: Any, sparse: Any, codes: list[str], remedy: str
+) -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection("mine", vectors_config=vectors, sparse_vectors_config=sparse)
+    searcher = searcher_over(client)
+
+    findings = searcher.check_collection()
+
+    assert [finding.code for finding in findings] == [*codes, "record"]
+    assert remedy in findings[0].remedy
+    for call in (searcher.create, lambda: searcher.search("x")):
+        with pytest.raises(StoreError) as error:
+            call()
+        assert findings[0].message in str(error.value)
+        assert findings[0].remedy in str(error.value)
+
+
+def test_the_remedy_for_a_missing_idf_works() -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "mine",
+        vectors_config={"dense": COSINE},
+        sparse_vectors_config={"lexical": models.SparseVectorParams()},
+    )
+
+    client.update_collection("mine", sparse_vectors_config={"lexical": IDF})
+
+    searcher_over(client).create()
+    assert searcher_over(client).check_collection() == []
+
+
+def test_a_collection_with_points_is_taken_over_only_when_asked() -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "mine", vectors_config=COSINE, sparse_vectors_config={"bm25": IDF}, metadata={"mine": 1}
+    )
+    names = {"dense": "", "lexical": "bm25", "text_key": "page_content", "id_key": "doc"}
+    searcher = searcher_over(client, **names)
+    [vector] = searcher.embedder.embed_documents(["Bread is baked."])
+    sparse = searcher.encoder.encode_document("Bread is baked.")
+    uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+    client.upsert(
+        "mine",
+        [
+            models.PointStruct(
+                id=uuid,
+                vector={
+                    "": vector.tolist(),
+                    "bm25": models.SparseVector(
+                        indices=sparse.indices.tolist(), values=sparse.values.tolist()
+                    ),
+                },
+                payload={"page_content": "Bread is baked.", "text": "a field of mine"},
+            )
+        ],
+    )
+
+    with pytest.raises(StoreError, match=r"no record of the model.*create\(adopt=True\)"):
+        searcher.create()
+    with pytest.raises(StoreError, match="no record"):
+        searcher.search("bread")
+    searcher.create(adopt=True)
+    searcher.add([Document("a", "Rivers flow.", {"text": "allowed, it is not the text's place"})])
+
+    best = searcher.search("bread baked")[0]
+    assert (best.id, best.text) == (uuid, "Bread is baked.")
+    assert best.payload == {"text": "a field of mine"}
+    assert searcher.check_collection() == []
+    assert client.get_collection("mine").config.metadata["mine"] == 1  # type: ignore[index]
+    searcher.delete([uuid])
+    assert searcher.count() == 1
+
+
+def test_a_wrong_text_field_is_named() -> None:
+    client = QdrantClient(":memory:")
+    searcher_over(client, text_key="page_content").create()
+    searcher_over(client, text_key="page_content").add([Document(1, "Bread is baked.")])
+
+    with pytest.raises(StoreError, match=r"no text in its payload field 'text'.*'page_content'"):
+        searcher_over(client).search("bread")
+
+
+def test_an_async_client_is_refused() -> None:
+    client = AsyncQdrantClient(":memory:")
+
+    with pytest.raises(InputTypeError, match=r"must be a qdrant_client.QdrantClient, got Async"):
+        QdrantLegs(client, "mine")  # type: ignore[arg-type]
+    asyncio.run(client.close())
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    client = QdrantClient(url="http://127.0.0.1:1", check_compatibility=False)
+    searcher = searcher_over(client)
+
+    with pytest.raises(StoreError, match=r"the collection 'mine' failed: .*refused"):
+        searcher.search("x")
+
+
+def test_a_folder_keeps_collection_and_record(tmp_path: Any) -> None:
+    client = QdrantClient(path=str(tmp_path))
+    searcher_over(client).create(fields={"path": "keyword"})
+    searcher_over(client).add([Document("a", "Bread is baked.", {"path": "x"})])
+    client.close()
+
+    again = QdrantClient(path=str(tmp_path))
+    searcher = searcher_over(again)
+    assert searcher.check_collection() == []
+    assert [hit.id for hit in searcher.search("bread")] == ["a"]
+    searcher.close()
+    assert again.collection_exists("mine")  # the client stays the user's
+    again.close()
+    with pytest.raises(StoreError, match="closed"):
+        searcher.count()
