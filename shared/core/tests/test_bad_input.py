@@ -53,6 +53,56 @@ def test_numbers_of_the_wrong_type(value: Any) -> None:
         Qwen3Embedder("folder", dim=value)
 
 
+@pytest.mark.parametrize("model", [None, 3, "", " ", b"x"])
+def test_something_else_than_a_model(model: Any) -> None:
+    for door in (Qwen3Embedder, Qwen3Reranker):
+        with pytest.raises(InputTypeError, match="`model` must be the name or folder"):
+            door(model)
+
+
+@pytest.mark.parametrize("device", [0, [], ["cpu", 1], ""])
+def test_something_else_than_a_device(device: Any) -> None:
+    with pytest.raises(InputTypeError, match="`device` must be a torch device"):
+        Qwen3Embedder("folder", device=device)
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    assert Qwen3Embedder("folder", dim=np.int64(64)).dim == 64  # type: ignore[arg-type]  # duck
+
+
+@pytest.mark.parametrize("batch_tokens", ["512", -1, 0])
+def test_batch_tokens_are_checked_for_a_callers_model_too(batch_tokens: Any) -> None:
+    with pytest.raises(InputError, match="`batch_tokens` must be"):
+        Qwen3Embedder.from_model(None, None, batch_tokens=batch_tokens)
+
+
+def test_budgets_reach_the_model_and_cuts_the_caller(reranking_folder: Path) -> None:
+    with Qwen3Reranker(
+        str(reranking_folder), max_query_tokens=8, max_document_tokens=10
+    ) as reranker:
+        [hit] = reranker.rank("x" * 30, ["y" * 30])
+        details = reranker.score([("x" * 30, "y" * 30)], details=True)
+
+    assert (hit.query_cut_at, hit.cut_at) == (8, 9)
+    assert (details.query_cut_at, details.cut_at) == ((8,), (9,))
+
+
+def test_progress_reaches_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+
+    class Watched(DeterministicBackend):
+        def run(self, prompts: Any, limits: Any, on_done: Any = None) -> Any:
+            given.append(on_done is not None)
+            return super().run(prompts, limits, on_done)
+
+    with Qwen3Embedder("any", backend=Watched("embedding")) as embedder:
+        embedder.embed_documents(["a"], progress=True)
+        embedder.embed_documents(["a"])
+    with Qwen3Reranker("any", backend=Watched("reranking")) as reranker:
+        reranker.rank("q", ["a"], progress=True)
+    assert given == [True, False, True]
+
+
 @pytest.mark.parametrize("query", ["", "  ", "\n\t", "\u3000"])
 def test_blank_queries(embedder: Qwen3Embedder, reranker: Qwen3Reranker, query: str) -> None:
     with pytest.raises(InputError, match=r"`queries\[0\]` is empty"):

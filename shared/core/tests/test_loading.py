@@ -161,7 +161,17 @@ def test_modelscope_without_its_package_names_the_extra(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    "name", ["no/such/folder", "./missing", "/missing/folder", "missing", "~/missing-checkpoint"]
+    "name",
+    [
+        "~nobody-here/x",
+        "a\0b",
+        "x" * 5_000,
+        "no/such/folder",
+        "./missing",
+        "/missing/folder",
+        "missing",
+        "~/missing-checkpoint",
+    ],
 )
 def test_missing_folder(name: str) -> None:
     fails(Qwen3Embedder, name, "There is no folder")
@@ -266,6 +276,60 @@ def test_another_family(copy: Any, embedding_folder: Path) -> None:
     fails(Qwen3Embedder, folder, "of the family 'bert'")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architectures": ["JinaForRanking"]},
+        {"auto_map": {"AutoModel": "modeling.Own"}},
+        {"is_causal": False},
+    ],
+)
+def test_own_code_on_top_of_qwen3(
+    copy: Any, embedding_folder: Path, changes: dict[str, Any]
+) -> None:
+    folder = copy(embedding_folder)
+    edit(folder / "config.json", **changes)
+
+    fails(Qwen3Embedder, folder, "is built on Qwen3 but changes it")
+
+
+def test_weights_that_qwen3_does_not_have(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["projector.0.weight"] = torch.zeros(3)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    fails(Qwen3Embedder, folder, "has weights that Qwen3 does not: projector.0.weight")
+
+
+def test_tokenizer_of_another_checkpoint(make_checkpoint: MakeCheckpoint) -> None:
+    folder = make_checkpoint("embedding", config={"vocab_size": 300})
+
+    fails(Qwen3Embedder, folder, "tokens and its embedding table 300")
+
+
+@pytest.mark.parametrize("name", ["config.json", "modules.json"])
+@pytest.mark.parametrize("content", ["[]", "3", '["x"]', '{"a": 1}'])
+def test_configuration_that_makes_no_sense(
+    copy: Any, embedding_folder: Path, name: str, content: str
+) -> None:
+    folder = copy(embedding_folder)
+    (folder / name).write_text(content)
+    if (name, content) == ("modules.json", "[]"):
+        return  # no modules at all is as good as no file
+
+    fails(Qwen3Embedder, folder, "Fetch the checkpoint again|of the family None")
+
+
+def test_a_dense_layer_behind_the_pooling(copy: Any, embedding_folder: Path) -> None:
+    folder = copy(embedding_folder)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "x.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+    fails(Qwen3Embedder, folder, "has a dense layer behind its pooling")
+
+
 def test_sliding_window(copy: Any, embedding_folder: Path) -> None:
     folder = copy(embedding_folder)
     edit(folder / "config.json", use_sliding_window=True)
@@ -326,6 +390,7 @@ def test_tokenizer_without_end_token_still_gives_the_same_vectors(
     [
         ({"device": "tpu9"}, "not one torch knows"),
         ({"device": "cuda:99"}, "not available here"),
+        ({"device": "meta"}, "not available here"),
         ({"dtype": "int3"}, "`dtype` must be one of float32"),
         ({"attention": "magic"}, "`attention` must be one of"),
         ({"model_kwargs": {"no_such_option": 1}}, "refused by transformers"),
@@ -339,6 +404,24 @@ def test_settings_that_cannot_be_met(
         pytest.raises(InputError, match=match),
     ):
         embedder.warm_up()
+
+
+def test_two_devices_load_at_once(embedding_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both are the CPU, each with a thread and a replica of its own.
+    monkeypatch.setattr(machine, "choose_devices", lambda device: ("cpu", "cpu:0"))
+    texts = [f"text {i}" for i in range(50)]
+
+    for _ in range(5):
+        with Qwen3Embedder(str(embedding_folder), dtype="bfloat16", batch_tokens=64) as embedder:
+            vectors = embedder.embed_documents(texts)
+        assert vectors.shape == (50, 64)
+        assert torch.get_default_dtype() is torch.float32
+
+
+def test_torchs_own_objects_and_paths_are_fine(embedding_folder: Path) -> None:
+    settings: dict[str, Any] = {"device": torch.device("cpu"), "dtype": torch.float32}
+    with Qwen3Embedder(embedding_folder, **settings) as embedder:
+        assert embedder.warm_up().dim == 64
 
 
 def test_dtype_policy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,15 +475,11 @@ def test_objects_that_are_no_qwen3_model(embedding_folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(embedding_folder)
     model = AutoModel.from_pretrained(embedding_folder)
 
-    with pytest.raises(ModelError, match="must be a transformers Qwen3 model, got Linear"):
-        Qwen3Embedder.from_model(_with_device(torch.nn.Linear(1, 1)), tokenizer).warm_up()
+    for thing in (None, object(), torch.nn.Linear(1, 1)):
+        with pytest.raises(InputTypeError, match="must be a transformers Qwen3 model, got"):
+            Qwen3Embedder.from_model(thing, tokenizer).warm_up()
     with pytest.raises(InputTypeError, match="must be a fast tokenizer, got int"):
         Qwen3Embedder.from_model(model, 3).warm_up()
-
-
-def _with_device(module: torch.nn.Module) -> Any:
-    module.device = torch.device("cpu")  # type: ignore[assignment]  # as transformers' models have
-    return module
 
 
 def test_trunk_without_a_head_is_refused_as_a_reranker(reranking_folder: Path) -> None:
@@ -409,6 +488,29 @@ def test_trunk_without_a_head_is_refused_as_a_reranker(reranking_folder: Path) -
 
     with pytest.raises(ModelError, match="without a language-model head"):
         Qwen3Reranker.from_model(trunk, tokenizer).warm_up()
+
+
+def test_callers_model_in_training_mode_is_refused(reranking_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(reranking_folder)
+    model.model.layers[0].mlp = torch.nn.Sequential(
+        model.model.layers[0].mlp, torch.nn.Dropout(0.1)
+    )
+    model.train()
+    tokenizer = AutoTokenizer.from_pretrained(reranking_folder)
+
+    with pytest.raises(ModelError, match=r"Call `model.eval\(\)`"):
+        Qwen3Reranker.from_model(model, tokenizer).warm_up()
+    with Qwen3Reranker.from_model(model.eval(), tokenizer) as reranker:
+        reranker.warm_up()
+
+
+def test_callers_model_with_a_blind_head_is_refused(reranking_folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(reranking_folder)
+    model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(model.lm_head.weight))
+    tokenizer = AutoTokenizer.from_pretrained(reranking_folder)
+
+    with pytest.raises(ModelError, match="cannot tell yes from no"):
+        Qwen3Reranker.from_model(model, tokenizer).warm_up()
 
 
 def test_from_model_refuses_pickling(reranking_folder: Path) -> None:
@@ -428,6 +530,34 @@ def test_fingerprint_is_the_contents_not_the_paths(tmp_path: Path, embedding_fol
 
     assert fingerprint(twin) == fingerprint(embedding_folder)
     assert fingerprint(other) != fingerprint(embedding_folder)
+
+
+@pytest.mark.parametrize("name", ["norm.weight", "layers.3.self_attn.q_norm.weight"])
+def test_fingerprint_notices_one_number_of_a_large_file(
+    make_checkpoint: MakeCheckpoint, copy: Any, name: str
+) -> None:
+    big = make_checkpoint("embedding", config={"hidden_size": 512, "intermediate_size": 2048})
+    folder = copy(big)
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name][5] += 1
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+    assert fingerprint(folder) != fingerprint(big)
+
+
+def test_only_the_checkpoints_own_files_are_fetched() -> None:
+    from huggingface_hub.utils._paths import filter_repo_objects
+
+    from qwen3_rag.backends.local.source import FILES, NOT_FILES
+
+    wanted = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json"]
+    wanted += ["model.safetensors.index.json", "1_Pooling/config.json"]
+    others = ["checkpoint-500/model.safetensors", "mlx/model.safetensors", "data/train.json"]
+    others += ["pytorch_model.bin", "onnx/model.onnx", "a/b/config.json"]
+
+    kept = filter_repo_objects(wanted + others, allow_patterns=FILES, ignore_patterns=NOT_FILES)
+
+    assert list(kept) == wanted
 
 
 def test_loading_prints_nothing(embedding_folder: Path, reranking_folder: Path) -> None:

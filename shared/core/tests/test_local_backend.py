@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen3_rag import BackendError, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag import BackendError, ModelError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends.base import Backend
 from qwen3_rag.backends.local import engine as engines
 from qwen3_rag.backends.local import source
@@ -103,10 +103,17 @@ def test_doors_on_one_checkpoint_share_it(
         list(pool.map(lambda door: door.warm_up(), doors))
     assert no_models() == 1
 
-    other = Qwen3Embedder(str(embedding_folder), dtype="bfloat16", batch_tokens=7)
-    other.warm_up()
-    assert no_models() == 2
-    for door in (*doors, other):
+    differing: list[dict[str, Any]] = [
+        {"batch_tokens": 7},
+        {"attention": "eager"},
+        {"dtype": "float16"},
+        {"model_kwargs": {"low_cpu_mem_usage": True}},
+    ]
+    others = [Qwen3Embedder(str(embedding_folder), **settings) for settings in differing]
+    for count, other in enumerate(others, 2):
+        other.warm_up()
+        assert no_models() == count
+    for door in (*doors, *others):
         door.close()
 
 
@@ -173,6 +180,67 @@ def test_close_during_load_ends_every_waiter_with_an_error(
                 future.result(WAIT)
     may_load.set()
     wait_until(lambda: not engines.registry()._engines)
+
+
+def test_close_while_weights_load_frees_them(
+    no_models: Callable[[], int], embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_load, loading = threading.Event(), threading.Event()
+    load = engines._load
+
+    def slow(*args: Any, **options: Any) -> Any:
+        loading.set()
+        assert may_load.wait(WAIT)
+        return load(*args, **options)
+
+    monkeypatch.setattr(engines, "_load", slow)
+    embedder = Qwen3Embedder(str(embedding_folder))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(embedder.warm_up)
+        assert loading.wait(WAIT)
+        embedder.close()
+        with pytest.raises(BackendError, match="was closed"):
+            waiting.result(WAIT)
+    may_load.set()
+
+    assert no_models() == 0
+    wait_until(lambda: not any(t.name.startswith("qwen3-rag") for t in threading.enumerate()))
+    with Qwen3Embedder(str(embedding_folder)) as again:
+        assert again.embed_documents(["a"]).shape == (1, 64)
+
+
+def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) -> None:
+    doors = [Qwen3Embedder(str(tmp_path)) for _ in range(4)] * 2
+
+    def fail(door: Qwen3Embedder) -> BaseException:
+        with pytest.raises(ModelError) as caught:
+            door.embed_documents(["a"])
+        return caught.value
+
+    with ThreadPoolExecutor(8) as pool:
+        errors = list(pool.map(fail, doors))
+
+    assert len({id(error) for error in errors}) == len(errors)
+
+
+def test_a_door_whose_thread_cannot_start_says_so_and_recovers(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+    for name in ("qwen3-rag-open", "qwen3-rag-encode", "qwen3-rag-cpu"):
+
+        def refuse(thread: threading.Thread, name: str = name) -> None:
+            if thread.name == name:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
+            wait_until(lambda: not engines.registry().scheduler._threads)
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(BackendError, match="thread"):
+                embedder.embed_documents(["a"])
+            monkeypatch.setattr(threading.Thread, "start", start)
+            assert embedder.embed_documents(["a"]).shape == (1, 64)
 
 
 def test_close_ends_work_under_way(embedding_folder: Path) -> None:

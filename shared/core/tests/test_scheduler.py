@@ -304,6 +304,38 @@ def test_progress_adds_up_and_its_errors_end_the_request_only(
     submit(scheduler, model, "a").future.result(WAIT)
 
 
+def test_a_panic_ends_its_request_and_not_the_thread(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    def fail(*_: object) -> Any:
+        raise Panic("index out of bounds")
+
+    forward.fail = fail
+    with pytest.raises(BackendError, match="Panic: index out of bounds"):
+        submit(scheduler, model, "a").future.result(WAIT)
+    forward.fail = lambda _: False
+
+    encode = model.tokens.encode
+    model.tokens.encode = fail  # type: ignore[assignment, method-assign]  # to break it
+    with pytest.raises(BackendError, match="Panic"):
+        submit(scheduler, model, "a").future.result(WAIT)
+    model.tokens.encode = encode  # type: ignore[method-assign]  # whole again
+
+    assert submit(scheduler, model, "a").future.result(WAIT).values.tolist() == [value("a")]
+
+
+def test_calls_after_stopping_end_with_an_error(scheduler: Scheduler, model: Model) -> None:
+    scheduler.stop(WAIT)
+
+    with pytest.raises(BackendError, match="shutting down"):
+        submit(scheduler, model, "a").future.result(WAIT)
+    with pytest.raises(BackendError, match="shutting down"):
+        scheduler.add(model)
+
+
 def test_several_devices_share_a_bulk_job(scheduler: Scheduler) -> None:
     forwards = {"one": SumForward(), "two": SumForward()}
     model = Model("sum", LetterTokens(), 100, 10, ("one", "two"), dict(forwards))

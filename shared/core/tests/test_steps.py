@@ -62,6 +62,38 @@ def test_cancelling_the_task_cancels_the_future() -> None:
     assert waiting.cancelled()
 
 
+def test_an_interrupt_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: Future[object] = Future()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "result", interrupt)
+
+    def steps() -> Steps[object]:
+        return (yield waiting)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(steps())
+    assert waiting.cancelled()
+
+
+def test_a_dropped_coroutine_gives_up_the_place() -> None:
+    waiting: Future[object] = Future()
+
+    def steps() -> Steps[object]:
+        return (yield waiting)
+
+    async def drop() -> None:
+        coroutine = run_async(steps())
+        coroutine.send(None)
+        coroutine.close()
+
+    asyncio.run(drop())
+
+    assert waiting.cancelled()
+
+
 def test_a_cancelled_future_ends_a_blocking_call() -> None:
     waiting: Future[object] = Future()
     waiting.cancel()

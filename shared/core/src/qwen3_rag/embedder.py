@@ -5,6 +5,7 @@ Validates, builds prompts, has the backend compute, cuts and normalises; knows n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
@@ -18,8 +19,10 @@ from qwen3_rag.door import Door, callers_name
 from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag.inputs import (
     check_count,
+    check_device,
     check_instruction,
     check_max_length,
+    check_model,
     check_query,
     check_texts,
     spread_instruction,
@@ -53,7 +56,7 @@ class Qwen3Embedder(Door):
 
     def __init__(
         self,
-        model: str = "Qwen/Qwen3-Embedding-0.6B",
+        model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
         *,
         dim: int | None = None,
         instruction: str = DEFAULT_INSTRUCTION,
@@ -72,13 +75,15 @@ class Qwen3Embedder(Door):
         """Keep the settings.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, or the folder of a checkpoint.
+            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
+                checkpoint.
             dim: Size of the vectors, from 32 to the model's own (1,024, 2,560 or 4,096), which is
                 the default. Shorter vectors are the first numbers of the full one, normalised anew.
             instruction: What queries are for, one English sentence; documents never get it.
             max_length: Tokens per text, end token included, up to 32,768; longer texts are cut and
                 reported. Defaults to 8,192 or the model's context, whichever is less.
-            revision: Branch, tag or commit. Published models default to a pinned commit.
+            revision: Branch, tag or commit. Published models default to a pinned commit of the Hub;
+                ModelScope, whose commits are others, to its main branch.
             device: A torch device, or several to share the work. Defaults to CUDA, then MPS, then
                 the CPU.
             dtype: Number format of the weights. Defaults to bfloat16 on CUDA and on CPUs that
@@ -97,6 +102,7 @@ class Qwen3Embedder(Door):
             InputError: A value out of its range.
             MissingExtraError: PyTorch or transformers is not installed.
         """
+        model = check_model(model)
         record = self._published(model)
         check_count(dim, "dim", 1 if record is None else MIN_DIM, record.dim if record else None)
         check_max_length(max_length)
@@ -105,19 +111,23 @@ class Qwen3Embedder(Door):
         self.dim = dim
         self.instruction = check_instruction(instruction)
         self.max_length = max_length
-        self._backend = backend or LocalBackend(
-            LocalSpec(
-                model=model,
-                role="embedding",
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                attention=attention,
-                batch_tokens=batch_tokens,
-                cache_folder=cache_folder,
-                local_files_only=local_files_only,
-                token=token,
-                model_kwargs=model_kwargs or {},
+        self._backend = (
+            backend
+            if backend is not None
+            else LocalBackend(
+                LocalSpec(
+                    model=model,
+                    role="embedding",
+                    revision=revision,
+                    device=check_device(device),
+                    dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+                    attention=attention,
+                    batch_tokens=batch_tokens,
+                    cache_folder=cache_folder,
+                    local_files_only=local_files_only,
+                    token=token,
+                    model_kwargs=dict(model_kwargs or {}),
+                )
             )
         )
 
@@ -145,6 +155,7 @@ class Qwen3Embedder(Door):
             max_length: As in the constructor.
             batch_tokens: As in the constructor.
         """
+        check_count(batch_tokens, "batch_tokens", 1)
         spec = LocalSpec(model=callers_name(model), role="embedding", batch_tokens=batch_tokens)
         return cls(
             spec.model,

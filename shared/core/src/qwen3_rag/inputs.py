@@ -5,6 +5,7 @@ Knows plain Python values and errors; knows no prompt and no model.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from qwen3_rag.errors import InputError, InputTypeError
@@ -12,8 +13,10 @@ from qwen3_rag.models import CONTEXT
 
 __all__ = [
     "check_count",
+    "check_device",
     "check_instruction",
     "check_max_length",
+    "check_model",
     "check_pairs",
     "check_query",
     "check_text",
@@ -134,11 +137,38 @@ def check_count(value: int | None, name: str, lowest: int, highest: int | None =
     """Make sure an optional whole number lies in its range."""
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
+    # `__index__` is what whole numbers have, numpy's among them.
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputTypeError(f"`{name}` must be a whole number, got {value!r}.")
     if value < lowest or (highest is not None and value > highest):
         allowed = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise InputError(f"`{name}` must be {allowed}, got {value}.")
+
+
+def check_model(model: str | os.PathLike[str]) -> str:
+    """Turn a model's name or folder into a string."""
+    if isinstance(model, os.PathLike):
+        model = os.fspath(model)
+    if not isinstance(model, str) or not model.strip():
+        raise InputTypeError(
+            f"`model` must be the name or folder of a checkpoint, got {model!r}. Give for example "
+            "'Qwen/Qwen3-Embedding-0.6B'."
+        )
+    return model
+
+
+def check_device(device: object) -> str | tuple[str, ...] | None:
+    """Turn one device or several, torch's own objects among them, into names."""
+    if device is None:
+        return None
+    several = isinstance(device, Sequence) and not isinstance(device, str)
+    names = tuple(str(item) for item in (device if several else [device]))  # type: ignore[attr-defined]  # a sequence
+    if not names or not all(name[:1].isalpha() for name in names):
+        raise InputTypeError(
+            f"`device` must be a torch device or several, got {device!r}. Use 'cpu', 'cuda', "
+            "'cuda:1' or 'mps', or omit it."
+        )
+    return names if several else names[0]
 
 
 def check_max_length(value: int | None) -> None:

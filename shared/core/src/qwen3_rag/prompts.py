@@ -42,6 +42,11 @@ class EmbedPrompt:
     instruction: str | None = None
 
     @property
+    def size(self) -> int:
+        """Characters of the caller's text, a rough measure of the work."""
+        return len(self.text)
+
+    @property
     def head(self) -> str:
         """What comes before the text. No space follows `Query:`."""
         return "" if self.instruction is None else f"Instruct: {self.instruction}\nQuery:"
@@ -65,6 +70,11 @@ class RerankPrompt:
     query: str
     document: str
     instruction: str = DEFAULT_INSTRUCTION
+
+    @property
+    def size(self) -> int:
+        """Characters of the caller's text, a rough measure of the work."""
+        return len(self.query) + len(self.document)
 
     @property
     def head(self) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 from qwen3_rag.backends.base import WHOLE, Output
-from qwen3_rag.results import RankedDocument
+from qwen3_rag.results import RankedDocument, Scores
 
-__all__ = ["offset", "probability", "ranking"]
+__all__ = ["offset", "probability", "ranking", "scores"]
 
 
 def ranking(
@@ -33,6 +33,18 @@ def ranking(
     # By logit: far apart, where probabilities are both 1.0. Python's sort keeps ties in order.
     ranked.sort(key=lambda document: -document.logit)
     return ranked[:top_k]
+
+
+def scores(output: Output) -> Scores:
+    """Give every pair's score, in the order of the pairs."""
+    logits = tuple(output.values.tolist())
+    return Scores(
+        tuple(probability(logit) for logit in logits),
+        logits,
+        None if output.tokens is None else tuple(output.tokens.tolist()),
+        tuple(offset(cut) for cut in output.cut_at.tolist()),
+        tuple(offset(cut) for cut in output.query_cut_at.tolist()),
+    )
 
 
 def probability(logit: float) -> float:

@@ -5,6 +5,7 @@ Validates, builds prompts, has the backend compute, sorts. Knows no tokens and n
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
@@ -16,8 +17,10 @@ from qwen3_rag.door import Door, callers_name
 from qwen3_rag.errors import InputError
 from qwen3_rag.inputs import (
     check_count,
+    check_device,
     check_instruction,
     check_max_length,
+    check_model,
     check_pairs,
     check_query,
     check_texts,
@@ -25,7 +28,7 @@ from qwen3_rag.inputs import (
 )
 from qwen3_rag.progress import progress_bar
 from qwen3_rag.prompts import DEFAULT_INSTRUCTION, RerankPrompt
-from qwen3_rag.ranking import offset, probability, ranking
+from qwen3_rag.ranking import ranking, scores
 from qwen3_rag.results import RankedDocument, Scores
 from qwen3_rag.steps import Steps, run, run_async
 
@@ -50,7 +53,7 @@ class Qwen3Reranker(Door):
 
     def __init__(
         self,
-        model: str = "Qwen/Qwen3-Reranker-0.6B",
+        model: str | os.PathLike[str] = "Qwen/Qwen3-Reranker-0.6B",
         *,
         instruction: str = DEFAULT_INSTRUCTION,
         max_length: int | None = None,
@@ -70,8 +73,8 @@ class Qwen3Reranker(Door):
         """Keep the settings.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, or the folder of a checkpoint, the
-                published language model or one converted to a sequence classifier.
+            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
+                checkpoint: the published language model, or one converted to a classifier.
             instruction: What counts as an answer, one English sentence.
             max_length: Tokens per prompt, up to 32,768. Only documents are cut to fit, never the
                 prompt around them; cuts are reported. Defaults to 8,192 or the model's context,
@@ -79,7 +82,8 @@ class Qwen3Reranker(Door):
             max_query_tokens: Cut longer queries. Without it a query that leaves no room for a
                 document is an error.
             max_document_tokens: Cut longer documents even where there is room.
-            revision: Branch, tag or commit. Published models default to a pinned commit.
+            revision: Branch, tag or commit. Published models default to a pinned commit of the Hub;
+                ModelScope, whose commits are others, to its main branch.
             device: A torch device, or several to share the work. Defaults to CUDA, then MPS, then
                 the CPU.
             dtype: Number format of the weights. Defaults to bfloat16 on CUDA and on CPUs that
@@ -98,6 +102,7 @@ class Qwen3Reranker(Door):
             InputError: A value out of its range.
             MissingExtraError: PyTorch or transformers is not installed.
         """
+        model = check_model(model)
         self._published(model)
         check_max_length(max_length)
         check_count(max_query_tokens, "max_query_tokens", 1)
@@ -106,19 +111,23 @@ class Qwen3Reranker(Door):
         self.model = model
         self.instruction = check_instruction(instruction)
         self.limits = Limits(max_length, max_query_tokens, max_document_tokens)
-        self._backend = backend or LocalBackend(
-            LocalSpec(
-                model=model,
-                role="reranking",
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                attention=attention,
-                batch_tokens=batch_tokens,
-                cache_folder=cache_folder,
-                local_files_only=local_files_only,
-                token=token,
-                model_kwargs=model_kwargs or {},
+        self._backend = (
+            backend
+            if backend is not None
+            else LocalBackend(
+                LocalSpec(
+                    model=model,
+                    role="reranking",
+                    revision=revision,
+                    device=check_device(device),
+                    dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+                    attention=attention,
+                    batch_tokens=batch_tokens,
+                    cache_folder=cache_folder,
+                    local_files_only=local_files_only,
+                    token=token,
+                    model_kwargs=dict(model_kwargs or {}),
+                )
             )
         )
 
@@ -149,6 +158,7 @@ class Qwen3Reranker(Door):
             max_document_tokens: As in the constructor.
             batch_tokens: As in the constructor.
         """
+        check_count(batch_tokens, "batch_tokens", 1)
         spec = LocalSpec(model=callers_name(model), role="reranking", batch_tokens=batch_tokens)
         return cls(
             spec.model,
@@ -383,17 +393,8 @@ class Qwen3Reranker(Door):
             for (query, document), instructed in zip(checked, instructions, strict=True)
         ]
         output = yield from self._run(prompts, progress)
-        logits = tuple(output.values.tolist())
-        scores = [probability(logit) for logit in logits]
-        if not details:
-            return scores
-        return Scores(
-            tuple(scores),
-            logits,
-            None if output.tokens is None else tuple(output.tokens.tolist()),
-            tuple(offset(cut) for cut in output.cut_at.tolist()),
-            tuple(offset(cut) for cut in output.query_cut_at.tolist()),
-        )
+        result = scores(output)
+        return result if details else list(result.scores)
 
     def _run(self, prompts: list[RerankPrompt], progress: bool) -> Steps[Output]:
         yield from self._open()

@@ -44,6 +44,7 @@ async def run_async(steps: Steps[T]) -> T:
             try:
                 value = await asyncio.wrap_future(future)
             except BaseException as error:
+                future.cancel()
                 future = steps.throw(error)
             else:
                 future = steps.send(value)

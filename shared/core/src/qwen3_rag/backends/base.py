@@ -46,8 +46,9 @@ class Capabilities:
 
     Attributes:
         model: Name for people and messages.
-        fingerprint: Changes when the weights or the number format do; equal for equal content
-            wherever it lies. To be stored beside vectors.
+        fingerprint: Changes when the weights do; equal for equal content wherever it lies. To be
+            stored beside vectors: those of one fingerprint can be compared, whatever number
+            format and device computed them.
         role: Whether it embeds or reranks.
         dim: Size of a full vector, 0 for a reranker.
         context: Longest prompt in tokens.

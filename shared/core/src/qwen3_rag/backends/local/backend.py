@@ -57,12 +57,15 @@ class LocalBackend:
         """Compute; see `Backend.run`."""
         request = Request(prompts, limits, on_done)
         lease = self._claim()
+        name = self.spec.model  # not `self`: the request must not keep a forgotten door open
 
         def submit(engine: Engine) -> None:
             if not prompts:
                 settle(request.future, _empty(engine))
-            elif engine.model is not None:  # otherwise closed meanwhile, which ended the future
+            elif engine.model is not None:
                 lease.registry.scheduler.submit(request, engine.model)
+            else:  # closed meanwhile
+                settle(request.future, error=BackendError(f"{name!r} was closed."))
 
         lease.use(request.future, submit)
         return request.future
@@ -72,6 +75,7 @@ class LocalBackend:
         with registry().lock:
             self._closed = True
             lease, self._lease = self._lease, None
+            self._objects = None
         if lease is not None and lease.registry is registry():
             lease.close()
 

@@ -61,7 +61,7 @@ def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
             "cpu": 1,
             "cuda": torch.cuda.device_count(),
             "mps": int(torch.backends.mps.is_available()),
-        }.get(parsed.type, 1)
+        }.get(parsed.type, 0)
         if (parsed.index or 0) >= available:
             raise InputError(
                 f"`device` {name!r} is not available here: torch sees {available} of type "

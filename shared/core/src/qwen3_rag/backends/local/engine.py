@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 from qwen3_rag.backends.base import Capabilities
 from qwen3_rag.backends.local.request import Model, settle
 from qwen3_rag.backends.local.scheduler import Scheduler
-from qwen3_rag.backends.local.source import LocalSpec, Source, check_layout, resolve
+from qwen3_rag.backends.local.source import TINY, LocalSpec, Source, check_layout, resolve
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, Qwen3RagError
 from qwen3_rag.models import CONTEXT
 
@@ -69,7 +70,9 @@ class Registry:
             config = check_layout(source, spec.role)
             devices = device.choose_devices(spec.device)
             dtype = device.choose_dtype(
-                spec.dtype, devices[0], hidden_size=int(config.get("hidden_size", 0))
+                spec.dtype or ("float32" if spec.model == TINY else None),
+                devices[0],
+                hidden_size=int(config.get("hidden_size", 0)),
             )
             attention = spec.attention or ATTENTIONS[0]
             if attention not in ATTENTIONS:
@@ -86,6 +89,12 @@ class Registry:
                 spec.batch_tokens,
             )
         else:
+            if not hasattr(objects.model, "device"):
+                raise InputTypeError(
+                    "`model` must be a transformers Qwen3 model, got "
+                    f"{type(objects.model).__name__}. Load it with AutoModel or "
+                    "AutoModelForCausalLM."
+                )
             devices = (str(objects.model.device),)
             key = (spec.role, id(objects.model), id(objects.tokenizer), spec.batch_tokens)
         with self.lock:
@@ -158,14 +167,8 @@ class Registry:
                 del self._engines[engine.key]
             model, engine.model = engine.model, None
         if model is not None:
-            self.scheduler.remove(model)
-        if not isinstance(error, Qwen3RagError):
-            wrapped = BackendError(
-                f"The model could not be loaded: {type(error).__name__}: {error}"
-            )
-            wrapped.__cause__ = error
-            error = wrapped
-        settle(engine.loaded, error=error)
+            self._remove(model)
+        settle(engine.loaded, error=_typed(error))
 
     def release(self, engine: Engine) -> None:
         """Give back a lease; the last one frees the weights."""
@@ -175,8 +178,10 @@ class Registry:
                 return
             del self._engines[engine.key]
             model, engine.model = engine.model, None
-        if model is None:
-            return
+        if model is not None:
+            self._remove(model)
+
+    def _remove(self, model: Model) -> None:
         for device in model.devices:
             self.scheduler.post(device, partial(_unload, model, device))
         self.scheduler.remove(model)
@@ -191,6 +196,7 @@ class Lease:
         self._objects = objects
         self._engine: Engine | None = None
         self._opening = False
+        self._opened_well = False
         self._closed = False
         self._unopened: dict[Future[Any], Callable[[Engine], None]] = {}
         self._futures: set[Future[Any]] = set()
@@ -205,28 +211,31 @@ class Lease:
         start = False
         with self.registry.lock:
             closed = self._closed
-            engine = self._engine
-            ready = engine is not None and engine.loaded.done()
+            engine = self._engine if self._opened_well else None
             if not closed:
                 self._futures.add(future)
-                if not ready:
+                if engine is None:
                     self._unopened[future] = then
                     start, self._opening = not self._opening, True
         if closed:
             settle(future, error=_closed_error(self._spec.model))
             return
         future.add_done_callback(self._forget)
-        if start:
-            # A thread of its own: a download may take minutes, and others' work goes on.
-            threading.Thread(target=self._open, name="qwen3-rag-open", daemon=True).start()
-        elif ready and engine is not None:
+        if engine is not None:
             then(engine)
+        elif start:
+            # A thread of its own: a download may take minutes, and others' work goes on.
+            try:
+                threading.Thread(target=self._open, name="qwen3-rag-open", daemon=True).start()
+            except RuntimeError as error:
+                self._opened(None, _typed(error))
 
     def close(self) -> None:
         """End every unfinished request with an error and give the model back."""
         with self.registry.lock:
             self._closed = True
             engine, self._engine = self._engine, None
+            self._opened_well = False
             futures, self._futures = list(self._futures), set()
             self._unopened.clear()
         for future in futures:
@@ -237,8 +246,8 @@ class Lease:
     def _open(self) -> None:
         try:
             engine = self.registry.acquire(self._spec, self._objects)
-        except Exception as error:
-            self._opened(None, error)
+        except BaseException as error:  # whatever it is, somebody waits
+            self._opened(None, _typed(error))
             return
         with self.registry.lock:
             closed = self._closed
@@ -255,6 +264,7 @@ class Lease:
                 return
             self._opening = False
             unopened, self._unopened = self._unopened, {}
+            self._opened_well = error is None
             if error is not None:
                 self._engine = None
         if error is not None and engine is not None:
@@ -285,17 +295,25 @@ def _load(
 
     if device == "cpu":
         torch.set_num_threads(min(torch.get_num_threads(), machine.allowed_threads()))
-    loaded = loading.load(
-        spec, source, tokens, device=device, dtype=dtype, name=forward.ATTENTION[attention]
-    )
+    # Transformers sets torch's default format and its own verbosity while it loads, for the whole
+    # process: two devices' threads must not do so at once.
+    with _loading:
+        loaded = loading.load(
+            spec, source, tokens, device=device, dtype=dtype, name=forward.ATTENTION[attention]
+        )
     capabilities = _capabilities(spec, loaded.trunk.config, source.fingerprint)
     return forward.PackedForward(loaded, device), capabilities
 
 
 def _wrap(spec: LocalSpec, objects: Objects, tokens: Any, device: str) -> tuple[Any, Capabilities]:
     """Take over the caller's model; runs on the device's thread."""
+    import torch
+
+    from qwen3_rag.backends.local import device as machine
     from qwen3_rag.backends.local import forward, loading
 
+    if device == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), machine.allowed_threads()))
     loaded = loading.wrap(objects.model, tokens, spec.role)
     capabilities = _capabilities(spec, loaded.trunk.config, loading.fingerprint_of(objects.model))
     return forward.PaddedForward(loaded, device), capabilities
@@ -333,6 +351,17 @@ def _callers_tokens(tokenizer: Any, spec: LocalSpec) -> Any:
     return Tokens(fast.to_str(), spec.role, name=spec.model)
 
 
+def _typed(error: BaseException) -> Qwen3RagError:
+    """Turn whatever opening a model raised into one of ours."""
+    if isinstance(error, Qwen3RagError):
+        return error
+    # A caller may keep the error for long; what was loaded so far must not stay with it.
+    traceback.clear_frames(error.__traceback__)
+    typed = BackendError(f"The model could not be opened: {type(error).__name__}: {error}")
+    typed.__cause__ = error
+    return typed
+
+
 def _closed_error(model: str) -> BackendError:
     return BackendError(
         f"{model!r} was closed. Open a new Qwen3Embedder or Qwen3Reranker; the model itself stays "
@@ -344,6 +373,7 @@ def _closed_error(model: str) -> BackendError:
 
 _registry = Registry()
 _imports = threading.RLock()
+_loading = threading.Lock()
 
 
 def registry() -> Registry:
@@ -354,8 +384,8 @@ def registry() -> Registry:
 def _after_fork() -> None:
     # The parent's threads do not exist here, and its locks may be held by them for ever. Torch
     # works in threads that are new.
-    global _registry
-    _registry = Registry()
+    global _registry, _loading
+    _registry, _loading = Registry(), threading.Lock()
     _imports.release()
 
 

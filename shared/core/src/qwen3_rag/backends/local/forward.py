@@ -25,6 +25,9 @@ __all__ = ["ATTENTION", "PackedForward", "PaddedForward"]
 #: Names under which transformers finds the packed attention.
 ATTENTION = {"sdpa": "qwen3_rag_sdpa", "eager": "qwen3_rag_eager"}
 
+# What memory errors without a class of their own say: the CPU's allocator, MPS, CUDA's libraries.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+
 
 class _Forward:
     """What both ways share: the head, and telling memory errors from others."""
@@ -38,17 +41,15 @@ class _Forward:
         try:
             return self._compute(sequences)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            self._free()
-            raise OutOfMemory(str(error)) from error
+            message = str(error)
         except RuntimeError as error:
-            # The CPU allocator has no exception class of its own.
-            if "DefaultCPUAllocator" not in str(error):
+            message = str(error)
+            if not any(sign in message for sign in OUT_OF_MEMORY):
                 raise
-            raise OutOfMemory(str(error)) from error
-
-    def _free(self) -> None:
+        # Outside the handlers: a chained error would keep the batch's tensors.
         if self._device.startswith("cuda"):
             torch.cuda.empty_cache()
+        raise OutOfMemory(message)
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         with torch.inference_mode():

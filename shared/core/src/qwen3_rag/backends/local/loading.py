@@ -87,19 +87,15 @@ def load(
     except torch.OutOfMemoryError:
         raise
     except TypeError as error:
+        if not spec.model_kwargs:
+            raise
         raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
     except Exception as error:  # safetensors, transformers and json raise their own
         raise ModelError(
             f"The weights of {source.name!r} cannot be read: {error}. "
             "If a download was interrupted, delete the folder and fetch it again."
         ) from error
-    lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
-    if lacking:
-        raise ModelError(
-            f"The checkpoint {source.name!r} lacks weights or has them in another shape: "
-            f"{', '.join(lacking[:3])}{' and more' if len(lacking) > 3 else ''}. "
-            "Fetch it again, or check that it was saved whole."
-        )
+    _check_weights(model, info, source, tokens)
     model = model.eval().requires_grad_(False)
     if getattr(model, "quantization_method", None) is None:
         model = model.to(device)
@@ -112,6 +108,31 @@ def load(
     head = head.detach().to(device=device, dtype=torch.float32)
     _check_head(head, source.name)
     return Loaded(model.model, head)
+
+
+def _check_weights(model: Any, info: dict[str, Any], source: Source, tokens: Tokens) -> None:
+    """Make sure that what was loaded is a whole Qwen3 and nothing else."""
+    foreign = sorted(
+        key for key in info["unexpected_keys"] if not key.endswith(("lm_head.weight", "inv_freq"))
+    )
+    if foreign:
+        raise ModelError(
+            f"The checkpoint {source.name!r} has weights that Qwen3 does not: "
+            f"{', '.join(foreign[:3])}. Its numbers would be wrong here; use the software it was "
+            "published for."
+        )
+    if tokens.size > model.config.vocab_size:
+        raise ModelError(
+            f"The tokenizer of {source.name!r} has {tokens.size} tokens and its embedding table "
+            f"{model.config.vocab_size}. They are not of one checkpoint; fetch it again."
+        )
+    lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
+    if lacking:
+        raise ModelError(
+            f"The checkpoint {source.name!r} lacks weights or has them in another shape: "
+            f"{', '.join(lacking[:3])}{' and more' if len(lacking) > 3 else ''}. "
+            "Fetch it again, or check that it was saved whole."
+        )
 
 
 def wrap(model: Any, tokens: Tokens, role: str) -> Loaded:
@@ -136,18 +157,28 @@ def wrap(model: Any, tokens: Tokens, role: str) -> Loaded:
             f"`model` must be a transformers Qwen3 model, got {type(model).__name__}. "
             "Load it with AutoModel or AutoModelForCausalLM."
         )
+    if any(m.training and m.p > 0 for m in model.modules() if isinstance(m, torch.nn.Dropout)):
+        raise ModelError(
+            "`model` is in training mode and drops out numbers at random. Call `model.eval()` "
+            "first; a new PEFT adapter starts in training mode."
+        )
     trunk = getattr(inner, "model", inner)
+    name = type(model).__name__
     if role == "embedding":
         return Loaded(trunk)
     if hasattr(inner, "score"):
-        head = _classifier_rows(inner, type(model).__name__)
-        return Loaded(trunk, head.detach().float())
+        head = _classifier_rows(inner, name).detach().float()
+        _check_head(head, name)
+        return Loaded(trunk, head)
     projection = getattr(inner, "lm_head", None)
     if projection is None:
         raise ModelError(
-            f"`model` is a {type(model).__name__} without a language-model head. Load the reranker "
+            f"`model` is a {name} without a language-model head. Load the reranker "
             "with AutoModelForCausalLM."
         )
+    weight = getattr(projection, "weight", None)
+    if isinstance(weight, torch.Tensor) and weight.is_floating_point():
+        _check_head(weight[[tokens.no, tokens.yes]].detach().float(), name)
     return Loaded(trunk, projection=projection, answers=(tokens.no, tokens.yes))
 
 

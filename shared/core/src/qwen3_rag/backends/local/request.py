@@ -98,6 +98,7 @@ class Request:
         self.on_done = on_done
         self.read = 0  # prompts taken for encoding
         self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
+        self.tokens_ahead = 0  # in `ready`
         self.left = len(prompts)
         self.turn = 0
         self.values: FloatArray | None = None
@@ -105,10 +106,16 @@ class Request:
         self.cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
         self.query_cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
 
-    @property
-    def tokens_ahead(self) -> int:
-        """Tokens encoded and not yet computed."""
-        return sum(sequence.length for sequence in self.ready.values())
+    def put(self, place: int, sequence: TokenSequence) -> None:
+        """Have a prompt ready for the device."""
+        self.ready[place] = sequence
+        self.tokens_ahead += sequence.length
+
+    def take(self, places: Sequence[int]) -> dict[int, TokenSequence]:
+        """Hand prompts that are ready to the device."""
+        taken = {place: self.ready.pop(place) for place in places}
+        self.tokens_ahead -= sum(sequence.length for sequence in taken.values())
+        return taken
 
     def output(self) -> Output:
         """The result, once nothing is left."""

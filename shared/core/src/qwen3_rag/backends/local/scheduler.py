@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -29,6 +31,8 @@ MAX_ACTIVE = 1_024
 
 #: Batches' worth of tokens encoded ahead of the device, per request.
 BATCHES_AHEAD = 3
+
+SHUTTING_DOWN = "The interpreter is shutting down."
 
 #: Prompts encoded at a time, so that requests take turns in encoding too.
 MAX_CHUNK = 1_024
@@ -49,6 +53,7 @@ class Scheduler:
         self._jobs: dict[str, deque[Callable[[], None]]] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._turns = itertools.count(1)
+        self._stopped = False
         # Wakes the encoding thread. Unlike a lock it may be used by a finaliser, which can run
         # anywhere, in the middle of anything.
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -56,11 +61,19 @@ class Scheduler:
     def add(self, model: Model) -> None:
         """Take on a model; its devices get a thread each."""
         with self._condition:
+            if self._stopped:
+                raise BackendError(SHUTTING_DOWN)
             self._models.append(model)
-            self._start("encode", self._encode_loop)
-            for device in model.devices:
-                self._jobs.setdefault(device, deque())
-                self._start(device, partial(self._compute_loop, device))
+            try:
+                self._start("encode", self._encode_loop)
+                for device in model.devices:
+                    self._jobs.setdefault(device, deque())
+                    self._start(device, partial(self._compute_loop, device))
+            except RuntimeError as error:
+                self._models.remove(model)
+                raise BackendError(
+                    f"No thread can be started here ({error}). Raise the limit on processes."
+                ) from error
 
     def remove(self, model: Model) -> None:
         """Let a model go; threads that serve no other end."""
@@ -73,8 +86,9 @@ class Scheduler:
     def post(self, device: str, job: Callable[[], None]) -> None:
         """Run something on a device's thread, before its next batch."""
         with self._condition:
-            self._jobs[device].append(job)
-            self._condition.notify_all()
+            if device in self._threads:  # else there is nothing on it
+                self._jobs[device].append(job)
+                self._condition.notify_all()
 
     def call_soon(self, job: Callable[[], None]) -> None:
         """Run something short on the encoding thread. Safe to call from a finaliser."""
@@ -84,21 +98,25 @@ class Scheduler:
         """Queue a request. Its future ends it, whoever ends the future."""
         request.model = model
         with self._condition:
-            if not request.future.done():
+            stopped = self._stopped
+            if not stopped and not request.future.done():
                 self._waiting.append(request)
                 self._admit()
+        if stopped:
+            settle(request.future, error=BackendError(SHUTTING_DOWN))
         request.future.add_done_callback(lambda _: self._forget(request))
         self._events.put(None)
 
     def stop(self, patience: float) -> None:
         """End all threads at interpreter exit; a batch under way is waited for."""
         with self._condition:
+            self._stopped = True
             self._models.clear()
             requests = [*self._active, *self._waiting]
             threads = list(self._threads.values())
             self._condition.notify_all()
         for request in requests:
-            settle(request.future, error=BackendError("The interpreter is shutting down."))
+            settle(request.future, error=BackendError(SHUTTING_DOWN))
         self._events.put(None)
         for thread in threads:
             thread.join(patience)
@@ -108,8 +126,8 @@ class Scheduler:
     def _start(self, name: str, target: Callable[[], None]) -> None:
         if name not in self._threads:
             thread = threading.Thread(target=target, name=f"qwen3-rag-{name}", daemon=True)
-            self._threads[name] = thread
             thread.start()
+            self._threads[name] = thread
 
     def _admit(self) -> None:
         while self._waiting and len(self._active) < MAX_ACTIVE:
@@ -134,10 +152,13 @@ class Scheduler:
     def _encode_loop(self) -> None:
         while True:
             job = self._events.get()
-            if job is not None:
-                job()
-            while (chunk := self._next_chunk()) is not None:
-                self._encode(*chunk)
+            try:
+                if job is not None:
+                    job()
+                while (chunk := self._next_chunk()) is not None:
+                    self._encode(*chunk)
+            except BaseException as error:  # this thread is everybody's and must go on
+                self._fail(self._active, error)
             with self._condition:
                 if not self._models:
                     del self._threads["encode"]
@@ -161,7 +182,7 @@ class Scheduler:
             room = 4 * request.model.budget
             stop = request.read
             while stop < len(request.prompts) and stop - request.read < MAX_CHUNK and room > 0:
-                room -= len(request.prompts[stop].rendered)
+                room -= request.prompts[stop].size
                 stop += 1
             places = range(request.read, stop)
             request.read = stop
@@ -174,14 +195,14 @@ class Scheduler:
             encoded = model.tokens.encode(
                 [request.prompts[place] for place in places], request.limits, model.context
             )
-        except Exception as error:
+        except BaseException as error:  # a panic in the tokenizer is not an Exception
             settle(request.future, error=_as_backend_error(error, model))
             return
         with self._condition:
             if request.future.done():
                 return
             for place, item in zip(places, encoded, strict=True):
-                request.ready[place] = item.sequence
+                request.put(place, item.sequence)
                 request.tokens[place] = item.sequence.length
                 request.cut_at[place] = item.cut_at
                 request.query_cut_at[place] = item.query_cut_at
@@ -202,13 +223,15 @@ class Scheduler:
                         return
                     elif not (parts := self._next_batch(device)):
                         self._condition.wait()
-            if job is not None:
-                job()
-                del job  # it may hold a model
-            else:
-                self._compute(device, parts)
-                self._events.put(None)  # there is room to encode more
-            del parts
+            try:
+                if job is not None:
+                    job()
+                else:
+                    self._compute(device, parts)
+                    self._events.put(None)  # there is room to encode more
+            except BaseException as error:  # this thread is everybody's and must go on
+                self._fail([request for request, _ in parts], error)
+            del parts, job  # they may hold a model
 
     def _next_batch(self, device: str) -> list[_Part]:
         """Take the next batch: the longest-waiting request's, filled up with others'."""
@@ -221,22 +244,18 @@ class Scheduler:
         model = ready[0].model
         assert model is not None
         pads = model.forwards[device].pads
-        parts: list[_Part] = []
-        room = model.budget
-        for request in ready:
-            if request.model is not model or (parts and pads):
-                continue
-            places = list(request.ready)
-            sequences = list(request.ready.values())
-            first = plan(sequences, model.budget, pads=pads)[0]
-            cost = sum(sequences[i].length for i in first)
-            if parts and cost > room:
-                continue
-            room -= cost
-            request.turn = next(self._turns)
-            parts.append((request, {places[i]: request.ready.pop(places[i]) for i in first}))
-            if room <= 0:
-                break
+        leader = ready[0]
+        places = list(leader.ready)
+        first = plan(list(leader.ready.values()), model.budget, pads=pads)[0]
+        leader.turn = next(self._turns)
+        parts: list[_Part] = [(leader, leader.take([places[i] for i in first]))]
+        room = model.budget - sum(sequence.length for sequence in parts[0][1].values())
+        for request in ready[1:] if not pads else []:
+            # Only those that fit whole: planning each would take longer than computing them.
+            if request.model is model and request.tokens_ahead <= room:
+                room -= request.tokens_ahead
+                request.turn = next(self._turns)
+                parts.append((request, request.take(list(request.ready))))
         return parts
 
     def _compute(self, device: str, parts: list[_Part]) -> None:
@@ -258,18 +277,24 @@ class Scheduler:
             self._deliver(request, list(part), values[start : start + len(part)])
             start += len(part)
 
+    def _fail(self, requests: list[Request], error: BaseException) -> None:
+        with self._condition:
+            failed = list(requests)
+        for request in failed:
+            if request.model is not None:
+                settle(request.future, error=_as_backend_error(error, request.model))
+
     def _run(self, model: Model, device: str, sequences: list[TokenSequence]) -> FloatArray:
         forward = model.forwards[device]
-        try:
+        with suppress(OutOfMemory):
             return forward.run(sequences)
-        except OutOfMemory as error:
-            if len(sequences) == 1:
-                raise BackendError(
-                    f"One text of {sequences[0].length} tokens does not fit in the memory of "
-                    f"{device!r} beside {model.name!r}. Lower `max_length`, or choose a smaller "
-                    "model or another device."
-                ) from error
-        # Outside the handler, so that the failed batch's tensors are gone.
+        # Outside any handler, so that the failed batch's tensors are gone.
+        if len(sequences) == 1:
+            raise BackendError(
+                f"One text of {sequences[0].length} tokens does not fit in the memory of "
+                f"{device!r} beside {model.name!r}. Lower `max_length`, or choose a smaller "
+                "model or another device."
+            )
         size = sum(sequence.length for sequence in sequences)
         model.budget = max(1, min(model.budget, size) // 2)
         values: FloatArray | None = None
@@ -313,9 +338,11 @@ class Scheduler:
             settle(request.future, request.output())
 
 
-def _as_backend_error(error: Exception, model: Model) -> Exception:
+def _as_backend_error(error: BaseException, model: Model) -> Exception:
     if isinstance(error, Qwen3RagError):
         return error
+    # A caller may keep the error for long; the batch's tensors must not stay with it.
+    traceback.clear_frames(error.__traceback__)
     wrapped = BackendError(f"{model.name!r} could not be run: {type(error).__name__}: {error}")
     wrapped.__cause__ = error
     return wrapped

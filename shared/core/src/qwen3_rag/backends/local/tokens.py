@@ -72,6 +72,7 @@ class Tokens:
         full.no_truncation()
         full.no_padding()
         self._name = name
+        self.size = full.get_vocab_size()
         if role == "embedding":
             self.end = self._find_end(full)
         else:
