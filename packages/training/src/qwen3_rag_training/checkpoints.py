@@ -1,0 +1,220 @@
+"""Checkpoints of the published layout: read with transformers, written for all three readers.
+
+What is written loads in this project's core, in transformers and in sentence-transformers. Knows no
+training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from qwen3_rag.errors import ModelError
+from qwen3_rag.models import Role
+from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
+
+__all__ = ["DTYPES", "copy_tokenizer", "last_hidden", "load_model", "quiet", "save_model"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_TEMPLATE = "chat_template.jinja"
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    _TEMPLATE,
+)
+
+# File formats that transformers 4 could read as well, so that the files' users need not upgrade.
+_POOLING = {
+    "pooling_mode_cls_token": False,
+    "pooling_mode_mean_tokens": False,
+    "pooling_mode_max_tokens": False,
+    "pooling_mode_mean_sqrt_len_tokens": False,
+    "pooling_mode_weightedmean_tokens": False,
+    "pooling_mode_lasttoken": True,
+    "include_prompt": True,
+}
+_FORWARD = {"method": "forward", "method_output_name": "logits"}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def load_model(
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    attention: str = "sdpa",
+    device: torch.device | None = None,
+) -> PreTrainedModel:
+    """Load a Qwen3 checkpoint with its language-model head.
+
+    Args:
+        folder: On this disk; nothing is downloaded.
+        dtype: Number format to train in.
+        attention: An attention function of transformers.
+        device: Where to put it; the processor's memory when omitted.
+
+    Raises:
+        ModelError: It cannot be read, or is of another family.
+    """
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{str(folder)!r} is not a checkpoint folder: it has no config.json. Download the "
+            "checkpoint first and give its folder."
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type != "qwen3":
+            raise ModelError(
+                f"{str(folder)!r} is of the family {config.model_type!r}; only 'qwen3' "
+                "checkpoints can be trained here."
+            )
+        with quiet():
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                local_files_only=True,
+            )
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The checkpoint {str(folder)!r} cannot be read: {error}. Give a folder with "
+            "config.json, tokenizer.json and *.safetensors."
+        ) from error
+    if device is not None:
+        torch.nn.Module.to(model, device)
+    return model
+
+
+def last_hidden(model: PreTrainedModel, ids: Any, mask: Any, last: Any) -> torch.Tensor:
+    """The hidden state after the final norm at each row's last token."""
+    trunk: Any = model.model
+    states = trunk(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    rows = torch.arange(len(ids), device=states.device)
+    picked: torch.Tensor = states[rows, last]
+    return picked
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a checkpoint's tokenizer files."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def save_model(model: PreTrainedModel, folder: Path, role: Role, answers: tuple[int, int]) -> None:
+    """Write weights, config and the module files of sentence-transformers.
+
+    The tokenizer's files are not touched: put them there before. A reranker without a chat
+    template gets one, which sentence-transformers needs.
+
+    Args:
+        model: What to write, in its own dtype.
+        folder: Made if need be.
+        role: Decides the module files.
+        answers: Token ids of "no" and "yes"; only a reranker's are written.
+    """
+    with quiet():
+        model.save_pretrained(folder)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o644)  # written readable by their owner alone; a package is for all
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if role == "embedding":
+        _write_embedding_modules(folder, int(model.config.hidden_size))
+    else:
+        _write_reranking_modules(folder, answers)
+
+
+def _write(folder: Path, name: str, content: Any) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _modules(*entries: tuple[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"idx": index, "name": str(index), "path": path, "type": kind}
+        for index, (path, kind) in enumerate(entries)
+    ]
+
+
+def _write_embedding_modules(folder: Path, size: int) -> None:
+    prefix = "sentence_transformers.models."
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    _write(folder, "modules.json", _modules(*((path, prefix + kind) for path, kind in kinds)))
+    _write(folder, "1_Pooling/config.json", {"word_embedding_dimension": size, **_POOLING})
+    prompts = {"query": EmbedPrompt("", DEFAULT_INSTRUCTION).head, "document": ""}
+    content = {"prompts": prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    _write(folder, "config_sentence_transformers.json", content)
+
+
+def _template() -> str:
+    """The prompt as sentence-transformers renders it: messages with the pair's roles.
+
+    Core never reads it; a line break at the end of a template would be lost outside an expression.
+    """
+    slots = {name: f"\0{name}\0" for name in ("system", "query", "document")}
+    text = RerankPrompt(slots["query"], slots["document"], slots["system"]).rendered
+    parts = text.split("\0")
+    rendered = "".join(
+        "{{ said." + part + " }}" if part in slots else "{{ " + json.dumps(part) + " }}"
+        for part in parts
+    )
+    default = json.dumps(DEFAULT_INSTRUCTION)
+    return (
+        "{%- set said = namespace(system=" + default + ", query='', document='') -%}\n"
+        "{%- for message in messages -%}\n"
+        + "".join(
+            "{%- if message.role == '" + name + "' -%}"
+            "{%- set said." + name + " = message.content -%}{%- endif -%}\n"
+            for name in slots
+        )
+        + "{%- endfor -%}\n"
+        + rendered
+    )
+
+
+def _write_reranking_modules(folder: Path, answers: tuple[int, int]) -> None:
+    if not (folder / _TEMPLATE).is_file():
+        (folder / _TEMPLATE).write_text(_template(), encoding="utf-8")
+    kinds = [
+        ("", "sentence_transformers.base.modules.transformer.Transformer"),
+        ("1_LogitScore", "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"),
+    ]
+    _write(folder, "modules.json", _modules(*kinds))
+    no, yes = answers
+    _write(folder, "1_LogitScore/config.json", {"true_token_id": yes, "false_token_id": no})
+    content = {
+        "activation_fn": "torch.nn.modules.linear.Identity",
+        "default_prompt_name": "query",
+        "model_type": "CrossEncoder",
+        "prompts": {"query": DEFAULT_INSTRUCTION},
+    }
+    _write(folder, "config_sentence_transformers.json", content)
+    content = {
+        "transformer_task": "text-generation",
+        "modality_config": {"text": _FORWARD, "message": {**_FORWARD, "format": "flat"}},
+        "module_output_name": "causal_logits",
+    }
+    _write(folder, "sentence_bert_config.json", content)

@@ -1,0 +1,94 @@
+"""Prompts to padded token batches, through core's own prompts and tokenizer.
+
+The one place that touches core's tokens: training reads exactly what inference will. Knows no
+losses and no optimiser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qwen3_rag.backends.base import Limits
+from qwen3_rag.backends.local.tokens import Tokens
+from qwen3_rag.models import Role
+from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
+
+__all__ = ["Inputs", "TokenBatch"]
+
+# Rows are padded behind their last token. Attention is causal, so no real token sees the filling
+# and any id will do.
+_FILLING = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenBatch:
+    """Rows of one length.
+
+    Attributes:
+        ids: `[rows, longest]`.
+        mask: 1 for a token, 0 for filling.
+        last: Position of each row's last token.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    last: Tensor
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """The same on another device."""
+        return TokenBatch(self.ids.to(device), self.mask.to(device), self.last.to(device))
+
+
+class Inputs:
+    """Encodes texts for one checkpoint."""
+
+    def __init__(self, folder: Path, role: Role, *, context: int) -> None:
+        """Read the checkpoint's tokenizer.
+
+        Args:
+            folder: The checkpoint's.
+            role: What the checkpoint does.
+            context: The model's longest input.
+
+        Raises:
+            ModelError: The tokenizer is missing, broken or lacks a token the prompts need.
+        """
+        self._tokens = Tokens.from_folder(folder, role, name=str(folder))
+        self._context = context
+
+    @property
+    def answers(self) -> tuple[int, int]:
+        """Token ids of "no" and "yes"."""
+        return self._tokens.no, self._tokens.yes
+
+    def queries(
+        self, texts: Sequence[str], instructions: Sequence[str], max_tokens: int
+    ) -> TokenBatch:
+        """Encode queries with their instructions, cut to `max_tokens` in all."""
+        prompts = [EmbedPrompt(text, why) for text, why in zip(texts, instructions, strict=True)]
+        return self._batch(prompts, Limits(max_length=max_tokens))
+
+    def documents(self, texts: Sequence[str], max_tokens: int) -> TokenBatch:
+        """Encode documents for the embedder, cut to `max_tokens` in all."""
+        return self._batch([EmbedPrompt(text) for text in texts], Limits(max_length=max_tokens))
+
+    def pairs(
+        self, prompts: Sequence[RerankPrompt], max_query_tokens: int, max_document_tokens: int
+    ) -> TokenBatch:
+        """Encode pairs for the reranker; query and document are cut each on their own."""
+        limits = Limits(max_query_tokens=max_query_tokens, max_document_tokens=max_document_tokens)
+        return self._batch(prompts, limits)
+
+    def _batch(self, prompts: Sequence[Prompt], limits: Limits) -> TokenBatch:
+        encoded = self._tokens.encode(prompts, limits, self._context)
+        rows = [(*one.sequence.prefix, *one.sequence.ids) for one in encoded]
+        lengths = torch.tensor([len(row) for row in rows])
+        longest = int(lengths.max())
+        ids = torch.tensor([[*row, *[_FILLING] * (longest - len(row))] for row in rows])
+        mask = (torch.arange(longest)[None, :] < lengths[:, None]).long()
+        return TokenBatch(ids, mask, lengths - 1)

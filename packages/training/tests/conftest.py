@@ -1,0 +1,80 @@
+"""A checkpoint small enough to train inside a test, and the shared data where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from qwen3_rag.models import Role
+from qwen3_rag_training.checkpoints import save_model
+from qwen3_rag_training.data import Example, write_examples
+from qwen3_rag_training.tiny.tokenizer import answer_tokens, save_tokenizer, train_tokenizer
+
+VOCABULARY = 700
+TOPICS = ("apples", "rivers", "engines", "violins", "glaciers", "lanterns", "pepper", "marble")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[Example]:
+    return [
+        Example(
+            f"what about {topic} {number}",
+            f"All about {topic}, number {number} of them.",
+            (f"Nothing but {TOPICS[(index + 3) % len(TOPICS)]} here.",),
+        )
+        for number in range(4)
+        for index, topic in enumerate(TOPICS)
+    ]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> Path:
+    file = tmp_path_factory.mktemp("data") / "training.jsonl"
+    write_examples(examples, file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def checkpoints(
+    tmp_path_factory: pytest.TempPathFactory, examples: list[Example]
+) -> dict[str, Path]:
+    """Untrained embedding and reranking checkpoints of the published layout."""
+    texts = [f"{example.query}\n{example.positive}" for example in examples]
+    tokenizer = train_tokenizer(texts, VOCABULARY)
+    size = tokenizer.get_vocab_size() + 26
+    folders: dict[str, Path] = {}
+    roles: tuple[Role, ...] = ("embedding", "reranking")
+    for role in roles:
+        torch.manual_seed(1)
+        config = Qwen3Config(
+            vocab_size=size,
+            hidden_size=32,
+            num_hidden_layers=2,
+            intermediate_size=48,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=16,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+        )
+        folder = tmp_path_factory.mktemp(role)
+        save_tokenizer(tokenizer, folder, role, 512)
+        save_model(Qwen3ForCausalLM(config), folder, role, answer_tokens(tokenizer))
+        folders[role] = folder
+    return folders
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = Path(__file__).resolve().parents[4] / "shared"
+    if not (folder / "DATA.md").is_file():
+        pytest.skip(f"the shared data folder is not at {folder.name!r} beside the repository")
+    return folder

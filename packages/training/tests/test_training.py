@@ -1,0 +1,184 @@
+"""Both jobs end to end on a checkpoint of a few thousand weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from qwen3_rag.errors import InputError, ModelError
+from qwen3_rag_training import (
+    EmbeddingTraining,
+    RerankingTraining,
+    Schedule,
+    TrainedRun,
+    train_embedder,
+    train_reranker,
+)
+from qwen3_rag_training.loop import LOG, STATE, optimise
+
+SCHEDULE = Schedule(steps=8, batch_size=8, learning_rate=3e-3, log_every=1, save_every=3)
+
+
+def job(role: str, checkpoints: dict[str, Path], data: Path, output: Path, **more: Any) -> Any:
+    kind: Any = EmbeddingTraining if role == "embedding" else RerankingTraining
+    settings: dict[str, Any] = {"schedule": SCHEDULE, "negatives": 1, **more}
+    return kind(model=checkpoints[role], data=data, output=output, **settings)
+
+
+def run(config: Any, **more: Any) -> TrainedRun:
+    train: Any = train_embedder if isinstance(config, EmbeddingTraining) else train_reranker
+    result: TrainedRun = train(config, **more)
+    return result
+
+
+def losses(folder: Path) -> dict[int, float]:
+    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    found = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    assert [step for step, _ in found] == list(range(1, len(found) + 1))
+    return dict(found)
+
+
+@pytest.mark.parametrize("role", ["embedding", "reranking"])
+def test_training_lowers_the_loss(
+    role: str, checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    long = dataclasses.replace(SCHEDULE, steps=40, warmup=0.05)
+
+    run(job(role, checkpoints, data, tmp_path, schedule=long))
+
+    seen = list(losses(tmp_path).values())
+    assert sum(seen[-5:]) < 0.8 * sum(seen[:5])
+
+
+@pytest.mark.parametrize("role", ["embedding", "reranking"])
+@pytest.mark.parametrize("killed_at", [3, 5])
+def test_killed_run_goes_on_to_the_same_end(
+    role: str, killed_at: int, checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    whole = run(job(role, checkpoints, data, tmp_path / "whole"))
+    broken = job(role, checkpoints, data, tmp_path / "broken")
+
+    run(broken, stop_after=killed_at)
+    resumed = run(broken)
+
+    assert resumed.loss == pytest.approx(whole.loss, abs=1e-6)
+    assert losses(broken.output) == pytest.approx(losses(whole.folder), abs=1e-6)
+    left = load_file(whole.folder / "model.safetensors")
+    right = load_file(resumed.folder / "model.safetensors")
+    for name, tensor in left.items():
+        torch.testing.assert_close(right[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_kill_between_saves_takes_lost_steps_again(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    whole = run(job("embedding", checkpoints, data, tmp_path / "whole"))
+    broken = job("embedding", checkpoints, data, tmp_path / "broken")
+    run(broken, stop_after=3)
+    # What a kill at step 5 leaves: the state of step 3, lines of later steps, half a line.
+    with (broken.output / LOG).open("a") as log:
+        log.write('{"step": 4, "loss": 99.0}\n{"step": 5, "lo')
+
+    resumed = run(broken)
+
+    assert losses(resumed.folder) == pytest.approx(losses(whole.folder), abs=1e-6)
+
+
+def test_state_of_other_settings_is_refused(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    config = job("embedding", checkpoints, data, tmp_path)
+    run(config, stop_after=2)
+
+    with pytest.raises(InputError, match="belongs to a run with other settings"):
+        run(dataclasses.replace(config, temperature=0.2))
+
+
+def test_broken_state_is_a_model_error(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / STATE).write_bytes(b"half a st")
+
+    with pytest.raises(ModelError, match="Delete it to start anew"):
+        run(job("embedding", checkpoints, data, tmp_path))
+
+
+def test_held_out_figures_are_reported_and_logged(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    more = {"held_out": data, "dims": (32, 16)}
+
+    embedding = run(job("embedding", checkpoints, data, tmp_path / "e", **more))
+    reranking = run(job("reranking", checkpoints, data, tmp_path / "r", held_out=data))
+
+    assert embedding.evaluation.keys() == {"ndcg@10", "ndcg@10/16"}
+    assert all(0 < figure <= 1 for figure in embedding.evaluation.values())
+    assert 0 <= reranking.evaluation["pair_accuracy"] <= 1
+    last = json.loads((reranking.folder / LOG).read_text().splitlines()[-1])
+    assert last == {"step": 8, **reranking.evaluation}
+
+
+def test_same_seed_gives_the_same_run_and_another_does_not(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    other = dataclasses.replace(SCHEDULE, seed=1)
+
+    first = run(job("embedding", checkpoints, data, tmp_path / "a"))
+    again = run(job("embedding", checkpoints, data, tmp_path / "b"))
+    seeded = run(job("embedding", checkpoints, data, tmp_path / "c", schedule=other))
+
+    assert again.loss == first.loss
+    assert seeded.loss != first.loss
+
+
+def test_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+
+    with pytest.raises(ModelError, match="The loss became nan"):
+        optimise(
+            model,
+            lambda batch: model(torch.full((1, 2), torch.nan)).sum(),
+            lambda first: iter([[0]] * 3),
+            SCHEDULE,
+            tmp_path,
+            job="",
+        )
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1)
+
+    rates = [schedule.rate(step) for step in range(100)]
+
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(rates[10]) == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["steps", "batch_size", "block", "log_every", "save_every"])
+def test_counts_must_be_positive(name: str) -> None:
+    with pytest.raises(InputError, match=f"`{name}`"):
+        Schedule(**{"steps": 5, name: 0})
+
+
+def test_folder_that_is_no_checkpoint_is_a_model_error(data: Path, tmp_path: Path) -> None:
+    config = EmbeddingTraining(
+        model=tmp_path, data=data, output=tmp_path / "out", schedule=SCHEDULE
+    )
+
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        train_embedder(config)
+
+
+def test_unknown_dtype_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="`dtype`"):
+        RerankingTraining(
+            model=tmp_path, data=data, output=tmp_path, schedule=SCHEDULE, dtype="int8"
+        )
