@@ -13,9 +13,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The one pip line: every member, what the tests compare with, and the tools.
-MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training
+MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training -e packages/cli
 # Their names, which constraints.txt does not pin.
-SIBLINGS := qwen3-rag qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
+SIBLINGS := qwen3-rag qwen3-rag-cli qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
@@ -33,9 +33,8 @@ help:  ## list the targets
 install: $(STAMP)  ## make .venv and install the pinned set; done once
 
 .PHONY: demo
-demo:  ## arrives with the command-line package
-	@echo 'make demo arrives with the command-line package, which is not here yet. Try: make test'
-	@exit 1
+demo: $(STAMP)  ## index this documentation and ask it three questions, with the small pair
+	$(VENV)/bin/qwen3-rag demo
 
 .PHONY: test
 test: $(STAMP)  ## run the tests (ARGS= goes to pytest)

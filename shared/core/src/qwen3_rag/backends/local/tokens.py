@@ -108,6 +108,10 @@ class Tokens:
         pairs = [p for p in prompts if isinstance(p, RerankPrompt)]
         return self._encode_texts(embeds, longest) + self._encode_pairs(pairs, longest, limits)
 
+    def count(self, text: str) -> int:
+        """Count the tokens of a text alone, the way a document's are counted."""
+        return len(self._plain.encode(text, add_special_tokens=False).ids)
+
     def _encode_texts(self, prompts: list[EmbedPrompt], longest: int) -> list[Encoded]:
         pieces = self._pieces([(prompt.rendered, longest - 1) for prompt in prompts])
         encoded = []

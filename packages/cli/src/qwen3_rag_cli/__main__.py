@@ -1,0 +1,7 @@
+"""`python -m qwen3_rag_cli`, for where the console command is not on the path."""
+
+from __future__ import annotations
+
+from qwen3_rag_cli.app import main
+
+main()

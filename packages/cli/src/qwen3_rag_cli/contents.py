@@ -1,0 +1,80 @@
+"""What is in a file, as text.
+
+Knows bytes and encodings; knows nothing of folders, chunks or stores.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Content", "Unusable", "read"]
+
+# Text never has this byte, and nearly every binary format has one early on.
+NUL = b"\0"
+
+
+@dataclass(frozen=True)
+class Content:
+    r"""What a file holds.
+
+    Attributes:
+        text: Its text, line ends as `\n`.
+        digest: Of its bytes.
+        note: What was not as it should be, for people; empty otherwise.
+    """
+
+    text: str
+    digest: str
+    note: str = ""
+
+
+class Unusable(Exception):
+    """A file cannot be read as text."""
+
+    def __init__(self, reason: str, *, keep: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.keep = keep
+
+
+def read(path: Path) -> Content:
+    """Read a text file.
+
+    UTF-8; UTF-16 where the file says so by its first bytes. What is not valid UTF-8 is read with
+    replacement characters and a note, for a page with one broken letter is still worth finding.
+
+    Raises:
+        Unusable: It is gone, cannot be read, or is no text.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise Unusable("vanished while indexing") from None
+    except OSError as error:
+        raise Unusable(f"cannot be read: {error.strerror or error}", keep=True) from None
+    text, note = _decode(raw)
+    return Content(
+        text.replace("\r\n", "\n").replace("\r", "\n"), hashlib.sha256(raw).hexdigest(), note
+    )
+
+
+def _decode(raw: bytes) -> tuple[str, str]:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return raw.decode("utf-16"), ""
+        except UnicodeDecodeError:
+            raise Unusable("is neither text nor valid UTF-16") from None
+    if NUL in raw:
+        raise Unusable("is binary, not text")
+    try:
+        return raw.decode("utf-8-sig"), ""
+    except UnicodeDecodeError as error:
+        text = raw.decode("utf-8-sig", errors="replace")
+        broken = text.count("\N{REPLACEMENT CHARACTER}")
+        if broken > len(text) // 4:
+            raise Unusable("is not UTF-8 text") from None
+        line = raw.count(b"\n", 0, error.start) + 1
+        return text, f"not valid UTF-8: {broken} characters replaced, the first in line {line}"

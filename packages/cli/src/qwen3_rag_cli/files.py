@@ -1,0 +1,235 @@
+"""Which files are meant, of all that lie under the paths a command was given.
+
+Knows folders, suffixes and glob patterns; opens no file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from qwen3_rag.errors import InputError
+
+__all__ = [
+    "Found",
+    "InScope",
+    "Kind",
+    "Selection",
+    "Skipped",
+    "find",
+    "kind_of",
+    "scope",
+]
+
+Kind: TypeAlias = Literal["markdown", "text", "code"]
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd"})
+TEXT = frozenset({".txt", ".text", ".rst", ".adoc", ".org", ".tex"})
+_CODE_SUFFIXES = """
+.bash .bat .c .cc .clj .cmake .cpp .cs .css .cu .cxx .dart .el .erl .ex .exs .f90 .fish .go
+.gradle .graphql .groovy .h .hpp .hs .html .java .jl .js .json .jsx .kt .less .lua .m .mjs
+.ml .nim .php .pl .pm .proto .ps1 .py .pyi .r .rb .rs .scala .scss .sh .sol .sql .svelte
+.swift .tf .toml .ts .tsx .vb .vim .vue .xml .yaml .yml .zig .zsh
+"""
+CODE = frozenset(_CODE_SUFFIXES.split())
+NAMES = frozenset({"makefile", "dockerfile", "readme", "license", "changelog"})
+
+#: Folders that hold what tools made; hidden ones are left out too.
+TOOLS_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to index.
+
+    Attributes:
+        key: Its path in the index, `/` between the parts.
+        path: Where it is.
+        size: Bytes, when it was found.
+    """
+
+    key: str
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was left out.
+
+    Attributes:
+        key: Its path in the index.
+        reason: Why, for people.
+        keep: Whether what is indexed of it stays: it may still be there, unread.
+    """
+
+    key: str
+    reason: str
+    keep: bool = False
+
+
+@dataclass
+class Selection:
+    """What `find` came back with.
+
+    Attributes:
+        files: Files to index, ordered by key, each once.
+        skipped: Files that were meant, but cannot be used.
+        roots: The paths it was called with, absolute.
+    """
+
+    files: list[Found] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    roots: list[Path] = field(default_factory=list)
+
+
+def kind_of(path: Path) -> Kind:
+    """Tell how a file is to be cut into chunks, by its name."""
+    suffix = path.suffix.lower()
+    if suffix in MARKDOWN:
+        return "markdown"
+    return "code" if suffix in CODE or path.stem.lower() in ("makefile", "dockerfile") else "text"
+
+
+def find(
+    paths: Sequence[Path],
+    *,
+    base: Path,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    leave_out: Path | None = None,
+) -> Selection:
+    """Collect the files under `paths`.
+
+    Args:
+        paths: Folders, and files, which are taken whatever their name.
+        base: The folder that keys are relative to; files outside have absolute keys.
+        include: Glob patterns a file's name or path must match one of, instead of the suffixes
+            known here. `*` matches `/` too.
+        exclude: Glob patterns of files and folders to leave out.
+        leave_out: A folder that is never looked into: the store.
+
+    Raises:
+        InputError: A path is not there.
+    """
+    selection = Selection()
+    base = Path(os.path.abspath(base))
+    found: dict[str, Found] = {}
+    for given in paths:
+        root = Path(os.path.abspath(given.expanduser()))
+        selection.roots.append(root)
+        if not root.exists():
+            raise InputError(
+                f"There is no file or folder {str(given)!r}. To take deleted files out of the "
+                "index, index the folder they were in."
+            )
+        for path in _walk(root, include, exclude, leave_out, selection.skipped, base):
+            _take(path, base, found, selection.skipped)
+    selection.files = [found[key] for key in sorted(found)]
+    # A path that was given twice is still one file.
+    selection.skipped = sorted(set(selection.skipped), key=lambda skipped: skipped.key)
+    return selection
+
+
+def key_of(path: Path, base: Path) -> str:
+    """Name a file in the index: relative to `base`, or absolute where it lies elsewhere."""
+    try:
+        return path.relative_to(base).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def _walk(
+    root: Path,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    leave_out: Path | None,
+    skipped: list[Skipped],
+    base: Path,
+) -> Iterator[Path]:
+    if not root.is_dir():
+        yield root
+        return
+
+    def unreadable(error: OSError) -> None:
+        key = key_of(Path(error.filename), base)
+        skipped.append(Skipped(key, f"cannot be read: {error.strerror}", keep=True))
+
+    for folder, folders, names in os.walk(root, onerror=unreadable):
+        here = Path(folder)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in TOOLS_FOLDERS
+            and here / name != leave_out
+            and not _matches(here / name, root, exclude)
+        )
+        for name in sorted(names):
+            path = here / name
+            wanted = _matches(path, root, include) if include else _known(path)
+            if wanted and not _matches(path, root, exclude):
+                yield path
+
+
+def _known(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if not suffix:
+        return path.name.lower() in NAMES
+    return not path.name.startswith(".") and (
+        suffix in MARKDOWN or suffix in TEXT or suffix in CODE
+    )
+
+
+def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:
+    relative = path.relative_to(root).as_posix()
+    return any(
+        fnmatchcase(path.name, pattern) or fnmatchcase(relative, pattern.rstrip("/"))
+        for pattern in patterns
+    )
+
+
+def _take(path: Path, base: Path, found: dict[str, Found], skipped: list[Skipped]) -> None:
+    key = key_of(path, base)
+    if not _encodable(key):
+        readable = key.encode("utf-8", "replace").decode("utf-8")
+        skipped.append(Skipped(readable, "has a name that is not valid UTF-8"))
+        return
+    try:
+        status = path.stat()
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError)
+        skipped.append(Skipped(key, f"cannot be read: {error.strerror or error}", keep=not gone))
+        return
+    # Opening a pipe would wait for ever.
+    if not stat.S_ISREG(status.st_mode):
+        skipped.append(Skipped(key, "is not a regular file"))
+        return
+    found[key] = Found(key, path, status.st_size)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+#: Tells whether a key is under one of the roots; see `scope`.
+InScope: TypeAlias = Callable[[str], bool]
+
+
+def scope(roots: Sequence[Path], base: Path) -> InScope:
+    """Make a test for keys: is the file they name at or under one of `roots`?"""
+
+    def inside(key: str) -> bool:
+        path = base / key
+        return any(path == root or root in path.parents for root in roots)
+
+    return inside

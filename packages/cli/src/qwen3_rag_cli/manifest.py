@@ -1,0 +1,183 @@
+"""What the index holds: one row per file, one per chunk, and how they were made.
+
+Knows SQLite; knows nothing of models or vectors. Rows are written around each write to the vector
+store, so that after a kill at any moment every chunk that may be there has a row: see `begin`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from qwen3_rag.errors import StoreError
+
+__all__ = ["Manifest"]
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, digest TEXT NOT NULL, settings TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunks (
+    id TEXT PRIMARY KEY, path TEXT NOT NULL, digest TEXT  -- NULL: may be there, in any version
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chunks_by_path ON chunks (path);
+"""
+
+
+class Manifest:
+    """The rows. One process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            StoreError: It cannot be written, is in use, is damaged, or of a later format.
+        """
+        self._path = path
+        with self._errors():
+            self._rows = sqlite3.connect(path, timeout=1.0)
+            try:
+                self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")
+                self._rows.executescript(_SCHEMA)
+                self._check_format()
+            except BaseException:
+                self._rows.close()
+                raise
+
+    def record(self) -> dict[str, Any]:
+        """Give what `write_record` wrote; empty for a new index."""
+        with self._errors():
+            rows = self._rows.execute("SELECT name, value FROM record WHERE name != 'format'")
+            return {name: json.loads(value) for name, value in rows}
+
+    def write_record(self, values: Mapping[str, Any]) -> None:
+        """Keep values that describe the index."""
+        with self._errors(), self._rows:
+            self._rows.executemany(
+                "INSERT OR REPLACE INTO record VALUES (?, ?)",
+                [(name, json.dumps(value)) for name, value in values.items()],
+            )
+
+    def files(self) -> dict[str, tuple[str, str]]:
+        """Give digest and settings of each file that is indexed whole."""
+        with self._errors():
+            rows = self._rows.execute("SELECT path, digest, settings FROM files")
+            return {path: (digest, settings) for path, digest, settings in rows}
+
+    def paths(self) -> list[str]:
+        """List every file that has or may have something in the index, in order."""
+        with self._errors():
+            rows = self._rows.execute(
+                "SELECT path FROM files UNION SELECT path FROM chunks ORDER BY path"
+            )
+            return [path for (path,) in rows]
+
+    def chunks(self, path: str) -> dict[str, str | None]:
+        """Give the digest of each chunk of a file, `None` where a write may have been cut off."""
+        with self._errors():
+            rows = self._rows.execute("SELECT id, digest FROM chunks WHERE path = ?", (path,))
+            return dict(rows.fetchall())
+
+    def count(self) -> int:
+        """Count the chunks."""
+        with self._errors():
+            return int(self._rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
+
+    def ids(self) -> set[str]:
+        """Give the ids of all chunks."""
+        with self._errors():
+            return {id_ for (id_,) in self._rows.execute("SELECT id FROM chunks")}
+
+    def begin(self, chunks: Iterable[tuple[str, str]]) -> None:
+        """Note that chunks are about to be written or deleted, and are of no known version.
+
+        Without this a kill between the store's write and `commit` could leave chunks that no row
+        tells of, or a row that tells of a version which is no longer there.
+
+        Args:
+            chunks: Id and path of each.
+        """
+        rows = list(chunks)
+        with self._errors(), self._rows:
+            self._rows.executemany(
+                "DELETE FROM files WHERE path = ?", [(path,) for path in {p for _, p in rows}]
+            )
+            self._rows.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, NULL)", rows)
+
+    def commit(
+        self,
+        *,
+        written: Iterable[tuple[str, str, str]] = (),
+        deleted: Iterable[str] = (),
+        done: Iterable[tuple[str, str, str]] = (),
+        gone: Sequence[str] = (),
+    ) -> None:
+        """Note what the store now has, all or nothing.
+
+        Args:
+            written: Id, path and digest of chunks.
+            deleted: Ids of chunks.
+            done: Path, digest and settings of files that are now indexed whole.
+            gone: Paths of files that are no longer in the index.
+        """
+        with self._errors(), self._rows:
+            self._rows.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)", written)
+            self._rows.executemany("DELETE FROM chunks WHERE id = ?", [(id_,) for id_ in deleted])
+            self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", done)
+            self._rows.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
+
+    def forget(self, ids: Iterable[str] | None = None) -> None:
+        """Drop rows of chunks the store does not have, all when `ids` is omitted, and their files.
+
+        The files are then indexed again.
+        """
+        with self._errors(), self._rows:
+            if ids is None:
+                self._rows.execute("DELETE FROM files")
+                self._rows.execute("DELETE FROM chunks")
+                return
+            for id_ in ids:
+                self._rows.execute(
+                    "DELETE FROM files WHERE path = (SELECT path FROM chunks WHERE id = ?)", (id_,)
+                )
+                self._rows.execute("DELETE FROM chunks WHERE id = ?", (id_,))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._rows.close()
+
+    def _check_format(self) -> None:
+        with self._rows:
+            self._rows.execute(
+                "INSERT OR IGNORE INTO record VALUES ('format', ?)", (json.dumps(FORMAT),)
+            )
+        found = self._rows.execute("SELECT value FROM record WHERE name = 'format'").fetchone()
+        if found != (json.dumps(FORMAT),):
+            raise StoreError(
+                f"The index at {str(self._path.parent)!r} has the format {found[0]}, and this "
+                f"version of qwen3-rag-cli writes {FORMAT}. Upgrade qwen3-rag-cli, or index into "
+                "another --store."
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "locked" in str(error):
+                raise StoreError(
+                    f"The index at {str(self._path.parent)!r} is in use by another process. Wait "
+                    "until it has finished."
+                ) from error
+            raise StoreError(
+                f"The index at {str(self._path.parent)!r} cannot be read or written "
+                f"({self._path.name}: {error}). Check the disk and the folder's permissions, or "
+                "index into another --store."
+            ) from error

@@ -1,0 +1,224 @@
+"""Results to tables on a terminal, and to JSON.
+
+Knows rich and what results look like; computes nothing. Data goes to stdout, progress to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from qwen3_rag import Hit
+
+if TYPE_CHECKING:
+    from qwen3_rag_cli.demo import Answer
+    from qwen3_rag_cli.indexing import Summary
+
+__all__ = [
+    "hit_record",
+    "note_to",
+    "print_answer",
+    "print_explained",
+    "print_hits",
+    "print_json",
+    "print_sections",
+    "print_summary",
+    "progress",
+    "summary_record",
+]
+
+LEGS = ("dense", "lexical", "fused", "rerank")
+SNIPPET = 160
+PIPE_WIDTH = 120
+SHOWN = 20
+
+
+def console() -> Console:
+    """Stdout; wide enough in a pipe that tables keep their lines."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+@contextmanager
+def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]:
+    """Show a bar while the context is open, on a terminal only.
+
+    Yields:
+        A function to call with bytes that are done and the file being worked on.
+    """
+    err = Console(stderr=True)
+    if silent or not total or not err.is_terminal:
+        yield lambda done, key: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[file]}", style="dim"),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("Indexing", total=total, file="")
+        yield lambda done, key: bar.update(task, advance=done, file=escape(key[-60:]))
+
+
+def note_to(silent: bool) -> Callable[[str], None]:
+    """Give a function that says on stderr what is going on."""
+    err = Console(stderr=True, highlight=False)
+    return lambda text: None if silent else err.print(text, markup=False, style="dim")
+
+
+def print_json(value: object) -> None:
+    """Print for programs."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def summary_record(summary: Summary) -> dict[str, Any]:
+    """Give a summary as plain values."""
+    record = asdict(summary)
+    for name in ("skipped", "notes"):
+        record[name] = [{"path": entry["key"], "reason": entry["reason"]} for entry in record[name]]
+    return record
+
+
+def print_summary(summary: Summary, folder: Path) -> None:
+    """Say what an index run did."""
+    out = console()
+    out.print(
+        f"{summary.indexed} files indexed, {summary.unchanged} unchanged, {summary.removed} "
+        f"removed; {summary.embedded} chunks embedded. The index at {folder} has "
+        f"{summary.chunks} chunks.",
+        markup=False,
+        soft_wrap=True,
+    )
+    for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
+        for entry in entries[:SHOWN]:
+            out.print(f"{title}: {entry.key}: {entry.reason}", markup=False, soft_wrap=True)
+        if len(entries) > SHOWN:
+            out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
+
+
+def hit_record(hit: Hit) -> dict[str, Any]:
+    """Give a hit as plain values."""
+    return {
+        "id": hit.id,
+        **{name: hit.payload.get(name) for name in ("path", "line", "end_line", "heading", "kind")},
+        "score": hit.score,
+        "legs": {name: asdict(leg) for name, leg in hit.legs.items()},
+        "text": hit.text,
+    }
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    """Show hits as a table: a rank for each leg, the scores that decided, and where to look."""
+    out = console()
+    if not hits:
+        out.print("Nothing found.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "dense", "lexical", "fused", "rerank"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("file and line", overflow="fold")
+    for place, hit in enumerate(hits, 1):
+        text = f"[bold]{escape(where(hit))}[/bold]"
+        if heading := str(hit.payload.get("heading") or ""):
+            text += f"\n{escape(heading)}"
+        table.add_row(str(place), *_leg_cells(hit), f"{text}\n[dim]{escape(snippet(hit))}[/dim]")
+    out.print(table)
+    out.print("dense and lexical: the leg's rank. fused and rerank: the score.", style="dim")
+
+
+def print_explained(hits: Sequence[Hit]) -> None:
+    """Show each hit with its whole text and how every step ranked and scored it."""
+    out = console()
+    if not hits:
+        out.print("Nothing found.")
+    for place, hit in enumerate(hits, 1):
+        out.print(f"{place}. {where(hit)}", style="bold", markup=False)
+        for name in LEGS:
+            leg = hit.legs.get(name)
+            told = f"rank {leg.rank}, score {leg.score:.6f}" if leg else "not in this list"
+            out.print(f"   {name:8} {told}")
+        out.print(hit.text, markup=False, soft_wrap=True)
+        out.print()
+
+
+def print_sections(sections: Mapping[str, Any]) -> None:
+    """Show what `doctor` found, a block for each subject."""
+    out = console()
+    for title, lines in sections.items():
+        out.print(title, style="bold", markup=False)
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in lines.items():
+            table.add_row(f"  {escape(name)}", escape(_told(value)))
+        out.print(table)
+
+
+def print_answer(answer: Answer) -> None:
+    """Show one question with the order of each step side by side."""
+    out = console()
+    out.print(f"\n{answer.question}", style="bold", markup=False)
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("", no_wrap=True)
+    for name in answer.orders:
+        table.add_column(name, ratio=1, overflow="fold")
+    for place in range(max(map(len, answer.orders.values()))):
+        row = [
+            _demo_cell(order[place], answer.expected) if place < len(order) else ""
+            for order in answer.orders.values()
+        ]
+        table.add_row(str(place + 1), *row)
+    out.print(table)
+    verdict = (
+        f"The section asked for, {answer.expected}, is at place {answer.place}."
+        if answer.right
+        else f"The section asked for, {answer.expected}, is not among the first three."
+    )
+    out.print(verdict, markup=False, style="green" if answer.right else "red")
+
+
+def where(hit: Hit) -> str:
+    """File and lines of a hit."""
+    line, end = hit.payload.get("line"), hit.payload.get("end_line")
+    lines = f"{line}-{end}" if end and end != line else str(line)
+    return f"{hit.payload.get('path', hit.id)}:{lines}"
+
+
+def snippet(hit: Hit) -> str:
+    """The beginning of a hit's text in one line, without the headings shown above it."""
+    text = " ".join(
+        line for line in hit.text.split("\n\n", 1)[-1].split("\n") if not line.startswith("#")
+    )
+    text = " ".join(text.split())
+    return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
+
+
+def _leg_cells(hit: Hit) -> list[str]:
+    ranks = [str(hit.legs[name].rank) if name in hit.legs else "-" for name in LEGS[:2]]
+    scores = [f"{hit.legs[name].score:.4f}" if name in hit.legs else "-" for name in LEGS[2:]]
+    return ranks + scores
+
+
+def _demo_cell(section: str, expected: str) -> str:
+    return f"[green]{escape(section)}[/green]" if section == expected else escape(section)
+
+
+def _told(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return str(value)

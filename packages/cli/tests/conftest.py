@@ -1,0 +1,165 @@
+"""Small checkpoints, ways to run the command, and a way to look into an index."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from qwen3_rag_cli.app import app
+from qwen3_rag_hybrid import EdgeLegs
+from qwen3_rag_testkit.checkpoints import write_checkpoint
+
+# Data too large for the repository lies beside it.
+SHARED = Path(__file__).resolve().parents[4] / "shared"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Cli:
+    """The command, with two checkpoints of random weights: right computations, senseless order."""
+
+    def __init__(self, folder: Path) -> None:
+        # One layer: how good or exact a model is matters elsewhere, here its time does.
+        layers = {"num_hidden_layers": 1}
+        self.embedding = write_checkpoint(folder / "embedding", "embedding", config=layers)
+        self.reranking = write_checkpoint(folder / "reranking", "reranking", config=layers)
+        self.models = ["--model", str(self.embedding), "--reranker", str(self.reranking)]
+
+    def run(self, *arguments: str | Path) -> Result:
+        """Run it in this process."""
+        done = CliRunner().invoke(app, [str(a) for a in arguments], prog_name="qwen3-rag")
+        return Result(done.exit_code, done.stdout, done.stderr)
+
+    def index(self, *arguments: str | Path) -> Any:
+        """Index successfully, and give the summary."""
+        result = self.run("index", *arguments, "--json")
+        assert result.code == 0, result.err
+        return result.json
+
+    def hits(self, query: str, store: Path, *arguments: str) -> list[Any]:
+        """Search successfully, and give the hits."""
+        result = self.run("search", query, "--store", store, "--json", *arguments)
+        assert result.code == 0, result.err
+        found: list[Any] = result.json["hits"]
+        return found
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Give the command line of a process of its own."""
+        return [sys.executable, "-m", "qwen3_rag_cli", *(str(a) for a in arguments)]
+
+    def process(self, *arguments: str | Path) -> Result:
+        """Run it in a process of its own."""
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
+        """All an index holds: by id the text, the payload, and both vectors, bit by bit."""
+        legs = EdgeLegs(store)
+        try:
+            return {
+                str(point.document.id): (
+                    point.document.text,
+                    dict(point.document.payload),
+                    None if point.dense is None else point.dense.tobytes(),
+                    None if point.lexical is None else point.lexical.as_dict(),
+                )
+                for point in legs.scan(vectors=True)
+            }
+        finally:
+            legs.close()
+
+
+class Corpus:
+    """Folders full of text."""
+
+    def milvus(self) -> Path:
+        """Four pages of documentation from beside the repository."""
+        return _beside(SHARED / "corpora" / "milvus_faq" / "source")
+
+    def tree(self, folder: Path, count: int, languages: Sequence[str]) -> int:
+        """Write pages of documentation as files, languages in turn, and count them."""
+        readers = [_rows(_beside(SHARED / "text" / f"{name}.jsonl.gz")) for name in languages]
+        rows = itertools.chain.from_iterable(itertools.zip_longest(*readers))
+        written = 0
+        for name, text in itertools.islice((row for row in rows if row), count):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+            written += 1
+        return written
+
+    def made(self, folder: Path, count: int) -> None:
+        """Write files of made-up Markdown, one without any data beside the repository."""
+        for number in range(count):
+            sections = "\n\n".join(
+                f"## Part {part} of {number}\n\nThe value {number * part} is kept."
+                for part in range(1 + number % 5)
+            )
+            path = folder / f"{number % 7}" / f"{number:04}.md"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"# Page {number}\n\n{sections}\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Corpus:
+    return Corpus()
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """A small folder with a file of each kind."""
+    folder = tmp_path / "notes"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "roof.md").write_text(
+        "# Roof\n\nThe roof is red.\n\n## Decision\n\nAda decided in May.\n\n"
+        "## Cost\n\nNine thousand.\n",
+        encoding="utf-8",
+    )
+    (folder / "deep" / "diary.txt").write_text("It rained all day.\n", encoding="utf-8")
+    (folder / "deep" / "sum.py").write_text("def total(a, b):\n    return a + b\n")
+    return folder
+
+
+@pytest.fixture
+def indexed(cli: Cli, notes: Path, tmp_path: Path) -> Path:
+    """The index of `notes`."""
+    store = tmp_path / "index"
+    cli.index(notes, "--store", store, *cli.models)
+    return store
+
+
+def _beside(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"not beside the repository: {path.relative_to(SHARED.parent)}")
+    return path
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            yield f"{path.name.split('.jsonl')[0]}/{number:05}.md", json.loads(line)["text"]

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from qwen3_rag_cli.app import app
+from qwen3_rag_cli.exits import EXIT_CODES, INTERRUPTED, reported
+from qwen3_rag_cli.reference import with_reference
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["index", "--help"], ["--version"], ["index"], ["search"], ["nonsense"]],
+)
+def test_help_and_usage_errors_load_neither_torch_nor_the_core(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom qwen3_rag_cli.app import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit as end:\n    status = end.code\n"
+        "heavy = {'torch', 'numpy', 'qwen3_rag', 'qdrant_edge'} & set(sys.modules)\n"
+        "print(status, sorted(heavy))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    fails = "--" not in arguments[-1]
+    assert done.stdout.splitlines()[-1] == f"{2 if fails else 0} []"
+    assert ("Error:" in done.stderr) == fails
+
+
+def test_the_pages_help_is_the_programs() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+
+    # If this fails: python -m qwen3_rag_cli.reference docs/command-line.md
+    assert with_reference(page) == page
+
+
+def test_the_page_lists_every_exit_code() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+
+    for name, code in EXIT_CODES.items():
+        assert f"| {code} | `{name}` |" in page
+    assert f"| {INTERRUPTED} |" in page
+
+
+def test_every_error_class_has_an_exit_code() -> None:
+    from qwen3_rag import errors
+
+    classes = {getattr(errors, name) for name in errors.__all__}
+    direct = {kind.__name__ for kind in classes if errors.Qwen3RagError in kind.__bases__}
+    assert direct == set(EXIT_CODES)
+
+
+def _commands(page: str) -> list[list[str]]:
+    """The calls of this program in a page's examples."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("qwen3-rag ")]
+
+
+@pytest.mark.parametrize(
+    "path", ["docs/getting-started.md", "docs/command-line.md", "packages/cli/README.md"]
+)
+def test_commands_in_the_pages_are_ones_the_program_takes(path: str) -> None:
+    group = typer.main.get_command(app)
+    commands = getattr(group, "commands")  # noqa: B009  # typer's types do not say so
+
+    for name, *arguments in _commands((ROOT / path).read_text(encoding="utf-8")):
+        # Parses, and runs nothing.
+        commands[name].make_context(name, arguments)
+
+
+def test_pages_have_examples() -> None:
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+
+    assert {name for name, *_ in _commands(page)} == {"index", "search", "doctor", "demo"}
+
+
+@pytest.mark.parametrize("name", [*EXIT_CODES, "InputTypeError", "Qwen3RagError"])
+def test_errors_end_with_the_code_of_their_class(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from qwen3_rag import errors
+
+    code = {"InputTypeError": 2, "Qwen3RagError": 1}.get(name) or EXIT_CODES[name]
+
+    with pytest.raises(typer.Exit) as ended, reported():
+        raise getattr(errors, name)("what to do")
+
+    assert ended.value.exit_code == code
+    assert "what to do" in capsys.readouterr().err
+
+
+def test_the_quiet_index_says_nothing(cli: Any, notes: Path, tmp_path: Path) -> None:
+    said = cli.process("index", notes, "--store", tmp_path / "index", *cli.models, "--quiet")
+
+    assert (said.code, said.out, said.err) == (0, "", "")
+
+
+def test_the_index_in_a_pipe_shows_no_progress(cli: Any, notes: Path, tmp_path: Path) -> None:
+    said = cli.process("index", notes, "--store", tmp_path / "index", *cli.models)
+
+    assert said.code == 0
+    assert said.err == ""
+    assert said.out.startswith("3 files indexed, 0 unchanged, 0 removed; 5 chunks embedded.")
+
+
+def test_python_dash_m_is_the_same_command(cli: Any) -> None:
+    assert cli.process("--version").out.startswith("qwen3-rag 0.")

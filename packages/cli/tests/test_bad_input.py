@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_binary_broken_and_vanished_files_are_skipped_and_the_rest_goes_on(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    (notes / "photo.md").write_bytes(b"\x89PNG\r\n\0\0\0\x01")
+    (notes / "latin.txt").write_bytes(
+        "Über alles gut lesbar bis auf einen Buchstaben".encode("latin-1")
+    )
+    (notes / "gone.md").symlink_to(notes / "nowhere.md")
+
+    summary = cli.index(notes, "--store", tmp_path / "index", *cli.models)
+
+    assert summary["indexed"] == 4
+    assert {entry["path"]: entry["reason"] for entry in summary["skipped"]} == {
+        "notes/gone.md": "cannot be read: No such file or directory",
+        "notes/photo.md": "is binary, not text",
+    }
+    assert summary["notes"] == [
+        {
+            "path": "notes/latin.txt",
+            "reason": "not valid UTF-8: 1 characters replaced, the first in line 1",
+        }
+    ]
+
+
+def test_skipped_files_are_told_of_without_json_too(cli: Any, notes: Path, tmp_path: Path) -> None:
+    (notes / "photo.md").write_bytes(b"\0")
+
+    said = cli.run("index", notes, "--store", tmp_path / "index", *cli.models)
+
+    assert said.code == 0
+    assert "Skipped: notes/photo.md: is binary, not text" in said.out
+
+
+def test_a_file_that_vanishes_while_indexing_is_skipped(
+    cli: Any, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qwen3_rag_cli.indexing import Indexing
+
+    plan = Indexing.plan
+
+    def plan_and_delete(self: Indexing, selection: Any) -> Any:
+        pending = plan(self, selection)
+        (notes / "roof.md").unlink()
+        return pending
+
+    monkeypatch.setattr(Indexing, "plan", plan_and_delete)
+
+    summary = cli.index(notes, "--store", tmp_path / "index", *cli.models)
+
+    assert summary["skipped"] == [{"path": "notes/roof.md", "reason": "vanished while indexing"}]
+    assert summary["indexed"] == 2
+
+
+def test_a_file_that_became_binary_leaves_the_index(cli: Any, notes: Path, indexed: Path) -> None:
+    (notes / "roof.md").write_bytes(b"\0")
+
+    summary = cli.index(notes, "--store", indexed)
+
+    assert summary["removed"] == 1
+    assert not [id_ for id_ in cli.content(indexed) if "roof" in id_]
+
+
+def test_only_unusable_files_are_an_input_error(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"\0")
+
+    said = cli.run("index", tmp_path / "photo.png", "--store", tmp_path / "index", *cli.models)
+
+    assert said.code == 2
+    assert "None of the files could be indexed" in said.err
+
+
+def test_empty_folder_is_an_input_error_and_makes_no_index(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    said = cli.run("index", tmp_path / "empty", "--store", tmp_path / "index", *cli.models)
+
+    assert said.code == 2
+    assert "nothing to index" in said.err
+    assert not (tmp_path / "index").exists()
+
+
+def test_missing_path_is_an_input_error(cli: Any, indexed: Path, tmp_path: Path) -> None:
+    said = cli.run("index", tmp_path / "nowhere", "--store", indexed)
+
+    assert said.code == 2
+    assert "There is no file or folder" in said.err
+    assert len(cli.content(indexed)) == 5
+
+
+def test_unwritable_store_is_a_store_error(cli: Any, notes: Path) -> None:
+    # A folder cannot be made below a file, whoever asks.
+    said = cli.run("index", notes, "--store", notes / "roof.md" / "index", *cli.models)
+
+    assert said.code == 3
+    assert "cannot be written" in said.err
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder_is_a_store_error(cli: Any, notes: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+
+    said = cli.run("index", notes, "--store", tmp_path / "locked" / "index", *cli.models)
+
+    assert said.code == 3
+
+
+def test_folder_with_other_things_is_not_taken_for_a_store(cli: Any, notes: Path) -> None:
+    said = cli.run("index", notes, "--store", notes / "deep", *cli.models)
+
+    assert said.code == 3
+    assert "has other things in it" in said.err
+    assert not (notes / "deep" / ".gitignore").exists()
+
+
+def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
+    cli: Any, notes: Path, indexed: Path, tmp_path: Path
+) -> None:
+    from qwen3_rag_testkit.checkpoints import write_checkpoint
+
+    before = cli.content(indexed)
+    other = write_checkpoint(tmp_path / "other", "embedding", seed=1)
+
+    for options, word in (
+        (["--model", str(other)], "the model"),
+        (["--dim", "32"], "vectors of 64 numbers, not 32"),
+    ):
+        said = cli.run("index", notes, "--store", indexed, *options)
+        assert said.code == 3
+        assert word in said.err
+    said = cli.run("search", "roof", "--store", indexed, "--model", str(other))
+    assert said.code == 3
+
+    assert cli.content(indexed) == before
+
+
+def test_an_index_of_another_encoder_version_is_refused(
+    cli: Any, notes: Path, indexed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen3_rag.lexical.encoder.ENCODER_VERSION", 99)
+
+    for arguments in (["index", str(notes)], ["search", "roof"]):
+        said = cli.run(*arguments, "--store", indexed)
+
+        assert said.code == 3
+        assert "encoder" in said.err
+
+
+def test_damaged_manifest_is_a_store_error(cli: Any, notes: Path, indexed: Path) -> None:
+    (indexed / "manifest.sqlite3").write_bytes(b"not a database" * 100)
+
+    said = cli.run("index", notes, "--store", indexed)
+
+    assert said.code == 3
+    assert "manifest.sqlite3" in said.err
+
+
+def test_manifest_of_a_later_format_is_a_store_error(cli: Any, notes: Path, indexed: Path) -> None:
+    rows = sqlite3.connect(indexed / "manifest.sqlite3")
+    rows.execute("UPDATE record SET value = '99' WHERE name = 'format'")
+    rows.commit()
+    rows.close()
+
+    said = cli.run("index", notes, "--store", indexed)
+
+    assert said.code == 3
+    assert "has the format 99" in said.err
+
+
+def test_missing_model_is_a_model_error(cli: Any, notes: Path, tmp_path: Path) -> None:
+    said = cli.run("index", notes, "--store", tmp_path / "index", "--model", "/nowhere")
+
+    assert said.code == 4
+    assert "/nowhere" in said.err
+
+
+def test_reranker_as_embedding_model_is_a_model_error(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    said = cli.run("index", notes, "--store", tmp_path / "index", "--model", cli.reranking)
+
+    assert said.code == 4
+    assert "is a reranker" in said.err
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--chunk-tokens", "5"], "--chunk-tokens"),
+        (["--overlap", "300"], "--overlap"),
+        (["--dim", "4096"], "`dim`"),
+        (["--device", "abacus"], "abacus"),
+        (["--dtype", "float8"], "`dtype`"),
+    ],
+)
+def test_options_out_of_range_are_input_errors(
+    cli: Any, notes: Path, tmp_path: Path, options: list[str], word: str
+) -> None:
+    said = cli.run("index", notes, "--store", tmp_path / "index", *cli.models, *options)
+
+    assert said.code == 2
+    assert word in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, indexed: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.store import Store\n"
+        f"store = Store(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "open\n"
+
+            said = cli.process("index", notes, "--store", indexed)
+        finally:
+            holder.kill()
+
+    assert said.code == 3
+    assert str(holder.pid) in said.err
+    deadline = time.monotonic() + 5
+    while cli.run("index", notes, "--store", indexed).code and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(cli.content(indexed)) == 5
+
+
+def test_unknown_errors_are_one_message_unless_asked(
+    cli: Any, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise RuntimeError("the sky fell")
+
+    monkeypatch.setattr("qwen3_rag_cli.files.find", broken)
+
+    short = cli.run("index", notes, "--store", tmp_path / "index")
+    long = cli.run("--debug", "index", notes, "--store", tmp_path / "index")
+
+    assert (short.code, long.code) == (1, 1)
+    assert "the sky fell" in short.err
+    assert "Traceback" not in short.err
+    assert "Traceback" in long.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+def test_ctrl_c_ends_with_130_and_nothing_is_lost(cli: Any, corpus: Any, tmp_path: Path) -> None:
+    import signal
+
+    corpus.made(tmp_path / "tree", 100)
+    store = tmp_path / "index"
+    arguments = ["index", tmp_path / "tree", "--store", store]
+    with subprocess.Popen(
+        cli.command(*arguments, *cli.models), stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not (store / "manifest.sqlite3").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert cli.index(tmp_path / "tree", "--store", store, *cli.models)["files"] == 100
