@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.local.source import TINY, LocalSpec, Source, resolve
+from qwen3_rag.backends.local.source import TINY, LocalSpec, Source, check_layout, resolve
 from qwen3_rag.models import Role
 
 __all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "token_counter"]
@@ -105,10 +105,11 @@ def token_counter(source: Source) -> Callable[[str], int]:
     """Give a function that counts the tokens the checkpoint makes of a text.
 
     Raises:
-        ModelError: Its tokenizer cannot be read.
+        ModelError: It is no embedding model, or its tokenizer cannot be read.
     """
     from qwen3_rag.backends.local.tokens import Tokens
 
+    check_layout(source, "embedding")
     return Tokens.from_folder(source.folder, "embedding", name=source.name).count
 
 
