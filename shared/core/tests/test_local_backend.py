@@ -359,6 +359,28 @@ def test_a_forked_child_works(embedder: Qwen3Embedder, busy: bool) -> None:
     np.testing.assert_array_less(1 - (np.asarray(rows) * expected).sum(axis=1), 1e-5)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.05])
+def test_a_child_forked_while_the_model_loads_works(embedding_folder: Path, delay: float) -> None:
+    context = multiprocessing.get_context("fork")
+    with Qwen3Embedder(str(embedding_folder), dtype="float32", device="cpu") as embedder:
+        loading = threading.Thread(target=embedder.warm_up)
+        loading.start()
+        time.sleep(delay)
+        ours, theirs = context.Pipe()
+        child = context.Process(target=_in_child, args=(embedder, theirs))
+        child.start()
+        assert ours.poll(60), "the child hangs"
+        rows = ours.recv()
+        child.join(10)
+        loading.join()
+
+        assert not isinstance(rows, str), rows
+        expected = embedder.embed_documents(["after the fork", "two"])
+    np.testing.assert_array_less(1 - (np.asarray(rows) * expected).sum(axis=1), 1e-5)
+
+
 def test_a_spawned_child_works(embedder: Qwen3Embedder) -> None:
     expected = embedder.embed_documents(["after the fork", "two"])
     code = (

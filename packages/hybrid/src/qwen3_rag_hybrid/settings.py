@@ -53,7 +53,7 @@ class CollectionSettings:
 
     Attributes:
         model: Name of the embedding model, for people.
-        fingerprint: Of its weights and number format.
+        fingerprint: Of its weights.
         dim: Size of the dense vectors.
         encoder: Version and settings of the lexical encoder.
         fields: Declared payload fields and their types; empty where nothing was declared.

@@ -144,16 +144,13 @@ class Qwen3Embedder(Door):
     ) -> Qwen3Embedder:
         """Use a transformers model that is already loaded, quantised or with an adapter.
 
-        The model is used where and as it is, and not changed. Texts are padded to the longest of
-        a batch, which is slower than opening a checkpoint by name or folder.
+        The model, from `AutoModel` or `AutoModelForCausalLM`, is used where and as it is, and not
+        changed; `tokenizer` is its fast tokenizer. Texts are padded to the longest of a batch,
+        which is slower than opening a checkpoint by name or folder. The other arguments are the
+        constructor's.
 
-        Args:
-            model: A Qwen3 model from `AutoModel` or `AutoModelForCausalLM`.
-            tokenizer: Its fast tokenizer.
-            dim: As in the constructor.
-            instruction: As in the constructor.
-            max_length: As in the constructor.
-            batch_tokens: As in the constructor.
+        Raises:
+            InputError: A value out of its range. What is wrong with the model shows at first use.
         """
         check_count(batch_tokens, "batch_tokens", 1)
         spec = LocalSpec(model=callers_name(model), role="embedding", batch_tokens=batch_tokens)

@@ -145,18 +145,13 @@ class Qwen3Reranker(Door):
     ) -> Qwen3Reranker:
         """Use a transformers model that is already loaded, quantised or with an adapter.
 
-        The model is used where and as it is, and not changed. Prompts are padded to the longest
-        of a batch, which is slower than opening a checkpoint by name or folder.
+        The model, from `AutoModelForCausalLM` or `AutoModelForSequenceClassification`, is used
+        where and as it is, and not changed; `tokenizer` is its fast tokenizer. Prompts are padded
+        to the longest of a batch, which is slower than opening a checkpoint by name or folder.
+        The other arguments are the constructor's.
 
-        Args:
-            model: A Qwen3 model from `AutoModelForCausalLM` or
-                `AutoModelForSequenceClassification`.
-            tokenizer: Its fast tokenizer.
-            instruction: As in the constructor.
-            max_length: As in the constructor.
-            max_query_tokens: As in the constructor.
-            max_document_tokens: As in the constructor.
-            batch_tokens: As in the constructor.
+        Raises:
+            InputError: A value out of its range. What is wrong with the model shows at first use.
         """
         check_count(batch_tokens, "batch_tokens", 1)
         spec = LocalSpec(model=callers_name(model), role="reranking", batch_tokens=batch_tokens)
