@@ -49,7 +49,7 @@ class BackendContract:
 
     def make_backend(self, role: Role) -> Backend:
         """Make a new, unopened backend."""
-        raise NotImplementedError
+        raise NotImplementedError("Inherit this contract and give `make_backend`.")
 
     @pytest.fixture(params=["embedding", "reranking"])
     def role(self, request: pytest.FixtureRequest) -> Role:

@@ -38,7 +38,7 @@ class EmbedderContract(_DoorContract):
 
     def make_embedder(self, **settings: Any) -> Qwen3Embedder:
         """Make a new embedder with some of the door's settings."""
-        raise NotImplementedError
+        raise NotImplementedError("Inherit this contract and give `make_embedder`.")
 
     @pytest.fixture
     def embedder(self) -> Iterator[Qwen3Embedder]:
@@ -147,7 +147,7 @@ class RerankerContract(_DoorContract):
 
     def make_reranker(self, **settings: Any) -> Qwen3Reranker:
         """Make a new reranker with some of the door's settings."""
-        raise NotImplementedError
+        raise NotImplementedError("Inherit this contract and give `make_reranker`.")
 
     @pytest.fixture
     def reranker(self) -> Iterator[Qwen3Reranker]:

@@ -7,6 +7,7 @@ a name, and keeps each sequence to itself. Knows ids and tensors; knows no text 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ ATTENTION = {"sdpa": "qwen3_rag_sdpa", "eager": "qwen3_rag_eager"}
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
 
 
-class _Forward:
+class _Forward(ABC):
     """What both ways share: the head, and telling memory errors from others."""
 
     def __init__(self, loaded: Loaded, device: str) -> None:
@@ -56,9 +57,9 @@ class _Forward:
             values: FloatArray = self._answer(self._last(sequences)).cpu().numpy()
         return values
 
+    @abstractmethod
     def _last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
         """Hidden state of each sequence's last token, `[sequences, hidden]`."""
-        raise NotImplementedError
 
     def _answer(self, last: torch.Tensor) -> torch.Tensor:
         if self._loaded.projection is not None and self._loaded.answers is not None:
