@@ -13,13 +13,16 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # The one pip line: every member, what the tests compare with, and the tools.
-MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training -e packages/cli
+MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
 # Their names, which constraints.txt does not pin.
-SIBLINGS := qwen3-rag qwen3-rag-cli qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
+SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
+# What the adapters' tests and guides use beside them.
+FRAMEWORKS := langchain-classic langchain-openai langchain-qdrant langchain-tests \
+	llama-index-llms-openai-like llama-index-vector-stores-qdrant qdrant-haystack pytest-asyncio
 TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
-REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(TOOLS) | tr @ ' '
+REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
 .DEFAULT_GOAL := help
 
@@ -95,5 +98,5 @@ $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*
 	fi
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PY) -m pip install \
 		--disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
-		$(LIBRARIES) $(MEMBERS) $(TOOLS)
+		$(LIBRARIES) $(MEMBERS) $(FRAMEWORKS) $(TOOLS)
 	@touch $@

@@ -1,0 +1,1 @@
+"""Qwen3-Embedding and Qwen3-Reranker for LangChain."""

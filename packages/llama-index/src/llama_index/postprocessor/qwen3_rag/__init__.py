@@ -1,0 +1,1 @@
+"""Qwen3-Reranker for LlamaIndex."""

@@ -1,0 +1,1 @@
+"""Hybrid retrieval for LlamaIndex."""
