@@ -1,0 +1,33 @@
+"""The chat endpoint speaks to OpenAI's own client."""
+
+from openai import OpenAI
+from openai.types.chat import ChatCompletionUserMessageParam
+
+from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
+
+QUESTION: ChatCompletionUserMessageParam = {"role": "user", "content": "first line\nsecond: 你好"}
+
+
+def test_answers_with_what_the_model_would_have_read() -> None:
+    with ChatEndpoint() as endpoint, OpenAI(base_url=endpoint.url, api_key="any") as client:
+        reply = client.chat.completions.create(model="small", messages=[QUESTION])
+
+    assert reply.choices[0].message.content == QUESTION["content"]
+    assert endpoint.requests[0]["model"] == "small"
+    assert endpoint.requests[0]["messages"] == [QUESTION]
+
+
+def test_streams_line_by_line() -> None:
+    with ChatEndpoint() as endpoint, OpenAI(base_url=endpoint.url, api_key="any") as client:
+        stream = client.chat.completions.create(model="small", messages=[QUESTION], stream=True)
+        parts = [chunk.choices[0].delta.content for chunk in stream]
+
+    assert parts == ["first line\n", "second: 你好", None]
+
+
+def test_answers_as_told() -> None:
+    answer = ChatEndpoint(lambda messages: f"{len(messages)} messages")
+    with answer as endpoint, OpenAI(base_url=endpoint.url, api_key="any") as client:
+        reply = client.chat.completions.create(model="small", messages=[QUESTION, QUESTION])
+
+    assert reply.choices[0].message.content == "2 messages"
