@@ -9,6 +9,11 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long a test takes says something of the machine only.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 MARKS = {
     "docker": "a running Docker daemon",

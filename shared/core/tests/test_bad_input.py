@@ -228,7 +228,7 @@ def models(
 
 
 @given(texts=lists, query=anything, instruction=st.none() | lists, top_k=st.none() | anything)
-@settings(max_examples=2_500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2_500, suppress_health_check=[HealthCheck.too_slow])
 def test_every_generated_call_ends_in_a_result_or_a_typed_error(
     fakes: tuple[Qwen3Embedder, Qwen3Reranker], texts: Any, query: Any, instruction: Any, top_k: Any
 ) -> None:
@@ -244,7 +244,7 @@ def test_every_generated_call_ends_in_a_result_or_a_typed_error(
 
 
 @given(texts=st.lists(st.text(max_size=300), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_every_generated_text_the_model_reads_gives_numbers(
     models: tuple[Qwen3Embedder, Qwen3Reranker], texts: list[str]
 ) -> None:

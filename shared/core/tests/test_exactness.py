@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends.base import Limits
-from qwen3_rag.backends.local.forward import ATTENTION, PackedForward
+from qwen3_rag.backends.local.forward import PackedForward
 from qwen3_rag.backends.local.loading import load
 from qwen3_rag.backends.local.source import LocalSpec, resolve
 from qwen3_rag.backends.local.tokens import Tokens
@@ -152,9 +152,11 @@ def test_shared_prefix_equals_repeating_it(role: Role, make_checkpoint: MakeChec
     folder = make_checkpoint(role)
     spec = LocalSpec(str(folder), role)
     tokens = Tokens.from_folder(folder, role, name="small")
-    loaded = load(
-        spec, resolve(spec), tokens, device="cpu", dtype=torch.float32, name=ATTENTION["sdpa"]
-    )
+
+    def forward(**settings: bool) -> PackedForward:
+        loaded = load(spec, resolve(spec), tokens, device="cpu", dtype=torch.float32)
+        return PackedForward(loaded, "cpu", **settings)
+
     prompts: list[Prompt] = [
         EmbedPrompt(text) if role == "embedding" else RerankPrompt(query, text)
         for query in (QUERY, "other")
@@ -162,9 +164,10 @@ def test_shared_prefix_equals_repeating_it(role: Role, make_checkpoint: MakeChec
     ]
     sequences = [item.sequence for item in tokens.encode(prompts, Limits(), 4096)]
 
-    shared = PackedForward(loaded, "cpu").run(sequences)
-    repeated = PackedForward(loaded, "cpu", share_prefix=False).run(sequences)
-    alone = np.concatenate([PackedForward(loaded, "cpu").run([s]) for s in sequences])
+    shared = forward().run(sequences)
+    repeated = forward(share_prefix=False).run(sequences)
+    one_by_one = forward()
+    alone = np.concatenate([one_by_one.run([s]) for s in sequences])
 
     scale = max(1.0, float(np.abs(alone).max()))
     np.testing.assert_allclose(shared, repeated, atol=LOGIT * scale, rtol=0)

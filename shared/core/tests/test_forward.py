@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,53 +12,66 @@ import torch
 
 from qwen3_rag.backends.local.batching import TokenSequence
 from qwen3_rag.backends.local.forward import PackedForward
+from qwen3_rag.backends.local.layers import Layers
 from qwen3_rag.backends.local.loading import Loaded
 from qwen3_rag.backends.local.request import OutOfMemory
 
 SEQUENCES = [TokenSequence((), (1, 2))]
 
 
-def forward_over(trunk: Any) -> PackedForward:
-    return PackedForward(Loaded(trunk), "cpu")
+class Stand:
+    """A forward whose layers are the test's own function."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, layers: Callable[..., torch.Tensor]) -> PackedForward:
+        self._monkeypatch.setattr(Layers, "last_hidden", lambda _, packing, eager: layers(eager))
+        trunk = SimpleNamespace(device=torch.device("cpu"), layers=[])
+        return PackedForward(Loaded(trunk), "cpu")
 
 
-def test_allocator_that_gives_up_is_out_of_memory() -> None:
-    def trunk(**_: Any) -> Any:
+@pytest.fixture
+def forward_over(monkeypatch: pytest.MonkeyPatch) -> Stand:
+    return Stand(monkeypatch)
+
+
+def test_allocator_that_gives_up_is_out_of_memory(forward_over: Stand) -> None:
+    def layers(eager: bool) -> torch.Tensor:
         return torch.empty(1 << 60)
 
     with pytest.raises(OutOfMemory):
-        forward_over(trunk).run(SEQUENCES)
+        forward_over(layers).run(SEQUENCES)
 
 
-def test_cudas_error_is_out_of_memory() -> None:
-    def trunk(**_: Any) -> Any:
+def test_cudas_error_is_out_of_memory(forward_over: Stand) -> None:
+    def layers(eager: bool) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(OutOfMemory):
-        forward_over(trunk).run(SEQUENCES)
+        forward_over(layers).run(SEQUENCES)
 
 
-def test_other_errors_stay_themselves() -> None:
-    def trunk(**_: Any) -> Any:
+def test_other_errors_stay_themselves(forward_over: Stand) -> None:
+    def layers(eager: bool) -> torch.Tensor:
         raise RuntimeError("device-side assert")
 
     with pytest.raises(RuntimeError, match="device-side assert"):
-        forward_over(trunk).run(SEQUENCES)
+        forward_over(layers).run(SEQUENCES)
 
 
 @pytest.mark.parametrize(("platform", "tries"), [("darwin", [False, True]), ("linux", [False])])
 def test_nan_is_tried_again_without_the_fused_kernel_on_macos(
-    monkeypatch: pytest.MonkeyPatch, platform: str, tries: Sequence[bool]
+    forward_over: Stand, monkeypatch: pytest.MonkeyPatch, platform: str, tries: Sequence[bool]
 ) -> None:
     seen: list[bool] = []
 
-    def trunk(*, eager: bool, **_: Any) -> Any:
+    def layers(eager: bool) -> torch.Tensor:
         seen.append(eager)
-        hidden = torch.full((1, 2, 3), 1.0 if eager else float("nan"))
-        return SimpleNamespace(last_hidden_state=hidden)
+        return torch.full((1, 3), 1.0 if eager else float("nan"))
 
     monkeypatch.setattr(sys, "platform", platform)
-    forward = forward_over(trunk)
+    forward = forward_over(layers)
 
     values = forward.run(SEQUENCES)
 

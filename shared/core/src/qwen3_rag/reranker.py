@@ -64,6 +64,7 @@ class Qwen3Reranker(Door):
         dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         attention: Literal["sdpa", "eager"] | None = None,
         batch_tokens: int | None = None,
+        compile: bool = False,
         cache_folder: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
@@ -91,6 +92,8 @@ class Qwen3Reranker(Door):
             attention: `"sdpa"`, torch's fused kernel (the default), or `"eager"`, plain products.
             batch_tokens: Tokens per batch. The default suits the device; a batch that does not fit
                 in memory is halved and tried again.
+            compile: Whether torch compiles the model, which takes a C++ compiler and half a minute
+                at the first load; `docs/performance.md` tells where it pays.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories.
@@ -123,6 +126,7 @@ class Qwen3Reranker(Door):
                     dtype=None if dtype is None else str(dtype).removeprefix("torch."),
                     attention=attention,
                     batch_tokens=batch_tokens,
+                    compile=compile,
                     cache_folder=cache_folder,
                     local_files_only=local_files_only,
                     token=token,

@@ -5,6 +5,7 @@ Pure arithmetic over lengths and ids: knows no text, no torch and no model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where one sequence lies in the flat stream: its prefix, then its own rows."""
+    """Where one sequence lies in the flat stream: its shared prefix if any, and its own rows."""
 
     prefix_start: int
     prefix_stop: int
@@ -95,18 +96,20 @@ class Packing:
     Attributes:
         ids: Token ids, `[tokens]`.
         positions: Position of each token in its own sequence, `[tokens]`.
+        prefixes: Rows, from and up to, of each prefix that several sequences share.
         spans: One per sequence, in the order given.
         last: Row of each sequence's last token, `[sequences]`.
     """
 
     ids: NDArray[np.int64]
     positions: NDArray[np.int64]
+    prefixes: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
     last: NDArray[np.int64]
 
 
 def pack(sequences: Sequence[TokenSequence], *, share_prefix: bool = True) -> Packing:
-    """Lay sequences end to end, each distinct prefix once.
+    """Lay sequences end to end, each prefix that several share once.
 
     Args:
         sequences: At least one.
@@ -115,23 +118,31 @@ def pack(sequences: Sequence[TokenSequence], *, share_prefix: bool = True) -> Pa
     Returns:
         The stream. Attention has to keep to the spans; everything else works row by row.
     """
+    uses = Counter(sequence.prefix for sequence in sequences if sequence.prefix)
     ids: list[int] = []
     positions: list[int] = []
     spans: list[Span] = []
-    placed: dict[tuple[int, ...], int] = {}
+    placed: dict[tuple[int, ...], tuple[int, int]] = {}
     for sequence in sequences:
         prefix = sequence.prefix
-        if not share_prefix or prefix not in placed:
-            placed[prefix] = len(ids)
+        if not (share_prefix and uses[prefix] > 1):
+            start = len(ids)
+            ids.extend((*prefix, *sequence.ids))
+            positions.extend(range(sequence.length))
+            spans.append(Span(0, 0, start, len(ids)))
+            continue
+        if prefix not in placed:
+            placed[prefix] = (len(ids), len(ids) + len(prefix))
             ids.extend(prefix)
             positions.extend(range(len(prefix)))
         start = len(ids)
         ids.extend(sequence.ids)
         positions.extend(range(len(prefix), sequence.length))
-        spans.append(Span(placed[prefix], placed[prefix] + len(prefix), start, len(ids)))
+        spans.append(Span(*placed[prefix], start, len(ids)))
     return Packing(
         ids=np.asarray(ids, dtype=np.int64),
         positions=np.asarray(positions, dtype=np.int64),
+        prefixes=tuple(placed.values()),
         spans=tuple(spans),
         last=np.asarray([span.stop - 1 for span in spans], dtype=np.int64),
     )

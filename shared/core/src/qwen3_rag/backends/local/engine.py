@@ -85,6 +85,7 @@ class Registry:
                 devices,
                 dtype,
                 attention,
+                spec.compile,
                 spec.canonical_kwargs,
                 spec.batch_tokens,
             )
@@ -298,11 +299,10 @@ def _load(
     # Transformers sets torch's default format and its own verbosity while it loads, for the whole
     # process: two devices' threads must not do so at once.
     with _loading:
-        loaded = loading.load(
-            spec, source, tokens, device=device, dtype=dtype, name=forward.ATTENTION[attention]
-        )
+        loaded = loading.load(spec, source, tokens, device=device, dtype=dtype)
     capabilities = _capabilities(spec, loaded.trunk.config, source.fingerprint)
-    return forward.PackedForward(loaded, device), capabilities
+    eager = attention == "eager"
+    return forward.PackedForward(loaded, device, eager=eager, compiled=spec.compile), capabilities
 
 
 def _wrap(spec: LocalSpec, objects: Objects, tokens: Any, device: str) -> tuple[Any, Capabilities]:

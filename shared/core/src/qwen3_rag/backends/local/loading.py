@@ -52,7 +52,7 @@ class Loaded:
 
 
 def load(
-    spec: LocalSpec, source: Source, tokens: Tokens, *, device: str, dtype: torch.dtype, name: str
+    spec: LocalSpec, source: Source, tokens: Tokens, *, device: str, dtype: torch.dtype
 ) -> Loaded:
     """Load a checkpoint from its folder.
 
@@ -62,7 +62,6 @@ def load(
         tokens: Its tokenizer.
         device: Where to put it.
         dtype: Number format.
-        name: Attention function to use, as registered with transformers.
 
     Raises:
         ModelError: Weights are missing, truncated or of another shape, or the head is degenerate.
@@ -78,7 +77,6 @@ def load(
             model, info = kind.from_pretrained(
                 source.folder,
                 dtype=dtype,
-                attn_implementation=name,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,

@@ -59,6 +59,7 @@ class LocalSpec:
         dtype: Number format, or `None` to choose.
         attention: `"sdpa"`, `"eager"`, or `None` to choose.
         batch_tokens: Tokens per batch, or `None` to choose by device.
+        compile: Whether torch compiles what it can.
         cache_folder: Where downloads are kept; the hub client's own place when `None`.
         local_files_only: Whether to do without the network.
         token: Access token for private repositories.
@@ -72,6 +73,7 @@ class LocalSpec:
     dtype: str | None = None
     attention: str | None = None
     batch_tokens: int | None = None
+    compile: bool = False
     cache_folder: str | None = None
     local_files_only: bool = False
     token: str | None = field(default=None, repr=False)
@@ -293,10 +295,12 @@ def check_layout(source: Source, role: Role) -> dict[str, Any]:
             f"{source.name!r} uses sliding-window attention, which no Qwen3 embedding or reranking "
             "checkpoint does and which is not implemented here."
         )
-    foreign = set(config.get("architectures") or ()) - ARCHITECTURES
-    if foreign or "auto_map" in config or config.get("is_causal") is False:
+    changes = set(config.get("architectures") or ()) - ARCHITECTURES
+    if (activation := config.get("hidden_act", "silu")) != "silu":
+        changes.add(f"activation {activation!r}")
+    if changes or "auto_map" in config or config.get("is_causal") is False:
         raise ModelError(
-            f"{source.name!r} is built on Qwen3 but changes it ({', '.join(foreign) or 'own code'}"
+            f"{source.name!r} is built on Qwen3 but changes it ({', '.join(changes) or 'own code'}"
             "), so its numbers would be wrong here. Use the software it was published for."
         )
     if not any(source.folder.glob("*.safetensors")):

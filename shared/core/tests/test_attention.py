@@ -1,0 +1,172 @@
+"""Every way of attending gives what plain products over one sequence at a time give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qwen3_rag.backends.local import attention
+from qwen3_rag.backends.local.attention import (
+    Attention,
+    PackedAttention,
+    VarlenAttention,
+    choose,
+)
+from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
+
+HEADS, KEY_HEADS, SIZE = 4, 2, 16
+
+sequences = st.lists(
+    st.builds(
+        TokenSequence,
+        st.sampled_from([(), (1, 2, 3), (4,) * 20]),
+        st.integers(1, 40).map(lambda n: (5,) * n),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def plain(packing: Packing, *states: torch.Tensor) -> torch.Tensor:
+    """Attend one sequence at a time, in double precision, with the formula and nothing else."""
+    query, key, value = (part.double() for part in states)
+    output = torch.zeros_like(query)
+    for span in packing.spans:
+        rows = [*range(span.prefix_start, span.prefix_stop), *range(span.start, span.stop)]
+        for place, row in enumerate(rows):
+            seen = rows[: place + 1]
+            for head in range(HEADS):
+                group = head * KEY_HEADS // HEADS
+                weights = (key[seen, group] @ query[row, head] / SIZE**0.5).softmax(0)
+                output[row, head] = weights @ value[seen, group]
+    return output
+
+
+def states(packing: Packing, dtype: torch.dtype) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = (HEADS, KEY_HEADS, KEY_HEADS)
+    return [
+        torch.randn((len(packing.ids), heads, SIZE), generator=generator).to(dtype)
+        for heads in shapes
+    ]
+
+
+def aligned_kernel(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_bounds: torch.Tensor,
+    key_bounds: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+) -> torch.Tensor:
+    """Do as the variable-length kernels do: causal, queries aligned with the end of the keys."""
+    output = torch.empty_like(query)
+    for i in range(len(query_bounds) - 1):
+        a, b = query_bounds[i : i + 2].tolist()
+        c, d = key_bounds[i : i + 2].tolist()
+        assert b - a <= longest_query
+        assert d - c <= longest_key
+        hidden = torch.ones((b - a, d - c), dtype=torch.bool).tril(d - c - (b - a))
+        output[a:b] = torch.nn.functional.scaled_dot_product_attention(
+            query[a:b].transpose(0, 1),
+            key[c:d].repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1),
+            value[c:d].repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1),
+            attn_mask=hidden,
+        ).transpose(0, 1)
+    return output
+
+
+def fused(packing: Packing, like: torch.Tensor) -> Attention:
+    return PackedAttention(packing, like, eager=False)
+
+
+def eager(packing: Packing, like: torch.Tensor) -> Attention:
+    return PackedAttention(packing, like, eager=True)
+
+
+def varlen(packing: Packing, like: torch.Tensor) -> Attention:
+    return VarlenAttention(packing, aligned_kernel, like.device)
+
+
+WAYS = [fused, eager, varlen]
+Way = Callable[[Packing, torch.Tensor], Attention]
+
+
+def check(way: Way, packing: Packing, dtype: torch.dtype, tolerance: float) -> None:
+    query, key, value = states(packing, dtype)
+    expected = plain(packing, query, key, value)
+    attend = way(packing, query)
+
+    torch.testing.assert_close(
+        attend.all(query, key, value).double(), expected, rtol=0, atol=tolerance
+    )
+    last = torch.from_numpy(packing.last)
+    torch.testing.assert_close(
+        attend.last(query[last], key, value).double(), expected[last], rtol=0, atol=tolerance
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(max_examples=25)
+@given(items=sequences)
+def test_equals_the_formula(way: Way, items: list[TokenSequence]) -> None:
+    check(way, pack(items), torch.float32, 1e-5)
+
+
+@settings(max_examples=25)
+@given(items=sequences)
+def test_products_in_bfloat16_equal_the_formula_but_for_rounding(
+    items: list[TokenSequence],
+) -> None:
+    check(fused, pack(items), torch.bfloat16, 5e-2)
+
+
+def test_without_the_private_kernel_the_prefix_comes_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
+    monkeypatch.setattr(attention, "_has_lse", lambda: False)
+
+    check(fused, packing, torch.float32, 1e-5)
+
+
+def test_sequences_too_long_for_products_take_the_fused_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packing = pack([TokenSequence((1,) * 10, (2,) * n) for n in (4, 30, 60, 28)])
+    monkeypatch.setattr(attention, "LONGEST", 50)
+
+    check(fused, packing, torch.bfloat16, 5e-2)
+
+
+def test_a_kernel_that_torch_has_changed_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def changed(*_: Any, **__: Any) -> Any:
+        raise TypeError("unexpected argument")
+
+    attention._has_lse.cache_clear()
+    assert attention._has_lse()
+    monkeypatch.setattr(attention, "_flash", changed)
+    attention._has_lse.cache_clear()
+    try:
+        assert not attention._has_lse()
+    finally:
+        attention._has_lse.cache_clear()
+
+
+@pytest.mark.gpu
+def test_the_device_kernel_equals_the_formula() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("gpu: torch sees no CUDA device")
+    packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
+    query, key, value = (part.cuda() for part in states(packing, torch.bfloat16))
+
+    result = choose(packing, query, eager=False).all(query, key, value)
+
+    expected = plain(packing, query.cpu(), key.cpu(), value.cpu())
+    torch.testing.assert_close(result.cpu().double(), expected, rtol=0, atol=5e-2)

@@ -1,0 +1,167 @@
+"""Rows in chunks: the same numbers, and memory that stays small; what bfloat16 changes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+import qwen3_rag_tiny
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends.local import layers
+from qwen3_rag.backends.local.batching import TokenSequence, pack
+from qwen3_rag.backends.local.layers import Layers
+
+QUERY = "how are vectors compared?"
+DOCUMENTS = [
+    "Vectors are compared by the cosine of the angle between them.",
+    "A segment is the unit in which rows are stored and indexed. " * 9,
+    "余弦相似度比较两个向量之间的夹角。",
+    "Bananas ripen faster next to apples.",
+]
+
+
+def test_chunks_of_any_size_give_the_same(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 5 + n))) for n in (40, 3, 17)])
+
+    def compute(chunk: int) -> torch.Tensor:
+        monkeypatch.setattr(layers, "CHUNK", chunk)
+        trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32).eval()
+        with torch.inference_mode():
+            return Layers(trunk).last_hidden(packing)
+
+    whole = compute(1_000)
+
+    for chunk in (1, 7, 63):
+        torch.testing.assert_close(compute(chunk), whole, rtol=0, atol=1e-4)
+
+
+# ------------------------------------------------------------------ compiled
+
+
+def compute(folder: Path, **settings: bool) -> torch.Tensor:
+    trunk = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 5 + n))) for n in (40, 3, 17)])
+    with torch.inference_mode():
+        return Layers(trunk, **settings).last_hidden(packing)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # within torch's own modules
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_compiled_gives_the_same(embedding_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    compiled = compute(embedding_folder, compiled=True)
+
+    assert "qwen3_rag" not in {record.name for record in caplog.records}
+    torch.testing.assert_close(compiled, compute(embedding_folder), rtol=0, atol=1e-4)
+
+
+def test_without_a_compiler_one_line_is_logged_and_the_result_is_the_same(
+    embedding_folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        def call(*_: Any) -> Any:
+            raise RuntimeError("No working C++ compiler found\nand much more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+
+    result = compute(embedding_folder, compiled=True)
+
+    assert torch.equal(result, compute(embedding_folder))
+    [line] = caplog.messages
+    assert line.endswith("No working C++ compiler found")
+
+
+# ------------------------------------------------------------------ memory
+
+
+MEMORY = """
+import resource, sys
+import numpy as np, torch
+from qwen3_rag.backends.local.batching import TokenSequence
+from qwen3_rag.backends.local.forward import PackedForward
+from qwen3_rag.backends.local.loading import Loaded
+from transformers import AutoModel
+
+torch.set_num_threads(1)
+forward = PackedForward(Loaded(AutoModel.from_pretrained(sys.argv[1]).eval()), "cpu")
+forward.run([TokenSequence((), (1,) * 3_000)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+forward.run([TokenSequence((), tuple(np.arange(32_000) % 100))])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in Linux's unit")
+def test_a_long_text_takes_memory_for_its_states_only(make_checkpoint: Any) -> None:
+    """Of 32,000 rows: hidden, attended, query (64 each), key and value (32 each), in float32.
+
+    The inner states of the feed-forward half, 4,096 wide, would be 500 MB apiece.
+    """
+    folder = make_checkpoint(
+        "embedding",
+        config={
+            "num_hidden_layers": 2,
+            "intermediate_size": 4_096,
+            "max_position_embeddings": 40_960,
+        },
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(folder)], capture_output=True, text=True, check=True
+    )
+
+    assert int(run.stdout) / 1024 < 150
+
+
+# ------------------------------------------------------------------ bfloat16, on trained weights
+
+
+@pytest.fixture(scope="module")
+def tiny() -> dict[str, str]:
+    """The folders, since the name means float32."""
+    return {
+        "embedding": str(qwen3_rag_tiny.embedding_folder()),
+        "reranking": str(qwen3_rag_tiny.reranking_folder()),
+    }
+
+
+def test_vectors_in_bfloat16_stay_near_float32(tiny: dict[str, str]) -> None:
+    with (
+        Qwen3Embedder(tiny["embedding"], dtype="bfloat16", device="cpu") as rough,
+        Qwen3Embedder(tiny["embedding"], dtype="float32", device="cpu") as exact,
+    ):
+        cosines = (rough.embed_documents(DOCUMENTS) * exact.embed_documents(DOCUMENTS)).sum(axis=1)
+
+    assert cosines.min() > 0.999
+    assert cosines.min() < 1  # or else both were float32
+
+
+def test_probabilities_in_bfloat16_stay_near_float32(tiny: dict[str, str]) -> None:
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    with (
+        Qwen3Reranker(tiny["reranking"], dtype="bfloat16", device="cpu") as rough,
+        Qwen3Reranker(tiny["reranking"], dtype="float32", device="cpu") as exact,
+    ):
+        difference = np.abs(np.subtract(rough.score(pairs), exact.score(pairs)))
+
+    assert 0 < difference.max() < 0.02
+
+
+def test_company_in_a_batch_moves_a_score_in_bfloat16_by_little(tiny: dict[str, str]) -> None:
+    pairs = [(QUERY, document) for document in DOCUMENTS]
+    with Qwen3Reranker(tiny["reranking"], dtype="bfloat16", device="cpu") as reranker:
+        together = reranker.score(pairs)
+        alone = [reranker.score([pair])[0] for pair in pairs]
+
+    np.testing.assert_allclose(together, alone, rtol=0, atol=0.01)

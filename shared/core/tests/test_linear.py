@@ -1,0 +1,88 @@
+"""oneDNN's fused products, which are private to torch, against the plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from qwen3_rag.backends.local.linear import PlainLinear, ReorderedLinear, can_reorder, linear
+
+NEEDS_ONEDNN = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]  # torch's own
+    reason="this torch comes without oneDNN",
+)
+
+
+@pytest.fixture
+def fresh_check() -> Iterator[None]:
+    can_reorder.cache_clear()
+    yield
+    can_reorder.cache_clear()
+
+
+def module(dtype: torch.dtype = torch.float32, *, bias: bool = False) -> torch.nn.Linear:
+    torch.manual_seed(0)
+    return torch.nn.Linear(48, 80, bias=bias, dtype=dtype).requires_grad_(False)
+
+
+@NEEDS_ONEDNN
+@pytest.mark.parametrize("rows", [1, 7, 600])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str
+)
+def test_reordered_products_equal_plain_ones(
+    rows: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    layer = module(dtype)
+    plain = PlainLinear(layer)
+    reordered = ReorderedLinear(layer.weight)
+    states = torch.randn(rows, 48).to(dtype)
+    other = torch.randn(rows, 80).to(dtype)
+
+    with torch.inference_mode():
+        for expected, result in (
+            (plain(states), reordered(states)),
+            (plain.silu(states), reordered.silu(states)),
+            (plain.times(states, other), reordered.times(states, other)),
+            (plain.plus(states, other), reordered.plus(states, other)),
+        ):
+            torch.testing.assert_close(result, expected, rtol=tolerance, atol=tolerance)
+
+
+@NEEDS_ONEDNN
+def test_a_reordered_weight_is_not_kept_twice(fresh_check: None) -> None:
+    layer = module()
+
+    assert isinstance(linear(layer), ReorderedLinear)
+    assert layer.weight.numel() == 0
+
+
+def test_modules_of_other_kinds_are_called_as_they_are() -> None:
+    class Quantised(torch.nn.Linear):
+        """What quantising libraries put in place of a layer."""
+
+    assert isinstance(linear(Quantised(4, 4, bias=False)), PlainLinear)
+    assert isinstance(linear(module(bias=True)), PlainLinear)
+
+
+@pytest.mark.parametrize("trouble", ["gone", "wrong"])
+def test_operators_that_torch_has_changed_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, fresh_check: None, trouble: str
+) -> None:
+    def wrong(rows: torch.Tensor, weight: Any, *_: Any) -> torch.Tensor:
+        return torch.zeros(len(rows), 96)
+
+    operators = SimpleNamespace(mkldnn=SimpleNamespace())
+    if trouble == "wrong":
+        operators.mkldnn._reorder_linear_weight = lambda weight, rows: weight
+        operators.mkldnn._linear_pointwise = wrong
+    monkeypatch.setattr(torch, "ops", operators)
+
+    layer = module()
+
+    assert isinstance(linear(layer), PlainLinear)
+    assert layer.weight.numel() == 48 * 80
