@@ -1,1 +1,34 @@
-"""Qwen3-Embedding and Qwen3-Reranker for LangChain."""
+"""Qwen3-Embedding and Qwen3-Reranker for LangChain.
+
+Importing this loads no torch and no store; `LexicalSparseEmbeddings` loads langchain-qdrant when it
+is first named.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from langchain_qwen3_rag.embeddings import Qwen3Embeddings
+from langchain_qwen3_rag.rerank import Qwen3Rerank
+from langchain_qwen3_rag.retrievers import Qwen3HybridRetriever, Qwen3RerankRetriever
+from langchain_qwen3_rag.version import VERSION
+
+if TYPE_CHECKING:
+    from langchain_qwen3_rag.qdrant import LexicalSparseEmbeddings
+
+__version__ = VERSION
+
+__all__ = [
+    "LexicalSparseEmbeddings",
+    "Qwen3Embeddings",
+    "Qwen3HybridRetriever",
+    "Qwen3Rerank",
+    "Qwen3RerankRetriever",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "LexicalSparseEmbeddings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.qdrant").LexicalSparseEmbeddings

@@ -1,0 +1,96 @@
+"""The lexical side for langchain-qdrant: the core's BM25 encoder as its `SparseEmbeddings`.
+
+The one place that imports langchain_qdrant. Knows its sparse vectors; knows no client.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import ConfigDict, model_validator
+
+from langchain_qwen3_rag.settings import CheckedSettings
+from qwen3_rag.errors import MissingExtraError
+from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import SparseVector as Weights
+
+try:
+    from langchain_qdrant import SparseEmbeddings, SparseVector
+except ImportError as error:
+    raise MissingExtraError(
+        "Sparse vectors for QdrantVectorStore need the package 'langchain-qdrant'. Install it "
+        'with: pip install "langchain-qwen3-rag[qdrant]"'
+    ) from error
+
+__all__ = ["LexicalSparseEmbeddings"]
+
+
+class LexicalSparseEmbeddings(CheckedSettings, SparseEmbeddings):
+    """BM25 for `QdrantVectorStore`, in any language, without a model or a download.
+
+    The collection's sparse vector needs `Modifier.IDF`, which Qdrant leaves off by default, or
+    every word weighs the same.
+
+    Example:
+        ```python
+        store = QdrantVectorStore.from_documents(
+            documents,
+            Qwen3Embeddings(),
+            sparse_embedding=LexicalSparseEmbeddings(),
+            sparse_vector_params={"modifier": models.Modifier.IDF},
+            retrieval_mode=RetrievalMode.HYBRID,
+            location=":memory:",
+        )
+        ```
+
+    Raises:
+        InputError: A value out of its range.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k1: float = 1.2
+    """How slowly repeats of a term stop to matter."""
+
+    b: float = 0.75
+    """How much a long document is held back, 0 to 1."""
+
+    avg_len: float = 256.0
+    """Terms in a typical document. A collection is searched with the settings it was filled with.
+    """
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell LangChain that `dumps` and `loads` work."""
+        return True
+
+    @property
+    def encoder(self) -> LexicalEncoder:
+        """The core's encoder with these settings."""
+        return LexicalEncoder(k1=self.k1, b=self.b, avg_len=self.avg_len)
+
+    def embed_documents(self, texts: list[str]) -> list[SparseVector]:
+        """Weigh the terms of documents; one without any term gets an empty vector.
+
+        Raises:
+            InputTypeError: A text is not a string.
+        """
+        encoder = self.encoder
+        return [_vector(encoder.encode_document(text)) for text in texts]
+
+    def embed_query(self, text: str) -> SparseVector:
+        """Mark the terms of a query.
+
+        Raises:
+            InputTypeError: `text` is not a string.
+        """
+        return _vector(self.encoder.encode_query(text))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ = self.encoder
+        return self
+
+
+def _vector(weights: Weights) -> SparseVector:
+    return SparseVector(indices=weights.indices.tolist(), values=weights.values.tolist())

@@ -1,0 +1,197 @@
+"""Two retrievers: one reranks what any other finds, one asks a core `Searcher`.
+
+Know LangChain's retrievers and documents; know no store and no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from pydantic import ConfigDict, model_validator
+
+from langchain_qwen3_rag.rerank import SCORE_KEY, Qwen3Rerank
+from langchain_qwen3_rag.settings import CheckedSettings
+from qwen3_rag import Hit, Searcher, StoreError
+from qwen3_rag.inputs import check_count, check_instruction
+
+__all__ = ["LEGS_KEY", "Qwen3HybridRetriever", "Qwen3RerankRetriever"]
+
+#: Where a document of a hybrid search has its rank and score in each leg.
+LEGS_KEY = "search_legs"
+
+
+class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
+    """Reranks what another retriever finds. Needs no langchain-classic.
+
+    How many candidates are reranked is the other retriever's setting, `k` how many come back.
+
+    Example:
+        ```python
+        retriever = Qwen3RerankRetriever(
+            base_retriever=store.as_retriever(search_kwargs={"k": 50}),
+            reranker=Qwen3Rerank(model="Qwen/Qwen3-Reranker-0.6B"),
+            k=4,
+        )
+        retriever.invoke("What is the capital of France?")
+        ```
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    base_retriever: RetrieverLike
+    """Finds the candidates: anything whose `invoke` takes a query and returns documents."""
+
+    reranker: Qwen3Rerank
+    """Orders them."""
+
+    k: int | None = None
+    """How many documents to return; the reranker's `top_n` when `None`."""
+
+    instruction: str | None = None
+    """What counts as an answer; the reranker's own when `None`. The candidates are found with
+    whatever instruction the other retriever's embeddings have."""
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Tell LangChain that `dumps` and `loads` work, where they do for the other retriever."""
+        return True
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        instruction: str | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        chosen = _chosen(self, k=k, instruction=instruction)
+        candidates = self.base_retriever.invoke(
+            query, config={"callbacks": run_manager.get_child()}, **kwargs
+        )
+        return self.reranker.compress_documents(
+            candidates, query, top_n=chosen["k"], instruction=chosen["instruction"]
+        )
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        instruction: str | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        chosen = _chosen(self, k=k, instruction=instruction)
+        candidates = await self.base_retriever.ainvoke(
+            query, config={"callbacks": run_manager.get_child()}, **kwargs
+        )
+        return await self.reranker.acompress_documents(
+            candidates, query, top_n=chosen["k"], instruction=chosen["instruction"]
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _chosen(self)
+        return self
+
+
+class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
+    """Asks a `Searcher`, such as `qwen3_rag_hybrid.HybridSearcher`.
+
+    Example:
+        ```python
+        retriever = Qwen3HybridRetriever(searcher=searcher, k=4)
+        [best, *_] = retriever.invoke("What is the capital of France?")
+        best.metadata["relevance_score"], best.metadata["search_legs"]["dense"]["rank"]
+        ```
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    searcher: Searcher
+    """Finds, fuses and reranks. Stays yours to close."""
+
+    k: int = 10
+    """How many documents to return."""
+
+    filter: Any = None
+    """The store's own filter object, passed through unchanged."""
+
+    instruction: str | None = None
+    """What queries are for; the searcher's own when `None`."""
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Any = None,
+        instruction: str | None = None,
+    ) -> list[Document]:
+        chosen = _chosen(self, k=k, filter=filter, instruction=instruction)
+        return [_document(hit) for hit in self.searcher.search(query, **_renamed(chosen))]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        filter: Any = None,
+        instruction: str | None = None,
+    ) -> list[Document]:
+        chosen = _chosen(self, k=k, filter=filter, instruction=instruction)
+        return [_document(hit) for hit in await self.searcher.asearch(query, **_renamed(chosen))]
+
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Refuse: the searcher holds an open store.
+
+        Raises:
+            StoreError: Always.
+        """
+        raise StoreError(
+            f"A Qwen3HybridRetriever holds an open searcher, {self.searcher!r}, and cannot be "
+            "serialised. Keep the store's address and the models' names, and make it where it is "
+            "needed."
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _chosen(self)
+        return self
+
+
+def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
+    """Take what a call gives, else the fields, and make sure that it can be used."""
+    chosen: dict[str, Any] = {
+        name: getattr(retriever, name) if given.get(name) is None else given[name]
+        for name in ("k", "filter", "instruction")
+        if name in type(retriever).model_fields
+    }
+    check_count(chosen["k"], "k", 1)
+    if chosen["instruction"] is not None:
+        check_instruction(chosen["instruction"])
+    return chosen
+
+
+def _renamed(chosen: dict[str, Any]) -> dict[str, Any]:
+    """`k` is LangChain's word for a searcher's `limit`."""
+    return {"limit" if name == "k" else name: value for name, value in chosen.items()}
+
+
+def _document(hit: Hit) -> Document:
+    legs = {name: {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
+    return Document(
+        id=str(hit.id),
+        page_content=hit.text,
+        metadata={**hit.payload, SCORE_KEY: hit.score, LEGS_KEY: legs},
+    )
