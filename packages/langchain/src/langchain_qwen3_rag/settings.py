@@ -10,7 +10,6 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import fields
 from threading import Lock
-from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, cast
 
 from langchain_core.load.serializable import (
@@ -116,23 +115,13 @@ class DoorSettings(CheckedSettings):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     @classmethod
