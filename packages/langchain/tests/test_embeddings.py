@@ -145,6 +145,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "device": ("cpu", False),
     "attention": ("eager", False),
     "batch_tokens": (1_000, False),
+    "compile": (True, False),
     "cache_folder": ("elsewhere", False),
     "local_files_only": (True, False),
     "token": ("hf_secret", False),

@@ -36,6 +36,7 @@ SHARED: dict[str, Any] = {
     "dtype": "float32",
     "attention": "eager",
     "batch_tokens": 2_048,
+    "compile": True,
     "cache_folder": "cache",
     "local_files_only": True,
     "token": SecretStr("hf_secret"),

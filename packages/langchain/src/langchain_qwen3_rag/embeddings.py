@@ -24,7 +24,7 @@ __all__ = ["Qwen3Embeddings"]
 
 # Where and how fast vectors are computed, not which.
 _NOT_IN_NAMESPACE = {
-    *("device", "attention", "batch_tokens"),
+    *("device", "attention", "batch_tokens", "compile"),
     *("cache_folder", "local_files_only", "token"),
 }
 

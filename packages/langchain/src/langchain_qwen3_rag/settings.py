@@ -90,6 +90,10 @@ class DoorSettings(CheckedSettings):
     batch_tokens: int | None = None
     """Tokens per batch. What suits the device when `None`."""
 
+    compile: bool = False
+    """Whether torch compiles the model, which takes a C++ compiler and half a minute at the first
+    load."""
+
     cache_folder: str | None = None
     """Where downloads are kept."""
 
