@@ -1,0 +1,61 @@
+"""Haystack documents on their way into a model: checked, and turned into the text to read.
+
+Knows Document; knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from haystack import Document
+
+from qwen3_rag.errors import InputTypeError
+from qwen3_rag.inputs import check_text, check_texts
+
+__all__ = ["check_documents", "check_fields", "texts_of"]
+
+
+def check_documents(documents: object, hint: str) -> None:
+    """Make sure a component was given documents.
+
+    Args:
+        documents: What it was given.
+        hint: What to do about anything else.
+
+    Raises:
+        InputTypeError: Not a list of documents.
+    """
+    if not isinstance(documents, list):
+        got = type(documents).__name__
+    else:
+        wrong = [type(item).__name__ for item in documents if not isinstance(item, Document)]
+        if not wrong:
+            return
+        got = f"a list with {wrong[0]}"
+    raise InputTypeError(f"`documents` must be a list of Haystack Documents, got {got}. {hint}")
+
+
+def check_fields(fields: Sequence[str] | None, separator: str) -> list[str]:
+    """Make sure the metadata fields to read are names, and the separator is text.
+
+    Raises:
+        InputTypeError: A single string, or something that is no string.
+    """
+    check_text(separator, "embedding_separator")
+    return check_texts([] if fields is None else fields, "meta_fields_to_embed")
+
+
+def texts_of(documents: Sequence[Document], fields: Sequence[str], separator: str) -> list[str]:
+    """Join the metadata that is there, in the order asked for, and the content.
+
+    Values such as 0 and "" are there; `None` is not. A document without content counts as empty.
+    """
+    return [
+        separator.join(
+            [
+                *(str(d.meta[name]) for name in fields if d.meta.get(name) is not None),
+                d.content or "",
+            ]
+        )
+        for d in documents
+    ]

@@ -1,0 +1,63 @@
+"""Which documents a ranker reads, and which of those it ranked it returns.
+
+Knows documents and scores; knows no model and no component.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from haystack import Document
+
+from qwen3_rag import InputTypeError, RankedDocument
+
+__all__ = ["check_threshold", "selected", "unique"]
+
+
+def check_threshold(threshold: object) -> None:
+    """Make sure a threshold is a number or not there.
+
+    Raises:
+        InputTypeError: Anything else.
+    """
+    if threshold is not None and not isinstance(threshold, (int, float)):
+        raise InputTypeError(f"`score_threshold` must be a number or None, got {threshold!r}.")
+
+
+def unique(documents: Sequence[Document]) -> list[Document]:
+    """Take each id once, with its best score, where it stood first."""
+    best: dict[str, Document] = {}
+    for document in documents:
+        known = best.get(document.id)
+        if known is None or _score(document) > _score(known):
+            best[document.id] = document
+    return list(best.values())
+
+
+def selected(
+    documents: Sequence[Document],
+    ranked: Sequence[RankedDocument],
+    *,
+    top_k: int | None,
+    score_threshold: float | None,
+    scale_score: bool,
+) -> list[Document]:
+    """Copy the documents to return, with their scores.
+
+    Args:
+        documents: What was ranked.
+        ranked: The ranking, best first.
+        top_k: How many to keep at most.
+        score_threshold: What a kept document scores at least.
+        scale_score: Whether scores are probabilities or log-odds.
+    """
+    scores = [(hit.index, hit.score if scale_score else hit.logit) for hit in ranked]
+    lowest = -math.inf if score_threshold is None else score_threshold
+    kept = [replace(documents[index], score=score) for index, score in scores if score >= lowest]
+    return kept[:top_k]
+
+
+def _score(document: Document) -> float:
+    return -math.inf if document.score is None else document.score
