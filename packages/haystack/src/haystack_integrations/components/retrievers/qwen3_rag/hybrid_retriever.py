@@ -232,7 +232,7 @@ class Qwen3HybridRetriever:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
 
     def _check_left_to_searcher(self) -> None:
-        defaults = inspect.signature(Qwen3HybridRetriever).parameters
+        defaults = inspect.signature(type(self).__init__).parameters
         given = [name for name in _SEARCHERS if getattr(self, name) != defaults[name].default]
         if given:
             raise InputError(

@@ -1,0 +1,228 @@
+"""`Qwen3TextEmbedder`: what a pipeline gets for a query."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from haystack.utils import ComponentDevice, Secret
+
+from haystack_integrations.components.embedders.qwen3_rag import (
+    Qwen3DocumentEmbedder,
+    Qwen3TextEmbedder,
+)
+from qwen3_rag import BackendError, InputError, InputTypeError, Qwen3Embedder
+from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+
+
+def test_vectors_are_the_cores_bit_for_bit(embedder: Qwen3Embedder) -> None:
+    component = Qwen3TextEmbedder.from_embedder(embedder)
+
+    for text in TEXTS:
+        if text.strip():
+            [expected] = embedder.embed_queries([text])
+            embedding = component.run(text)["embedding"]
+            assert embedding == expected.tolist()
+            assert all(type(number) is float for number in embedding)
+
+
+def test_vectors_are_the_cores_on_a_trained_model() -> None:
+    text = "What is the capital\nof France?"
+    with Qwen3Embedder("tiny", dim=64) as embedder:
+        [expected] = embedder.embed_queries([text])
+
+    component = Qwen3TextEmbedder("tiny", dim=64)
+
+    np.testing.assert_allclose(component.run(text)["embedding"], expected, atol=1e-5)
+    component.close()
+
+
+def test_the_instruction_of_component_and_call_is_read(embedder: Qwen3Embedder) -> None:
+    own = Qwen3Embedder(
+        "test/embedder", instruction="Find code", backend=DeterministicBackend("embedding")
+    )
+    component = Qwen3TextEmbedder.from_embedder(own)
+
+    [code] = embedder.embed_queries(["sort"], instruction="Find code")
+    [law] = embedder.embed_queries(["sort"], instruction="Find laws")
+
+    assert component.instruction == "Find code"
+    assert component.run("sort")["embedding"] == code.tolist()
+    assert component.run("sort", instruction="Find laws")["embedding"] == law.tolist()
+    assert component.run("sort")["embedding"] == code.tolist()
+
+
+async def test_async_is_sync(embedder: Qwen3Embedder) -> None:
+    component = Qwen3TextEmbedder.from_embedder(embedder)
+
+    for instruction in (None, "Find laws"):
+        expected = component.run("a query", instruction)
+        assert await component.run_async("a query", instruction) == expected
+
+
+def test_the_event_loop_keeps_ticking() -> None:
+    component = Qwen3TextEmbedder("tiny")
+
+    assert ticks_during(component.warm_up_async()) > 0
+    assert ticks_during(component.run_async("a query " * 500)) > 0
+    component.close()
+
+
+def test_documents_are_sent_to_the_other_embedder(embedder: Qwen3Embedder) -> None:
+    component = Qwen3TextEmbedder.from_embedder(embedder)
+
+    with pytest.raises(TypeError, match=r"got list.*Qwen3DocumentEmbedder"):
+        component.run(["a query"])  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_blank_query_is_refused(embedder: Qwen3Embedder) -> None:
+    with pytest.raises(InputError, match="empty or only white space"):
+        Qwen3TextEmbedder.from_embedder(embedder).run(" \n")
+
+
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": ""}, "`model` must be"),
+        ({"model": "Qwen/Qwen3-Reranker-0.6B"}, "Qwen3Reranker"),
+        ({"dim": 16}, "`dim` must be from 32 to 1024"),
+        ({"max_length": 3}, "`max_length` must be"),
+        ({"batch_tokens": 0}, "`batch_tokens` must be"),
+        ({"device": 3}, "`device` must be a torch device"),
+        ({"token": "hf_secret"}, "`token` must be a Haystack Secret, got str"),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_once(
+    kind: type, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        kind(**settings)
+
+    assert "hf_secret" not in str(caught.value)
+
+
+def test_a_blank_instruction_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="`instruction` is empty"):
+        Qwen3TextEmbedder(instruction=" ")
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(TypeError, match="prefix"):
+        Qwen3TextEmbedder(prefix="query: ")  # type: ignore[call-arg]  # what is tested
+
+
+def test_devices_of_haystack_are_taken_by_name() -> None:
+    assert Qwen3TextEmbedder(device=ComponentDevice.from_str("cuda:1")).device == "cuda:1"
+    assert Qwen3TextEmbedder(device=("cuda:0", "cuda:1")).device == ["cuda:0", "cuda:1"]
+    assert Qwen3TextEmbedder().device is None
+
+
+def test_a_device_map_is_refused() -> None:
+    split = ComponentDevice.from_dict({"type": "multiple", "device_map": {"layer": "cpu"}})
+
+    with pytest.raises(InputError, match="must not be a device map"):
+        Qwen3TextEmbedder(device=split)
+
+
+def test_a_model_is_loaded_once_and_again_after_closing() -> None:
+    component = Qwen3TextEmbedder("tiny")
+    component.warm_up()
+    door = component._door.open()
+
+    component.warm_up()
+    before = component.run("a query")
+    assert component._door.open() is door
+
+    component.close()
+    assert component.run("a query") == before
+    assert component._door.open() is not door
+    with pytest.raises(BackendError, match="was closed"):
+        door.embed_queries(["a query"])
+    component.close()
+    component.close()
+
+
+async def test_closing_from_an_event_loop_lets_go_too() -> None:
+    component = Qwen3TextEmbedder("tiny")
+    await component.warm_up_async()
+    door = component._door.open()
+
+    await component.close_async()
+
+    with pytest.raises(BackendError, match="was closed"):
+        door.embed_queries(["a query"])
+
+
+def test_threads_that_come_first_together_share_one_door() -> None:
+    component = Qwen3TextEmbedder("tiny")
+    gate = threading.Barrier(8)
+    doors: list[Qwen3Embedder] = []
+
+    def first_use() -> None:
+        gate.wait()
+        doors.append(component._door.open())
+
+    threads = [threading.Thread(target=first_use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len({id(door) for door in doors}) == 1
+    component.close()
+
+
+def test_an_embedder_that_was_handed_over_stays_open(embedder: Qwen3Embedder) -> None:
+    component = Qwen3TextEmbedder.from_embedder(embedder)
+
+    component.close()
+
+    assert embedder.embed_queries(["a query"]).shape == (1, 64)
+    assert component.run("a query")
+
+
+def test_something_else_cannot_be_handed_over() -> None:
+    with pytest.raises(InputTypeError, match="`embedder` must be a Qwen3Embedder, got 'tiny'"):
+        Qwen3TextEmbedder.from_embedder("tiny")  # type: ignore[arg-type]  # what is tested
+
+
+def test_copies_and_pickles_work_and_hold_no_weights() -> None:
+    component = Qwen3TextEmbedder("tiny", instruction="Find laws")
+    expected = component.run("a query")
+
+    pickled = pickle.dumps(component)
+    twins = [pickle.loads(pickled), copy.deepcopy(component)]
+
+    assert len(pickled) < 20_000
+    for twin in twins:
+        assert twin.run("a query") == expected
+        twin.close()
+    assert component.run("a query") == expected
+    component.close()
+
+
+def test_a_token_is_not_shown() -> None:
+    component = Qwen3TextEmbedder("tiny", token=Secret.from_token("hf_secret"))
+
+    assert "hf_secret" not in f"{component!r} {component} {vars(component)}"
+
+
+def test_a_token_is_read_when_the_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.delenv("HF_API_TOKEN", raising=False)
+    component = Qwen3TextEmbedder("tiny")
+    strict = Qwen3TextEmbedder("tiny", token=Secret.from_env_var("HF_TOKEN"))
+
+    with pytest.raises(ValueError, match="HF_TOKEN"):
+        strict.run("a query")
+    assert component.run("a query")
+
+    monkeypatch.setenv("HF_TOKEN", "hf_later")
+    assert strict._door.open()._backend.spec.token == "hf_later"  # type: ignore[attr-defined]  # local
+    component.close()
+    strict.close()
