@@ -1,0 +1,110 @@
+"""`Qwen3HybridRetriever` over a `Searcher`, which embeds, fuses and reranks by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from haystack import Document, Pipeline
+from haystack.core.errors import SerializationError
+
+from haystack_integrations.components.embedders.qwen3_rag import Qwen3TextEmbedder
+from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
+from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
+from qwen3_rag import Hit, InputError, LegScore
+
+QUERY = "capital of France"
+
+
+class Notes:
+    """A `Searcher` that notes how it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def search(
+        self,
+        query: str,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        filter: Any = None,
+        instruction: str | None = None,
+    ) -> list[Hit]:
+        self.asked.append(
+            {"query": query, "limit": limit, "filter": filter, "instruction": instruction}
+        )
+        legs = {"dense": LegScore(2, 0.5), "fused": LegScore(1, 0.03)}
+        return [
+            Hit("a", "text\nof a", 0.03, {"page": 1}, legs),
+            Hit(7, "text of 7", 0.02, {}, {}),
+        ][:limit]
+
+    async def asearch(self, query: str, **settings: Any) -> list[Hit]:
+        return self.search(query, **settings)
+
+
+async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
+    searcher = Notes()
+    component = Qwen3HybridRetriever(searcher, filters="own filter", top_k=5, instruction="Find")
+    component.warm_up()
+
+    found = component.run(QUERY)
+
+    assert found["documents"] == [
+        Document(
+            id="a",
+            content="text\nof a",
+            score=0.03,
+            meta={
+                "page": 1,
+                "legs": {
+                    "dense": {"rank": 2, "score": 0.5},
+                    "fused": {"rank": 1, "score": 0.03},
+                },
+            },
+        ),
+        Document(id="7", content="text of 7", score=0.02, meta={"legs": {}}),
+    ]
+    assert await component.run_async(QUERY) == found
+    component.run(QUERY, "another", top_k=1, instruction="Find laws")
+    own = {"query": QUERY, "limit": 5, "filter": "own filter", "instruction": "Find"}
+    other = {"query": QUERY, "limit": 1, "filter": "another", "instruction": "Find laws"}
+    assert searcher.asked == [own, own, other]
+    component.close()
+    await component.close_async()
+
+
+def test_a_searcher_is_not_written_down() -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("it", Qwen3HybridRetriever(Notes()))
+
+    with pytest.raises(SerializationError, match=r"holds a Notes.*QdrantDocumentStore"):
+        pipeline.dumps()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"text_embedder": Qwen3TextEmbedder()},
+        {"ranker": Qwen3Ranker()},
+        {"candidates": 50},
+        {"rerank_depth": 5},
+        {"fusion": "relative_score"},
+        {"weights": {"dense": 2}},
+        {"k": 10},
+    ],
+)
+def test_what_a_searcher_does_itself_is_refused(settings: dict[str, Any]) -> None:
+    [name] = settings
+
+    with pytest.raises(InputError, match=rf"`{name}` was given beside a searcher.*Notes"):
+        Qwen3HybridRetriever(Notes(), **settings)
+
+
+def test_a_searcher_can_return_more_than_the_stores_candidates() -> None:
+    searcher = Notes()
+
+    Qwen3HybridRetriever(searcher, top_k=500).run(QUERY)
+
+    assert searcher.asked[0]["limit"] == 500
