@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from haystack import Document, Pipeline
 from haystack.core.errors import SerializationError
+from qdrant_client import QdrantClient
 
 from haystack_integrations.components.embedders.qwen3_rag import Qwen3TextEmbedder
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
-from qwen3_rag import Hit, InputError, LegScore
+from qwen3_rag import Hit, InputError, LegScore, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag_testkit.backends import TextBackend
 
 QUERY = "capital of France"
 
@@ -73,6 +75,35 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
     assert searcher.asked == [own, own, other]
     component.close()
     await component.close_async()
+
+
+async def test_a_hybrid_searcher_is_a_searcher() -> None:
+    hybrid = pytest.importorskip("qwen3_rag_hybrid")
+    client = QdrantClient(":memory:")
+    searcher = hybrid.HybridSearcher(
+        hybrid.QdrantLegs(client, "documents"),
+        Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64)),
+        Qwen3Reranker("test/reranker", backend=TextBackend("reranking")),
+    )
+    searcher.create()
+    countries = ["Kenya", "France", "Peru"]
+    searcher.add(
+        [hybrid.Document(name, f"The capital of {name}.", {"page": 1}) for name in countries]
+    )
+    component = Qwen3HybridRetriever(searcher)
+
+    found = component.run(QUERY)
+
+    best = found["documents"][0]
+    assert (best.id, best.content) == ("France", "The capital of France.")
+    assert best.meta.keys() == {"page", "legs"}
+    assert best.meta["legs"]["rerank"] == {"rank": 1, "score": best.score}
+    assert best.meta["legs"].keys() == {"dense", "lexical", "fused", "rerank"}
+    assert await component.run_async(QUERY) == found
+    component.close()
+    assert component.run(QUERY) == found  # it is the caller's to close
+    searcher.close()
+    client.close()
 
 
 def test_a_searcher_is_not_written_down() -> None:

@@ -134,6 +134,13 @@ def test_defaults_survive_too(kind: type) -> None:
     assert settings_of(again) == settings_of(kind(**needed))
 
 
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
+def test_parameters_that_a_file_lacks_have_their_defaults(kind: Any) -> None:
+    data = {"type": f"{kind.__module__}.{kind.__name__}", "init_parameters": {}}
+
+    assert settings_of(kind.from_dict(data)) == settings_of(kind())
+
+
 @pytest.mark.parametrize("kind", COMPONENTS)
 def test_classes_are_defined_where_haystack_allows(kind: type) -> None:
     assert kind.__module__.startswith("haystack_integrations.components.")
