@@ -27,6 +27,7 @@ from haystack_integrations.components.embedders.qwen3_rag import (
 )
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
+from haystack_integrations.components.retrievers.qwen3_rag.legs import legs_of
 from qwen3_rag import (
     BackendError,
     InputError,
@@ -217,10 +218,13 @@ def test_a_query_without_terms_is_asked_by_meaning_alone() -> None:
     store = qdrant()
     store.write_documents(indexed(corpus()))
 
-    found = retriever(store, weights={"lexical": 2}).run("🦊 ?!")["documents"]
+    component = retriever(store, weights={"lexical": 2})
+    found = component.run("🦊 ?!")["documents"]
 
     assert found[0].id == "odd"
     assert all(hit.meta["legs"].keys() == {"dense", "fused"} for hit in found)
+    asked = legs_of(store).requests("🦊 ?!", [0.0] * 64, None, 10)
+    assert [leg for leg, _, _ in asked] == ["dense"]
     store.close()
 
 

@@ -206,6 +206,16 @@ def test_copies_and_pickles_work_and_hold_no_weights() -> None:
     component.close()
 
 
+def test_a_token_from_the_environment_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.delenv("HF_API_TOKEN", raising=False)
+    component = Qwen3TextEmbedder("tiny")
+    component.warm_up()
+
+    assert b"hf_secret" not in pickle.dumps(component)
+    component.close()
+
+
 def test_a_token_is_not_shown() -> None:
     component = Qwen3TextEmbedder("tiny", token=Secret.from_token("hf_secret"))
 
