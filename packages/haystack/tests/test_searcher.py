@@ -60,13 +60,13 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
             score=0.03,
             meta={
                 "page": 1,
-                "legs": {
+                "search_legs": {
                     "dense": {"rank": 2, "score": 0.5},
                     "fused": {"rank": 1, "score": 0.03},
                 },
             },
         ),
-        Document(id="7", content="text of 7", score=0.02, meta={"legs": {}}),
+        Document(id="7", content="text of 7", score=0.02, meta={"search_legs": {}}),
     ]
     assert await component.run_async(QUERY) == found
     component.run(QUERY, "another", top_k=1, instruction="Find laws")
@@ -96,9 +96,9 @@ async def test_a_hybrid_searcher_is_a_searcher() -> None:
 
     best = found["documents"][0]
     assert (best.id, best.content) == ("France", "The capital of France.")
-    assert best.meta.keys() == {"page", "legs"}
-    assert best.meta["legs"]["rerank"] == {"rank": 1, "score": best.score}
-    assert best.meta["legs"].keys() == {"dense", "lexical", "fused", "rerank"}
+    assert best.meta.keys() == {"page", "search_legs"}
+    assert best.meta["search_legs"]["rerank"] == {"rank": 1, "score": best.score}
+    assert best.meta["search_legs"].keys() == {"dense", "lexical", "fused", "rerank"}
     assert await component.run_async(QUERY) == found
     component.close()
     assert component.run(QUERY) == found  # it is the caller's to close

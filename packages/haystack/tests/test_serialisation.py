@@ -40,6 +40,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "dtype": lambda: "bfloat16",
     "attention": lambda: "eager",
     "batch_tokens": lambda: 4_096,
+    "compile": lambda: True,
     "cache_folder": lambda: "models",
     "local_files_only": lambda: True,
     "token": lambda: Secret.from_env_var("MY_TOKEN", strict=True),

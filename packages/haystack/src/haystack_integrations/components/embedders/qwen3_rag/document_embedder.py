@@ -56,6 +56,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         attention: Literal["sdpa", "eager"] | None = None,
         batch_tokens: int | None = None,
+        compile: bool = False,
         cache_folder: str | None = None,
         local_files_only: bool = False,
         token: Secret | None = HF_TOKEN,
@@ -75,6 +76,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
             dtype: As there.
             attention: As there.
             batch_tokens: As there.
+            compile: As there.
             cache_folder: As there.
             local_files_only: As there.
             token: As there.
@@ -94,6 +96,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         self.dtype = dtype
         self.attention = attention
         self.batch_tokens = batch_tokens
+        self.compile = compile
         self.cache_folder = cache_folder
         self.local_files_only = local_files_only
         self.token = check_token(token)

@@ -53,6 +53,7 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
         dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         attention: Literal["sdpa", "eager"] | None = None,
         batch_tokens: int | None = None,
+        compile: bool = False,
         cache_folder: str | None = None,
         local_files_only: bool = False,
         token: Secret | None = HF_TOKEN,
@@ -72,6 +73,7 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
             dtype: Number format of the weights; chosen by device if omitted.
             attention: `"sdpa"` (the default) or `"eager"`.
             batch_tokens: Tokens per batch; chosen by device if omitted.
+            compile: Whether torch compiles the model, half a minute at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories, read when the model is loaded.
@@ -89,6 +91,7 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
         self.dtype = dtype
         self.attention = attention
         self.batch_tokens = batch_tokens
+        self.compile = compile
         self.cache_folder = cache_folder
         self.local_files_only = local_files_only
         self.token = check_token(token)

@@ -66,6 +66,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         dtype: Literal["float32", "bfloat16", "float16"] | None = None,
         attention: Literal["sdpa", "eager"] | None = None,
         batch_tokens: int | None = None,
+        compile: bool = False,
         cache_folder: str | None = None,
         local_files_only: bool = False,
         token: Secret | None = HF_TOKEN,
@@ -91,6 +92,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             dtype: Number format of the weights.
             attention: `"sdpa"` or `"eager"`.
             batch_tokens: Tokens per batch.
+            compile: Whether torch compiles the model, half a minute at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories.
@@ -117,6 +119,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         self.dtype = dtype
         self.attention = attention
         self.batch_tokens = batch_tokens
+        self.compile = compile
         self.cache_folder = cache_folder
         self.local_files_only = local_files_only
         self.token = check_token(token)

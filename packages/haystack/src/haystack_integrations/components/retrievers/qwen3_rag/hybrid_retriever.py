@@ -44,7 +44,7 @@ class Qwen3HybridRetriever:
         )
         retriever = Qwen3HybridRetriever(store, Qwen3TextEmbedder(), ranker=Qwen3Ranker())
         documents = retriever.run("What is the capital of France?")["documents"]
-        documents[0].meta["legs"]["lexical"]["rank"]
+        documents[0].meta["search_legs"]["lexical"]["rank"]
         ```
     """
 
@@ -185,9 +185,9 @@ class Qwen3HybridRetriever:
             instruction: What this query is for; the component's own when omitted.
 
         Returns:
-            `documents`: best first. `meta["legs"]` of each has its rank and score under `"dense"`
-            and `"lexical"` where that leg found it, under `"fused"`, and under `"rerank"` where it
-            was reranked. `score` is that of the last of these.
+            `documents`: best first. `meta["search_legs"]` of each has its rank and score under
+            `"dense"` and `"lexical"` where that leg found it, under `"fused"`, and under `"rerank"`
+            where it was reranked. `score` is that of the last of these.
 
         Raises:
             InputError: A blank query or instruction, or `top_k` out of its range.

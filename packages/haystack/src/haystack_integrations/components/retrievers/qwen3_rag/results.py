@@ -17,7 +17,7 @@ from qwen3_rag.fusion import FusionMethod, fuse
 __all__ = ["from_hits", "fused_documents", "with_rerank"]
 
 #: Where a document's metadata has its rank and score in each leg.
-LEGS = "legs"
+LEGS = "search_legs"
 
 
 def fused_documents(
