@@ -177,8 +177,19 @@ def test_folder_that_is_no_checkpoint_is_a_model_error(data: Path, tmp_path: Pat
         train_embedder(config)
 
 
-def test_unknown_dtype_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="`dtype`"):
-        RerankingTraining(
-            model=tmp_path, data=data, output=tmp_path, schedule=SCHEDULE, dtype="int8"
-        )
+@pytest.mark.parametrize("kind", [EmbeddingTraining, RerankingTraining])
+@pytest.mark.parametrize(
+    "wrong", [{"dtype": "int8"}, {"device": "abacus"}, {"negatives": -1}, {"max_query_tokens": 0}]
+)
+def test_settings_that_cannot_be_used_are_refused(
+    kind: Any, wrong: dict[str, Any], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"`{next(iter(wrong))}`"):
+        kind(model=tmp_path, data=data, output=tmp_path, schedule=SCHEDULE, **wrong)
+
+
+def test_dims_beyond_the_model_are_refused_before_training(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="between 1 and the model's 32"):
+        run(job("embedding", checkpoints, data, tmp_path, dims=(64, 16)))
