@@ -17,11 +17,19 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from qwen3_rag.errors import ModelError
+from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag.models import Role
 from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 
-__all__ = ["DTYPES", "copy_tokenizer", "last_hidden", "load_model", "quiet", "save_model"]
+__all__ = [
+    "DTYPES",
+    "copy_tokenizer",
+    "last_hidden",
+    "load_model",
+    "make_folder",
+    "quiet",
+    "save_model",
+]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -114,6 +122,21 @@ def last_hidden(model: PreTrainedModel, ids: Any, mask: Any, last: Any) -> torch
     rows = torch.arange(len(ids), device=states.device)
     picked: torch.Tensor = states[rows, last]
     return picked
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a result, if need be.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"`output` {str(folder)!r} cannot be made a folder: {error.strerror or error}. Name "
+            "one you may write to."
+        ) from error
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

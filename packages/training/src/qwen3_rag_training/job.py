@@ -23,6 +23,7 @@ from qwen3_rag_training.checkpoints import (
     copy_tokenizer,
     last_hidden,
     load_model,
+    make_folder,
     save_model,
 )
 from qwen3_rag_training.data import Example, batches, read_examples
@@ -136,6 +137,7 @@ def run_job(
     """
     examples = read_examples(config.data)
     held_out = read_examples(config.held_out) if config.held_out else []
+    make_folder(config.output)
     device = torch.device(config.device)
     model = load_model(config.model, dtype=DTYPES[config.dtype], device=device)
     context = int(model.config.max_position_embeddings)
