@@ -165,6 +165,39 @@ def test_merged_checkpoint_loads_in_transformers(
     torch.testing.assert_close(model.model.embed_tokens.weight.detach(), expected)
 
 
+def test_a_trained_checkpoint_merges_with_a_published_one(tmp_path: Path) -> None:
+    # The published embedding checkpoints name their tensors without the trunk's prefix.
+    generator = torch.Generator().manual_seed(0)
+    tensors = [torch.randn(4, 4, generator=generator) for _ in range(2)]
+    for folder, name, tensor in zip(
+        ("published", "trained"), ("norm.weight", "model.norm.weight"), tensors, strict=True
+    ):
+        (tmp_path / folder).mkdir()
+        save_file({name: tensor}, tmp_path / folder / "model.safetensors")
+    folders = (tmp_path / "published", tmp_path / "trained")
+
+    merge(Merging(models=folders, output=tmp_path / "one"))
+    merge(Merging(models=folders[::-1], output=tmp_path / "two"))
+
+    one = load_file(tmp_path / "one" / "model.safetensors")
+    two = load_file(tmp_path / "two" / "model.safetensors")
+    assert (list(one), list(two)) == (["norm.weight"], ["model.norm.weight"])
+    torch.testing.assert_close(one["norm.weight"], two["model.norm.weight"])
+    torch.testing.assert_close(one["norm.weight"], slerp(tensors[0], tensors[1], 0.5)[0])
+
+
+def test_merged_reranker_keeps_its_chat_template(
+    checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    source = checkpoints["reranking"]
+
+    merge(Merging(models=(source, source), output=tmp_path / "merged"))
+
+    files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    merged = tmp_path / "merged"
+    assert {path.relative_to(merged) for path in merged.rglob("*") if path.is_file()} == files
+
+
 def test_missing_tensor_names_model_and_tensor(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
     (two / "model-00002-of-00002.safetensors").unlink()

@@ -20,11 +20,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from qwen3_rag.errors import InputError, ModelError
+from qwen3_rag_training.checkpoints import make_folder
 
 __all__ = ["MergeReport", "Merging", "TensorAngle", "merge", "slerp"]
 
 # Below this sine the formula divides rounding noise by rounding noise.
 _NEARLY_PARALLEL = 1e-6
+
+_TRUNK = "model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +137,7 @@ def merge(config: Merging) -> MergeReport:
 
     Raises:
         ModelError: A checkpoint lacks weights or has them in another shape.
-        InputError: The output is one of the models.
+        InputError: The output is one of the models, or cannot be written.
     """
     if config.output.resolve() in [model.resolve() for model in config.models]:
         raise InputError(f"`output` {str(config.output)!r} is one of the models. Choose another.")
@@ -191,6 +194,15 @@ def _places(folder: Path) -> dict[str, Path]:
     return places
 
 
+def _spellings(name: str) -> tuple[str, str]:
+    """A tensor's name with and without the trunk's prefix.
+
+    The published embedding checkpoints leave it out, transformers writes it.
+    """
+    bare = name.removeprefix(_TRUNK)
+    return name, (_TRUNK + name if bare == name else bare)
+
+
 class _Readers:
     """Opens each file once."""
 
@@ -203,12 +215,13 @@ class _Readers:
     def tensors(self, name: str) -> list[Tensor]:
         found = []
         for model, places in zip(self._models, self._places, strict=True):
-            if name not in places:
+            mine = next((one for one in _spellings(name) if one in places), None)
+            if mine is None:
                 raise ModelError(f"{str(model)!r} lacks the tensor {name!r} of the first model.")
-            file = places[name]
+            file = places[mine]
             if file not in self._open:
                 self._open[file] = self._stack.enter_context(safe_open(file, framework="pt"))
-            found.append(self._open[file].get_tensor(name))
+            found.append(self._open[file].get_tensor(mine))
             if found[-1].shape != found[0].shape:
                 raise ModelError(
                     f"{name!r} has the shape {tuple(found[-1].shape)} in {str(model)!r} and "
@@ -243,10 +256,11 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def _copy_others(source: Path, target: Path) -> None:
     """Copy what is not weights: configuration, tokenizer, module files."""
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     for path in sorted(source.rglob("*.json")):
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
-    if (source / "merges.txt").is_file():
-        shutil.copyfile(source / "merges.txt", target / "merges.txt")
+    for name in ("merges.txt", "chat_template.jinja"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
