@@ -19,7 +19,17 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["index", "--help"], ["--version"], ["index"], ["search"], ["nonsense"]],
+    [
+        ["--help"],
+        ["index", "--help"],
+        ["train", "embed", "--help"],
+        ["--version"],
+        ["index"],
+        ["search"],
+        ["merge"],
+        ["train", "rerank"],
+        ["nonsense"],
+    ],
 )
 def test_help_and_usage_errors_load_neither_torch_nor_the_core(arguments: list[str]) -> None:
     code = (
@@ -67,21 +77,36 @@ def _commands(page: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "path", ["docs/getting-started.md", "docs/command-line.md", "packages/cli/README.md"]
+    "path",
+    [
+        "docs/getting-started.md",
+        "docs/command-line.md",
+        "docs/training.md",
+        "packages/cli/README.md",
+        "packages/training/README.md",
+    ],
 )
 def test_commands_in_the_pages_are_ones_the_program_takes(path: str) -> None:
-    group = typer.main.get_command(app)
-    commands = getattr(group, "commands")  # noqa: B009  # typer's types do not say so
-
-    for name, *arguments in _commands((ROOT / path).read_text(encoding="utf-8")):
+    for arguments in _commands((ROOT / path).read_text(encoding="utf-8")):
+        command: Any = typer.main.get_command(app)
+        while hasattr(command, "commands"):
+            name, *arguments = arguments
+            command = command.commands[name]
         # Parses, and runs nothing.
-        commands[name].make_context(name, arguments)
+        command.make_context(name, arguments)
 
 
-def test_pages_have_examples() -> None:
-    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("getting-started.md", {"index", "search", "doctor", "demo"}),
+        ("training.md", {"train", "merge", "index"}),
+    ],
+)
+def test_pages_have_examples(page: str, names: set[str]) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
 
-    assert {name for name, *_ in _commands(page)} == {"index", "search", "doctor", "demo"}
+    assert {name for name, *_ in _commands(text)} == names
 
 
 @pytest.mark.parametrize("name", [*EXIT_CODES, "InputTypeError", "Qwen3RagError"])

@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
+from qwen3_rag_cli.adapting import merge_command, train
 from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import (
+    STORE,
+    Device,
+    Dtype,
+    Json,
+    Model,
+    Quiet,
+    Reranker,
+    State,
+    Store,
+)
 
 __all__ = ["app", "main"]
 
@@ -25,44 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-STORE = Path(".qwen3-rag")
-
-Store = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Where the index is.")]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="tiny|ID|FOLDER",
-        help="Embedding model. Defaults to the index's, for a new one to "
-        "Qwen/Qwen3-Embedding-0.6B; tiny is a small pair for trying things out.",
-    ),
-]
-Reranker = Annotated[
-    str | None,
-    typer.Option(
-        "--reranker",
-        metavar="tiny|ID|FOLDER",
-        help="Reranking model. Defaults to the index's, to tiny with --model tiny, else to "
-        "Qwen/Qwen3-Reranker-0.6B.",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is."),
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option(
-        "--dtype", metavar="NAME", help="float32, bfloat16 or float16; what suits the device."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
-
-class _State:
-    debug = False
 
 
 def _version(asked: bool) -> None:
@@ -82,7 +56,7 @@ def common(
     ] = False,
 ) -> None:
     """Index a folder and search it with Qwen3-Embedding and Qwen3-Reranker."""
-    _State.debug = debug
+    State.debug = debug
 
 
 @app.command("index", short_help="Bring an index up to date with files.")
@@ -125,7 +99,7 @@ def index_command(
 
     Markdown, text and source code. Interrupted at any moment, the next run takes up from there.
     """
-    with reported(debug=_State.debug):
+    with reported(debug=State.debug):
         from qwen3_rag_cli import commands
 
         commands.index(
@@ -180,7 +154,7 @@ def search_command(
     json_: Json = False,
 ) -> None:
     """Search an index by meaning and by words, fuse both, and rerank the best."""
-    with reported(debug=_State.debug):
+    with reported(debug=State.debug):
         from qwen3_rag_cli import commands
 
         commands.search(
@@ -219,7 +193,7 @@ def doctor_command(
 
     Downloads nothing. Ends with exit code 3 when the index has an error.
     """
-    with reported(debug=_State.debug):
+    with reported(debug=State.debug):
         from qwen3_rag_cli import commands
 
         commands.doctor(
@@ -247,10 +221,14 @@ def demo_command(
     Uses the small pair tiny unless told otherwise. Ends with exit code 1 when a question's section
     is not among the first three.
     """
-    with reported(debug=_State.debug):
+    with reported(debug=State.debug):
         from qwen3_rag_cli import commands
 
         commands.demo(model=model, reranker=reranker, device=device, dtype=dtype, as_json=json_)
+
+
+app.add_typer(train, name="train")
+app.command("merge", short_help="Merge checkpoints by SLERP.")(merge_command)
 
 
 def main() -> None:

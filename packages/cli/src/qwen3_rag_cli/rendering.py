@@ -31,6 +31,7 @@ __all__ = [
     "print_explained",
     "print_hits",
     "print_json",
+    "print_line",
     "print_sections",
     "print_summary",
     "progress",
@@ -80,6 +81,11 @@ def note_to(silent: bool) -> Callable[[str], None]:
 def print_json(value: object) -> None:
     """Print for programs."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_line(text: str) -> None:
+    """Print a sentence or two."""
+    console().print(text, markup=False, soft_wrap=True)
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:
