@@ -1,0 +1,41 @@
+"""The guide's examples run, one after the other, in an empty folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwen3_rag_training import read_examples
+
+GUIDE = Path(__file__).parents[3] / "docs" / "training.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
+
+
+def test_examples_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("qwen3_rag_tiny", reason="the examples start from the small pair")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+
+    for example in blocks("python"):
+        exec(compile(example, GUIDE.name, "exec"), names)
+
+    said = capsys.readouterr().out.splitlines()
+    assert names["run"].evaluation.keys() == {"ndcg@10", "ndcg@10/80"}
+    assert "TensorAngle" in said[1]
+    assert said[-1] == "1"  # the note on rivers
+
+
+def test_lines_of_data_are_ones_training_takes(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text("".join(blocks("json")), encoding="utf-8")
+
+    (example,) = read_examples(tmp_path / "data.jsonl")
+
+    assert len(example.negatives) == 2
