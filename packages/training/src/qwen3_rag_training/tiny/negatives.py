@@ -1,63 +1,53 @@
 """Hard negatives: what BM25 ranks high among the documents of the same source and language.
 
-Works on token ids, so that it needs no second tokenizer and covers every script the model covers.
+Terms and their weights are those of the core's lexical encoder, as in a hybrid search. Knows no
+model and no tokenizer.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse as sparse  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
+from qwen3_rag.lexical import LexicalEncoder, SparseVector
 from qwen3_rag_training.data import Example
 from qwen3_rag_training.tiny.pairs import Pair
 
-__all__ = ["bm25_matrix", "count_matrix", "with_negatives"]
+__all__ = ["with_negatives"]
 
-_K1, _B = 1.2, 0.75
 _BATCH = 512
 
 # A document this close to the positive by BM25 may well answer the query too.
 _TOO_CLOSE = 0.95
 
 
-def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matrix:
-    """Token counts, `[texts, vocabulary]`."""
-    rows: list[int] = []
-    columns: list[int] = []
-    values: list[int] = []
-    for row, encoding in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
-        counts = Counter(encoding.ids)
-        rows += [row] * len(counts)
-        columns += counts.keys()
-        values += counts.values()
-    shape = (len(texts), tokenizer.get_vocab_size())
-    return sparse.csr_matrix((np.array(values, np.float32), (rows, columns)), shape=shape)
+def _matrix(vectors: Sequence[SparseVector], terms: NDArray[np.uint32]) -> sparse.csr_matrix:
+    """One row a vector; a term that is not in `terms`, which ascend, is left out."""
+    rows = np.repeat(np.arange(len(vectors)), [len(vector) for vector in vectors])
+    indices = np.concatenate([vector.indices for vector in vectors])
+    values = np.concatenate([vector.values for vector in vectors])
+    columns = np.searchsorted(terms, indices).clip(max=len(terms) - 1)
+    known = terms[columns] == indices
+    return sparse.csr_matrix(
+        (values[known], (rows[known], columns[known])), shape=(len(vectors), len(terms))
+    )
 
 
-def bm25_matrix(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """BM25 weights of documents, to be multiplied with a query's token counts."""
-    lengths = np.asarray(counts.sum(1)).ravel()
-    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-    rarity = np.log(1 + (counts.shape[0] - frequency + 0.5) / (frequency + 0.5))
-    weights = counts.tocoo()
-    damping = _K1 * (1 - _B + _B * lengths[weights.row] / max(lengths.mean(), 1e-9))
-    data = rarity[weights.col] * weights.data * (_K1 + 1) / (weights.data + damping)
-    return sparse.csr_matrix((data.astype(np.float32), (weights.row, weights.col)), counts.shape)
+def _rarity(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """IDF of every term."""
+    seen = np.bincount(weights.indices, minlength=weights.shape[1])
+    found = np.log(1 + (weights.shape[0] - seen + 0.5) / (seen + 0.5))
+    return np.asarray(found, np.float32)
 
 
-def with_negatives(
-    pairs: Sequence[Pair], tokenizer: Tokenizer, count: int, seed: int
-) -> Iterator[Example]:
+def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Example]:
     """Give each pair the documents that look most like an answer and are not.
 
     Args:
         pairs: Of one group.
-        tokenizer: The model's.
         count: Negatives per pair, drawn from the 4 * `count` best.
         seed: Of the draw.
     """
@@ -65,13 +55,16 @@ def with_negatives(
     for pair in pairs:
         numbers.setdefault(pair.document, len(numbers))
     texts = list(numbers)
-    weights = bm25_matrix(count_matrix(tokenizer, texts)).T.tocsr()
+    encoder = LexicalEncoder()
+    vectors = [encoder.encode_document(text) for text in texts]
+    terms = np.unique(np.concatenate([vector.indices for vector in vectors]))
+    weights = _matrix(vectors, terms)
+    by_term = (weights @ sparse.diags(_rarity(weights))).T.tocsr()
     random = np.random.default_rng(seed)
     for start in range(0, len(pairs), _BATCH):
         some = pairs[start : start + _BATCH]
-        queries = count_matrix(tokenizer, [pair.query for pair in some])
-        queries.data[:] = 1.0
-        scores = np.asarray((queries @ weights).todense())
+        queries = _matrix([encoder.encode_query(pair.query) for pair in some], terms)
+        scores = np.asarray((queries @ by_term).todense())
         for pair, row in zip(some, scores, strict=True):
             best = _best(row, numbers[pair.document], 4 * count)
             drawn = random.permutation(len(best))[:count]

@@ -9,7 +9,7 @@ less than that.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,10 +26,16 @@ from transformers import AutoModel, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 from qwen3_rag.errors import InputError
 from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt
 from qwen3_rag_training.checkpoints import quiet
-from qwen3_rag_training.tiny.negatives import count_matrix
 from qwen3_rag_training.tiny.text import Section
 
-__all__ = ["EMBEDDER_LAYERS", "embedder_start", "rarity_of", "teacher_vectors", "token_vectors"]
+__all__ = [
+    "EMBEDDER_LAYERS",
+    "count_matrix",
+    "embedder_start",
+    "rarity_of",
+    "teacher_vectors",
+    "token_vectors",
+]
 
 Matrix = NDArray[np.float32]
 
@@ -49,6 +55,20 @@ _PROMPT_SHARE = 0.4
 
 _CONSTANT = 0.5
 _FLATNESS = 3.0
+
+
+def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matrix:
+    """Token counts, `[texts, vocabulary]`."""
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[int] = []
+    for row, encoding in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+        counts = Counter(encoding.ids)
+        rows += [row] * len(counts)
+        columns += counts.keys()
+        values += counts.values()
+    shape = (len(texts), tokenizer.get_vocab_size())
+    return sparse.csr_matrix((np.array(values, np.float32), (rows, columns)), shape=shape)
 
 
 def rarity_of(tokenizer: Tokenizer, sections: Sequence[Section]) -> Matrix:
