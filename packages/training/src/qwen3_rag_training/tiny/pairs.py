@@ -1,7 +1,8 @@
 """Query-document pairs from documentation, Korean questions and translations.
 
 What the pairs are made of is what the project may train on: documentation, the training part of
-TyDiQA, the training part of KorSTS and translation lines that are not held out. Knows no tokens.
+TyDiQA, the training part of KorSTS and translation lines that are not held out, all without what
+evaluation sets hold too. Knows no tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,22 @@ from pathlib import Path
 
 from qwen3_rag_training.tiny.text import Section, sentences
 
-__all__ = ["HELD_OUT_TRANSLATIONS", "Pair", "documentation_pairs", "question_pairs", "translations"]
+__all__ = [
+    "HELD_OUT_TRANSLATIONS",
+    "Pair",
+    "asked",
+    "documentation_pairs",
+    "evaluation_texts",
+    "normalised",
+    "question_pairs",
+    "thinned",
+    "translations",
+]
 
 #: Translation files whose last lines are kept for the benchmark, and how many lines that is.
 HELD_OUT_TRANSLATIONS = {"kor": 300, "cmn": 300, "deu": 300}
+
+_QUESTIONS, _SENTENCES = "tydiqa_ko_train", "sts-train.tsv"
 
 _LINE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")  # noqa: RUF001  # Chinese marks
 
@@ -44,7 +58,7 @@ class Pair:
     document: str
 
 
-def _thin(sentence: str, chance: random.Random) -> str:
+def thinned(sentence: str, chance: random.Random) -> str:
     """Drop words, so that a sentence reads like a search query and not like its source."""
     words = sentence.split()
     if len(words) < 6:
@@ -68,7 +82,7 @@ def _window(body: str, chance: random.Random) -> str:
     return text[:limit]
 
 
-def _asked(section: Section, generic: Counter[str]) -> str:
+def asked(section: Section, generic: Counter[str]) -> str:
     """A heading that means something without its page, else page title and heading."""
     if generic[section.heading] > 2 and section.title != section.heading:
         return f"{section.title} {section.heading}"
@@ -98,7 +112,7 @@ def documentation_pairs(
         chance.shuffle(members)
         for section in members[:per_language]:
             if section.heading:
-                yield Pair(group, _asked(section, generic), _window(section.body, chance))
+                yield Pair(group, asked(section, generic), _window(section.body, chance))
             yield from _sentence_pairs(group, section, chance)
     for versions in parallel.values():
         yield from _parallel_pairs(versions, chance)
@@ -115,7 +129,7 @@ def _sentence_pairs(group: str, section: Section, chance: random.Random) -> Iter
         near = found[max(0, place - 2) : place + 4]
         if chance.random() < 0.4:  # most queries share words with the document, but not all
             near = [other for other in near if other != sentence]
-        query = _thin(sentence, chance)[:_LONGEST_QUERY]
+        query = thinned(sentence, chance)[:_LONGEST_QUERY]
         document = "\n".join(near)[:_LONGEST_BODY]
         if len(document) >= _SHORTEST_BODY:
             yield Pair(group, query, document)
@@ -135,20 +149,60 @@ def _parallel_pairs(versions: list[Section], chance: random.Random) -> Iterator[
                 yield Pair(f"parallel.{section.source}", query[:_LONGEST_QUERY], text)
 
 
-def question_pairs(data: Path) -> Iterator[Pair]:
-    """Korean questions to the passages that answer them, and sentences to their paraphrases."""
-    folder = data / "corpora" / "tydiqa_ko_train"
+def normalised(text: str) -> str:
+    """The text as far as case, width and spaces do not matter."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def evaluation_texts(data: Path) -> frozenset[str]:
+    """Queries and passages of all evaluation collections and sentences of KorSTS', normalised."""
+    texts = [
+        text
+        for file in (data / "corpora").glob("*/[cq]*.jsonl")
+        if file.parent.name != _QUESTIONS
+        for _, text in _records(file)
+    ]
+    for file in (data / "pairs" / "korsts").glob("sts-*.tsv"):
+        if file.name != _SENTENCES:
+            texts += [text for _, *both in _scored(file) for text in both]
+    return frozenset(map(normalised, texts))
+
+
+def question_pairs(data: Path, longest: int = _LONGEST_BODY) -> Iterator[Pair]:
+    """Korean questions to the passages that answer them, and sentences to their paraphrases.
+
+    Pairs with a text of an evaluation set are left out: the parts of TyDiQA share some questions
+    and passages, those of KorSTS some sentences.
+
+    Args:
+        data: The shared data folder.
+        longest: Characters of a passage, at most.
+    """
+    secret = evaluation_texts(data)
+    for pair in _question_pairs(data):
+        if not secret.intersection((normalised(pair.query), normalised(pair.document))):
+            yield Pair(pair.group, pair.query, pair.document[:longest])
+
+
+def _question_pairs(data: Path) -> Iterator[Pair]:
+    folder = data / "corpora" / _QUESTIONS
     passages = dict(_records(folder / "corpus.jsonl"))
     questions = dict(_records(folder / "queries.jsonl"))
     for line in (folder / "qrels.tsv").read_text(encoding="utf-8").split("\n")[1:]:
         if line:
             question, passage, _ = line.split("\t")
-            yield Pair("tydiqa.ko", questions[question], passages[passage][:_LONGEST_BODY])
-    scored = (data / "pairs" / "korsts" / "sts-train.tsv").read_text(encoding="utf-8")
-    for line in scored.split("\n")[1:]:
+            yield Pair("tydiqa.ko", questions[question], passages[passage])
+    for score, first, second in _scored(data / "pairs" / "korsts" / _SENTENCES):
+        if score >= _CLOSEST:
+            yield Pair("korsts.ko", first, second)
+
+
+def _scored(file: Path) -> Iterator[tuple[float, str, str]]:
+    """Sentence pairs of KorSTS."""
+    for line in file.read_text(encoding="utf-8").split("\n")[1:]:
         cells = line.rstrip("\r").split("\t")
-        if len(cells) >= 7 and float(cells[4]) >= _CLOSEST:
-            yield Pair("korsts.ko", cells[5], cells[6])
+        if len(cells) >= 7:
+            yield float(cells[4]), cells[5], cells[6]
 
 
 def _records(file: Path) -> Iterator[tuple[str, str]]:
