@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
 
 from qwen3_rag.errors import InputError
 from qwen3_rag_training.tiny.bags import word_bags, words_by_language
@@ -16,11 +17,13 @@ from qwen3_rag_training.tiny.pairs import (
     HELD_OUT_TRANSLATIONS,
     Pair,
     documentation_pairs,
+    evaluation_texts,
+    normalised,
     question_pairs,
     translations,
 )
+from qwen3_rag_training.tiny.passages import as_question, passage_pairs
 from qwen3_rag_training.tiny.text import Section, read_sections, sentences
-from qwen3_rag_training.tiny.tokenizer import train_tokenizer
 
 PAGE = """---
 title: Machinery
@@ -121,24 +124,48 @@ def test_words_of_small_languages_are_left_out() -> None:
     assert "wordaa" in found["en"]
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return train_tokenizer(["red fox blue whale green frog jumps swims sings"] * 50, 700)
+def test_hard_negatives_share_words_and_are_not_the_answer() -> None:
+    rivals = ["one red fox sings", "a red lamp", "the fox hole", "it jumps far"]
+    others = [f"nothing about number{number}" for number in range(20)]
+    documents = ["the red fox jumps high", *rivals, *others]
+    pairs = [Pair("g", "red fox jumps", text) for text in documents[:1]]
+    pairs += [Pair("g", text, text) for text in documents[1:]]
 
+    first, *_ = with_negatives(pairs, 1, 0)
 
-def test_hard_negatives_share_words_and_are_not_the_answer(tokenizer: Tokenizer) -> None:
-    pairs = [
-        Pair("g", "red fox jumps", "the red fox jumps high"),
-        Pair("g", "blue whale", "a blue whale swims"),
-        Pair("g", "green frog", "one red fox sings to a green frog"),
-        Pair("g", "whale", "the whale sings all day"),
-    ]
-
-    first, *_ = with_negatives(pairs, tokenizer, 1, 0)
-
-    assert first.positive == pairs[0].document
+    assert first.positive == documents[0]
     assert len(first.negatives) == 1
-    assert first.positive not in first.negatives
+    assert set(first.negatives) <= set(rivals)
+
+
+def test_passages_of_a_page_do_not_overlap_and_answer_their_queries() -> None:
+    body = "\n".join(f"Line {number} tells of subject{number} and more." for number in range(60))
+    page = [Section("manual", "en", "p", 0, 1, "Title", f"Heading {n}", body) for n in range(1)]
+
+    pairs = list(passage_pairs(page, 0, per_group=99))
+
+    documents = list(dict.fromkeys(pair.document for pair in pairs))
+    lines = [line for text in documents for line in text.split("\n") if line.startswith("Line")]
+    assert len(documents) > 1
+    assert len(lines) == len(set(lines)) > 50
+    assert max(len(text.encode()) for text in documents) < 1_700
+    assert {pair.group for pair in pairs} == {"passages.manual.en"}
+    for pair in pairs:
+        for word in set(re.findall(r"subject\d+", pair.query)):
+            elsewhere = [text for text in documents if text != pair.document]
+            assert not any(re.search(rf"{word}\b", text) for text in elsewhere)
+
+
+def test_some_queries_become_questions_of_their_language() -> None:
+    chance = random.Random(0)
+
+    asked = {as_question("the roof", "en", chance) for _ in range(200)}
+    korean = {as_question("지붕", "ko", chance) for _ in range(50)}
+
+    assert {"the roof", "What is the roof?", "How does the roof work?"} <= asked
+    assert {"지붕", "지붕은 무엇인가요?"} <= korean
+    assert {as_question("roof", "xx", chance) for _ in range(50)} == {"roof"}
+    assert {as_question("Why?", "en", chance) for _ in range(50)} == {"Why?"}
 
 
 def test_evaluation_lines_are_not_trained_on(shared_data: Path) -> None:
@@ -164,6 +191,16 @@ def test_questions_are_of_the_training_part(shared_data: Path) -> None:
     found = {pair.query for pair in question_pairs(shared_data)}
 
     assert len(found) > 2_000
-    # Eight questions stand in both parts of TyDiQA, and the benchmark leaves them out; a leak
-    # would be hundreds.
-    assert len(found & evaluation) <= 8
+    assert not found & evaluation
+
+
+@pytest.mark.slow
+def test_no_training_text_is_in_an_evaluation_set(shared_data: Path) -> None:
+    secret = evaluation_texts(shared_data)
+    sections = read_sections(shared_data / "text")
+    texts = [text for section in sections for text in (section.heading, section.body)]
+    texts += [text for pair in question_pairs(shared_data) for text in (pair.query, pair.document)]
+    texts += [text for _, *pair in translations(shared_data) for text in pair]
+
+    assert len(secret) > 15_000
+    assert not secret & {normalised(text) for text in texts}

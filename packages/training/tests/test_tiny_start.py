@@ -15,10 +15,11 @@ from qwen3_rag.errors import ModelError
 from qwen3_rag.models import Role
 from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 from qwen3_rag_training.checkpoints import last_hidden, save_model
+from qwen3_rag_training.data import Example
 from qwen3_rag_training.inputs import Inputs
+from qwen3_rag_training.tiny.bag_training import Bags, train_bags
 from qwen3_rag_training.tiny.matcher import reranker_start
-from qwen3_rag_training.tiny.negatives import count_matrix
-from qwen3_rag_training.tiny.start import embedder_start, token_vectors
+from qwen3_rag_training.tiny.start import count_matrix, embedder_start, token_vectors
 from qwen3_rag_training.tiny.tokenizer import (
     CONTROL_TOKENS,
     answer_tokens,
@@ -91,6 +92,41 @@ def test_embedder_finds_words_before_training(
     similarities = torch.nn.functional.cosine_similarity(query, documents)
 
     assert float(similarities[0]) > float(similarities[1:].max()) + 0.05
+
+
+def test_bag_training_brings_queries_closer_to_their_documents(
+    tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+) -> None:
+    examples = [
+        Example("red fox", "over high marble"),
+        Example("green frog", "sings to a violin"),
+        Example("blue whale", "past winter pepper", ("jumps glacier",)),
+    ] * 200
+    texts = [EmbedPrompt(one.query, one.instruction).rendered for one in examples[:3]]
+    texts += [one.positive for one in examples[:3]]
+    losses: list[float] = []
+
+    trained, rarer = train_bags(
+        examples,
+        tokenizer,
+        vectors,
+        rarity,
+        steps=60,
+        dims=(126, 32),
+        rate=3e-3,
+        seed=0,
+        report=lambda step, loss: losses.append(loss),
+    )
+
+    np.testing.assert_allclose(np.linalg.norm(trained, axis=1), 1, rtol=1e-5)
+    assert rarer.min() > 0
+    found = Bags(tokenizer, texts).vectors(
+        torch.arange(6), torch.from_numpy(trained), torch.from_numpy(np.log(rarer))
+    )
+    for size in (126, 32):
+        unit = torch.nn.functional.normalize(found[:, :size], dim=-1)
+        assert (unit[:3] @ unit[3:].T).argmax(dim=1).tolist() == [0, 1, 2]
+    assert np.isfinite(losses).all()
 
 
 @pytest.mark.parametrize("filler", [0, 100])

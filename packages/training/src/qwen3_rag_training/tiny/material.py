@@ -9,10 +9,9 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from tokenizers import Tokenizer
+from zlib import crc32
 
 from qwen3_rag_training.data import Example, write_examples
 from qwen3_rag_training.tiny.bags import word_bags, words_by_language
@@ -23,9 +22,17 @@ from qwen3_rag_training.tiny.pairs import (
     question_pairs,
     translations,
 )
+from qwen3_rag_training.tiny.passages import as_question, passage_pairs
 from qwen3_rag_training.tiny.text import Section, read_sections
 
-__all__ = ["Material", "read_material", "statistics_texts", "tokenizer_texts", "write_pairs"]
+__all__ = [
+    "Material",
+    "bag_examples",
+    "read_material",
+    "statistics_texts",
+    "tokenizer_texts",
+    "write_pairs",
+]
 
 # Characters of each language the tokenizer is trained on. Vocabulary goes where text is, so
 # English, Korean and Chinese get most, and languages of long scripts least.
@@ -39,7 +46,12 @@ _WORD_WEIGHT, _WORD_FLATNESS = 800_000, 500
 _PER_LANGUAGE = 6_000
 _QUESTION_REPEATS = 3
 _ENGLISH_BAGS, _OTHER_BAGS = 16_000, 1_500
-_HELD_OUT = 0.01
+_MORE_ENGLISH_BAGS, _MORE_BAGS, _BLOCK = 60_000, 3_000, 512
+# Passages are long: fewer of them fill a training.
+_PASSAGES, _LONGEST_PASSAGE = 1_200, 600
+
+# Held-out pages are so in every language, and at most so many of their sections are used.
+_ONE_PAGE_IN, _HELD_OUT = 50, 60
 
 # The Korean reference is most of the text and mostly tables; one section in six is enough.
 _THINNED = {"cpp_docs": 0.15}
@@ -109,56 +121,99 @@ def statistics_texts(material: Material, seed: int) -> list[str]:
     return texts + [pair.document for pair in question_pairs(material.data)]
 
 
+def _documentation(material: Material, held_out: bool) -> list[Section]:
+    """Sections of the pages that are held out, in all languages, or of all others."""
+    return [
+        section
+        for section in material.sections
+        if (crc32(section.page.encode()) % _ONE_PAGE_IN == 0) == held_out
+    ]
+
+
 def _pairs(material: Material, seed: int) -> Iterator[Pair]:
-    yield from documentation_pairs(material.sections, seed, per_language=_PER_LANGUAGE)
+    training = _documentation(material, held_out=False)
+    yield from documentation_pairs(training, seed, per_language=_PER_LANGUAGE)
     for _ in range(_QUESTION_REPEATS):
         yield from question_pairs(material.data)
     chance = random.Random(seed)
     for language, foreign, english in translations(material.data):
         query, document = (foreign, english) if chance.random() < 0.5 else (english, foreign)
         yield Pair(f"tatoeba.{language}", query, document)
-    yield from word_bags(material.words, "bags.en", _ENGLISH_BAGS, seed)
-    for language, words in words_by_language(material.sections).items():
-        yield from word_bags(words, f"bags.{language}", _OTHER_BAGS, seed)
+    yield from _bags(material.words, "en", _ENGLISH_BAGS, seed)
+    for language, words in words_by_language(training).items():
+        yield from _bags(words, language, _OTHER_BAGS, seed)
 
 
-def write_pairs(
-    material: Material, tokenizer: Tokenizer, folder: Path, *, negatives: int, seed: int
-) -> tuple[Path, Path]:
-    """Write training and held-out examples, groups one after the other.
+def bag_examples(material: Material, seed: int) -> list[Example]:
+    """Word bags beyond those in the training file, without hard negatives, in random blocks.
+
+    They give the tokens that documentation rarely uses their share of the training as bags.
+    """
+    chance = random.Random(seed)
+    words = words_by_language(_documentation(material, held_out=False))
+    passages = [text for pair in question_pairs(material.data) for text in pair.document.split()]
+    words["ko"] = sorted({*words.get("ko", ()), *(word for word in passages if len(word) < 8)})
+    counts = dict.fromkeys(words, _MORE_BAGS) | {"ko": 4 * _MORE_BAGS, "zh": 2 * _MORE_BAGS}
+    words["english"], counts["english"] = material.words, _MORE_ENGLISH_BAGS
+    blocks = []
+    for language, some in sorted(words.items()):
+        found = list(_bags(some, language.replace("english", "en"), counts[language], seed + 1))
+        blocks += [found[i : i + _BLOCK] for i in range(0, len(found), _BLOCK)]
+    chance.shuffle(blocks)
+    return [Example(pair.query, pair.document) for block in blocks for pair in block]
+
+
+def _bags(words: Sequence[str], language: str, count: int, seed: int) -> Iterator[Pair]:
+    chance = random.Random(seed)
+    for pair in word_bags(words, f"bags.{language}", count, seed):
+        yield replace(pair, query=as_question(pair.query, language, chance))
+
+
+def _long_pairs(material: Material, seed: int) -> Iterator[Pair]:
+    training = _documentation(material, held_out=False)
+    yield from passage_pairs(training, seed, per_group=_PASSAGES)
+    yield from question_pairs(material.data, _LONGEST_PASSAGE)
+
+
+def _held_out_pairs(material: Material, seed: int) -> Iterator[Pair]:
+    pages = _documentation(material, held_out=True)
+    yield from documentation_pairs(pages, seed, per_language=_HELD_OUT)
+
+
+def _held_out_passages(material: Material, seed: int) -> Iterator[Pair]:
+    pages = _documentation(material, held_out=True)
+    yield from passage_pairs(pages, seed, per_group=_HELD_OUT)
+
+
+def write_pairs(material: Material, folder: Path, *, negatives: int, seed: int) -> None:
+    """Write training and held-out examples for both models, groups one after the other.
+
+    The embedder's are `training.jsonl` and `held_out.jsonl`, with short documents; the reranker's
+    `passages.jsonl` and `held_out_passages.jsonl`, with documents up to the size of an index's
+    chunks.
 
     Args:
         material: As read.
-        tokenizer: For BM25 over the model's own tokens.
         folder: Where to.
         negatives: Hard negatives per example.
         seed: Of everything drawn.
-
-    Returns:
-        The two files.
     """
-    groups: dict[str, list[Pair]] = defaultdict(list)
-    for pair in _pairs(material, seed):
-        groups[pair.group].append(pair)
-    training: list[Example] = []
-    held_out: list[Example] = []
-    chance = random.Random(seed)
-    counts = {}
-    for group, pairs in sorted(groups.items()):
-        chance.shuffle(pairs)
-        # A document repeated by several pairs is on one side only.
-        kept = set(chance.sample([p.document for p in pairs], k=int(len(pairs) * _HELD_OUT)))
-        examples = list(with_negatives(pairs, tokenizer, negatives, seed))
-        mine = [example for example in examples if example.positive not in kept]
-        held_out += _once([example for example in examples if example.positive in kept])
-        training += mine
-        counts[group] = len(mine)
-    files = folder / "training.jsonl", folder / "held_out.jsonl"
-    write_examples(training, files[0])
-    write_examples(held_out, files[1])
+    parts = {
+        "training": _pairs,
+        "passages": _long_pairs,
+        "held_out_passages": _held_out_passages,
+        "held_out": _held_out_pairs,
+    }
+    counts: dict[str, dict[str, int]] = {}
+    for name, draw in parts.items():
+        groups: dict[str, list[Pair]] = defaultdict(list)
+        for pair in draw(material, seed):
+            groups[pair.group].append(pair)
+        chance = random.Random(seed)
+        examples: list[Example] = []
+        for group, pairs in sorted(groups.items()):
+            chance.shuffle(pairs)
+            examples += with_negatives(pairs, negatives, seed)
+            counts.setdefault(name, {})[group] = len(pairs)
+        write_examples(examples, folder / f"{name}.jsonl")
     (folder / "counts.json").write_text(json.dumps(counts, indent=1), encoding="utf-8")
-    return files
-
-
-def _once(examples: Sequence[Example]) -> list[Example]:
-    return list({(example.query, example.positive): example for example in examples}.values())

