@@ -249,6 +249,10 @@ def _joined(
     run: Sequence[Span], q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor
 ) -> None:
     """Attend with the prefix's rows along as queries, which keeps the kernel causal."""
+    # Key heads one by one: with `enable_gqa`, older releases of torch leave the fused kernel for
+    # one that takes memory by the square of the length.
+    sharing = q.shape[1] // k.shape[1]
+    k, v = (states.repeat_interleave(sharing, dim=1) for states in (k, v))
     for span in run:
         length = span.prefix_stop - span.prefix_start
         attended = functional.scaled_dot_product_attention(
@@ -256,7 +260,6 @@ def _joined(
             _rows(k[0], span, 1)[None],
             _rows(v[0], span, 1)[None],
             is_causal=True,
-            enable_gqa=True,
         )
         out[:, :, span.start : span.stop] = attended[:, :, length:]
 

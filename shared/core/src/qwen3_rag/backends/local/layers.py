@@ -167,7 +167,7 @@ def _compiled(trunk: Any) -> tuple[Any, Any] | None:
             query, _, _ = before(layer, hidden, angles, angles)
             after(layer, query.to(hidden.dtype).flatten(1), hidden)
     except Exception as error:  # a missing compiler, or one that fails, has many names
-        reason = str(error).strip().partition("\n")[0][:200]
+        reason = " ".join(str(error).split())[:200]
         logger.warning("`compile` is not used, since torch could not compile here: %s", reason)
         return None
     return before, after
