@@ -1,0 +1,177 @@
+"""`Qwen3Embedding`: the core's embedder as LlamaIndex's embedding model.
+
+Knows LlamaIndex's six methods, its payloads and its cache; prompts and vectors are the core's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, ClassVar, Literal, Self, cast
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.storage.kvstore.types import BaseKVStore
+from pydantic import Field, field_validator
+
+from llama_index.embeddings.qwen3_rag.cache import SeparateCache
+from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
+from qwen3_rag import Qwen3Embedder
+from qwen3_rag.backends.base import Capabilities
+from qwen3_rag.door import Door
+
+__all__ = ["Qwen3Embedding"]
+
+Role = Literal["query", "document"]
+Vector = list[float]
+
+
+class Qwen3Embedding(Qwen3Component, BaseEmbedding):
+    """Embeds nodes and queries with a Qwen3-Embedding model.
+
+    Queries are embedded with `instruction`, nodes without. Light to make, copy and pickle: the
+    model is loaded at first use or by `warm_up()`, once per process. The fields are the arguments
+    of `qwen3_rag.Qwen3Embedder`, where `model` is called `model_name` as LlamaIndex has it.
+
+    Example:
+        ```python
+        Settings.embed_model = Qwen3Embedding(model_name="Qwen/Qwen3-Embedding-0.6B", dim=512)
+        index = VectorStoreIndex.from_documents(documents)
+        ```
+
+    Raises:
+        ValidationError: A field of a wrong type, or a name that is no field.
+        InputError: A value out of its range.
+    """
+
+    door_class: ClassVar[type[Door]] = Qwen3Embedder
+    model_field: ClassVar[str] = "model_name"
+
+    model_name: ModelName = Field(
+        default="Qwen/Qwen3-Embedding-0.6B",
+        description="A Hugging Face id, `modelscope:` and an id, `tiny`, or a checkpoint's folder.",
+    )
+    dim: int | None = Field(
+        default=None,
+        description="Size of the vectors, cut and normalised anew; the model's own when None.",
+    )
+    embed_batch_size: int = Field(
+        default=2048,
+        description="Texts per call of the core, which makes batches of them by itself.",
+        gt=0,
+        le=2048,
+    )
+    embeddings_cache: Any | None = Field(
+        default=None,
+        description="A BaseKVStore for vectors, kept apart by role, model and settings.",
+        exclude=True,
+    )
+
+    @field_validator("embeddings_cache")
+    @classmethod
+    def _separate(cls, cache: Any) -> Any:
+        if isinstance(cache, BaseKVStore) and not isinstance(cache, SeparateCache):
+            return SeparateCache(cache)
+        return cache
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name the class, as LlamaIndex stores it."""
+        return "Qwen3Embedding"
+
+    @classmethod
+    def from_embedder(cls, embedder: Qwen3Embedder, **fields: Any) -> Self:
+        """Make one of a core embedder: its settings, and its model where those do not name it.
+
+        Such a model is one handed over with `Qwen3Embedder.from_model`, quantised for instance, or
+        a backend of your own. It stays yours to close, and the result cannot be pickled.
+
+        Args:
+            embedder: The core's door.
+            **fields: LlamaIndex's own, such as `embed_batch_size` and `callback_manager`.
+        """
+        settings = {
+            "model_name": embedder.model,
+            "dim": embedder.dim,
+            "instruction": embedder.instruction,
+            "max_length": embedder.max_length,
+        }
+        return cls._around(embedder, settings, fields)
+
+    def to_payload(self) -> dict[str, Any]:
+        """Tell observers which model this is; no secret is in it."""
+        return {
+            "class_name": self.class_name(),
+            "model_name": self.model_name,
+            "embed_batch_size": self.embed_batch_size,
+            "dim": self.dim,
+            "instruction": self.instruction,
+            "max_length": self.max_length,
+            "revision": self.revision,
+        }
+
+    def _get_query_embedding(self, query: str) -> Vector:
+        return self._vectors("query", [query])[0]
+
+    async def _aget_query_embedding(self, query: str) -> Vector:
+        return (await self._avectors("query", [query]))[0]
+
+    def _get_text_embedding(self, text: str) -> Vector:
+        return self._vectors("document", [text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> Vector:
+        return (await self._avectors("document", [text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return self._vectors("document", texts)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Vector]:
+        return await self._avectors("document", texts)
+
+    def _vectors(self, role: Role, texts: list[str]) -> list[Vector]:
+        cache: SeparateCache | None = self.embeddings_cache
+        if cache is None:
+            return self._embed(role, texts)
+        prefix = self._prefix(role, self.warm_up())
+        keys = [prefix + text for text in texts]
+        known = {key: cache.find(key) for key in dict.fromkeys(keys)}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
+        for key, vector in zip(missing, self._embed(role, [*missing.values()]), strict=True):
+            cache.keep(key, vector)
+            known[key] = vector
+        return [cast(Vector, known[key]) for key in keys]
+
+    async def _avectors(self, role: Role, texts: list[str]) -> list[Vector]:
+        cache: SeparateCache | None = self.embeddings_cache
+        if cache is None:
+            return await self._aembed(role, texts)
+        prefix = self._prefix(role, await self.awarm_up())
+        keys = [prefix + text for text in texts]
+        known = {key: await cache.afind(key) for key in dict.fromkeys(keys)}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if known[key] is None}
+        for key, vector in zip(missing, await self._aembed(role, [*missing.values()]), strict=True):
+            await cache.akeep(key, vector)
+            known[key] = vector
+        return [cast(Vector, known[key]) for key in keys]
+
+    def _embed(self, role: Role, texts: list[str]) -> list[Vector]:
+        embedder = cast(Qwen3Embedder, self._open())
+        if role == "query":
+            return cast(list[Vector], embedder.embed_queries(texts).tolist())
+        return cast(list[Vector], embedder.embed_documents(texts).tolist())
+
+    async def _aembed(self, role: Role, texts: list[str]) -> list[Vector]:
+        embedder = cast(Qwen3Embedder, self._open())
+        if role == "query":
+            return cast(list[Vector], (await embedder.aembed_queries(texts)).tolist())
+        return cast(list[Vector], (await embedder.aembed_documents(texts)).tolist())
+
+    def _prefix(self, role: Role, model: Capabilities) -> str:
+        """Name all that a vector depends on beside its text, by content where names can lie."""
+        settings = (
+            model.fingerprint,
+            self.dim or model.dim,
+            self.max_length,
+            self.dtype,
+            sorted((name, repr(value)) for name, value in self.model_kwargs.items()),
+            self.instruction if role == "query" else None,
+        )
+        return f"{role}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}:"
