@@ -157,8 +157,8 @@ def test_no_error_shows_the_token(kind: type[Qwen3Component], wrong: dict[str, A
 def test_values_out_of_range_are_the_core_s_errors(kind: type[Qwen3Component]) -> None:
     with pytest.raises(InputError, match="`max_length` must be from 64 to 32768, got 5"):
         kind(max_length=5)
+    other = "Reranker" if kind is Qwen3Embedding else "Embedding"
     with pytest.raises(InputError, match="Open it with Qwen3"):
-        other = "Reranker" if kind is Qwen3Embedding else "Embedding"
         kind(**{kind.model_field: f"Qwen/Qwen3-{other}-0.6B"})
     with pytest.raises(ValidationError, match="must be a torch device"):
         kind(device=0)

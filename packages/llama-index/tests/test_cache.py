@@ -1,0 +1,146 @@
+"""`embeddings_cache`: a text's vector is found again, and never another one in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import pytest
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.storage.kvstore import SimpleKVStore
+
+from llama_index.embeddings.qwen3_rag import Qwen3Embedding, SeparateCache
+from qwen3_rag import Qwen3Embedder
+from qwen3_rag.backends.base import Capabilities
+from qwen3_rag_testkit.backends import DeterministicBackend
+
+
+class Counting(DeterministicBackend):
+    """Counts the prompts it is asked."""
+
+    asked = 0
+
+    def run(self, prompts: Any, *rest: Any) -> Any:
+        self.asked += len(prompts)
+        return super().run(prompts, *rest)
+
+
+def adapter(
+    store: SimpleKVStore | None, backend: DeterministicBackend | None = None, **settings: Any
+) -> Qwen3Embedding:
+    embedder = Qwen3Embedder("mine", backend=backend or Counting("embedding"), **settings)
+    return Qwen3Embedding.from_embedder(embedder, embeddings_cache=store)
+
+
+def vectors(model: BaseEmbedding, how: str) -> list[list[float]]:
+    """Vectors of one text as a document, in a batch, and as a query."""
+    if how == "sync":
+        return [
+            model.get_text_embedding("a"),
+            *model.get_text_embedding_batch(["a", "b", "a"]),
+            model.get_query_embedding("a"),
+        ]
+
+    async def awaited() -> list[list[float]]:
+        return [
+            await model.aget_text_embedding("a"),
+            *await model.aget_text_embedding_batch(["a", "b", "a"]),
+            await model.aget_query_embedding("a"),
+        ]
+
+    return asyncio.run(awaited())
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_cache_changes_no_vector_and_asks_for_each_once(how: str) -> None:
+    backend = Counting("embedding")
+    model = adapter(SimpleKVStore(), backend)
+    expected = vectors(adapter(None), how)
+
+    assert vectors(model, how) == expected
+    assert backend.asked == 3  # two documents, one query
+    assert vectors(model, "sync") == vectors(model, "async") == expected
+    assert backend.asked == 3
+
+
+def test_other_models_and_settings_have_other_vectors() -> None:
+    store = SimpleKVStore()
+    settings: list[dict[str, Any]] = [{}, {"dim": 32}, {"max_length": 70}, {"instruction": "Code"}]
+
+    for setting in settings:
+        cached, plain = adapter(store, **setting), adapter(None, **setting)
+        assert vectors(cached, "sync") == vectors(plain, "sync"), setting
+
+    other = Counting("embedding")
+    other.capabilities = Capabilities(**{**_as_dict(other.capabilities), "fingerprint": "other"})
+    adapter(store, other).get_text_embedding("a")
+    assert other.asked == 1
+
+
+def test_documents_do_not_depend_on_the_instruction() -> None:
+    store, backend = SimpleKVStore(), Counting("embedding")
+    adapter(store, Counting("embedding")).get_text_embedding("a")
+
+    adapter(store, backend, instruction="Find code").get_text_embedding("a")
+
+    assert backend.asked == 0
+
+
+def test_a_store_assigned_later_is_kept_apart_too() -> None:
+    model, store = adapter(None), SimpleKVStore()
+    model.embeddings_cache = store
+
+    document, query = model.get_text_embedding("a"), model.get_query_embedding("a")
+
+    assert document != query
+    assert model.embeddings_cache.store is store
+
+
+def test_foreign_entries_are_neither_read_nor_overwritten() -> None:
+    store = SimpleKVStore()
+    store.put("a", {"other": [1.0, 2.0]}, collection="embeddings")
+
+    vectors(adapter(store), "sync")
+    vectors(adapter(store), "async")
+
+    assert store.get("a", collection="embeddings") == {"other": [1.0, 2.0]}
+
+
+def test_entries_have_llamaindex_s_form_and_can_be_inspected_and_deleted() -> None:
+    store = SimpleKVStore()
+    model = adapter(store)
+    vector = model.get_text_embedding("a")
+    cache = model.embeddings_cache
+
+    [(key, value)] = cache.get_all("embeddings").items()
+    assert key.startswith("document:")
+    assert key.endswith(":a")
+    assert list(value.values()) == [vector]
+    assert asyncio.run(cache.aget_all("embeddings")) == {key: value}
+    assert cache.delete(key, "embeddings")
+    assert not asyncio.run(cache.adelete(key, "embeddings"))
+
+
+def test_the_cache_survives_a_pickle_and_copies_share_it() -> None:
+    store = SimpleKVStore()
+    model = Qwen3Embedding(model_name="tiny", embeddings_cache=store)
+    vector = model.get_text_embedding("a")
+
+    again = pickle.loads(pickle.dumps(model))
+
+    assert isinstance(again.embeddings_cache, SeparateCache)
+    assert again.embeddings_cache.get_all("embeddings") == store.get_all("embeddings")
+    assert again.get_text_embedding("a") == vector
+    assert model.model_copy(deep=True).embeddings_cache.store is store
+    again.close()
+    model.close()
+
+
+def test_something_that_is_no_store_is_refused() -> None:
+    with pytest.raises(TypeError, match="must be of type BaseKVStore"):
+        Qwen3Embedding(embeddings_cache={})
+
+
+def _as_dict(capabilities: Capabilities) -> dict[str, Any]:
+    return {name: getattr(capabilities, name) for name in Capabilities.__slots__}

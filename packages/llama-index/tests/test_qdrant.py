@@ -1,0 +1,230 @@
+"""`QdrantLexical` inside LlamaIndex's own `QdrantVectorStore`, in the client's local mode."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import StorageContext, VectorStoreIndex
+from llama_index.core.schema import BaseNode, NodeWithScore, TextNode
+from llama_index.core.vector_stores.types import VectorStoreQueryResult
+from llama_index.vector_stores.qdrant import QdrantVectorStore
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from llama_index.embeddings.qwen3_rag import Qwen3Embedding
+from llama_index.retrievers.qwen3_rag import QdrantLexical
+from qwen3_rag import InputError, Qwen3Embedder
+from qwen3_rag.fusion import fuse
+from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantLegs
+from qwen3_rag_testkit.backends import DeterministicBackend
+
+TEXTS = {
+    "france": "Paris is the capital of France.",
+    "disk": "Error E_4711 means that the disk is full.",
+    "memory": "Error E_4712 means that memory ran out.",
+    "network": "Error E_4720 means that the server is gone.",
+    "bread": "Bread is made of flour.",
+    "none": "!?",
+}
+IDS = {name: f"00000000-0000-0000-0000-{i:012}" for i, name in enumerate(TEXTS)}
+NAMES = {id_: name for name, id_ in IDS.items()}
+
+
+def embedder() -> Qwen3Embedder:
+    return Qwen3Embedder("hash", backend=DeterministicBackend("embedding"))
+
+
+def make_index(store: QdrantVectorStore, **settings: Any) -> VectorStoreIndex:
+    nodes: list[BaseNode] = [TextNode(id_=IDS[name], text=text) for name, text in TEXTS.items()]
+    return VectorStoreIndex(
+        nodes,
+        storage_context=StorageContext.from_defaults(vector_store=store),
+        embed_model=Qwen3Embedding.from_embedder(embedder()),
+        **settings,
+    )
+
+
+def hybrid(index: VectorStoreIndex, query: str, **settings: Any) -> list[NodeWithScore]:
+    settings = {"similarity_top_k": 10, "sparse_top_k": 10, "hybrid_top_k": 10, **settings}
+    return index.as_retriever(vector_store_query_mode="hybrid", **settings).retrieve(query)
+
+
+@pytest.fixture
+def client() -> Iterator[QdrantClient]:
+    client = QdrantClient(":memory:")
+    yield client
+    client.close()
+
+
+# `index_doc_id=False` in all of these: local mode warns that it has no payload indexes.
+@pytest.fixture
+def index(client: QdrantClient) -> VectorStoreIndex:
+    arguments = QdrantLexical().arguments()
+    return make_index(QdrantVectorStore("docs", client, index_doc_id=False, **arguments))
+
+
+def test_the_collection_counts_rare_words_more(
+    index: VectorStoreIndex, client: QdrantClient
+) -> None:
+    sparse = client.get_collection("docs").config.params.sparse_vectors
+
+    assert sparse is not None
+    assert [vector.modifier for vector in sparse.values()] == [models.Modifier.IDF]
+
+
+def test_a_hybrid_query_finds_what_words_alone_can_tell(index: VectorStoreIndex) -> None:
+    # The vectors are hashes, so only words find anything; each question names its page.
+    for query, name in {"E_4711": "disk", "E_4720": "network", "flour": "bread"}.items():
+        best = hybrid(index, query, alpha=0)[0]
+        assert NAMES[best.node_id] == name
+        assert best.metadata["legs"]["lexical"]["rank"] == 1
+
+
+def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) -> None:
+    query = "What does error E_4711 mean?"
+    found = hybrid(index, query)
+
+    client = QdrantClient(":memory:")
+    searcher = HybridSearcher(QdrantLegs(client, "docs"), embedder())
+    searcher.create()
+    searcher.add([Document(IDS[name], text) for name, text in TEXTS.items()])
+    hits = searcher.search(query)
+
+    assert [node.node_id for node in found] == [hit.id for hit in hits]
+    assert [node.score for node in found] == pytest.approx([hit.score for hit in hits])
+    for node, hit in zip(found, hits, strict=True):
+        for leg in ("dense", "lexical"):
+            place = node.metadata["legs"].get(leg)
+            assert (place and place["rank"]) == ((leg in hit.legs and hit.legs[leg].rank) or None)
+    searcher.close()
+    client.close()
+
+
+def test_where_a_node_was_found_is_in_no_text_a_model_reads(index: VectorStoreIndex) -> None:
+    [best] = hybrid(index, "flour", hybrid_top_k=1, alpha=0)
+
+    assert best.metadata["legs"]
+    assert best.get_content("llm") == best.get_content("embed") == TEXTS["bread"]  # type: ignore[arg-type]  # a mode by its value
+
+
+def test_a_query_or_a_text_without_words_is_no_error(index: VectorStoreIndex) -> None:
+    found = hybrid(index, "?!")
+
+    assert len(found) == len(TEXTS)
+    assert all("lexical" not in node.metadata["legs"] for node in found)
+
+
+def test_sparse_and_default_queries_work_too(index: VectorStoreIndex) -> None:
+    [best] = index.as_retriever(vector_store_query_mode="sparse", sparse_top_k=1).retrieve("E_4712")
+    assert NAMES[best.node_id] == "memory"
+
+    assert len(index.as_retriever(similarity_top_k=3).retrieve("E_4712")) == 3
+
+
+def test_async_hybrid_queries_give_the_same(index: VectorStoreIndex) -> None:
+    expected = hybrid(index, "What does error E_4711 mean?")
+
+    async def found() -> list[NodeWithScore]:
+        client = AsyncQdrantClient(":memory:")
+        arguments = QdrantLexical().arguments()
+        store = QdrantVectorStore("docs", aclient=client, index_doc_id=False, **arguments)
+        index = VectorStoreIndex.from_vector_store(
+            store, embed_model=Qwen3Embedding.from_embedder(embedder())
+        )
+        await index.ainsert_nodes([TextNode(id_=IDS[n], text=text) for n, text in TEXTS.items()])
+        retriever = index.as_retriever(
+            vector_store_query_mode="hybrid",
+            similarity_top_k=10,
+            sparse_top_k=10,
+            hybrid_top_k=10,
+        )
+        nodes = await retriever.aretrieve("What does error E_4711 mean?")
+        await client.close()
+        return nodes
+
+    nodes = asyncio.run(found())
+    assert [node.node_id for node in nodes] == [node.node_id for node in expected]
+    assert [node.score for node in nodes] == pytest.approx([node.score for node in expected])
+
+
+def test_vectors_are_the_encoder_s() -> None:
+    encoder = LexicalEncoder(b=0.1, avg_len=20)
+    lexical = QdrantLexical(encoder=encoder)
+
+    indices, values = lexical.sparse_doc_fn(["a b b", "", "café\nnaïve"])
+    assert len(indices) == len(values) == 3
+    assert (
+        dict(zip(indices[0], values[0], strict=True)) == encoder.encode_document("a b b").as_dict()
+    )
+    assert (indices[1], values[1]) == ([], [])
+    assert all(type(value) is float for value in values[2])
+    assert all(type(place) is int for place in indices[2])
+    assert lexical.sparse_query_fn(["b b"])[1] == [[1.0]]
+    assert lexical.sparse_doc_fn([]) == ([], [])
+
+
+def result(scores: dict[str, float] | None) -> VectorStoreQueryResult:
+    if scores is None:
+        return VectorStoreQueryResult(nodes=None, similarities=None, ids=None)
+    nodes = [TextNode(id_=name, text=name) for name in scores]
+    return VectorStoreQueryResult(nodes=nodes, similarities=[*scores.values()], ids=[*scores])
+
+
+DENSE = {"a": 0.9, "b": 0.8, "c": 0.1}
+SPARSE = {"c": 7.0, "d": 7.0}
+
+
+@pytest.mark.parametrize("method", ["rrf", "relative_score"])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_fusion_is_the_core_s(method: Any, alpha: float) -> None:
+    legs = {"dense": [*DENSE.items()], "lexical": [*SPARSE.items()]}
+    weights = {"dense": 2 * alpha, "lexical": 2 - 2 * alpha}
+    expected = fuse(legs, method, k=10, weights=weights)
+
+    fused = QdrantLexical(fusion=method, k=10).hybrid_fusion_fn(
+        result(DENSE), result(SPARSE), alpha=alpha, top_k=3
+    )
+
+    assert fused.ids == [hit.id for hit in expected[:3]]
+    assert fused.similarities == [hit.score for hit in expected[:3]]
+    assert [node.node_id for node in fused.nodes or []] == fused.ids
+
+
+@pytest.mark.parametrize(
+    ("dense", "sparse", "ids"),
+    [(None, None, []), (DENSE, None, ["a", "b", "c"]), (None, SPARSE, ["c", "d"]), ({}, {}, [])],
+)
+def test_fusion_of_empty_legs(dense: Any, sparse: Any, ids: list[str]) -> None:
+    fused = QdrantLexical().hybrid_fusion_fn(result(dense), result(sparse), top_k=10)
+
+    assert fused.ids == ids
+
+
+def test_fusion_changes_nothing_it_was_given() -> None:
+    dense, sparse = result(DENSE), result(SPARSE)
+    before = copy.deepcopy((dense, sparse))
+
+    QdrantLexical().hybrid_fusion_fn(dense, sparse, alpha=0.5, top_k=2)
+
+    assert (dense, sparse) == before
+
+
+def test_wrong_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="`method` must be one of"):
+        QdrantLexical(fusion="borda")  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InputError, match="`k` must be zero or more"):
+        QdrantLexical(k=-1)
+    with pytest.raises(InputError, match="`alpha` must be from 0"):
+        QdrantLexical().hybrid_fusion_fn(result(DENSE), result(SPARSE), alpha=2)
+
+
+def test_it_is_a_plain_value() -> None:
+    lexical = QdrantLexical(k=10)
+
+    assert pickle.loads(pickle.dumps(lexical)) == copy.deepcopy(lexical) == lexical
+    assert pickle.loads(pickle.dumps(lexical.sparse_doc_fn))(["a"]) == lexical.sparse_doc_fn(["a"])
