@@ -94,7 +94,8 @@ def test_a_store_assigned_later_is_kept_apart_too() -> None:
     document, query = model.get_text_embedding("a"), model.get_query_embedding("a")
 
     assert document != query
-    assert model.embeddings_cache.store is store
+    cache: Any = model.embeddings_cache  # no longer what was assigned
+    assert cache.store is store
 
 
 def test_foreign_entries_are_neither_read_nor_overwritten() -> None:
@@ -111,7 +112,7 @@ def test_entries_have_llamaindex_s_form_and_can_be_inspected_and_deleted() -> No
     store = SimpleKVStore()
     model = adapter(store)
     vector = model.get_text_embedding("a")
-    cache = model.embeddings_cache
+    cache: Any = model.embeddings_cache
 
     [(key, value)] = cache.get_all("embeddings").items()
     assert key.startswith("document:")
@@ -132,7 +133,8 @@ def test_the_cache_survives_a_pickle_and_copies_share_it() -> None:
     assert isinstance(again.embeddings_cache, SeparateCache)
     assert again.embeddings_cache.get_all("embeddings") == store.get_all("embeddings")
     assert again.get_text_embedding("a") == vector
-    assert model.model_copy(deep=True).embeddings_cache.store is store
+    copied: Any = model.model_copy(deep=True).embeddings_cache
+    assert copied.store is store
     again.close()
     model.close()
 

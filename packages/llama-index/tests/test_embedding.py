@@ -12,6 +12,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.llama_debug import LlamaDebugHandler
 from llama_index.core.schema import MetadataMode, TextNode
+from pydantic import SecretStr
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from qwen3_rag import InputError, Qwen3Embedder
@@ -107,7 +108,7 @@ def test_the_core_gets_whole_batches() -> None:
         sizes.append(len(prompts))
         return run(prompts, *rest)
 
-    embedder._backend.run = counting  # type: ignore[method-assign]  # only watches
+    embedder._backend.run = counting  # type: ignore[assignment, method-assign]  # only watches
     model = adapter(embedder)
 
     model.get_text_embedding_batch(["a"] * 2_000)
@@ -174,7 +175,10 @@ def test_the_event_loop_keeps_ticking() -> None:
 def test_observers_learn_the_settings_and_no_secret() -> None:
     debug = LlamaDebugHandler(print_trace_on_end=False)
     model = Qwen3Embedding(
-        model_name="tiny", dim=32, token="hf_secret", callback_manager=CallbackManager([debug])
+        model_name="tiny",
+        dim=32,
+        token=SecretStr("hf_secret"),
+        callback_manager=CallbackManager([debug]),
     )
 
     model.get_query_embedding("a")

@@ -37,6 +37,14 @@ DOCUMENTS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def loop() -> Iterator[None]:
+    """LlamaIndex's blocking methods take the thread's event loop, or leave a new one open."""
+    with asyncio.Runner() as runner:
+        runner.get_loop()
+        yield
+
+
 @pytest.fixture
 def searcher() -> Iterator[HybridSearcher]:
     client = QdrantClient(":memory:")
