@@ -192,7 +192,7 @@ def test_observers_learn_the_settings_and_no_secret() -> None:
         32,
         model.instruction,
     )
-    assert model.to_payload() == {**seen, **model.to_payload()}
+    assert model.to_payload().items() <= seen.items()
     assert "hf_secret" not in repr(model.to_payload()) + repr(seen)
     assert len(end.payload[EventPayload.EMBEDDINGS][0]) == 32
     model.close()
