@@ -36,6 +36,7 @@ SHARED: dict[str, Any] = {
     "dtype": "bfloat16",
     "attention": "eager",
     "batch_tokens": 1_000,
+    "compile": True,
     "cache_folder": "elsewhere",
     "local_files_only": True,
     "model_kwargs": {"variant": "b"},

@@ -82,7 +82,7 @@ def test_a_hybrid_query_finds_what_words_alone_can_tell(index: VectorStoreIndex)
     for query, name in {"E_4711": "disk", "E_4720": "network", "flour": "bread"}.items():
         best = hybrid(index, query, alpha=0)[0]
         assert NAMES[best.node_id] == name
-        assert best.metadata["legs"]["lexical"]["rank"] == 1
+        assert best.metadata["search_legs"]["lexical"]["rank"] == 1
 
 
 def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) -> None:
@@ -99,7 +99,7 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
     assert [node.score for node in found] == pytest.approx([hit.score for hit in hits])
     for node, hit in zip(found, hits, strict=True):
         for leg in ("dense", "lexical"):
-            place = node.metadata["legs"].get(leg)
+            place = node.metadata["search_legs"].get(leg)
             assert (place and place["rank"]) == ((leg in hit.legs and hit.legs[leg].rank) or None)
     searcher.close()
     client.close()
@@ -108,7 +108,7 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
 def test_where_a_node_was_found_is_in_no_text_a_model_reads(index: VectorStoreIndex) -> None:
     [best] = hybrid(index, "flour", hybrid_top_k=1, alpha=0)
 
-    assert best.metadata["legs"]
+    assert best.metadata["search_legs"]
     assert best.get_content("llm") == best.get_content("embed") == TEXTS["bread"]  # type: ignore[arg-type]  # a mode by its value
 
 
@@ -116,7 +116,7 @@ def test_a_query_or_a_text_without_words_is_no_error(index: VectorStoreIndex) ->
     found = hybrid(index, "?!")
 
     assert len(found) == len(TEXTS)
-    assert all("lexical" not in node.metadata["legs"] for node in found)
+    assert all("lexical" not in node.metadata["search_legs"] for node in found)
 
 
 def test_sparse_and_default_queries_work_too(index: VectorStoreIndex) -> None:

@@ -74,6 +74,10 @@ class Qwen3Component(BaseComponent):
     batch_tokens: int | None = Field(
         default=None, description="Tokens per batch; suits the device when None."
     )
+    compile: bool = Field(
+        default=False,
+        description="Whether torch compiles the model, half a minute at the first load.",
+    )
     cache_folder: str | None = Field(default=None, description="Where downloads are kept.")
     local_files_only: bool = Field(default=False, description="Whether to do without the network.")
     token: SecretStr | None = Field(

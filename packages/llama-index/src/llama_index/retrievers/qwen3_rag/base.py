@@ -20,7 +20,7 @@ from qwen3_rag.inputs import check_count, check_instruction
 __all__ = ["LEGS", "Qwen3HybridRetriever", "with_legs"]
 
 #: The metadata key under which a node has its rank and score in each leg of the search.
-LEGS = "legs"
+LEGS = "search_legs"
 
 
 class Qwen3HybridRetriever(BaseRetriever):
@@ -28,7 +28,7 @@ class Qwen3HybridRetriever(BaseRetriever):
 
     A node that was stored with LlamaIndex's own payload (`node_to_metadata_dict`) comes back as it
     was, with its relationships; any other hit becomes a `TextNode` with the payload as metadata.
-    `metadata["legs"]` has rank and score in each leg, and no model reads it.
+    `metadata["search_legs"]` has rank and score in each leg, and no model reads it.
 
     Example:
         ```python

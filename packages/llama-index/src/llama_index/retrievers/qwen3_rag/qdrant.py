@@ -100,7 +100,7 @@ class QdrantLexical:
         alpha: float = 0.5,
         top_k: int = 2,
     ) -> VectorStoreQueryResult:
-        """Fuse what both legs found; nodes have their places in `metadata["legs"]`.
+        """Fuse what both legs found; nodes have their places in `metadata["search_legs"]`.
 
         Args:
             dense_result: Found by meaning. Not changed.

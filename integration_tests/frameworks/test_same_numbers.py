@@ -1,0 +1,241 @@
+"""The adapters give the core's numbers: bit by bit over a stand-in, to 1e-5 on the small pair.
+
+What each framework adds to its texts is switched off; what is left has to be the same everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # before Haystack is first imported
+
+import numpy as np
+import pytest
+from haystack import Document as HaystackDocument
+from langchain_core.documents import Document as LangChainDocument
+from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
+
+from haystack_integrations.components.embedders.qwen3_rag import (
+    Qwen3DocumentEmbedder,
+    Qwen3TextEmbedder,
+)
+from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
+from langchain_qwen3_rag import Qwen3Embeddings
+from langchain_qwen3_rag import Qwen3Rerank as LangChainRerank
+from llama_index.embeddings.qwen3_rag import Qwen3Embedding
+from llama_index.postprocessor.qwen3_rag import Qwen3Rerank as LlamaIndexRerank
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+
+QUERY = "what is the capital of France?"
+INSTRUCTION = "Find the passage that answers"
+Vectors = Callable[[Qwen3Embedder], Any]
+Scores = Callable[[Qwen3Reranker], dict[str, float]]
+
+
+class Doors(NamedTuple):
+    """The core's two, and how near the adapters have to come."""
+
+    embedder: Qwen3Embedder
+    reranker: Qwen3Reranker
+    tolerance: float
+
+
+@pytest.fixture(params=["deterministic", "tiny"], scope="module")
+def doors(request: pytest.FixtureRequest) -> Iterator[Doors]:
+    exact = request.param == "deterministic"
+    backends = [
+        DeterministicBackend(role) if exact else None for role in ("embedding", "reranking")
+    ]
+    embedder = Qwen3Embedder("tiny", instruction=INSTRUCTION, backend=backends[0])
+    reranker = Qwen3Reranker("tiny", instruction=INSTRUCTION, backend=backends[1])
+    with embedder, reranker:
+        yield Doors(embedder, reranker, 0.0 if exact else 1e-5)
+
+
+# ------------------------------------------------------------------ one way in for each framework
+
+
+def langchain_query(door: Qwen3Embedder) -> Any:
+    return Qwen3Embeddings.from_embedder(door).embed_query(QUERY)
+
+
+def llama_index_query(door: Qwen3Embedder) -> Any:
+    return Qwen3Embedding.from_embedder(door).get_query_embedding(QUERY)
+
+
+def haystack_query(door: Qwen3Embedder) -> Any:
+    return Qwen3TextEmbedder.from_embedder(door).run(QUERY)["embedding"]
+
+
+def langchain_documents(door: Qwen3Embedder) -> Any:
+    return Qwen3Embeddings.from_embedder(door).embed_documents(list(TEXTS))
+
+
+def llama_index_documents(door: Qwen3Embedder) -> Any:
+    return Qwen3Embedding.from_embedder(door).get_text_embedding_batch(list(TEXTS))
+
+
+def haystack_documents(door: Qwen3Embedder) -> Any:
+    documents = [HaystackDocument(content=text) for text in TEXTS]
+    embedded = Qwen3DocumentEmbedder.from_embedder(door, progress_bar=False).run(documents)
+    return [document.embedding for document in embedded["documents"]]
+
+
+def langchain_scores(door: Qwen3Reranker) -> dict[str, float]:
+    documents = [LangChainDocument(page_content=text) for text in TEXTS]
+    ranked = LangChainRerank.from_reranker(door).compress_documents(documents, QUERY)
+    return {hit.page_content: hit.metadata["relevance_score"] for hit in ranked}
+
+
+def llama_index_scores(door: Qwen3Reranker) -> dict[str, float]:
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in TEXTS]
+    rerank = LlamaIndexRerank.from_reranker(door, top_n=len(TEXTS))
+    ranked = rerank.postprocess_nodes(nodes, query_str=QUERY)
+    return {hit.node.get_content(MetadataMode.NONE): hit.get_score() for hit in ranked}
+
+
+def haystack_scores(door: Qwen3Reranker) -> dict[str, float]:
+    documents = [HaystackDocument(id=str(i), content=text) for i, text in enumerate(TEXTS)]
+    ranked = Qwen3Ranker.from_reranker(door, top_k=len(TEXTS)).run(query=QUERY, documents=documents)
+    return {hit.content: hit.score for hit in ranked["documents"]}
+
+
+def same(left: Any, right: Any, tolerance: float) -> bool:
+    return bool(np.allclose(np.asarray(left), np.asarray(right), rtol=0, atol=tolerance))
+
+
+# ------------------------------------------------------------------ the same numbers
+
+
+@pytest.mark.parametrize("embed", [langchain_query, llama_index_query, haystack_query])
+def test_query_vectors_are_the_cores(doors: Doors, embed: Vectors) -> None:
+    vector = embed(doors.embedder)
+
+    assert all(type(number) is float for number in vector)
+    assert same(vector, doors.embedder.embed_queries([QUERY])[0], doors.tolerance)
+    assert not same(vector, doors.embedder.embed_documents([QUERY])[0], 1e-3)
+    default = Qwen3Embedder("tiny", backend=doors.embedder._backend).embed_queries([QUERY])[0]
+    assert not same(vector, default, 1e-3), "the instruction was lost on the way"
+
+
+@pytest.mark.parametrize("embed", [langchain_documents, llama_index_documents, haystack_documents])
+def test_document_vectors_are_the_cores(doors: Doors, embed: Vectors) -> None:
+    assert same(embed(doors.embedder), doors.embedder.embed_documents(TEXTS), doors.tolerance)
+
+
+@pytest.mark.parametrize("rank", [langchain_scores, llama_index_scores, haystack_scores])
+def test_scores_are_the_cores(doors: Doors, rank: Scores) -> None:
+    scores = rank(doors.reranker)
+
+    expected = doors.reranker.score([(QUERY, text) for text in TEXTS])
+    assert scores.keys() == set(TEXTS)
+    assert all(type(score) is float for score in scores.values())
+    assert same([scores[text] for text in TEXTS], expected, doors.tolerance)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+
+
+# ------------------------------------------------------------------ async
+
+
+def adapters(door: Qwen3Embedder) -> dict[str, Callable[[], Any]]:
+    many = list(TEXTS) * 20
+    documents = [HaystackDocument(content=text) for text in many]
+    haystack = Qwen3DocumentEmbedder.from_embedder(door, progress_bar=False)
+    return {
+        "LangChain": lambda: Qwen3Embeddings.from_embedder(door).aembed_documents(many),
+        "LlamaIndex": lambda: Qwen3Embedding.from_embedder(door).aget_text_embedding_batch(many),
+        "Haystack": lambda: haystack.run_async(documents),
+    }
+
+
+@pytest.mark.parametrize("framework", ["LangChain", "LlamaIndex", "Haystack"])
+def test_the_event_loop_keeps_ticking(doors: Doors, framework: str) -> None:
+    doors.embedder.warm_up()
+
+    assert ticks_during(adapters(doors.embedder)[framework]()) > 0
+
+
+def test_async_gives_what_sync_does(doors: Doors) -> None:
+    embeddings = Qwen3Embeddings.from_embedder(doors.embedder)
+    embedding = Qwen3Embedding.from_embedder(doors.embedder)
+    text_embedder = Qwen3TextEmbedder.from_embedder(doors.embedder)
+
+    async def queries() -> list[Any]:
+        return [
+            await embeddings.aembed_query(QUERY),
+            await embedding.aget_query_embedding(QUERY),
+            (await text_embedder.run_async(QUERY))["embedding"],
+        ]
+
+    for vector in asyncio.run(queries()):
+        assert same(vector, langchain_query(doors.embedder), doors.tolerance)
+
+
+# ------------------------------------------------------------------ what they declare
+
+
+@pytest.mark.parametrize(
+    ("door", "adapter"),
+    [
+        (Qwen3Embedder, Qwen3TextEmbedder),
+        (Qwen3Embedder, Qwen3DocumentEmbedder),
+        (Qwen3Reranker, Qwen3Ranker),
+        (Qwen3Embedder, Qwen3Embeddings),
+        (Qwen3Reranker, LangChainRerank),
+        (Qwen3Embedder, Qwen3Embedding),
+        (Qwen3Reranker, LlamaIndexRerank),
+    ],
+)
+def test_every_setting_of_the_door_is_one_of_the_adapter(door: Any, adapter: Any) -> None:
+    settings = set(inspect.signature(door.__init__).parameters) - {"self", "backend"}
+    fields = getattr(adapter, "model_fields", None)
+    offered = set(fields if fields else inspect.signature(adapter.__init__).parameters)
+    if {"dim", "model_name"} <= offered:  # as LlamaIndex calls an embedding model's name
+        offered.add("model")
+    documents_only = {"instruction"} if adapter is Qwen3DocumentEmbedder else set()
+
+    assert settings - offered - documents_only == set()
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        "langchain_qwen3_rag",
+        "llama_index.embeddings.qwen3_rag",
+        "llama_index.postprocessor.qwen3_rag",
+        "llama_index.retrievers.qwen3_rag",
+    ],
+)
+def test_importing_an_adapter_imports_no_model_library(package: str) -> None:
+    """Haystack's own core imports torch where it is installed, so it is left out."""
+    code = f"import sys, {package}; print({{'torch', 'transformers'}} & set(sys.modules))"
+
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert run.stdout.strip() == "set()"
+
+
+# ------------------------------------------------------------------ what they cost
+
+
+@pytest.mark.parametrize("embed", [langchain_documents, llama_index_documents, haystack_documents])
+def test_adapters_work_in_proportion_to_the_documents(embed: Vectors) -> None:
+    """Their own time is the benchmark's to tell; here only that no call is made per document."""
+    calls: list[int] = []
+
+    class Counting(DeterministicBackend):
+        def run(self, prompts: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append(len(prompts))
+            return super().run(prompts, *args, **kwargs)
+
+    embed(Qwen3Embedder("counted", backend=Counting("embedding")))
+
+    assert calls == [len(TEXTS)]
