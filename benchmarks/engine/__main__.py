@@ -1,0 +1,135 @@
+"""Runs the comparisons and prints their tables; see the package.
+
+python -m benchmarks.engine                           # about a quarter of an hour in bfloat16
+python -m benchmarks.engine --quick                   # whether it runs at all
+python -m benchmarks.engine --texts 96 --documents 100 --json benchmarks/results/NAME.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["TOKENIZERS_PARALLELISM"] = "true"  # else a fork for a child process warns
+
+import torch
+from transformers.utils import logging
+
+from benchmarks.engine import models
+from benchmarks.engine.concurrency import concurrency
+from benchmarks.engine.machine import machine, roof
+from benchmarks.engine.memory import memory
+from benchmarks.engine.sides import Setup
+from benchmarks.engine.startup import cold_start, imports
+from benchmarks.engine.tables import tables
+from benchmarks.engine.throughput import embedding, reranking
+from benchmarks.engine.timing import Row
+from qwen3_rag.backends.local.device import allowed_threads
+
+SECTIONS = ("embedding", "reranking", "concurrency", "memory", "cold start", "import")
+
+TINY = 2
+"""How many times the texts `tiny` gets."""
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = _options()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(allowed_threads())  # as many as our workers take
+    settings = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("openvino", "json", "plot", "only", "quick")
+    }
+    about = {"machine": machine(options.device), "settings": settings}
+    result = {**about, "rows": list(_rows(options))}
+    print(tables(result))
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        from benchmarks.engine.plot import plot
+
+        plot(result, options.plot)
+
+
+def _rows(options: argparse.Namespace) -> Iterator[Row]:
+    setup = Setup(
+        options.device,
+        options.dtype,
+        options.compile,
+        options.peer_attention,
+        options.sweep_layers,
+    )
+    big, small = models.cached(options.layers), models.tiny()
+    if "embedding" in options.only:
+        yield from roof(big.name, models.shapes(big.embedding), options.device, options.dtype)
+    yield from _pair(big, setup, options, 1)
+    yield from _pair(small, replace(setup, dtype="float32"), options, TINY)
+    if "memory" in options.only:
+        tokens, longest = (500, 2_000) if options.quick else (8_000, 32_000)
+        documents = options.memory_documents
+        yield from memory(big, setup, documents=documents, tokens=tokens, longest=longest)
+    if "import" in options.only:
+        yield from imports(options.repeats)
+
+
+def _pair(
+    model: models.Model, setup: Setup, options: argparse.Namespace, factor: int
+) -> Iterator[Row]:
+    """Everything that is measured on both the 0.6B and `tiny`."""
+    repeats = options.repeats
+    if "embedding" in options.only:
+        yield from embedding(model, setup, factor * options.texts, repeats, options.openvino)
+    if "reranking" in options.only:
+        yield from reranking(model, setup, factor * options.documents, repeats)
+    if "concurrency" in options.only:
+        yield from concurrency(model, setup, repeats)
+    if "cold start" in options.only:
+        yield from cold_start(model, setup, repeats)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.engine",
+        description="The engine beside its peers, on the exact 0.6B with random weights.",
+    )
+    add = parser.add_argument
+    add("--only", type=_sections, default=SECTIONS, help=f"of {', '.join(SECTIONS)}")
+    add("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the 0.6B")
+    add("--layers", type=int, default=models.LAYERS, help="fewer make it quick, and not the 0.6B")
+    add("--texts", type=int, default=16, help="to embed per case; twice as many on tiny")
+    add("--documents", type=int, default=16, help="to rerank per case; twice as many on tiny")
+    add("--memory-documents", type=int, default=20, help="of 8,000 tokens, on a narrow model")
+    add("--repeats", type=int, default=3, help="rounds; figures are medians")
+    add("--sweep-layers", type=int, default=7, help="with which peers look for their best batch")
+    add("--compile", action="store_true", help="have our side compile")
+    add("--device", default="cpu")
+    add("--peer-attention", metavar="NAME", help="of the peers, such as flash_attention_2")
+    add("--openvino", metavar="PYTHON", help="an interpreter that has optimum-intel[openvino]")
+    add("--json", type=Path, metavar="FILE", help="write the figures there")
+    add("--plot", type=Path, metavar="FILE.png", help="draw the ratios; needs matplotlib")
+    add("--quick", action="store_true", help="whether it runs: 2 layers, 4 texts, 1 round")
+    options = parser.parse_args()
+    if options.quick:
+        options.layers, options.texts, options.documents, options.repeats = 2, 4, 4, 1
+        options.memory_documents = 2
+    return options
+
+
+def _sections(text: str) -> tuple[str, ...]:
+    sections = tuple(text.split(","))
+    if unknown := set(sections) - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {', '.join(SECTIONS)}")
+    return sections
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Many callers at once, and a single query beside a bulk job. Ours alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+from benchmarks.engine.models import Model
+from benchmarks.engine.sides import Setup
+from benchmarks.engine.texts import Texts
+from benchmarks.engine.timing import OURS, Row, note, seconds
+from qwen3_rag import Qwen3Embedder
+
+__all__ = ["concurrency"]
+
+CALLERS = 32
+QUERY = 12
+"""Tokens, without the instruction."""
+
+DOCUMENT = 128
+BATCH = 1_024
+"""Tokens per batch of the bulk job, set so that the time of one batch can be taken."""
+
+BATCHES = 6
+
+
+def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
+    """Time callers at once against callers in turn, then a query's wait.
+
+    Yields:
+        Rows of the table.
+    """
+    note(f"{model.name}: concurrency")
+    texts = Texts(model.embedding)
+    queries = [texts.text(QUERY) for _ in range(CALLERS)]
+    bulk = texts.texts([DOCUMENT] * (BATCHES * BATCH // DOCUMENT))
+    about = {"section": "concurrency", "model": model.name, "who": OURS}
+    with (
+        Qwen3Embedder(str(model.embedding), batch_tokens=BATCH, **setup.ours) as door,
+        ThreadPoolExecutor(CALLERS) as callers,
+    ):
+
+        def ask(query: str) -> object:
+            return door.embed_queries([query])
+
+        list(callers.map(ask, queries))
+        alone, at_once, batch, waits = [], [], [], []
+        for _ in range(repeats):
+            alone.append(seconds(lambda: [ask(query) for query in queries]))
+            at_once.append(seconds(lambda: list(callers.map(ask, queries))))
+            batch.append(seconds(door.embed_documents, bulk[: BATCH // DOCUMENT]))
+            job = callers.submit(door.embed_documents, bulk)
+            time.sleep(median(batch) / 2)  # into the first batch
+            longest = 0.0
+            while not job.done():
+                start = time.perf_counter()
+                ask(queries[0])
+                longest = max(longest, time.perf_counter() - start)
+            job.result()
+            waits.append(longest)
+    yield {**about, "case": f"{CALLERS} queries one after the other", "runs": alone}
+    yield {**about, "case": f"{CALLERS} callers at once", "runs": at_once}
+    yield {**about, "case": f"one batch of {BATCH} tokens", "runs": batch}
+    yield {**about, "case": "longest answer to one query during a bulk job", "runs": waits}

@@ -1,0 +1,113 @@
+"""Peak memory above the weights, each figure from a process of its own.
+
+The child opens a door, warms up on a short text, forgets the peak so far and works: what the peak
+then is above what it began with. Linux only. Started by `memory`, not by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.engine.models import LAYERS, NARROW, QWEN3_0_6B, Model, checkpoint
+from benchmarks.engine.sides import Setup, ours_embedding, sentence_transformers
+from benchmarks.engine.texts import Texts, log_normal
+from benchmarks.engine.timing import OURS, Row, note
+
+__all__ = ["memory"]
+
+CUT = 2
+"""Layers of the cut 0.6B: its layers are as wide as the whole model's, and run one by one."""
+
+
+def memory(
+    model: Model, setup: Setup, *, documents: int, tokens: int, longest: int
+) -> Iterator[Row]:
+    """Measure the peaks.
+
+    Args:
+        model: The 0.6B, for the one figure of the model itself.
+        setup: How.
+        documents: Long documents for the narrow model.
+        tokens: Of a long document.
+        longest: Tokens of the longest document.
+
+    Yields:
+        Rows of the table.
+    """
+    if not Path("/proc/self/clear_refs").exists() or setup.device != "cpu":
+        note("memory: measured on Linux and on the CPU only")
+        return
+    cut = checkpoint("embedding", {**QWEN3_0_6B, "num_hidden_layers": CUT})
+    cut_name = f"0.6B cut to {CUT} of {LAYERS} layers"
+    mixed = log_normal(180, 32)
+    works = [
+        (OURS, cut_name, cut, mixed),
+        ("sentence-transformers", cut_name, cut, mixed),
+        (OURS, cut_name, cut, [tokens] * 2),
+        (OURS, cut_name, cut, [longest]),
+        (OURS, "one narrow layer", checkpoint("embedding", NARROW), [tokens] * documents),
+        (OURS, model.name, model.embedding, [tokens]),
+    ]
+    for who, name, folder, lengths in works:
+        if len(set(lengths)) == 1:
+            case = f"{len(lengths):,} x {lengths[0]:,} tokens"
+        else:
+            case = f"{len(lengths)} texts, mixed, longest {max(lengths)} tokens"
+        note(f"memory: {name}, {case}, {who}")
+        work = {"who": who, "folder": str(folder), "lengths": lengths, "setup": asdict(setup)}
+        yield {
+            "section": "memory",
+            "model": name,
+            "case": case,
+            "who": who,
+            "setting": "batch 32, its default" if who != OURS else "",
+            **_run(work),
+        }
+
+
+def _run(work: Row) -> Row:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.engine.memory"],
+        input=json.dumps(work),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    row: Row = json.loads(done.stdout)
+    return row
+
+
+def _child(work: Row) -> Row:
+    from contextlib import ExitStack
+
+    folder, setup = Path(work["folder"]), Setup(**work["setup"])
+    with ExitStack() as stack:
+        if work["who"] == OURS:
+            side = ours_embedding(folder, setup, stack, max_length=32_768)
+        else:
+            side = sentence_transformers(folder, setup)
+        texts = Texts(folder).texts(work["lengths"])
+        side.run(["warm up"], 32)
+        before = _kilobytes("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        side.run(texts, 32)
+        peak = _kilobytes("VmHWM")
+    return {"before_mb": before / 1024, "above_mb": (peak - before) / 1024}
+
+
+def _kilobytes(name: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(rf"{name}:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(_child(json.load(sys.stdin))))

@@ -1,0 +1,35 @@
+"""The ratios as bars. Needs matplotlib, which nothing else here does: `pip install matplotlib`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine.tables import ratios
+
+__all__ = ["plot"]
+
+
+def plot(result: dict[str, Any], file: Path) -> None:
+    """Draw how many times as long as ours each peer takes to embed and to rerank."""
+    try:
+        from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        print("No plot without matplotlib: pip install matplotlib", file=sys.stderr)
+        return
+    bars = [
+        (f"{row['model']}: {row['case']}\n{row['who']} {row['setting']}", value)
+        for row, value in ratios(result["rows"])
+        if row["section"] in ("embedding", "reranking")
+    ][::-1]
+    figure = Figure(figsize=(9, 1 + 0.4 * len(bars)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh([name for name, _ in bars], [value for _, value in bars])
+    axes.bar_label(drawn, fmt="%.2f", padding=2)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.tick_params(axis="y", labelsize=7)
+    settings = result["settings"]
+    mode = "compiled" if settings["compile"] else "as installed"
+    axes.set_title(f"Times as long as qwen3-rag ({mode}), {result['machine']['cpu']}")
+    figure.savefig(file, dpi=120)

@@ -1,0 +1,167 @@
+"""Who is compared: our doors, sentence-transformers, the model card's script, OpenVINO.
+
+Each is opened on the same checkpoint, device and number format and given the same texts. Knows no
+timing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.engine.timing import OURS, Side
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.prompts import RerankPrompt
+
+__all__ = ["Setup", "card", "openvino", "ours_embedding", "ours_reranking", "sentence_transformers"]
+
+SWEEP = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both sides have in common.
+
+    Attributes:
+        device: Where.
+        dtype: Number format.
+        compile: Whether our doors are told to compile.
+        peer_attention: transformers' attention implementation of the peers, its default if `None`.
+        sweep_layers: Layers with which the peers look for their best batch.
+    """
+
+    device: str
+    dtype: str
+    compile: bool
+    peer_attention: str | None
+    sweep_layers: int
+
+    @property
+    def ours(self) -> dict[str, Any]:
+        """Arguments of our doors."""
+        settings: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
+        return {**settings, "compile": True} if self.compile else settings
+
+    @property
+    def theirs(self) -> dict[str, Any]:
+        """Arguments of transformers' `from_pretrained`."""
+        settings: dict[str, Any] = {"dtype": getattr(torch, self.dtype)}
+        if self.peer_attention:
+            settings["attn_implementation"] = self.peer_attention
+        return settings
+
+
+def ours_embedding(
+    folder: Path, setup: Setup, stack: ExitStack, *, max_length: int | None = None
+) -> Side:
+    """Our embedder."""
+    door = stack.enter_context(Qwen3Embedder(str(folder), max_length=max_length, **setup.ours))
+    return Side(OURS, lambda texts, _: door.embed_documents(texts))
+
+
+def ours_reranking(folder: Path, setup: Setup, query: str, stack: ExitStack) -> Side:
+    """Our reranker, its scores in the order of the documents."""
+    door = stack.enter_context(Qwen3Reranker(str(folder), **setup.ours))
+    return Side(OURS, lambda texts, _: np.asarray(door.score([(query, text) for text in texts])))
+
+
+def sentence_transformers(folder: Path, setup: Setup, query: str | None = None) -> Side:
+    """`SentenceTransformer`, or with a query `CrossEncoder`, whose template renders our prompt."""
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+    settings: dict[str, Any] = {"device": setup.device, "model_kwargs": setup.theirs}
+    if query is None:
+        model: Any = SentenceTransformer(str(folder), **settings)
+
+        def run(texts: Sequence[str], size: int) -> object:
+            return model.encode(list(texts), batch_size=size)
+
+    else:
+        model = CrossEncoder(str(folder), **settings)
+
+        def run(texts: Sequence[str], size: int) -> object:
+            pairs = [(query, text) for text in texts]
+            return model.predict(pairs, batch_size=size, activation_fn=torch.nn.Sigmoid())
+
+    inner = model[0].auto_model
+    trunk = getattr(inner, "model", inner)
+    cut = lambda: _shallow(trunk, setup.sweep_layers)  # noqa: E731
+    return Side("sentence-transformers", run, sweep=SWEEP, default=32, cut=cut)
+
+
+@contextmanager
+def _shallow(trunk: Any, layers: int) -> Iterator[None]:
+    """Leave out all but the first layers of transformers' model for a while."""
+    all_layers = trunk.layers
+    trunk.layers = all_layers[:layers]
+    try:
+        yield
+    finally:
+        trunk.layers = all_layers
+
+
+def card(folder: Path, setup: Setup, query: str | None = None) -> Side:
+    """The model card's script: padded on the left, for reranking the logits of every token.
+
+    Batches are ours, to bound memory; the script takes all texts at once. One round: it is slow.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    kind: Any = AutoModel if query is None else AutoModelForCausalLM
+    model = kind.from_pretrained(folder, **setup.theirs).to(setup.device).eval()
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
+
+    def batch(texts: list[str]) -> Any:
+        inputs = tokenizer(texts, padding=True, return_tensors="pt").to(setup.device)
+        inputs.pop("token_type_ids", None)
+        if query is None:
+            last = model(**inputs).last_hidden_state[:, -1]
+            return torch.nn.functional.normalize(last, p=2, dim=1)
+        logits = model(**inputs).logits[:, -1, :]
+        pair = torch.stack([logits[:, no], logits[:, yes]], dim=1)
+        return torch.nn.functional.log_softmax(pair.float(), dim=1)[:, 1].exp()
+
+    @torch.no_grad()
+    def run(texts: Sequence[str], size: int) -> object:
+        prompts = [text if query is None else RerankPrompt(query, text).rendered for text in texts]
+        parts = [batch(prompts[start : start + size]) for start in range(0, len(prompts), size)]
+        return torch.cat(parts).float().cpu().numpy()
+
+    return Side("model card's script", run, default=8, rounds=1)
+
+
+def openvino(python: str, folder: Path, setup: Setup, stack: ExitStack) -> Side:
+    """OpenVINO in an interpreter of its own, which takes token ids and answers when it is done."""
+    script = Path(__file__).with_name("openvino_side.py")
+    child = subprocess.Popen(
+        [python, str(script), str(folder), setup.dtype],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": ""},
+    )
+    stack.enter_context(child)
+    stack.callback(child.terminate)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def run(texts: Sequence[str], size: int) -> object:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        work = {"ids": tokenizer(list(texts))["input_ids"], "batch": size}
+        child.stdin.write(json.dumps(work) + "\n")
+        child.stdin.flush()
+        answer = child.stdout.readline()
+        if not answer:
+            raise RuntimeError("OpenVINO ended; what it said is above.")
+        return np.asarray(json.loads(answer))
+
+    return Side("OpenVINO", run, sweep=(1, 8, 32))

@@ -1,0 +1,73 @@
+"""From the start of a process to the first vector, and what an import takes.
+
+Files are in the page cache: each is run once before it is timed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.engine.models import Model
+from benchmarks.engine.sides import Setup
+from benchmarks.engine.timing import OURS, Row, note, seconds
+
+__all__ = ["cold_start", "imports"]
+
+OUR_FIRST = """
+from qwen3_rag import Qwen3Embedder
+Qwen3Embedder({folder!r}, **{settings!r}).embed_documents(["first"])
+"""
+
+THEIR_FIRST = """
+import torch
+from sentence_transformers import SentenceTransformer
+settings = dict(device={device!r}, model_kwargs=dict(dtype=torch.{dtype}))
+SentenceTransformer({folder!r}, **settings).encode(["first"])
+"""
+
+IMPORTS = {
+    OURS: "from qwen3_rag import Qwen3Embedder; Qwen3Embedder('tiny')",
+    "sentence-transformers": "from sentence_transformers import SentenceTransformer",
+    "an empty program": "pass",
+}
+
+
+def cold_start(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
+    """Time whole processes that embed one text.
+
+    Yields:
+        Rows of the table.
+    """
+    note(f"{model.name}: cold start")
+    folder = str(model.embedding)
+    ours = OUR_FIRST.format(folder=folder, settings=setup.ours)
+    theirs = THEIR_FIRST.format(folder=folder, device=setup.device, dtype=setup.dtype)
+    about = {"section": "cold start", "model": model.name, "case": "start to first vector"}
+    yield from _times({OURS: ours, "sentence-transformers": theirs}, repeats, about)
+
+
+def imports(repeats: int) -> Iterator[Row]:
+    """Time whole processes that import.
+
+    Yields:
+        Rows of the table.
+    """
+    note("import time")
+    yield from _times(IMPORTS, repeats, {"section": "import", "model": "", "case": "import"})
+
+
+def _times(programs: dict[str, str], repeats: int, about: Row) -> Iterator[Row]:
+    runs: dict[str, list[float]] = {who: [] for who in programs}
+    for program in programs.values():
+        _start(program)
+    for _ in range(repeats):
+        for who, program in programs.items():
+            runs[who].append(seconds(_start, program))
+    for who, times in runs.items():
+        yield {**about, "who": who, "setting": "", "runs": times}
+
+
+def _start(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,127 @@
+"""The figures of a run as Markdown tables, which read well in a terminal too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks.engine.timing import OURS, Row, ratio
+
+__all__ = ["ratios", "tables"]
+
+
+def tables(result: dict[str, Any]) -> str:
+    """All tables of a run, each under its heading."""
+    parts = []
+    for section, render in _RENDER.items():
+        by_model: dict[str, list[Row]] = {}
+        for row in result["rows"]:
+            if row["section"] == section:
+                by_model.setdefault(row["model"], []).append(row)
+        if section in ("memory", "cold start") and by_model:
+            by_model = {"": [row for rows in by_model.values() for row in rows]}
+        for model, rows in by_model.items():
+            title = section.capitalize() + (f", {model}" if model else "")
+            parts.append(f"### {title}\n\n{render(rows, result)}")
+    return "\n\n".join(parts)
+
+
+def ratios(rows: Sequence[Row]) -> Iterator[tuple[Row, float]]:
+    """Each row of a peer with how many times as long as ours it took."""
+    ours = {_key(row): row for row in rows if row["who"] == OURS and row.get("runs")}
+    for row in rows:
+        if row["who"] != OURS and row.get("runs") and _key(row) in ours:
+            yield row, ratio(row, ours[_key(row)])
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["section"], row["model"], row["case"]
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[place]) for line in (head, *lines)) for place in range(len(head))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in (head, rule, *lines)
+    )
+
+
+def _who(row: Row) -> str:
+    return f"{row['who']}, {row['setting']}" if row.get("setting") else str(row["who"])
+
+
+def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
+    """Embedding and reranking."""
+    roofs = [row["flops"] for row in result["rows"] if row["section"] == "roof"]
+    shows_share = rows[0]["section"] == "embedding" and rows[0]["model"] != "tiny"
+    times = {id(row): value for row, value in ratios(rows)}
+    lines = []
+    case = ""
+    for row in rows:
+        line = [row["case"] if row["case"] != case else "", _who(row)]
+        case = row["case"]
+        if row["runs"]:
+            speed = row["tokens"] / median(row["runs"])
+            faster = f"{times[id(row)]:.2f} x" if id(row) in times else ""
+            line += [f"{median(row['runs']):.2f}", f"{speed:,.0f}", faster]
+            line += [f"{2 * row['parameters'] * speed / roofs[0]:.0%}"] if shows_share else []
+        lines.append(line + [""] * (5 + shows_share - len(line)))
+    head = ["case", "who", "seconds", "tokens/s", "ours is faster by"]
+    return _table([*head, "of the roof"] if shows_share else head, lines)
+
+
+def _roofs(rows: Sequence[Row], result: dict[str, Any]) -> str:
+    lines = [[row["case"], f"{row['flops'] / 1e12:.2f}"] for row in rows]
+    return _table(["matrix product", "TFLOP/s"], lines)
+
+
+def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
+    """Cold start and import."""
+    times = {id(row): value for row, value in ratios(rows)}
+    lines = [
+        [
+            row["model"] or row["case"],
+            _who(row),
+            f"{median(row['runs']):.2f}",
+            f"{times[id(row)]:.2f} x" if id(row) in times else "",
+        ]
+        for row in rows
+    ]
+    return _table(["what", "who", "seconds", "times ours"], lines)
+
+
+def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
+    in_turn, at_once, batch, longest = (median(row["runs"]) for row in rows)
+    lines = [[row["case"], f"{median(row['runs']):.3f}", ""] for row in rows]
+    lines[1][2] = f"{in_turn / at_once:.2f} x the throughput"
+    lines[3][2] = f"{longest / batch:.2f} batches"
+    return _table(["what", "seconds", ""], lines)
+
+
+def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
+    lines = [
+        [
+            row["model"],
+            row["case"],
+            _who(row),
+            f"{row['before_mb']:,.0f}",
+            f"{row['above_mb']:,.0f}",
+        ]
+        for row in rows
+    ]
+    return _table(["model", "work", "who", "MB before", "MB above at the peak"], lines)
+
+
+_RENDER: dict[str, Callable[[Sequence[Row], dict[str, Any]], str]] = {
+    "roof": _roofs,
+    "embedding": _throughput,
+    "reranking": _throughput,
+    "concurrency": _concurrency,
+    "memory": _memory,
+    "cold start": _seconds,
+    "import": _seconds,
+}

@@ -1,0 +1,118 @@
+"""Embedding and reranking against the peers, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from benchmarks.engine.models import Model, shapes
+from benchmarks.engine.sides import (
+    Setup,
+    card,
+    openvino,
+    ours_embedding,
+    ours_reranking,
+    sentence_transformers,
+)
+from benchmarks.engine.texts import Texts, log_normal
+from benchmarks.engine.timing import OURS, Row, Side, compare, note
+
+__all__ = ["embedding", "reranking"]
+
+PREFIX = 80
+"""Tokens of a reranker's prompt before the document."""
+
+MEAN = 180
+
+
+def embedding(
+    model: Model, setup: Setup, count: int, repeats: int, python: str | None
+) -> Iterator[Row]:
+    """Embed texts of several lengths.
+
+    Args:
+        model: What to run.
+        setup: How.
+        count: Texts; of the long ones a quarter.
+        repeats: Rounds.
+        python: OpenVINO's interpreter, if any.
+
+    Yields:
+        Rows of the table.
+    """
+    texts = Texts(model.embedding)
+    parameters = shapes(model.embedding).parameters
+    cases = {
+        f"mixed, about {MEAN} tokens": log_normal(MEAN, count),
+        "short, 16 tokens": [16] * count,
+        "medium, 128 tokens": [128] * count,
+        "long, 512 tokens": [512] * max(2, count // 4),
+    }
+    with ExitStack() as stack:
+        ours = ours_embedding(model.embedding, setup, stack)
+        peer = sentence_transformers(model.embedding, setup)
+        for name, lengths in cases.items():
+            note(f"{model.name}: embedding {len(lengths)} texts, {name}")
+            some = texts.texts(lengths)
+            sides = [ours, peer]
+            about: Row = {"section": "embedding", "model": model.name, "tokens": sum(lengths)}
+            about |= {"case": f"{len(some)} texts, {name}", "parameters": parameters}
+            with ExitStack() as extra:
+                if name.startswith("mixed"):
+                    sides.append(card(model.embedding, setup))
+                    if python:
+                        sides.append(openvino(python, model.embedding, setup, extra))
+                    about["agreement"] = _least_cosine(sides, some[:4])
+                yield from compare(sides, some, repeats, about)
+            if name.startswith("mixed") and not python:
+                yield {**about, "who": "OpenVINO", "setting": "not run", "runs": []}
+
+
+def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[Row]:
+    """Rerank documents of several lengths for one query.
+
+    Args:
+        model: What to run.
+        setup: How.
+        count: Documents; of the longest a quarter.
+        repeats: Rounds.
+
+    Yields:
+        Rows of the table.
+    """
+    texts = Texts(model.reranking)
+    query = texts.query(PREFIX)
+    with ExitStack() as stack:
+        ours = ours_reranking(model.reranking, setup, query, stack)
+        peer = sentence_transformers(model.reranking, setup, query)
+        for mean, few in ((185, count), (50, count), (500, max(2, count // 4))):
+            note(f"{model.name}: reranking {few} documents of about {mean} tokens")
+            documents = [texts.text(length) for length in log_normal(mean, few)]
+            sides = [ours, peer]
+            about: Row = {"section": "reranking", "model": model.name}
+            about["case"] = f"{few} documents of about {mean} tokens"
+            about["tokens"] = texts.prompt_tokens(query, documents)
+            if mean == 185:
+                sides.append(card(model.reranking, setup, query))
+                about["agreement"] = _largest_difference(sides, documents[:4])
+            yield from compare(sides, documents, repeats, about)
+
+
+def _answers(sides: Sequence[Side], texts: Sequence[str]) -> dict[str, np.ndarray]:
+    return {side.who: np.asarray(side.run(texts, len(texts))) for side in sides}
+
+
+def _least_cosine(sides: Sequence[Side], texts: Sequence[str]) -> dict[str, float]:
+    """Whether all compute the same: the least cosine between a peer's vectors and ours."""
+    answers = _answers(sides, texts)
+    ours = answers.pop(OURS)
+    return {who: float((ours * theirs).sum(axis=1).min()) for who, theirs in answers.items()}
+
+
+def _largest_difference(sides: Sequence[Side], texts: Sequence[str]) -> dict[str, float]:
+    """The same for probabilities: the largest difference."""
+    answers = _answers(sides, texts)
+    ours = answers.pop(OURS)
+    return {who: float(np.abs(ours - theirs).max()) for who, theirs in answers.items()}
