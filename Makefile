@@ -52,6 +52,10 @@ train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, a
 	$(PY) -m pip install --quiet -c constraints.txt -e 'packages/training[tiny]'
 	$(PY) -m qwen3_rag_training.tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
+.PHONY: bench
+bench: $(STAMP)  ## compare the engine with its peers on this machine (ARGS="--quick", ARGS=--help)
+	$(PY) -m benchmarks.engine $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## check style, types and who imports whom
 	$(PY) -m ruff check .

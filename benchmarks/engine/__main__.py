@@ -70,15 +70,23 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     )
     big, small = models.cached(options.layers), models.tiny()
     if "embedding" in options.only:
-        yield from roof(big.name, models.shapes(big.embedding), options.device, options.dtype)
+        before = _roof(big, options)
     yield from _pair(big, setup, options, 1)
-    yield from _pair(small, replace(setup, dtype="float32"), options, TINY)
+    if "embedding" in options.only:  # again: the machine may have been busy the first time
+        for first, second in zip(before, _roof(big, options), strict=True):
+            yield max(first, second, key=lambda row: row["flops"])
+    if not options.quick:
+        yield from _pair(small, replace(setup, dtype="float32"), options, TINY)
     if "memory" in options.only:
         tokens, longest = (500, 2_000) if options.quick else (8_000, 32_000)
         documents = options.memory_documents
         yield from memory(big, setup, documents=documents, tokens=tokens, longest=longest)
     if "import" in options.only:
         yield from imports(options.repeats)
+
+
+def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
+    return roof(model.name, models.shapes(model.embedding), options.device, options.dtype)
 
 
 def _pair(
@@ -102,7 +110,7 @@ def _options() -> argparse.Namespace:
         description="The engine beside its peers, on the exact 0.6B with random weights.",
     )
     add = parser.add_argument
-    add("--only", type=_sections, default=SECTIONS, help=f"of {', '.join(SECTIONS)}")
+    add("--only", type=_sections, metavar="NAME,NAME", help=f"of {', '.join(SECTIONS)}")
     add("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the 0.6B")
     add("--layers", type=int, default=models.LAYERS, help="fewer make it quick, and not the 0.6B")
     add("--texts", type=int, default=16, help="to embed per case; twice as many on tiny")
@@ -116,11 +124,17 @@ def _options() -> argparse.Namespace:
     add("--openvino", metavar="PYTHON", help="an interpreter that has optimum-intel[openvino]")
     add("--json", type=Path, metavar="FILE", help="write the figures there")
     add("--plot", type=Path, metavar="FILE.png", help="draw the ratios; needs matplotlib")
-    add("--quick", action="store_true", help="whether it runs: 2 layers, 4 texts, 1 round")
+    add(
+        "--quick",
+        action="store_true",
+        help="whether it runs: 2 layers, 4 texts, 1 round, only the first three sections",
+    )
     options = parser.parse_args()
     if options.quick:
         options.layers, options.texts, options.documents, options.repeats = 2, 4, 4, 1
         options.memory_documents = 2
+        options.only = options.only or SECTIONS[:3]
+    options.only = options.only or SECTIONS
     return options
 
 

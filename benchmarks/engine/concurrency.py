@@ -46,10 +46,11 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
             return door.embed_queries([query])
 
         list(callers.map(ask, queries))
-        alone, at_once, batch, waits = [], [], [], []
+        in_turn, at_once, alone, batch, waits = [], [], [], [], []
         for _ in range(repeats):
-            alone.append(seconds(lambda: [ask(query) for query in queries]))
+            in_turn.append(seconds(lambda: [ask(query) for query in queries]))
             at_once.append(seconds(lambda: list(callers.map(ask, queries))))
+            alone.append(seconds(ask, queries[0]))
             batch.append(seconds(door.embed_documents, bulk[: BATCH // DOCUMENT]))
             job = callers.submit(door.embed_documents, bulk)
             time.sleep(median(batch) / 2)  # into the first batch
@@ -60,7 +61,8 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
                 longest = max(longest, time.perf_counter() - start)
             job.result()
             waits.append(longest)
-    yield {**about, "case": f"{CALLERS} queries one after the other", "runs": alone}
+    yield {**about, "case": f"{CALLERS} queries one after the other", "runs": in_turn}
     yield {**about, "case": f"{CALLERS} callers at once", "runs": at_once}
-    yield {**about, "case": f"one batch of {BATCH} tokens", "runs": batch}
+    yield {**about, "case": "one query alone", "runs": alone}
+    yield {**about, "case": f"one batch of {BATCH:,} tokens", "runs": batch}
     yield {**about, "case": "longest answer to one query during a bulk job", "runs": waits}

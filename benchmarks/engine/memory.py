@@ -6,11 +6,13 @@ then is above what it began with. Linux only. Started by `memory`, not by hand.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -85,8 +87,9 @@ def _run(work: Row) -> Row:
 
 
 def _child(work: Row) -> Row:
-    from contextlib import ExitStack
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder, setup = Path(work["folder"]), Setup(**work["setup"])
     with ExitStack() as stack:
         if work["who"] == OURS:
@@ -95,6 +98,7 @@ def _child(work: Row) -> Row:
             side = sentence_transformers(folder, setup)
         texts = Texts(folder).texts(work["lengths"])
         side.run(["warm up"], 32)
+        ctypes.CDLL(None).malloc_trim(0)  # what loading freed but the process still holds
         before = _kilobytes("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         side.run(texts, 32)

@@ -22,7 +22,9 @@ Qwen3Embedder({folder!r}, **{settings!r}).embed_documents(["first"])
 
 THEIR_FIRST = """
 import torch
+from transformers.utils import logging
 from sentence_transformers import SentenceTransformer
+logging.disable_progress_bar()
 settings = dict(device={device!r}, model_kwargs=dict(dtype=torch.{dtype}))
 SentenceTransformer({folder!r}, **settings).encode(["first"])
 """

@@ -95,10 +95,10 @@ def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
 
 
 def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
-    in_turn, at_once, batch, longest = (median(row["runs"]) for row in rows)
+    in_turn, at_once, alone, batch, longest = (median(row["runs"]) for row in rows)
     lines = [[row["case"], f"{median(row['runs']):.3f}", ""] for row in rows]
     lines[1][2] = f"{in_turn / at_once:.2f} x the throughput"
-    lines[3][2] = f"{longest / batch:.2f} batches"
+    lines[4][2] = f"it waited {(longest - alone) / batch:.2f} batches"
     return _table(["what", "seconds", ""], lines)
 
 
