@@ -20,7 +20,7 @@ TOKENS = 1_024
 """Rows of the layers' products when they are measured."""
 
 SIDE = 2_048
-TRIES = 5
+TRIES = 10
 
 
 def machine(device: str) -> dict[str, Any]:
