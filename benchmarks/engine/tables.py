@@ -29,9 +29,10 @@ def tables(result: dict[str, Any]) -> str:
 
 def ratios(rows: Sequence[Row]) -> Iterator[tuple[Row, float]]:
     """Each row of a peer with how many times as long as ours it took."""
-    ours = {_key(row): row for row in rows if row["who"] == OURS and row.get("runs")}
-    for row in rows:
-        if row["who"] != OURS and row.get("runs") and _key(row) in ours:
+    timed = [row for row in rows if row.get("runs")]
+    ours = {_key(row): row for row in timed if row["who"] == OURS}
+    for row in timed:
+        if row["who"] != OURS and _key(row) in ours:
             yield row, ratio(row, ours[_key(row)])
 
 
