@@ -27,6 +27,7 @@ def plot(result: dict[str, Any], file: Path) -> None:
     axes = figure.subplots()
     drawn = axes.barh([name for name, _ in bars], [value for _, value in bars])
     axes.bar_label(drawn, fmt="%.2f", padding=2)
+    axes.margins(x=0.1)
     axes.axvline(1, color="black", linewidth=1)
     axes.tick_params(axis="y", labelsize=7)
     settings = result["settings"]
