@@ -213,6 +213,22 @@ def test_split_prompt_equals_the_whole_strings_ids_on_the_small_tokenizer() -> N
         assert ids_of(encode(small("reranking"), prompt)) == expected
 
 
+def test_queries_of_one_instruction_share_its_ids_and_keep_their_own() -> None:
+    tokens = small("embedding")
+    queries = ["plain", ": joins the colon", " space", "\nline", "é"]
+    prompts: list[Prompt] = [EmbedPrompt(query, "Find it") for query in queries]
+
+    encoded = tokens.encode([*prompts, EmbedPrompt("a document")], Limits(), 4_096)
+
+    [shared] = {item.sequence.prefix for item in encoded[:-1]}
+    assert tokens.count("Instruct: Find it\nQuery") == len(shared) > 5
+    assert encoded[-1].sequence.prefix == ()
+    for prompt, item in zip(prompts, encoded[:-1], strict=True):
+        assert isinstance(prompt, EmbedPrompt)
+        whole = tokens._plain.encode(prompt.rendered, add_special_tokens=False).ids
+        assert ids_of(item) == [*whole, tokens.end]
+
+
 def test_splitting_behind_the_space_would_differ() -> None:
     # What the split protects from; if this passes without it, the fixture has gone blind.
     own = Tokenizer.from_str(json.dumps(tokenizer_definition("reranking")))

@@ -114,6 +114,9 @@ class Tokens:
 
     def _encode_texts(self, prompts: list[EmbedPrompt], longest: int) -> list[Encoded]:
         pieces = self._pieces([(prompt.rendered, longest - 1) for prompt in prompts])
+        # The colon is left to the query, whose first characters may share a token with it.
+        heads = {prompt.head: prompt.head.removesuffix(":") for prompt in prompts}
+        shared = dict(zip(heads, self._pieces([(h, longest) for h in heads.values()]), strict=True))
         encoded = []
         for prompt, (ids, cut) in zip(prompts, pieces, strict=True):
             if cut != WHOLE:
@@ -123,7 +126,11 @@ class Tokens:
                         f"The instruction fills all {longest} tokens that `max_length` allows and "
                         "leaves no room for the query. Shorten it or raise `max_length`."
                     )
-            encoded.append(Encoded(TokenSequence((), (*ids, self.end)), cut))
+            prefix, _ = shared[prompt.head]
+            if ids[: len(prefix)] != prefix:  # this tokenizer joins more than the colon
+                prefix = []
+            own = (*ids[len(prefix) :], self.end)
+            encoded.append(Encoded(TokenSequence(tuple(prefix), own), cut))
         return encoded
 
     def _encode_pairs(
