@@ -21,8 +21,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="what lies between")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bag-steps", type=int, default=TinyRecipe.bag_steps)
-    parser.add_argument("--branch-steps", type=int, default=TinyRecipe.branch_steps)
+    parser.add_argument("--embedder-steps", type=int, default=TinyRecipe.embedder_steps)
+    parser.add_argument("--embedders", type=int, default=TinyRecipe.embedders)
     parser.add_argument("--reranker-steps", type=int, default=TinyRecipe.reranker_steps)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -37,8 +37,8 @@ def main() -> int:
         work=arguments.work,
         output=arguments.out,
         seed=arguments.seed,
-        bag_steps=arguments.bag_steps,
-        branch_steps=arguments.branch_steps,
+        embedder_steps=arguments.embedder_steps,
+        embedders=arguments.embedders,
         reranker_steps=arguments.reranker_steps,
         progress=True,
     )

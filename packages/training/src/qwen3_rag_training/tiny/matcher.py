@@ -33,7 +33,8 @@ _IN_QUERY, _IN_DOCUMENT, _MATCHED, _ANSWER = -4, -3, -2, -1
 
 _LEVEL = 0.5  # of the constant and of the markers, beside a token of length 1
 _SEGMENT = 0.7  # of the segment's flag
-_PREVIOUS = 0.5  # share of the token before
+_PREVIOUS = 0.1  # share of the token before
+_QUERY_BONUS = 0.1  # of the query's tokens when a token looks for itself
 _FAST_PAIRS = 6  # rotary pairs that tell the token before from its neighbours
 
 # Marks of a segment: `<Query>:` and `<Document>:` are the only places that hold these tokens
@@ -159,8 +160,9 @@ def _fetch_previous(
 def _match(attention: Any, numbers: tuple[int, ...], head: int, hidden: int, gain: float) -> None:
     """Attend to the same token in the query, else to oneself; fetch whether it was the query.
 
-    A token always finds itself. Being in the query adds to a key, so that the same token there
-    wins over oneself, and oneself wins over any other token there.
+    A token always finds itself, and every place before where it stood. Being in the query adds a
+    little to a key. So a token that the query has, too, finds the query at its first occurrence
+    most and ever less at each further one: repeats of a word count less and less, as in BM25.
     """
     tokens, half = hidden - _PLACES, head // 2
     one, _ = _slow(head)
@@ -174,8 +176,7 @@ def _match(attention: Any, numbers: tuple[int, ...], head: int, hidden: int, gai
             attention.q_proj.weight[start + place, :tokens] = row * share
             attention.k_proj.weight[start + place, :tokens] = row * share
         attention.q_proj.weight[start + one, _CONSTANT] = 1.3 / _LEVEL
-        attention.k_proj.weight[start + one, _IN_QUERY] = 0.65 / _SEGMENT
-        attention.k_proj.weight[start + one, _IN_DOCUMENT] = -0.65 / _SEGMENT
+        attention.k_proj.weight[start + one, _IN_QUERY] = _QUERY_BONUS / _SEGMENT
         attention.v_proj.weight[start, _IN_QUERY] = 1
         attention.v_proj.weight[start, _IN_DOCUMENT] = -1
         attention.o_proj.weight[_MATCHED, start] = 1 / (len(numbers) * gain * _SEGMENT)

