@@ -72,6 +72,10 @@ format: $(STAMP)  ## format the code and sort its imports
 wheels: $(STAMP)  ## build each wheel, install it alone and import it
 	.ci/wheels
 
+.PHONY: compat
+compat: $(STAMP)  ## test the adapters with the lowest and the newest versions they allow
+	TORCH_INDEX='$(TORCH_INDEX)' .ci/compat
+
 .PHONY: constraints
 constraints: $(STAMP)  ## resolve constraints.txt anew, keeping pins that still fit (ARGS=--upgrade)
 	@$(REQUIREMENTS) | UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --quiet \
