@@ -1,0 +1,54 @@
+"""What is searched: this repository's own guides, or a collection of the training data.
+
+Knows Markdown and the data's format; knows no framework.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from benchmarks.tiny_quality import Collection, read
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def guides(most: int) -> Collection:
+    """Every section of the guides; its heading and its page's ask for it."""
+    documents: list[str] = []
+    queries: list[str] = []
+    for page in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ):
+        sections = _sections(page.read_text(encoding="utf-8"))
+        title = sections[0][0]
+        for heading, text in sections:
+            if text:
+                documents.append(text)
+                queries.append(heading if heading == title else f"{title}: {heading}")
+    chosen = random.Random(0).sample(range(len(queries)), len(queries))[:most]
+    return Collection(
+        "guides", documents, [queries[place] for place in chosen], [{place} for place in chosen]
+    )
+
+
+def collection(data: Path | None, name: str, most: int) -> Collection:
+    """Read the collection of that name, or the guides where no data is given; always the same."""
+    if data is None:
+        return guides(most)
+    return read(data / "corpora" / name, frozenset(), most)
+
+
+def _sections(page: str) -> list[tuple[str, str]]:
+    """Headings with the text under each; a `#` in a block of code is none."""
+    found: list[tuple[str, list[str]]] = []
+    code = False
+    for line in page.splitlines():
+        code ^= line.startswith("```")
+        if line.startswith("#") and not code:
+            found.append((line.lstrip("# "), []))
+        elif found:
+            found[-1][1].append(line)
+    return [(heading, "\n".join(lines).strip()) for heading, lines in found]

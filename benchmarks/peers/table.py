@@ -1,0 +1,76 @@
+"""What was seen, judged and set side by side.
+
+Knows the figures of `observe`; a defect is one by these figures and by nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+EXACT = 1e-4
+"""Of cosines and lengths."""
+
+LEAST_TICKS = 10
+"""Of the event loop while all documents are embedded; one that is blocked ticks once."""
+
+Seen = Mapping[str, Any]
+
+
+def judgements(seen: Seen) -> dict[str, tuple[bool, str]]:
+    """By name, whether it is as it should be, and the figure that says so."""
+    short = max(abs(norm - 1) for norm in seen["short_norms"])
+    found = {
+        "instruction applied": (
+            seen["query_to_card"] > 1 - EXACT,
+            f"cosine {seen['query_to_card']:.4f} to the model card's vector"
+            + (", the bare text's vector" if seen["query_to_bare"] > 1 - EXACT else ""),
+        ),
+        "newlines kept": (
+            seen["code_to_card"] > 1 - EXACT > seen["code_to_flat"],
+            f"cosine {seen['code_to_card']:.4f} to the model card's vector",
+        ),
+        "MRL normalised": (
+            short < EXACT,
+            f"length {seen['short_norms'][0]:.4f} at {seen['short_dim']} numbers",
+        ),
+        "scores kept": (None not in seen["scores"], ""),
+        "inputs unchanged": (seen["keeps_inputs"], ""),
+        "long documents read to the end": (seen["reads_the_end"], ""),
+        "event loop goes on in async calls": (seen["async"]["ticks"] >= LEAST_TICKS, ""),
+    }
+    if seen["queries_apart"] is not None:
+        found["cache tells queries from documents"] = (seen["queries_apart"], "")
+    return found
+
+
+def defects(seen: Seen) -> list[str]:
+    """Names of what is not as it should be."""
+    return [name for name, (good, _) in judgements(seen).items() if not good]
+
+
+def table(framework: str, theirs: Seen, ours: Seen) -> str:
+    """One framework's table, in Markdown."""
+    rows = [f"| {framework} | {_versions(theirs)} | {_versions(ours)} |", "|---|---|---|"]
+    left, right = judgements(theirs), judgements(ours)
+    rows += [f"| {name} | {_said(*left[name])} | {_said(*right[name])} |" for name in left]
+    for name, worth in theirs["ndcg@10"].items():
+        rows.append(f"| nDCG@10, {name} | {worth:.3f} | {ours['ndcg@10'][name]:.3f} |")
+    for name, seconds in theirs["seconds"].items():
+        rows.append(_seconds(name, seconds, ours["seconds"][name]))
+    rows.append(_seconds("documents, async", theirs["async"]["seconds"], ours["async"]["seconds"]))
+    missing = [name for name, (good, _) in left.items() if good]
+    rows.append("\nNot a defect of these versions: " + (", ".join(missing) or "none") + ".\n")
+    return "\n".join(rows)
+
+
+def _versions(seen: Seen) -> str:
+    return ", ".join(f"{name} {version}" for name, version in seen["versions"].items())
+
+
+def _said(good: bool, figure: str) -> str:
+    return ("yes" if good else "**no**") + (f" ({figure})" if figure else "")
+
+
+def _seconds(name: str, theirs: float, ours: float) -> str:
+    return f"| {name}, s | {theirs:.2f} | {ours:.2f}, {theirs / ours:.1f} times as fast |"
