@@ -11,9 +11,10 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.peers.probes import Models, Ranking, main
 from haystack import Document
 from haystack.utils import ComponentDevice
+
+from benchmarks.peers.probes import Models, Ranking, main
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
-from benchmarks.peers.probes import Models, Ranking, main
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
+
+from benchmarks.peers.probes import Models, Ranking, main
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.peers.probes import QUERY, Models, Ranking, cosine, main
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
+
+from benchmarks.peers.probes import QUERY, Models, Ranking, cosine, main
 
 # What the model card puts before a query.
 INSTRUCTION = (
