@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def main() -> None:
         if name not in ("openvino", "json", "plot", "only", "quick")
     }
     about = {"machine": machine(options.device), "settings": settings}
-    result = {**about, "rows": list(_rows(options))}
+    rows: list[Row] = []
+    with suppress(KeyboardInterrupt):  # what has been measured so far is kept
+        rows.extend(_rows(options))
+    result = {**about, "rows": rows}
     print(tables(result))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
