@@ -55,10 +55,10 @@ TAIL = """
   device.
 - `dtype`: bfloat16 halves the weights and is much faster where the processor multiplies it natively
   (flags `amx_bf16` and `avx512_bf16`, CUDA); there it is the default, and float32 elsewhere.
-- `compile=True`: torch compiles the dense parts, instead of our running oneDNN's fused products over
-  re-ordered weights. It takes a C++ compiler and half a minute at the first load, and without a
-  compiler one line is logged and nothing changes. Off unless asked for: where it was tried, on a CPU
-  without AMX, it was slower. `--compile` measures it on yours.
+- `compile=True`: torch compiles the dense parts, instead of our running oneDNN's fused products
+  over re-ordered weights. It takes a C++ compiler and half a minute at the first load; without a
+  compiler one line is logged and nothing changes. Off unless asked for: where it was tried, on a
+  CPU without AMX, it was slower. `--compile` measures it on yours.
 - `device`: where to run, or several devices to share the work. On a CPU there are as many threads
   as the process may use.
 
