@@ -56,6 +56,9 @@ _PROMPT_SHARE = 0.4
 _CONSTANT = 0.5
 _FLATNESS = 3.0
 
+# In every dimension, of vectors whose length is about 1.
+_NEXT_TO_NOTHING = 1e-4
+
 
 def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matrix:
     """Token counts, `[texts, vocabulary]`."""
@@ -213,8 +216,8 @@ def embedder_start(config: Qwen3Config, vectors: Matrix, rarity: Matrix) -> Qwen
     height = torch.from_numpy((level - middle) / reach)
     table[:, hidden - 1] = -_CONSTANT / _FLATNESS
     table[: len(height), hidden - 1] = height * (_CONSTANT / _FLATNESS)
-    # The token that closes a text carries nothing of its own.
-    table[len(vectors), : hidden - 2] = 0
+    # The token that closes a text carries next to nothing: just a direction for a text of nothing.
+    table[len(vectors), : hidden - 2] = _NEXT_TO_NOTHING
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
         for weight in (attention.q_proj.weight, attention.k_proj.weight):
