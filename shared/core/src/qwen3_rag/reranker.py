@@ -83,8 +83,7 @@ class Qwen3Reranker(Door):
             max_query_tokens: Cut longer queries. Without it a query that leaves no room for a
                 document is an error.
             max_document_tokens: Cut longer documents even where there is room.
-            revision: Branch, tag or commit. Published models default to a pinned commit of the Hub;
-                ModelScope, whose commits are others, to its main branch.
+            revision: Branch, tag or commit. Defaults as in `Qwen3Embedder`.
             device: A torch device, or several to share the work. Defaults to CUDA, then MPS, then
                 the CPU.
             dtype: Number format of the weights. Defaults to bfloat16 on CUDA and on CPUs that
@@ -92,8 +91,7 @@ class Qwen3Reranker(Door):
             attention: `"sdpa"`, torch's fused kernel (the default), or `"eager"`, plain products.
             batch_tokens: Tokens per batch. The default suits the device; a batch that does not fit
                 in memory is halved and tried again.
-            compile: Whether torch compiles the model, which takes a C++ compiler and half a minute
-                at the first load; `docs/performance.md` tells where it pays.
+            compile: Whether torch compiles the model, half a minute at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories.
