@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -115,22 +114,6 @@ def test_shorter_vectors_are_normalised(tiny_embeddings: Qwen3Embeddings) -> Non
 
     np.testing.assert_allclose(vector, beginning / np.linalg.norm(beginning), atol=1e-5)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
-
-
-def test_the_adapter_costs_less_than_100_microseconds_per_document() -> None:
-    embedder = Qwen3Embedder("test/embedder", backend=DeterministicBackend("embedding", 1024))
-    embeddings = Qwen3Embeddings.from_embedder(embedder)
-    texts = [f"document {number}" for number in range(200)]
-
-    def seconds(work: Any) -> float:
-        start = time.thread_time()
-        work(texts)
-        return time.thread_time() - start
-
-    core = min(seconds(embedder.embed_documents) for _ in range(7))
-    adapter = min(seconds(embeddings.embed_documents) for _ in range(7))
-
-    assert (adapter - core) / len(texts) < 100e-6
 
 
 # What each field may become, and whether vectors, so keys, become others with it.

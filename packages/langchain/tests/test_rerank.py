@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import time
-from collections.abc import Callable
 
 import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
@@ -166,23 +164,6 @@ async def test_nothing_in_nothing_out_and_no_model_opened() -> None:
     assert await rerank.ascore([]) == []
     with pytest.raises(ModelError, match="no/such-model"):
         rerank.score([("a", "b")])
-
-
-def test_the_adapter_costs_less_than_100_microseconds_per_document(
-    reranker: Qwen3Reranker, rerank: Qwen3Rerank
-) -> None:
-    texts = [f"document {number}" for number in range(200)]
-    documents = [Document(page_content=text, metadata={"page": 1}) for text in texts]
-
-    def seconds(work: Callable[[], object]) -> float:
-        start = time.thread_time()
-        work()
-        return time.thread_time() - start
-
-    core = min(seconds(lambda: reranker.rank(QUERY, texts)) for _ in range(7))
-    adapter = min(seconds(lambda: rerank.compress_documents(documents, QUERY)) for _ in range(7))
-
-    assert (adapter - core) / len(texts) < 100e-6
 
 
 def test_bad_input_is_the_cores_own_error(rerank: Qwen3Rerank, documents: list[Document]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import numpy as np
@@ -196,21 +195,6 @@ def test_observers_learn_the_settings_and_no_secret() -> None:
     assert "hf_secret" not in repr(model.to_payload()) + repr(seen)
     assert len(end.payload[EventPayload.EMBEDDINGS][0]) == 32
     model.close()
-
-
-def test_the_adapter_adds_less_than_100_microseconds_per_document() -> None:
-    texts = [f"text {i}" for i in range(2_000)]
-    embedder, model = core(), adapter()
-
-    def seconds(work: Any) -> float:
-        start = time.perf_counter()
-        work(texts)
-        return time.perf_counter() - start
-
-    bare = min(seconds(embedder.embed_documents) for _ in range(3))
-    adapted = min(seconds(model.get_text_embedding_batch) for _ in range(3))
-
-    assert (adapted - bare) / len(texts) < 100e-6
 
 
 def test_it_is_an_embedding_model_by_name_and_kind() -> None:
