@@ -48,7 +48,7 @@ slow: $(STAMP)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow --require-slow $(ARGS)
 
 .PHONY: train-tiny
-train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, an hour or so
+train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, some ten minutes
 	$(PY) -m pip install --quiet -c constraints.txt -e 'packages/training[tiny]'
 	$(PY) -m qwen3_rag_training.tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 

@@ -28,7 +28,7 @@ def test_examples_run_one_after_the_other(
         exec(compile(example, GUIDE.name, "exec"), names)
 
     said = capsys.readouterr().out.splitlines()
-    assert names["run"].evaluation.keys() == {"ndcg@10", "ndcg@10/80"}
+    assert names["run"].evaluation.keys() == {"ndcg@10", "ndcg@10/128"}
     assert "TensorAngle" in said[1]
     assert said[-1] == "1"  # the note on rivers
 

@@ -94,6 +94,22 @@ def test_embedder_finds_words_before_training(
     assert float(similarities[0]) > float(similarities[1:].max()) + 0.05
 
 
+def test_embedder_computes_what_the_bags_were_trained_for(
+    tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+) -> None:
+    torch.manual_seed(0)
+    model = embedder_start(config(len(rarity), 2, 4, 32), vectors, rarity).eval()
+    ids = torch.tensor(tokenizer.encode(f"{ANSWER} {' '.join(OTHERS * 8)}").ids)
+    weights = torch.from_numpy(rarity)[ids]
+
+    mean = (weights[:, None] * torch.from_numpy(vectors)[ids]).sum(0)
+    closed = torch.cat([ids, torch.tensor([len(vectors)])])[None]
+    with torch.no_grad():
+        found = model.model(closed).last_hidden_state[0, -1, :126]
+
+    assert float(torch.nn.functional.cosine_similarity(found, mean, dim=0)) > 0.999
+
+
 def test_bag_training_brings_queries_closer_to_their_documents(
     tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
 ) -> None:

