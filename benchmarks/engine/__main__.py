@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "true"  # else a fork for a child process warns
@@ -51,17 +52,22 @@ def main() -> None:
     }
     about = {"machine": machine(options.device), "settings": settings}
     rows: list[Row] = []
-    with suppress(KeyboardInterrupt):  # what has been measured so far is kept
-        rows.extend(_rows(options))
     result = {**about, "rows": rows}
+    with suppress(KeyboardInterrupt):  # what has been measured so far is shown
+        for row in _rows(options):
+            rows.append(row)
+            if options.json:  # each time: a long run may be killed
+                _write(result, options.json)
     print(tables(result))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if options.plot:
         from benchmarks.engine.plot import plot
 
         plot(result, options.plot)
+
+
+def _write(result: dict[str, Any], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _rows(options: argparse.Namespace) -> Iterator[Row]:
