@@ -13,13 +13,10 @@ import numpy as np
 
 from qwen3_rag.backends.base import Backend, Capabilities, Limits
 from qwen3_rag.backends.local.backend import LocalBackend
-from qwen3_rag.backends.local.engine import Objects
-from qwen3_rag.backends.local.source import LocalSpec
-from qwen3_rag.door import Door, callers_name
+from qwen3_rag.door import Door
 from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag.inputs import (
     check_count,
-    check_device,
     check_instruction,
     check_max_length,
     check_model,
@@ -113,25 +110,18 @@ class Qwen3Embedder(Door):
         self.dim = dim
         self.instruction = check_instruction(instruction)
         self.max_length = max_length
-        self._backend = (
-            backend
-            if backend is not None
-            else LocalBackend(
-                LocalSpec(
-                    model=model,
-                    role="embedding",
-                    revision=revision,
-                    device=check_device(device),
-                    dtype=None if dtype is None else str(dtype).removeprefix("torch."),
-                    attention=attention,
-                    batch_tokens=batch_tokens,
-                    compile=compile,
-                    cache_folder=cache_folder,
-                    local_files_only=local_files_only,
-                    token=token,
-                    model_kwargs=dict(model_kwargs or {}),
-                )
-            )
+        self._backend = self._run_by(
+            backend,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            batch_tokens=batch_tokens,
+            compile=compile,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            token=token,
+            model_kwargs=model_kwargs,
         )
 
     @classmethod
@@ -155,14 +145,13 @@ class Qwen3Embedder(Door):
         Raises:
             InputError: A value out of its range. What is wrong with the model shows at first use.
         """
-        check_count(batch_tokens, "batch_tokens", 1)
-        spec = LocalSpec(model=callers_name(model), role="embedding", batch_tokens=batch_tokens)
+        backend = LocalBackend.around(model, tokenizer, cls.role, batch_tokens)
         return cls(
-            spec.model,
+            backend.spec.model,
             dim=dim,
             instruction=instruction,
             max_length=max_length,
-            backend=LocalBackend(spec, Objects(model, tokenizer)),
+            backend=backend,
         )
 
     @overload
@@ -291,6 +280,11 @@ class Qwen3Embedder(Door):
     ) -> FloatArray | Embeddings:
         """Embed documents without blocking the event loop; see `embed_documents`."""
         return await run_async(self._embed_documents(documents, progress, details))
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        names = ("model", "dim", "instruction", "max_length")
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
         return f"Qwen3Embedder({self.model!r}, dim={self.dim})"

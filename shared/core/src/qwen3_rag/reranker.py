@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, overload
 
 from qwen3_rag.backends.base import Backend, Limits, Output
 from qwen3_rag.backends.local.backend import LocalBackend
-from qwen3_rag.backends.local.engine import Objects
-from qwen3_rag.backends.local.source import LocalSpec
-from qwen3_rag.door import Door, callers_name
+from qwen3_rag.door import Door
 from qwen3_rag.errors import InputError
 from qwen3_rag.inputs import (
     check_count,
-    check_device,
     check_instruction,
     check_max_length,
     check_model,
@@ -112,25 +110,18 @@ class Qwen3Reranker(Door):
         self.model = model
         self.instruction = check_instruction(instruction)
         self.limits = Limits(max_length, max_query_tokens, max_document_tokens)
-        self._backend = (
-            backend
-            if backend is not None
-            else LocalBackend(
-                LocalSpec(
-                    model=model,
-                    role="reranking",
-                    revision=revision,
-                    device=check_device(device),
-                    dtype=None if dtype is None else str(dtype).removeprefix("torch."),
-                    attention=attention,
-                    batch_tokens=batch_tokens,
-                    compile=compile,
-                    cache_folder=cache_folder,
-                    local_files_only=local_files_only,
-                    token=token,
-                    model_kwargs=dict(model_kwargs or {}),
-                )
-            )
+        self._backend = self._run_by(
+            backend,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+            batch_tokens=batch_tokens,
+            compile=compile,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            token=token,
+            model_kwargs=model_kwargs,
         )
 
     @classmethod
@@ -155,16 +146,19 @@ class Qwen3Reranker(Door):
         Raises:
             InputError: A value out of its range. What is wrong with the model shows at first use.
         """
-        check_count(batch_tokens, "batch_tokens", 1)
-        spec = LocalSpec(model=callers_name(model), role="reranking", batch_tokens=batch_tokens)
+        backend = LocalBackend.around(model, tokenizer, cls.role, batch_tokens)
         return cls(
-            spec.model,
+            backend.spec.model,
             instruction=instruction,
             max_length=max_length,
             max_query_tokens=max_query_tokens,
             max_document_tokens=max_document_tokens,
-            backend=LocalBackend(spec, Objects(model, tokenizer)),
+            backend=backend,
         )
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        return {"model": self.model, "instruction": self.instruction, **asdict(self.limits)}
 
     def rank(
         self,

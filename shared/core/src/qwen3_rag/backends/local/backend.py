@@ -17,9 +17,20 @@ from qwen3_rag.backends.local.engine import Engine, Lease, Objects, registry
 from qwen3_rag.backends.local.request import Request, settle
 from qwen3_rag.backends.local.source import LocalSpec, require_extra
 from qwen3_rag.errors import BackendError
+from qwen3_rag.inputs import check_count
+from qwen3_rag.models import Role
 from qwen3_rag.prompts import Prompt
 
 __all__ = ["LocalBackend"]
+
+
+class HiddenToken(str):
+    """A token in a dictionary that may be printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 class LocalBackend:
@@ -41,6 +52,30 @@ class LocalBackend:
         self._objects = objects
         self._lease: Lease | None = None
         self._closed = False
+
+    @classmethod
+    def around(
+        cls, model: Any, tokenizer: Any, role: Role, batch_tokens: int | None
+    ) -> LocalBackend:
+        """Run a model that the caller loaded.
+
+        Raises:
+            InputError: `batch_tokens` is below one.
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        check_count(batch_tokens, "batch_tokens", 1)
+        name = str(getattr(getattr(model, "config", None), "_name_or_path", "")) or "your model"
+        spec = LocalSpec(name, role, batch_tokens=batch_tokens)
+        return cls(spec, Objects(model, tokenizer))
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """What loads the same model again, as arguments of a door; `None` if nothing does."""
+        if self._objects is not None or self._closed:
+            return None
+        settings = {name: value for name, value in vars(self.spec).items() if name != "role"}
+        token = None if self.spec.token is None else HiddenToken(self.spec.token)
+        return {**settings, "token": token, "model_kwargs": dict(self.spec.model_kwargs) or None}
 
     def open(self) -> Future[Capabilities]:
         """Load the model; see `Backend.open`."""
