@@ -9,14 +9,14 @@ import asyncio
 import hashlib
 import json
 import re
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_qwen3_rag.settings import DoorSettings, LazyDoor, local_settings
+from langchain_qwen3_rag.settings import DoorSettings
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends.base import Backend
 from qwen3_rag.backends.local.source import LocalSpec
+from qwen3_rag.door import Door
 from qwen3_rag.models import published
 from qwen3_rag.results import FloatArray
 
@@ -50,6 +50,8 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
             `ValidationError`, which is a `ValueError` as well.
     """
 
+    _kind: ClassVar[type[Door]] = Qwen3Embedder
+
     model: str = "Qwen/Qwen3-Embedding-0.6B"
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
 
@@ -67,17 +69,8 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
             embedder: The core's door.
             instruction: What queries are for; the embedder's own when omitted.
         """
-        local = local_settings(embedder)
-        adapter = cls(
-            model=embedder.model,
-            dim=embedder.dim,
-            instruction=embedder.instruction if instruction is None else instruction,
-            max_length=embedder.max_length,
-            **(local or {}),
-        )
-        if local is None:
-            adapter._door = LazyDoor(embedder)
-        return adapter
+        own: dict[str, Any] = {} if instruction is None else {"instruction": instruction}
+        return cls._around(embedder, **own)
 
     @property
     def embedder(self) -> Qwen3Embedder:
@@ -86,7 +79,7 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
         """
-        door: Qwen3Embedder = self._door.open(self._make)
+        door: Qwen3Embedder = self._open()
         return door
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -160,9 +153,6 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
         # Letters that LangChain's LocalFileStore takes; the slash gives each its folder there.
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", self.model.rstrip("/\\").rpartition("/")[2])
         return f"{name}-{digest}/"
-
-    def _make(self, backend: Backend | None = None) -> Qwen3Embedder:
-        return Qwen3Embedder(**self._door_settings(), backend=backend)
 
 
 async def _rows(vectors: FloatArray) -> list[list[float]]:

@@ -6,15 +6,16 @@ Knows how a score gets onto a document; everything about the model is the core's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import field_validator
 
-from langchain_qwen3_rag.settings import DoorSettings, LazyDoor, local_settings
+from langchain_qwen3_rag.settings import DoorSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
-from qwen3_rag.backends.base import Backend
+from qwen3_rag.door import Door
 from qwen3_rag.inputs import check_count
 
 __all__ = ["SCORE_KEY", "Qwen3Rerank"]
@@ -40,6 +41,8 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         InputError: A value out of its range. A wrong type or an unknown field is pydantic's
             `ValidationError`, which is a `ValueError` as well.
     """
+
+    _kind: ClassVar[type[Door]] = Qwen3Reranker
 
     model: str = "Qwen/Qwen3-Reranker-0.6B"
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
@@ -75,20 +78,7 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
             top_n: How many documents to return, all when omitted.
             score_type: `"probability"` or `"logit"`.
         """
-        local = local_settings(reranker)
-        adapter = cls(
-            model=reranker.model,
-            instruction=reranker.instruction,
-            max_length=reranker.limits.max_length,
-            max_query_tokens=reranker.limits.max_query_tokens,
-            max_document_tokens=reranker.limits.max_document_tokens,
-            top_n=top_n,
-            score_type=score_type,
-            **(local or {}),
-        )
-        if local is None:
-            adapter._door = LazyDoor(reranker)
-        return adapter
+        return cls._around(reranker, top_n=top_n, score_type=score_type)
 
     @property
     def reranker(self) -> Qwen3Reranker:
@@ -97,7 +87,7 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
         """
-        door: Qwen3Reranker = self._door.open(self._make)
+        door: Qwen3Reranker = self._open()
         return door
 
     def compress_documents(
@@ -200,11 +190,11 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
     def _scores(self, scores: Scores) -> list[float]:
         return list(scores.logits if self.score_type == "logit" else scores.scores)
 
-    def _make(self, backend: Backend | None = None) -> Qwen3Reranker:
-        check_count(self.top_n, "top_n", 1)
-        settings = self._door_settings()
-        del settings["top_n"], settings["score_type"]
-        return Qwen3Reranker(**settings, backend=backend)
+    @field_validator("top_n")
+    @classmethod
+    def _check_top_n(cls, top_n: int | None) -> int | None:
+        check_count(top_n, "top_n", 1)
+        return top_n
 
 
 def _scored(document: Document, score: float) -> Document:

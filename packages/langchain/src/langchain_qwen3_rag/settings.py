@@ -5,12 +5,8 @@ Knows pydantic and LangChain's serialisation; knows nothing of queries and docum
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable
 from copy import copy
-from dataclasses import fields
-from threading import Lock
-from typing import Any, Generic, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self
 
 from langchain_core.load.serializable import (
     Serializable,
@@ -26,18 +22,12 @@ from pydantic import (
     model_validator,
 )
 
-from qwen3_rag import DEFAULT_INSTRUCTION, BackendError, InputError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.base import Backend
-from qwen3_rag.backends.local.backend import LocalBackend
-from qwen3_rag.door import Door
+from qwen3_rag import DEFAULT_INSTRUCTION, InputError
+from qwen3_rag.door import Closing, Door
 from qwen3_rag.inputs import check_device, check_model
+from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
 
-__all__ = ["CheckedSettings", "DoorSettings", "LazyDoor", "local_settings"]
-
-D = TypeVar("D", bound=Door)
-
-# Lets a door check its settings without asking whether torch is there. Never opened.
-_NO_BACKEND = cast(Backend, object())
+__all__ = ["CheckedSettings", "DoorSettings"]
 
 
 class CheckedSettings(Serializable):
@@ -56,7 +46,7 @@ class CheckedSettings(Serializable):
             raise
 
 
-class DoorSettings(CheckedSettings):
+class DoorSettings(CheckedSettings, Closing):
     """The settings of a door as fields of the same names, and the door, made at first use.
 
     Fixed once made: another setting is another object, which costs nothing, since all objects on
@@ -64,6 +54,8 @@ class DoorSettings(CheckedSettings):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    _kind: ClassVar[type[Door]]
 
     model: str
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
@@ -106,27 +98,11 @@ class DoorSettings(CheckedSettings):
     model_kwargs: dict[str, Any] | None = None
     """Further arguments of transformers' `from_pretrained`."""
 
-    _door: LazyDoor[Any] = PrivateAttr(default_factory=lambda: LazyDoor())
-
-    @abstractmethod
-    def _make(self, backend: Backend | None = None) -> Qwen3Embedder | Qwen3Reranker:
-        """Make the door; one with a backend checks the settings and asks for no torch."""
+    _door: LazyDoor[Any] = PrivateAttr(default_factory=LazyDoor)
 
     def close(self) -> None:
         """Let go of the model; the next use loads it again. A door that you gave stays open."""
         self._door.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -152,11 +128,23 @@ class DoorSettings(CheckedSettings):
         copied._door = copy(self._door)  # `model_copy` may change settings the door was made of
         return copied
 
-    def _door_settings(self) -> dict[str, Any]:
-        """The fields as the door's own arguments, where an adapter adds none of its own."""
-        settings = {name: getattr(self, name) for name in type(self).model_fields}
+    @classmethod
+    def _around(cls, door: Door, **fields: Any) -> Self:
+        """Take over a door's settings, and the door itself where they do not bring it back."""
+        settings = door.settings
+        adapter = cls(**{**(settings or door.own_settings), **fields})
+        if settings is None:
+            adapter._door = LazyDoor(door)
+        return adapter
+
+    def _open(self) -> Any:
+        """The core's door."""
+        return self._door.open(self._kind, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """The arguments of the core's door."""
         token = self.token and self.token.get_secret_value()
-        return {**settings, "token": token}
+        return {**settings_of(self, self._kind), "token": token}
 
     @field_validator("model", mode="before")
     @classmethod
@@ -175,71 +163,5 @@ class DoorSettings(CheckedSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._make(_NO_BACKEND)
+        check_settings(self._kind, self._settings())
         return self
-
-
-class LazyDoor(Generic[D]):
-    """A door made when it is first asked for, or one that the caller opened.
-
-    Copies and pickles leave the made one behind, and its weights with it.
-    """
-
-    def __init__(self, given: D | None = None) -> None:
-        """Hold the caller's door, if there is one."""
-        self.given = given
-        self._made: D | None = None
-        self._lock = Lock()
-
-    def open(self, make: Callable[[], D]) -> D:
-        """Give the one door, from whichever thread."""
-        if self.given is not None:
-            return self.given
-        with self._lock:
-            if self._made is None:
-                self._made = make()
-            return self._made
-
-    def close(self) -> None:
-        """Close what was made here."""
-        with self._lock:
-            made, self._made = self._made, None
-        if made is not None:
-            made.close()
-
-    def refuse_if_given(self) -> None:
-        """Raise `BackendError` where no settings can bring the door back."""
-        if self.given is not None:
-            raise BackendError(
-                f"This adapter was made from {self.given!r}, which runs a model that you opened: "
-                "its settings alone cannot bring it back. Save the model to a folder and give "
-                "that as `model`, or make the adapter anew where it is needed."
-            )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, LazyDoor) and self.given is other.given
-
-    __hash__ = None  # type: ignore[assignment]  # the way to say so
-
-    def __copy__(self) -> LazyDoor[D]:
-        return LazyDoor(self.given)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> LazyDoor[D]:
-        return LazyDoor(self.given)
-
-    def __reduce__(self) -> Any:
-        self.refuse_if_given()
-        return LazyDoor, ()
-
-
-def local_settings(door: Qwen3Embedder | Qwen3Reranker) -> dict[str, Any] | None:
-    """Read what a door was opened with; `None` where that does not bring its model back."""
-    backend = door._backend
-    if type(door) not in (Qwen3Embedder, Qwen3Reranker) or not isinstance(backend, LocalBackend):
-        return None
-    if backend._objects is not None or backend._closed:
-        return None
-    spec = backend.spec
-    names = {field.name for field in fields(spec)} - {"model", "role"}
-    settings = {name: getattr(spec, name) for name in names}
-    return {**settings, "model_kwargs": spec.model_kwargs or None}
