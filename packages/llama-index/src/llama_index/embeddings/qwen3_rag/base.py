@@ -88,13 +88,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             embedder: The core's door.
             **fields: LlamaIndex's own, such as `embed_batch_size` and `callback_manager`.
         """
-        settings = {
-            "model_name": embedder.model,
-            "dim": embedder.dim,
-            "instruction": embedder.instruction,
-            "max_length": embedder.max_length,
-        }
-        return cls._around(embedder, settings, fields)
+        return cls._around(embedder, fields)
 
     def to_payload(self) -> dict[str, Any]:
         """Tell observers which model this is; no secret is in it."""

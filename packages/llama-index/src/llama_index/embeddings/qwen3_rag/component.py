@@ -6,14 +6,10 @@ the core's, one copy per process for all adapters of a checkpoint.
 
 from __future__ import annotations
 
-import inspect
 import os
 import pickle
 from collections.abc import Sequence
-from contextlib import suppress
 from copy import copy
-from functools import cache
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from llama_index.core.schema import BaseComponent
@@ -28,11 +24,11 @@ from pydantic import (
     model_validator,
 )
 
-from llama_index.embeddings.qwen3_rag.door import LazyDoor, local_settings
-from qwen3_rag import DEFAULT_INSTRUCTION, InputError, MissingExtraError
+from qwen3_rag import DEFAULT_INSTRUCTION, InputError
 from qwen3_rag.backends.base import Capabilities
-from qwen3_rag.door import Door
+from qwen3_rag.door import Closing, Door
 from qwen3_rag.inputs import check_device
+from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
 
 __all__ = ["ModelName", "Qwen3Component"]
 
@@ -45,7 +41,7 @@ ModelName = Annotated[
 _GIVEN = "given_model"
 
 
-class Qwen3Component(BaseComponent):
+class Qwen3Component(BaseComponent, Closing):
     """The settings both adapters share, under the names of the core's doors."""
 
     # Inputs stay out of errors, since a token may be among them.
@@ -90,14 +86,13 @@ class Qwen3Component(BaseComponent):
         default_factory=dict, description="Further arguments of transformers' `from_pretrained`."
     )
 
-    _door: LazyDoor = PrivateAttr(default_factory=LazyDoor)
+    _door: LazyDoor[Door] = PrivateAttr(default_factory=LazyDoor)
 
     if not TYPE_CHECKING:  # where pydantic's own signature, with the fields' types, is the better
 
         def __init__(self, **fields: Any) -> None:
             super().__init__(**fields)
-            with suppress(MissingExtraError):  # said when the model is needed
-                self._open()
+            check_settings(self.door_class, self._settings())
 
     @model_validator(mode="before")
     @classmethod
@@ -134,28 +129,6 @@ class Qwen3Component(BaseComponent):
         """Let go of the model; the next use opens it again. A door that you gave stays open."""
         self._door.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
         """Give the settings as a dictionary; `from_dict` makes an equal adapter of it.
 
@@ -183,7 +156,7 @@ class Qwen3Component(BaseComponent):
         return super().from_dict(data, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        self._door.refuse_if_given(type(self).__name__)
+        self._door.refuse_if_given()
         # Not BaseComponent's, which deletes what it cannot pickle from the object that lives on.
         state = BaseModel.__getstate__(self)
         fields = {name: value for name, value in self.__dict__.items() if self._travels(name)}
@@ -213,22 +186,21 @@ class Qwen3Component(BaseComponent):
 
     def _settings(self) -> dict[str, Any]:
         """The arguments of the core's door, from all fields it has a parameter for."""
-        settings = {name: getattr(self, name) for name in _shared(type(self))}
-        settings["token"] = self.token.get_secret_value() if self.token else None
-        settings["model_kwargs"] = dict(self.model_kwargs)  # a change in place shows, too
-        return {"model": getattr(self, self.model_field), **settings}
+        return {
+            **settings_of(self, self.door_class),
+            "model": getattr(self, self.model_field),
+            "token": self.token.get_secret_value() if self.token else None,
+            "model_kwargs": dict(self.model_kwargs),  # a change in place shows, too
+        }
 
     @classmethod
-    def _around(cls, door: Door, settings: dict[str, Any], fields: dict[str, Any]) -> Self:
+    def _around(cls, door: Door, fields: dict[str, Any]) -> Self:
         """Take over a door's settings, and the door itself where they do not bring it back."""
-        local = local_settings(door)
-        adapter = cls(**settings, **(local or {}), **fields)
-        if local is None:
+        settings = door.settings
+        named = dict(settings or door.own_settings)
+        named[cls.model_field] = named.pop("model")
+        named["model_kwargs"] = named.get("model_kwargs") or {}
+        adapter = cls(**named, **fields)
+        if settings is None:
             adapter._door = LazyDoor(door, adapter._settings())
         return adapter
-
-
-@cache
-def _shared(adapter: type[Qwen3Component]) -> tuple[str, ...]:
-    parameters = inspect.signature(adapter.door_class).parameters
-    return tuple(name for name in parameters if name in adapter.model_fields and name != "model")

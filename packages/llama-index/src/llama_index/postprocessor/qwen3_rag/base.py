@@ -86,14 +86,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
             reranker: The core's door.
             **fields: LlamaIndex's own, such as `top_n` and `keep_retrieval_score`.
         """
-        settings = {
-            "model": reranker.model,
-            "instruction": reranker.instruction,
-            "max_length": reranker.limits.max_length,
-            "max_query_tokens": reranker.limits.max_query_tokens,
-            "max_document_tokens": reranker.limits.max_document_tokens,
-        }
-        return cls._around(reranker, settings, fields)
+        return cls._around(reranker, fields)
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
