@@ -323,7 +323,7 @@ def test_closing_lets_go_of_models_and_store() -> None:
     component.warm_up()
     assert component.text_embedder is not None
     assert component.ranker is not None
-    doors = component.text_embedder._door.open(), component.ranker._door.open()
+    doors = component.text_embedder._open(), component.ranker._open()
     component.run(QUERY)
     client = store._client
 
@@ -343,7 +343,7 @@ async def test_models_are_loaded_from_an_event_loop() -> None:
     await component.warm_up_async()
 
     assert component.text_embedder is not None
-    assert component.text_embedder._door._door is not None
+    assert component.text_embedder._door._made is not None
     await component.close_async()
 
 

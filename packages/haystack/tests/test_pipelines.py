@@ -106,11 +106,11 @@ def test_models_are_loaded_once_for_many_runs(store: InMemoryDocumentStore) -> N
     pipeline = hybrid(store)
     pipeline.run(inputs())
     ranker: Any = pipeline.get_component("ranker")
-    door = ranker._door.open()
+    door = ranker._open()
 
     pipeline.run(inputs())
 
-    assert ranker._door.open() is door
+    assert ranker._open() is door
     pipeline.close()
 
 

@@ -181,19 +181,12 @@ def test_settings_reach_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hf_mine")
     component = full(Qwen3Ranker)
 
-    door = component._door.open()
+    door = component._open()
 
-    assert door.instruction == component.instruction
-    assert door.limits.max_length == 512
-    assert door.limits.max_query_tokens == 30
-    assert door.limits.max_document_tokens == 300
-    spec = door._backend.spec
-    assert spec.token == "hf_mine"
-    for name in ("model", "revision", "dtype", "attention", "batch_tokens", "cache_folder"):
-        assert getattr(spec, name) == getattr(component, name), name
-    assert spec.local_files_only is True
-    assert spec.model_kwargs == component.model_kwargs
-    assert list(spec.device) == component.device
+    assert door.settings is not None
+    expected = {name: getattr(component, name) for name in door.settings}
+    assert door.settings == {**expected, "token": "hf_mine", "device": ("cuda:0", "cuda:1")}
+    assert door.settings.keys() == inspect.signature(Qwen3Reranker).parameters.keys() - {"backend"}
     component.close()
 
 

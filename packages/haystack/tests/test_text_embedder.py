@@ -132,15 +132,15 @@ def test_a_device_map_is_refused() -> None:
 def test_a_model_is_loaded_once_and_again_after_closing() -> None:
     component = Qwen3TextEmbedder("tiny")
     component.warm_up()
-    door = component._door.open()
+    door = component._open()
 
     component.warm_up()
     before = component.run("a query")
-    assert component._door.open() is door
+    assert component._open() is door
 
     component.close()
     assert component.run("a query") == before
-    assert component._door.open() is not door
+    assert component._open() is not door
     with pytest.raises(BackendError, match="was closed"):
         door.embed_queries(["a query"])
     component.close()
@@ -150,7 +150,7 @@ def test_a_model_is_loaded_once_and_again_after_closing() -> None:
 async def test_closing_from_an_event_loop_lets_go_too() -> None:
     component = Qwen3TextEmbedder("tiny")
     await component.warm_up_async()
-    door = component._door.open()
+    door = component._open()
 
     await component.close_async()
 
@@ -165,7 +165,7 @@ def test_threads_that_come_first_together_share_one_door() -> None:
 
     def first_use() -> None:
         gate.wait()
-        doors.append(component._door.open())
+        doors.append(component._open())
 
     threads = [threading.Thread(target=first_use) for _ in range(8)]
     for thread in threads:
@@ -184,6 +184,27 @@ def test_an_embedder_that_was_handed_over_stays_open(embedder: Qwen3Embedder) ->
 
     assert embedder.embed_queries(["a query"]).shape == (1, 64)
     assert component.run("a query")
+
+
+def test_an_embedder_that_was_handed_over_is_shared_by_copies_and_in_no_pickle(
+    embedder: Qwen3Embedder,
+) -> None:
+    component = Qwen3TextEmbedder.from_embedder(embedder)
+
+    for twin in (copy.copy(component), copy.deepcopy(component)):
+        assert twin._open() is embedder
+    with pytest.raises(BackendError, match="Save the model to a folder"):
+        pickle.dumps(component)
+
+
+def test_a_changed_setting_counts_from_the_next_use() -> None:
+    component = Qwen3TextEmbedder("tiny")
+    assert len(component.run("a query")["embedding"]) > 32
+
+    component.dim = 32
+
+    assert len(component.run("a query")["embedding"]) == 32
+    component.close()
 
 
 def test_something_else_cannot_be_handed_over() -> None:
@@ -233,6 +254,8 @@ def test_a_token_is_read_when_the_model_is_loaded(monkeypatch: pytest.MonkeyPatc
     assert component.run("a query")
 
     monkeypatch.setenv("HF_TOKEN", "hf_later")
-    assert strict._door.open()._backend.spec.token == "hf_later"  # type: ignore[attr-defined]  # local
+    settings = strict._open().settings
+    assert settings is not None
+    assert settings["token"] == "hf_later"
     component.close()
     strict.close()

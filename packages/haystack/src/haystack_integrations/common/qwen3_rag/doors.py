@@ -6,7 +6,6 @@ Knows Haystack's ways with settings, secrets and devices; knows nothing of queri
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Generic, Self, TypeAlias, TypeVar
@@ -18,12 +17,12 @@ from haystack.utils import ComponentDevice, Secret
 from qwen3_rag.door import Door
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.inputs import check_device
+from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
 
 __all__ = [
     "HF_TOKEN",
     "Device",
     "DoorComponent",
-    "LazyDoor",
     "check_kind",
     "check_token",
     "device_names",
@@ -38,84 +37,19 @@ Device: TypeAlias = str | Sequence[str] | ComponentDevice | None
 HF_TOKEN = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
 
 
-class LazyDoor(Generic[D]):
-    """One door, made once, whichever thread asks first. Copies and pickles carry no weights."""
-
-    def __init__(self, kind: type[D], component: object) -> None:
-        """Read the door's settings off the component and have the door check them.
-
-        Args:
-            kind: `Qwen3Embedder` or `Qwen3Reranker`.
-            component: Has an attribute for each of the door's arguments that it decides.
-
-        Raises:
-            InputError: A value the door refuses.
-        """
-        names = inspect.signature(kind).parameters
-        self._kind = kind
-        self._settings = {n: getattr(component, n) for n in names if hasattr(component, n)}
-        self._handed_over = False
-        self._door: D | None = None
-        self._lock = threading.Lock()
-        # With a backend named, a door checks its settings without asking for PyTorch: a pipeline
-        # can be read, changed and saved where it could not run.
-        kind(**{**self._settings, "token": None, "backend": object()})
-
-    def open(self) -> D:
-        """Give the door, resolving the token when it is made."""
-        with self._lock:
-            if self._door is None:
-                token = self._settings["token"]
-                resolved = None if token is None else token.resolve_value()
-                self._door = self._kind(**{**self._settings, "token": resolved})
-            return self._door
-
-    def hand_over(self, door: D) -> None:
-        """Use a door the caller made; it stays the caller's to close."""
-        self._door, self._handed_over = door, True
-
-    def close(self) -> None:
-        """Let go of the model; the next use opens it again."""
-        if self._handed_over:
-            return
-        with self._lock:
-            door, self._door = self._door, None
-        if door is not None:
-            door.close()
-
-    def check_serialisable(self, component: object) -> None:
-        """Refuse where the settings alone would give another door.
-
-        Raises:
-            SerializationError: The door was handed over.
-        """
-        if self._handed_over:
-            name = type(component).__name__
-            raise SerializationError(
-                f"This {name} uses a model that was handed over to it, which no file can hold. "
-                f"Make it from its settings instead: {name}({self._settings['model']!r}, ...)."
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = self._door if self._handed_over else None
-        return {**self.__dict__, "_door": kept, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-
-
 class DoorComponent(Generic[D]):
     """What the components with a model have in common: its life, and how they are saved."""
 
+    _kind: type[D]
     _door: LazyDoor[D]
 
     def warm_up(self) -> None:
         """Load the model, unless it is loaded."""
-        self._door.open().warm_up()
+        self._open().warm_up()
 
     async def warm_up_async(self) -> None:
         """Load the model without blocking the event loop."""
-        await self._door.open().awarm_up()
+        await self._open().awarm_up()
 
     def close(self) -> None:
         """Let go of the model; the next use loads it again. One that was handed over stays."""
@@ -132,13 +66,30 @@ class DoorComponent(Generic[D]):
             SerializationError: The model was handed over.
             ValueError: The token was given as it is, and not by the variable that holds it.
         """
-        self._door.check_serialisable(self)
+        if self._door.given is not None:
+            name = type(self).__name__
+            raise SerializationError(
+                f"This {name} uses a model that was handed over to it, which no file can hold. "
+                f"Make it from its settings instead: {name}({self._door.given.model!r}, ...)."
+            )
         return serialised(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Make one from what `to_dict` wrote."""
         return default_from_dict(cls, data)
+
+    def _lazy_door(self) -> LazyDoor[D]:
+        """Check the settings, all but the token, which is read when the door is made."""
+        check_settings(self._kind, {**settings_of(self, self._kind), "token": None})
+        return LazyDoor()
+
+    def _open(self) -> D:
+        """The core's door for the present settings."""
+        return self._door.open(self._make, settings_of(self, self._kind))
+
+    def _make(self, token: Secret | None, **settings: Any) -> D:
+        return self._kind(**{**settings, "token": token and token.resolve_value()})
 
 
 def check_kind(value: object, kind: type, name: str) -> None:

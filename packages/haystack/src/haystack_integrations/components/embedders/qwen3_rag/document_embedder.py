@@ -18,13 +18,13 @@ from haystack_integrations.common.qwen3_rag.doors import (
     HF_TOKEN,
     Device,
     DoorComponent,
-    LazyDoor,
     check_kind,
     check_token,
     device_names,
 )
 from qwen3_rag import Embeddings, Qwen3Embedder
 from qwen3_rag.inputs import check_model
+from qwen3_rag.lazy import LazyDoor
 
 __all__ = ["Qwen3DocumentEmbedder"]
 
@@ -41,6 +41,8 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         documents = embedder.run([Document(content="Paris is in France.")])["documents"]
         ```
     """
+
+    _kind = Qwen3Embedder
 
     def __init__(
         self,
@@ -101,7 +103,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         self.local_files_only = local_files_only
         self.token = check_token(token)
         self.model_kwargs = None if model_kwargs is None else dict(model_kwargs)
-        self._door = LazyDoor(Qwen3Embedder, self)
+        self._door = self._lazy_door()
 
     @classmethod
     def from_embedder(
@@ -129,7 +131,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
             embedding_separator=embedding_separator,
             progress_bar=progress_bar,
         )
-        made._door.hand_over(embedder)
+        made._door = LazyDoor(embedder)
         return made
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -156,7 +158,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
             return self._result([], None)
         return self._result(
             documents,
-            self._door.open().embed_documents(texts, progress=self.progress_bar, details=True),
+            self._open().embed_documents(texts, progress=self.progress_bar, details=True),
         )
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -165,7 +167,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         texts = self._texts(documents)
         if not texts:
             return self._result([], None)
-        door = self._door.open()
+        door = self._open()
         return self._result(
             documents,
             await door.aembed_documents(texts, progress=self.progress_bar, details=True),

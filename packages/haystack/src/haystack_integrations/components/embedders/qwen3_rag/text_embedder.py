@@ -16,13 +16,13 @@ from haystack_integrations.common.qwen3_rag.doors import (
     HF_TOKEN,
     Device,
     DoorComponent,
-    LazyDoor,
     check_kind,
     check_token,
     device_names,
 )
 from qwen3_rag import DEFAULT_INSTRUCTION, InputTypeError, Qwen3Embedder
 from qwen3_rag.inputs import check_model
+from qwen3_rag.lazy import LazyDoor
 
 __all__ = ["Qwen3TextEmbedder"]
 
@@ -40,6 +40,8 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
         embedding = embedder.run("What is the capital of France?")["embedding"]
         ```
     """
+
+    _kind = Qwen3Embedder
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
         self.local_files_only = local_files_only
         self.token = check_token(token)
         self.model_kwargs = None if model_kwargs is None else dict(model_kwargs)
-        self._door = LazyDoor(Qwen3Embedder, self)
+        self._door = self._lazy_door()
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder) -> Self:
@@ -108,13 +110,8 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
             InputTypeError: Not a `Qwen3Embedder`.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
-        made = cls(
-            embedder.model,
-            dim=embedder.dim,
-            instruction=embedder.instruction,
-            max_length=embedder.max_length,
-        )
-        made._door.hand_over(embedder)
+        made = cls(**embedder.own_settings)
+        made._door = LazyDoor(embedder)
         return made
 
     @component.output_types(embedding=list[float])
@@ -136,14 +133,14 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
             BackendError: The model could not be run.
         """
         _check_text(text)
-        [vector] = self._door.open().embed_queries([text], instruction=instruction)
+        [vector] = self._open().embed_queries([text], instruction=instruction)
         return {"embedding": vector.tolist()}
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str, instruction: str | None = None) -> dict[str, Any]:
         """Embed a query without blocking the event loop; see `run`."""
         _check_text(text)
-        [vector] = await self._door.open().aembed_queries([text], instruction=instruction)
+        [vector] = await self._open().aembed_queries([text], instruction=instruction)
         return {"embedding": vector.tolist()}
 
 

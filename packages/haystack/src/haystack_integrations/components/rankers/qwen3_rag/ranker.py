@@ -17,7 +17,6 @@ from haystack_integrations.common.qwen3_rag.doors import (
     HF_TOKEN,
     Device,
     DoorComponent,
-    LazyDoor,
     check_kind,
     check_token,
     device_names,
@@ -29,6 +28,7 @@ from haystack_integrations.components.rankers.qwen3_rag.selection import (
 )
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Reranker, RankedDocument
 from qwen3_rag.inputs import check_count, check_model, check_query
+from qwen3_rag.lazy import LazyDoor
 
 __all__ = ["Qwen3Ranker"]
 
@@ -46,6 +46,8 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         best[0].score  # the probability that it answers the query
         ```
     """
+
+    _kind = Qwen3Reranker
 
     def __init__(
         self,
@@ -124,7 +126,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         self.local_files_only = local_files_only
         self.token = check_token(token)
         self.model_kwargs = None if model_kwargs is None else dict(model_kwargs)
-        self._door = LazyDoor(Qwen3Reranker, self)
+        self._door = self._lazy_door()
 
     @classmethod
     def from_reranker(
@@ -147,19 +149,15 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         """
         check_kind(reranker, Qwen3Reranker, "reranker")
         made = cls(
-            reranker.model,
+            **reranker.own_settings,
             top_k=top_k,
             score_threshold=score_threshold,
             scale_score=scale_score,
-            instruction=reranker.instruction,
-            max_length=reranker.limits.max_length,
-            max_query_tokens=reranker.limits.max_query_tokens,
-            max_document_tokens=reranker.limits.max_document_tokens,
             meta_fields_to_embed=meta_fields_to_embed,
             embedding_separator=embedding_separator,
             progress_bar=progress_bar,
         )
-        made._door.hand_over(reranker)
+        made._door = LazyDoor(reranker)
         return made
 
     @component.output_types(documents=list[Document])
@@ -198,7 +196,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             return {"documents": []}
         texts = texts_of(candidates, self.meta_fields_to_embed, self.embedding_separator)
         bar = self.progress_bar
-        ranked = self._door.open().rank(query, texts, instruction=instruction, progress=bar)
+        ranked = self._open().rank(query, texts, instruction=instruction, progress=bar)
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
 
     @component.output_types(documents=list[Document])
@@ -218,7 +216,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             return {"documents": []}
         texts = texts_of(candidates, self.meta_fields_to_embed, self.embedding_separator)
         bar = self.progress_bar
-        ranked = await self._door.open().arank(query, texts, instruction=instruction, progress=bar)
+        ranked = await self._open().arank(query, texts, instruction=instruction, progress=bar)
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
 
     def _candidates(
