@@ -2,8 +2,8 @@
 
     python openvino_side.py FOLDER DTYPE
 
-Each line read is `{"ids": [[...]], "batch": n}`; each line written, the vectors. Imports nothing
-of this repository.
+The first line written is the version. Each line read is `{"ids": [[...]], "batch": n}`; each line
+written then, the vectors. Imports nothing of this repository.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def main() -> None:
     folder, dtype = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is not an answer
+    import openvino  # type: ignore[import-not-found]
     import torch
     from optimum.intel import OVModelForFeatureExtraction  # type: ignore[import-not-found]
 
@@ -26,6 +27,8 @@ def main() -> None:
     model: Any = OVModelForFeatureExtraction.from_pretrained(
         folder, export=True, ov_config={"INFERENCE_PRECISION_HINT": precision}
     )
+
+    print(json.dumps(openvino.__version__.partition("-")[0]), file=answers, flush=True)
 
     def batch(rows: list[list[int]]) -> list[list[float]]:
         width = max(len(row) for row in rows)

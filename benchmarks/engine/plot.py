@@ -1,7 +1,11 @@
-"""The ratios as bars. Needs matplotlib, which nothing else here does: `pip install matplotlib`."""
+"""The ratios as bars. Needs matplotlib, which nothing else here does: `pip install matplotlib`.
+
+python -m benchmarks.engine.plot benchmarks/results/NAME.json NAME.png
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,3 +38,15 @@ def plot(result: dict[str, Any], file: Path) -> None:
     mode = "compiled" if settings["compile"] else "as installed"
     axes.set_title(f"Times as long as qwen3-rag ({mode}), {result['machine']['cpu']}")
     figure.savefig(file, dpi=120)
+
+
+def main() -> None:
+    """Draw the figures of a file."""
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    source, target = map(Path, sys.argv[1:])
+    plot(json.loads(source.read_text(encoding="utf-8")), target)
+
+
+if __name__ == "__main__":
+    main()

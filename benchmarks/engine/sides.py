@@ -153,15 +153,18 @@ def openvino(python: str, folder: Path, setup: Setup, stack: ExitStack) -> Side:
     stack.callback(child.terminate)
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
+    def answer() -> Any:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        if not line:
+            raise RuntimeError("OpenVINO ended; what it said is above.")
+        return json.loads(line)
+
     def run(texts: Sequence[str], size: int) -> object:
         assert child.stdin is not None
-        assert child.stdout is not None
         work = {"ids": tokenizer(list(texts))["input_ids"], "batch": size}
         child.stdin.write(json.dumps(work) + "\n")
         child.stdin.flush()
-        answer = child.stdout.readline()
-        if not answer:
-            raise RuntimeError("OpenVINO ended; what it said is above.")
-        return np.asarray(json.loads(answer))
+        return np.asarray(answer())
 
-    return Side("OpenVINO", run, sweep=(1, 8, 32))
+    return Side(f"OpenVINO {answer()}", run, sweep=(1, 8, 32))
