@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,14 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_rag.backends.local import attention
-from qwen3_rag.backends.local.attention import (
-    Attention,
-    PackedAttention,
-    VarlenAttention,
-    choose,
-)
+from qwen3_rag.backends.local import packed_attention, varlen_attention
+from qwen3_rag.backends.local.attention import Attention, choose
 from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
+from qwen3_rag.backends.local.packed_attention import PackedAttention
+from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 16
 
@@ -131,7 +129,7 @@ def test_without_the_private_kernel_the_prefix_comes_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
-    monkeypatch.setattr(attention, "_has_lse", lambda: False)
+    monkeypatch.setattr(packed_attention, "_has_lse", lambda: False)
 
     check(fused, packing, torch.float32, 1e-5)
 
@@ -140,7 +138,7 @@ def test_sequences_too_long_for_products_take_the_fused_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1,) * 10, (2,) * n) for n in (4, 30, 60, 28)])
-    monkeypatch.setattr(attention, "LONGEST", 50)
+    monkeypatch.setattr(packed_attention, "LONGEST", 50)
 
     check(fused, packing, torch.bfloat16, 5e-2)
 
@@ -149,12 +147,79 @@ def test_a_kernel_that_torch_has_changed_is_not_used(monkeypatch: pytest.MonkeyP
     def changed(*_: Any, **__: Any) -> Any:
         raise TypeError("unexpected argument")
 
-    monkeypatch.setattr(attention, "_flash", changed)
-    attention._has_lse.cache_clear()
+    monkeypatch.setattr(packed_attention, "_flash", changed)
+    packed_attention._has_lse.cache_clear()
     try:
-        assert not attention._has_lse()
+        assert not packed_attention._has_lse()
     finally:
-        attention._has_lse.cache_clear()
+        packed_attention._has_lse.cache_clear()
+
+
+@pytest.mark.parametrize("way", [fused, eager])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_long_sequences_are_attended_from_some_rows_at_a_time(
+    way: Way, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (50, 4, 33)])
+    monkeypatch.setattr(packed_attention, "SCORES", 300)
+
+    check(way, packing, dtype, 1e-5 if dtype == torch.float32 else 5e-2)
+
+
+# ------------------------------------------------------------------ the choice of a kernel
+
+
+def failing(*_: Any) -> torch.Tensor:
+    raise RuntimeError("FlashAttention only supports Ampere GPUs or newer.")
+
+
+def unaligned_kernel(query: torch.Tensor, *others: Any) -> torch.Tensor:
+    return torch.zeros_like(query)
+
+
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    varlen_kernel.cache_clear()
+    yield
+    varlen_kernel.cache_clear()
+
+
+def test_the_first_kernel_that_works_is_taken(
+    monkeypatch: pytest.MonkeyPatch, fresh_choice: None
+) -> None:
+    kernels = [failing, unaligned_kernel, aligned_kernel]
+    monkeypatch.setattr(varlen_attention, "_varlen_kernels", lambda: iter(kernels))
+
+    assert varlen_kernel(torch.device("cpu"), torch.float32) is aligned_kernel
+
+
+def test_where_none_works_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, fresh_choice: None
+) -> None:
+    monkeypatch.setattr(varlen_attention, "_varlen_kernels", lambda: iter([failing]))
+
+    assert varlen_kernel(torch.device("cpu"), torch.float32) is None
+
+
+def test_torchs_kernel_is_called_as_this_release_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pytest.importorskip("torch.nn.attention.varlen", reason="torch before 2.10")
+    signature = inspect.signature(module.varlen_attn)
+    calls = []
+
+    def record(*given: Any, **named: Any) -> torch.Tensor:
+        calls.append(signature.bind(*given, **named))
+        query: torch.Tensor = given[0]
+        return query
+
+    record.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` looks for
+    monkeypatch.setattr(module, "varlen_attn", record)
+    kernel = list(varlen_attention._varlen_kernels())[-1]
+    packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2)])
+    query, key, value = states(packing, torch.float32)
+
+    VarlenAttention(packing, kernel, query.device).all(query, key, value)
+
+    assert len(calls) == 1
 
 
 @pytest.mark.gpu
@@ -164,7 +229,10 @@ def test_the_device_kernel_equals_the_formula() -> None:
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
     query, key, value = (part.cuda() for part in states(packing, torch.bfloat16))
 
-    result = choose(packing, query, eager=False).all(query, key, value)
-
+    attend = choose(packing, query, eager=False)
     expected = plain(packing, query.cpu(), key.cpu(), value.cpu())
+    result = attend.all(query, key, value)
     torch.testing.assert_close(result.cpu().double(), expected, rtol=0, atol=5e-2)
+    last = torch.from_numpy(packing.last)
+    result = attend.last(query[last.cuda()], key, value)
+    torch.testing.assert_close(result.cpu().double(), expected[last], rtol=0, atol=5e-2)

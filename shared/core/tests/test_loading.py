@@ -451,7 +451,10 @@ def test_dtype_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.choose_dtype(None, "cpu", hidden_size=1024) is torch.bfloat16
     monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: False)
     assert machine.choose_dtype(None, "cpu", hidden_size=1024) is torch.float32
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
     assert machine.choose_dtype(None, "cuda:0", hidden_size=1024) is torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert machine.choose_dtype(None, "cuda:0", hidden_size=1024) is torch.float32
     assert machine.choose_dtype(None, "mps", hidden_size=1024) is torch.float32
     assert machine.choose_dtype("float16", "cuda:0", hidden_size=2560) is torch.float16
     with pytest.raises(InputError, match="overflows in the 8B models"):

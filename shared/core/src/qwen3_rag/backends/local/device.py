@@ -23,6 +23,7 @@ __all__ = [
     "container_quota",
     "cpu_has_bfloat16",
     "default_budget",
+    "empty_cache",
 ]
 
 DTYPES = {
@@ -74,7 +75,7 @@ def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
 def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.dtype:
     """Choose the number format.
 
-    bfloat16 on CUDA and on CPUs that multiply it natively, else float32. Float16 is only ever
+    bfloat16 where it is multiplied natively, else float32. Float16 is only ever
     used when asked for, and refused for the 8B models, whose activations overflow it
     (QwenLM/Qwen3-Embedding#164).
 
@@ -87,8 +88,7 @@ def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.d
         InputError: An unknown format, or float16 for an 8B model.
     """
     if dtype is None:
-        native = device.startswith("cuda") or (device == "cpu" and cpu_has_bfloat16())
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
     if dtype not in DTYPES:
         raise InputError(f"`dtype` must be one of {', '.join(DTYPES)}, got {dtype!r}.")
     if dtype == "float16" and hidden_size >= 4096:
@@ -96,6 +96,20 @@ def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.d
             "`dtype` 'float16' overflows in the 8B models and gives NaN. Use 'bfloat16'."
         )
     return DTYPES[dtype]
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_capability(device)[0] >= 8  # Ampere; older ones emulate it
+    return device == "cpu" and cpu_has_bfloat16()
+
+
+def empty_cache(device: str) -> None:
+    """Give a device's memory that torch keeps for later back to others."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
 
 
 def default_budget(device: str) -> int:

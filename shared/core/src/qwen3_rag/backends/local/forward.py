@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from qwen3_rag.backends.local.batching import TokenSequence, pack
+from qwen3_rag.backends.local.device import empty_cache
 from qwen3_rag.backends.local.layers import Layers
 from qwen3_rag.backends.local.loading import Loaded
 from qwen3_rag.backends.local.request import OutOfMemory
@@ -22,7 +23,7 @@ from qwen3_rag.results import FloatArray
 __all__ = ["PackedForward", "PaddedForward"]
 
 # What memory errors without a class of their own say: the CPU's allocator, MPS, CUDA's libraries.
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "Invalid buffer size", "ALLOC_FAILED")
 
 
 class _Forward(ABC):
@@ -43,8 +44,7 @@ class _Forward(ABC):
             if not any(sign in message for sign in OUT_OF_MEMORY):
                 raise
         # Outside the handlers: a chained error would keep the batch's tensors.
-        if self._device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        empty_cache(self._device)
         raise OutOfMemory(message)
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
