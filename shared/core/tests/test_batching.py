@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.backends.local.batching import TokenSequence, pack, plan
+from qwen3_rag.backends.local.batching import GATHERED, TokenSequence, pack, plan
 
 prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
 sequences = st.lists(
@@ -19,10 +19,15 @@ sequences = st.lists(
 )
 
 
-def _cost(batch: list[TokenSequence], pads: bool) -> int:
-    if pads:
-        return max(sequence.length for sequence in batch) * len(batch)
+def _rows(batch: list[TokenSequence]) -> int:
     return sum(len(p) for p in {s.prefix for s in batch}) + sum(len(s.ids) for s in batch)
+
+
+def _fits(batch: list[TokenSequence], budget: int, *, pads: bool = False) -> bool:
+    if pads:
+        return max(sequence.length for sequence in batch) * len(batch) <= budget
+    tokens = sum(sequence.length for sequence in batch)
+    return _rows(batch) - len(batch[0].prefix) <= budget and tokens <= GATHERED * budget
 
 
 @given(sequences, st.integers(1, 200), st.booleans())
@@ -33,7 +38,7 @@ def test_plan_places_each_sequence_once_and_keeps_to_the_budget(
 
     assert sorted(i for batch in batches for i in batch) == list(range(len(items)))
     for batch in batches:
-        assert len(batch) == 1 or _cost([items[i] for i in batch], pads) <= budget
+        assert len(batch) == 1 or _fits([items[i] for i in batch], budget, pads=pads)
 
 
 @given(sequences, st.integers(1, 200))
@@ -43,7 +48,7 @@ def test_plan_is_not_wasteful(items: list[TokenSequence], budget: int) -> None:
     # Two neighbouring batches never fit into one.
     for left, right in pairwise(batches):
         together = [items[i] for i in (*left, right[0])]
-        assert _cost(together, pads=False) > budget
+        assert not _fits(together, budget)
 
 
 def test_plan_starts_with_the_longest() -> None:
@@ -56,7 +61,14 @@ def test_plan_keeps_sequences_of_one_prefix_together() -> None:
     a, b = (1,) * 5, (2,) * 5
     items = [TokenSequence(p, (0,) * 5) for p in (a, b, a, b)]
 
-    assert plan(items, 15) == [[0, 2], [1, 3]]
+    assert plan(items, 10) == [[0, 2], [1, 3]]
+
+
+def test_plan_computes_a_long_prefix_for_many_at_a_time() -> None:
+    items = [TokenSequence((1,) * 90, (0,) * 10)] * 20
+
+    assert [len(batch) for batch in plan(items, 100)] == [8, 8, 4]
+    assert [len(batch) for batch in plan(items, 200)] == [16, 4]
 
 
 @given(sequences.filter(bool), st.booleans())
@@ -76,5 +88,5 @@ def test_pack_lets_every_sequence_be_read_back(
 def test_pack_holds_no_padding_and_each_prefix_once(items: list[TokenSequence]) -> None:
     packing = pack(items)
 
-    assert len(packing.ids) == _cost(items, pads=False)
+    assert len(packing.ids) == _rows(items)
     assert packing.ids.dtype == packing.positions.dtype == np.int64

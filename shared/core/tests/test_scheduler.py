@@ -13,11 +13,11 @@ import pytest
 
 from qwen3_rag.backends.base import Limits
 from qwen3_rag.backends.local import scheduler as module
-from qwen3_rag.backends.local.batching import TokenSequence
+from qwen3_rag.backends.local.batching import GATHERED, TokenSequence
 from qwen3_rag.backends.local.request import Encoded, Model, OutOfMemory, Request
 from qwen3_rag.backends.local.scheduler import Scheduler
 from qwen3_rag.errors import BackendError, InputError, ModelError
-from qwen3_rag.prompts import EmbedPrompt, Prompt
+from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag.results import FloatArray
 
 WAIT = 20.0
@@ -30,6 +30,14 @@ class LetterTokens:
         if any(prompt.rendered == "!" for prompt in prompts):
             raise InputError("cannot encode !")
         return [Encoded(TokenSequence((), tuple(map(ord, p.rendered)))) for p in prompts]
+
+
+class PairTokens:
+    """The query is the prefix that its documents share."""
+
+    def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        pairs = [(p.query, p.document) for p in prompts if isinstance(p, RerankPrompt)]
+        return [Encoded(TokenSequence(tuple(map(ord, q)), tuple(map(ord, d)))) for q, d in pairs]
 
 
 class SumForward:
@@ -135,6 +143,26 @@ def test_small_requests_share_a_batch(
     assert forward.batches == [[1], [2, 2, 2, 2]]
 
 
+@pytest.mark.parametrize("length", [3, 60, 500])
+def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
+    scheduler: Scheduler, forward: SumForward, length: int
+) -> None:
+    model = Model("sum", PairTokens(), 1_000, 100, ("one",), {"one": forward})
+    scheduler.add(model)
+    forward.may_run.clear()
+    pairs = Request([RerankPrompt("q" * length, "d" * 10) for _ in range(100)], Limits())
+    scheduler.submit(pairs, model)
+    assert forward.running.wait(WAIT)
+    wait_until(lambda: pairs.tokens_ahead() >= module.BATCHES_AHEAD * model.budget)
+
+    forward.may_run.set()
+    pairs.future.result(WAIT)
+
+    # All that the budget has room for, or as many as their whole lengths allow.
+    each = min(10, GATHERED * 100 // (length + 10))
+    assert len(forward.batches) <= 2 * 100 / each
+
+
 def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
@@ -172,7 +200,7 @@ def test_encoding_stays_a_few_batches_ahead(
     assert forward.running.wait(WAIT)
     time.sleep(0.05)
 
-    assert bulk.tokens_ahead <= (module.BATCHES_AHEAD + 4) * model.budget
+    assert bulk.tokens_ahead() <= (module.BATCHES_AHEAD + 4) * model.budget
     forward.may_run.set()
     assert bulk.future.result(WAIT).values.tolist() == [value("0123456789")] * 1_000
 
@@ -241,6 +269,19 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
     refused = forward.refused
     submit(scheduler, model, *texts).future.result(WAIT)
     assert forward.refused == refused
+
+
+def test_a_shortage_of_memory_that_passes_leaves_the_batches_as_they_were(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.memory = 0
+    with pytest.raises(BackendError, match="does not fit in the memory"):
+        submit(scheduler, model, "ab", "cd").future.result(WAIT)
+    forward.memory = 100
+
+    submit(scheduler, model, *["ab"] * 5).future.result(WAIT)
+
+    assert forward.batches == [[2] * 5]
 
 
 def test_one_text_too_large_for_memory_is_named(

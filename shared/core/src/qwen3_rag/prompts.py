@@ -43,7 +43,7 @@ class EmbedPrompt:
 
     @property
     def size(self) -> int:
-        """Characters of the caller's text, a rough measure of the work."""
+        """Characters behind the head, a rough measure of the work."""
         return len(self.text)
 
     @property
@@ -73,8 +73,8 @@ class RerankPrompt:
 
     @property
     def size(self) -> int:
-        """Characters of the caller's text, a rough measure of the work."""
-        return len(self.query) + len(self.document)
+        """Characters behind the head, a rough measure of the work."""
+        return len(self.document)
 
     @property
     def head(self) -> str:

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 __all__ = ["Packing", "Span", "TokenSequence", "pack", "plan"]
 
+# How many times the budget a batch's sequences may have in all, shared prefixes counted for each:
+# kernels of GPUs read keys that were gathered so.
+GATHERED = 8
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
@@ -41,7 +45,8 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
 
     Args:
         sequences: What to compute.
-        budget: Tokens a batch may hold. A longer sequence gets a batch of its own.
+        budget: Tokens a batch may hold beside its first prefix, which is free: with less beside
+            it, it would be computed more often. A longer sequence gets a batch of its own.
         pads: Whether the model fills every row up to the longest.
 
     Returns:
@@ -57,23 +62,22 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
     batches: list[list[int]] = []
     batch: list[int] = []
     prefixes: set[tuple[int, ...]] = set()
-    cost = 0
+    tokens = keys = 0
     for index in order:
         sequence = sequences[index]
         if pads:
             # Lengths fall, so the first row of a batch sets its width.
-            width = sequences[batch[0]].length if batch else sequence.length
-            grown = width * (len(batch) + 1)
+            tokens = sequences[batch[0]].length * (len(batch) + 1) if batch else 0
         else:
-            new = 0 if sequence.prefix in prefixes else len(sequence.prefix)
-            grown = cost + new + len(sequence.ids)
-        if batch and grown > budget:
+            new = batch and sequence.prefix not in prefixes
+            tokens += len(sequence.ids) + (len(sequence.prefix) if new else 0)
+        keys += sequence.length
+        if batch and (tokens > budget or keys > GATHERED * budget):
             batches.append(batch)
             batch, prefixes = [], set()
-            grown = sequence.length
+            tokens, keys = len(sequence.ids), sequence.length
         batch.append(index)
         prefixes.add(sequence.prefix)
-        cost = grown
     if batch:
         batches.append(batch)
     return batches

@@ -5,7 +5,8 @@ Knows the seam's types and futures; knows no threads and no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -98,7 +99,8 @@ class Request:
         self.on_done = on_done
         self.read = 0  # prompts taken for encoding
         self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
-        self.tokens_ahead = 0  # in `ready`
+        self._own_tokens = 0  # in `ready`, prefixes left out
+        self._prefixes: Counter[tuple[int, ...]] = Counter()
         self.left = len(prompts)
         self.turn = 0
         self.values: FloatArray | None = None
@@ -109,13 +111,19 @@ class Request:
     def put(self, place: int, sequence: TokenSequence) -> None:
         """Have a prompt ready for the device."""
         self.ready[place] = sequence
-        self.tokens_ahead += sequence.length
+        self._own_tokens += len(sequence.ids)
+        self._prefixes[sequence.prefix] += 1
 
     def take(self, places: Sequence[int]) -> dict[int, TokenSequence]:
         """Hand prompts that are ready to the device."""
         taken = {place: self.ready.pop(place) for place in places}
-        self.tokens_ahead -= sum(sequence.length for sequence in taken.values())
+        self._own_tokens -= sum(len(sequence.ids) for sequence in taken.values())
+        self._prefixes -= Counter(sequence.prefix for sequence in taken.values())
         return taken
+
+    def tokens_ahead(self, beside: Collection[tuple[int, ...]] = ()) -> int:
+        """Count what is ready, each prefix once, and those that are there already not at all."""
+        return self._own_tokens + sum(len(p) for p in self._prefixes if p not in beside)
 
     def output(self) -> Output:
         """The result, once nothing is left."""

@@ -8,6 +8,7 @@ is handed objects that encode and compute.
 from __future__ import annotations
 
 import itertools
+import logging
 import queue
 import threading
 import traceback
@@ -37,6 +38,8 @@ SHUTTING_DOWN = "The interpreter is shutting down."
 #: Prompts encoded at a time, so that requests take turns in encoding too.
 MAX_CHUNK = 1_024
 
+
+logger = logging.getLogger("qwen3_rag")
 
 #: One request's share of a batch: the places of its prompts and their ids.
 _Part: TypeAlias = tuple[Request, dict[int, TokenSequence]]
@@ -172,7 +175,7 @@ class Scheduler:
                 for request in self._active
                 if request.read < len(request.prompts)
                 and request.model is not None
-                and request.tokens_ahead < BATCHES_AHEAD * request.model.budget
+                and request.tokens_ahead() < BATCHES_AHEAD * request.model.budget
             ]
             if not hungry:
                 return None
@@ -181,8 +184,13 @@ class Scheduler:
             # About one batch's worth, going by four characters a token.
             room = 4 * request.model.budget
             stop = request.read
+            head = ""
             while stop < len(request.prompts) and stop - request.read < MAX_CHUNK and room > 0:
-                room -= request.prompts[stop].size
+                prompt = request.prompts[stop]
+                if prompt.head != head:  # else its tokens are there already
+                    head = prompt.head
+                    room -= len(head)
+                room -= prompt.size
                 stop += 1
             places = range(request.read, stop)
             request.read = stop
@@ -227,8 +235,8 @@ class Scheduler:
                 if job is not None:
                     job()
                 else:
+                    self._events.put(None)  # there is room to encode more, meanwhile
                     self._compute(device, parts)
-                    self._events.put(None)  # there is room to encode more
             except BaseException as error:  # this thread is everybody's and must go on
                 self._fail([request for request, _ in parts], error)
             del parts, job  # they may hold a model
@@ -249,13 +257,17 @@ class Scheduler:
         first = plan(list(leader.ready.values()), model.budget, pads=pads)[0]
         leader.turn = next(self._turns)
         parts: list[_Part] = [(leader, leader.take([places[i] for i in first]))]
-        room = model.budget - sum(sequence.length for sequence in parts[0][1].values())
+        taken = parts[0][1].values()
+        held = {sequence.prefix for sequence in taken}
+        room = model.budget - sum(len(sequence.ids) for sequence in taken) - sum(map(len, held))
         for request in ready[1:] if not pads else []:
             # Only those that fit whole: planning each would take longer than computing them.
-            if request.model is model and request.tokens_ahead <= room:
-                room -= request.tokens_ahead
+            if request.model is model and (size := request.tokens_ahead(held)) <= room:
+                room -= size
                 request.turn = next(self._turns)
-                parts.append((request, request.take(list(request.ready))))
+                part = request.take(list(request.ready))
+                held.update(sequence.prefix for sequence in part.values())
+                parts.append((request, part))
         return parts
 
     def _compute(self, device: str, parts: list[_Part]) -> None:
@@ -263,7 +275,7 @@ class Scheduler:
         assert model is not None
         sequences = [sequence for _, part in parts for sequence in part.values()]
         try:
-            values = self._run(model, device, sequences)
+            values = self._run(model, device, sequences, model.budget)
         except Exception as error:
             if len(parts) == 1:
                 settle(parts[0][0].future, error=_as_backend_error(error, model))
@@ -284,7 +296,9 @@ class Scheduler:
             if request.model is not None:
                 settle(request.future, error=_as_backend_error(error, request.model))
 
-    def _run(self, model: Model, device: str, sequences: list[TokenSequence]) -> FloatArray:
+    def _run(
+        self, model: Model, device: str, sequences: list[TokenSequence], budget: int
+    ) -> FloatArray:
         forward = model.forwards[device]
         with suppress(OutOfMemory):
             return forward.run(sequences)
@@ -296,14 +310,22 @@ class Scheduler:
                 "model or another device."
             )
         size = sum(sequence.length for sequence in sequences)
-        model.budget = max(1, min(model.budget, size) // 2)
+        smaller = max(1, min(budget, size) // 2)
         values: FloatArray | None = None
-        for batch in plan(sequences, model.budget, pads=forward.pads):
-            part = self._run(model, device, [sequences[i] for i in batch])
+        for batch in plan(sequences, smaller, pads=forward.pads):
+            part = self._run(model, device, [sequences[i] for i in batch], smaller)
             if values is None:
                 values = np.empty((len(sequences), *part.shape[1:]), dtype=np.float32)
             values[batch] = part
         assert values is not None
+        if smaller < model.budget:  # now that it has helped
+            model.budget = smaller
+            logger.warning(
+                "Memory of %s is short: %r goes on with %d tokens per batch.",
+                device,
+                model.name,
+                smaller,
+            )
         return values
 
     def _deliver(self, request: Request, places: list[int], values: FloatArray) -> None:
