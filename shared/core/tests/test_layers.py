@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,30 @@ def test_chunks_of_any_size_give_the_same(
 
     for chunk in (1, 7, 63):
         torch.testing.assert_close(compute(chunk), whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", range(1, 14))
+def test_no_row_is_left_to_a_chunk_of_its_own(rows: int) -> None:
+    states = torch.zeros(rows, 1)
+
+    chunks = list(Layers._chunks(SimpleNamespace(_chunk=4), states))  # type: ignore[arg-type]  # all it reads
+
+    assert [row for chunk in chunks for row in range(rows)[chunk]] == list(range(rows))
+    assert all(1 < len(states[chunk]) <= 5 for chunk in chunks) or rows == 1
+
+
+def test_float32_stays_so_while_another_thread_loads_in_bfloat16(embedding_folder: Path) -> None:
+    expected = compute(embedding_folder)
+    trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32).eval()
+    packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 5 + n))) for n in (40, 3, 17)])
+    torch.set_default_dtype(torch.bfloat16)  # as transformers does meanwhile, for all threads
+    try:
+        with torch.inference_mode():
+            result = Layers(trunk).last_hidden(packing)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+    assert torch.equal(result, expected)
 
 
 # ------------------------------------------------------------------ compiled

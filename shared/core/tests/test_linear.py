@@ -61,10 +61,25 @@ def test_a_reordered_weight_is_not_kept_twice(fresh_check: None) -> None:
     assert layer.weight.numel() == 0
 
 
+def test_the_callers_random_numbers_stay_where_they_are(fresh_check: None) -> None:
+    before = torch.random.get_rng_state()
+
+    can_reorder(torch.float32)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_modules_of_other_kinds_are_called_as_they_are() -> None:
     class Quantised(torch.nn.Linear):
         """What quantising libraries put in place of a layer."""
 
+    class Packed(torch.Tensor):
+        """What others put in place of its weight."""
+
+    packed = module()
+    packed.weight = torch.nn.Parameter(torch.zeros(80, 48).as_subclass(Packed), requires_grad=False)
+
+    assert isinstance(linear(packed), PlainLinear)
     assert isinstance(linear(Quantised(4, 4, bias=False)), PlainLinear)
     assert isinstance(linear(module(bias=True)), PlainLinear)
 

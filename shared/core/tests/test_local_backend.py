@@ -223,6 +223,24 @@ def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) 
     assert len({id(error) for error in errors}) == len(errors)
 
 
+@pytest.mark.parametrize("where", ["loading.load", "tokens.Tokens.from_folder"])
+def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panic(*_: object, **__: object) -> None:
+        raise Panic("index out of bounds")
+
+    with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
+        with monkeypatch.context() as broken:
+            broken.setattr(f"qwen3_rag.backends.local.{where}", panic)
+            with pytest.raises(BackendError, match="Panic: index out of bounds"):
+                embedder._backend.open().result(60)
+        assert embedder.embed_documents(["a"]).shape == (1, 64)
+
+
 def test_a_door_whose_thread_cannot_start_says_so_and_recovers(
     embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

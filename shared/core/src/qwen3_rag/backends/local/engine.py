@@ -115,7 +115,7 @@ class Registry:
                 encoder = _callers_tokens(objects.tokenizer, spec)
                 load = partial(_wrap, spec, objects, encoder)
             self._load(engine, spec, encoder, devices, load)
-        except Exception as error:
+        except BaseException as error:  # a panic in the tokenizer is not an Exception
             self._failed(engine, error)
         return engine
 
@@ -145,7 +145,7 @@ class Registry:
                 return
             try:
                 forward, capabilities = load(device)
-            except Exception as error:
+            except BaseException as error:  # whatever it is, somebody waits
                 self._failed(engine, error)
                 return
             with self.lock:
@@ -162,7 +162,7 @@ class Registry:
         for device in devices:
             self.scheduler.post(device, partial(job, device))
 
-    def _failed(self, engine: Engine, error: Exception) -> None:
+    def _failed(self, engine: Engine, error: BaseException) -> None:
         with self.lock:
             if self._engines.get(engine.key) is engine:
                 del self._engines[engine.key]
@@ -332,11 +332,10 @@ def _capabilities(spec: LocalSpec, config: Any, fingerprint: str) -> Capabilitie
 
 def _unload(model: Model, device: str) -> None:
     """Free a replica; runs on the device's thread."""
-    model.forwards.pop(device, None)
-    if device.startswith("cuda"):
-        import torch
+    from qwen3_rag.backends.local.device import empty_cache
 
-        torch.cuda.empty_cache()
+    model.forwards.pop(device, None)
+    empty_cache(device)
 
 
 def _callers_tokens(tokenizer: Any, spec: LocalSpec) -> Any:

@@ -64,17 +64,20 @@ class Layers:
         hidden = trunk.embed_tokens(ids)
         attention = choose(packing, hidden, eager=eager)
         # float32: queries and keys are rounded after they are turned.
-        like = torch.empty(0, device=hidden.device)
+        like = torch.empty(0, dtype=torch.float32, device=hidden.device)
         cos, sin = (part[0, :, None] for part in trunk.rotary_emb(like, positions[None]))
         query, key, value = self._layers[0].buffers(hidden)
+        # A single row would be compiled for by itself.
+        single = len(hidden) == 1
+        before, after = (_before, _after) if single else (self._before, self._after)
         for layer in self._layers[:-1]:
             for rows in self._chunks(hidden):
-                query[rows], key[rows], value[rows] = self._before(
+                query[rows], key[rows], value[rows] = before(
                     layer, hidden[rows], cos[rows], sin[rows]
                 )
             attended = attention.all(query, key, value)
             for rows in self._chunks(hidden):
-                hidden[rows] = self._after(layer, attended[rows].flatten(1), hidden[rows])
+                hidden[rows] = after(layer, attended[rows].flatten(1), hidden[rows])
             del attended  # before the next one's
         # Of the last layer's rows only one per sequence is wanted, but every key and value.
         layer = self._layers[-1]
@@ -89,8 +92,11 @@ class Layers:
         return result
 
     def _chunks(self, hidden: torch.Tensor) -> Iterator[slice]:
-        for start in range(0, len(hidden), self._chunk):
-            yield slice(start, start + self._chunk)
+        """Cut the rows; one left over goes with those before, or torch compiles for it anew."""
+        rows = len(hidden)
+        for start in range(0, max(1, rows - 1), self._chunk):
+            stop = start + self._chunk
+            yield slice(start, rows if stop == rows - 1 else stop)
 
 
 class _Layer:
@@ -164,7 +170,8 @@ def _compiled(trunk: Any) -> tuple[Any, Any] | None:
         with torch.inference_mode():
             hidden = torch.zeros(3, trunk.config.hidden_size).to(trunk.embed_tokens.weight)
             angles = torch.zeros(3, 1, trunk.config.head_dim, device=trunk.device)
-            query, _, _ = before(layer, hidden, angles, angles)
+            # Not the same twice, or the graph is for that case alone.
+            query, _, _ = before(layer, hidden, angles, angles.clone())
             after(layer, query.to(hidden.dtype).flatten(1), hidden)
     except Exception as error:  # a missing compiler, or one that fails, has many names
         reason = " ".join(str(error).split())[:200]

@@ -97,7 +97,8 @@ def linear(module: Any) -> Linear:
     if type(module) is not torch.nn.Linear or getattr(module, "bias", None) is not None:
         return PlainLinear(module)
     weight = module.weight
-    if weight.device.type == "cpu" and can_reorder(weight.dtype):
+    plain = type(weight) is torch.nn.Parameter  # and not a quantised tensor posing as one
+    if plain and weight.device.type == "cpu" and can_reorder(weight.dtype):
         reordered = ReorderedLinear(weight.detach())
         module.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
         return reordered
@@ -107,7 +108,8 @@ def linear(module: Any) -> Linear:
 @cache
 def can_reorder(dtype: torch.dtype) -> bool:
     """Try the fused operators, which are private to torch, against the plain ones."""
-    module = torch.nn.Linear(64, 96, bias=False, dtype=dtype)
+    # Without drawing weights: the caller's random numbers are not ours to use up.
+    module = torch.nn.Linear(64, 96, bias=False, dtype=dtype, device="meta").to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     rows, other, weight = (
         torch.randn(shape, generator=generator).to(dtype) for shape in ((5, 64), (5, 96), (96, 64))
