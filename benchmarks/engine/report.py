@@ -1,6 +1,6 @@
 """Writes `docs/performance.md` of the figures of one or more runs, and names their machines.
 
-python -m benchmarks.engine.report benchmarks/results/*.json > docs/performance.md
+python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from benchmarks.engine.tables import tables
 
 __all__ = ["report"]
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
 HEAD = """\
 # Performance
 
@@ -22,8 +24,12 @@ What the engine takes beside its peers, all timed in turns in one run, on the sa
 and number format. Times by themselves mean nothing: the machines were shared, and yours is
 another. Ratios within one run are what to look at, and you can measure them where you are:
 
-    python -m benchmarks.engine --json benchmarks/results/NAME.json --plot NAME.png
-    python -m benchmarks.engine.report benchmarks/results/*.json > docs/performance.md
+    python -m benchmarks.engine --json benchmarks/results/NAME.json --plot docs/NAME.png
+    python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
+
+OpenVINO takes an environment of its own, which `--openvino openvino/bin/python` names:
+
+    python -m venv openvino && openvino/bin/pip install "optimum-intel[openvino]" torch
 
 {gpu}
 
@@ -104,6 +110,8 @@ def _about(result: dict[str, Any]) -> str:
         )
     if agreement := _agreement(result):
         told.append(agreement)
+    if "plot" in result:
+        told.append(f"\n![The ratios below as bars]({result['plot']})")
     return "\n".join(told)
 
 
@@ -139,7 +147,11 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     files = [Path(name) for name in sys.argv[1:]]
-    print(report([json.loads(file.read_text(encoding="utf-8")) for file in files]))
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    for file, result in zip(files, results, strict=True):
+        if (DOCS / f"{file.stem}.png").exists():
+            result["plot"] = f"{file.stem}.png"
+    print(report(results))
 
 
 if __name__ == "__main__":

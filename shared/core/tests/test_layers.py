@@ -46,14 +46,16 @@ def test_chunks_of_any_size_give_the_same(
         torch.testing.assert_close(compute(chunk), whole, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("rows", range(1, 14))
-def test_no_row_is_left_to_a_chunk_of_its_own(rows: int) -> None:
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 9, 41, 47])
+def test_chunks_are_of_like_size(rows: int) -> None:
     states = torch.zeros(rows, 1)
 
-    chunks = list(Layers._chunks(SimpleNamespace(_chunk=4), states))  # type: ignore[arg-type]  # all it reads
+    chunks = list(Layers._chunks(SimpleNamespace(_chunk=8), states))  # type: ignore[arg-type]  # all it reads
+    sizes = [len(states[chunk]) for chunk in chunks]
 
     assert [row for chunk in chunks for row in range(rows)[chunk]] == list(range(rows))
-    assert all(1 < len(states[chunk]) <= 5 for chunk in chunks) or rows == 1
+    assert max(sizes) <= 12
+    assert max(sizes) - min(sizes) < len(sizes)
 
 
 def test_float32_stays_so_while_another_thread_loads_in_bfloat16(embedding_folder: Path) -> None:

@@ -8,6 +8,7 @@ this repeats row by row. Knows tensors; knows no heads of models.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,11 +93,11 @@ class Layers:
         return result
 
     def _chunks(self, hidden: torch.Tensor) -> Iterator[slice]:
-        """Cut the rows; one left over goes with those before, or torch compiles for it anew."""
+        """Cut the rows into chunks of like size: a small one left over would cost more a row."""
         rows = len(hidden)
-        for start in range(0, max(1, rows - 1), self._chunk):
-            stop = start + self._chunk
-            yield slice(start, rows if stop == rows - 1 else stop)
+        size = math.ceil(rows / max(1, round(rows / self._chunk)))
+        for start in range(0, rows, size):
+            yield slice(start, start + size)
 
 
 class _Layer:
