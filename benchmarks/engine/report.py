@@ -110,6 +110,8 @@ def _about(result: dict[str, Any]) -> str:
         )
     if agreement := _agreement(result):
         told.append(agreement)
+    if "note" in result:  # put in by hand
+        told.append(result["note"])
     if "plot" in result:
         told.append(f"\n![The ratios below as bars]({result['plot']})")
     return "\n".join(told)
