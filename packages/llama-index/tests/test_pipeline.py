@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import Document, VectorStoreIndex
+from llama_index.core import Document, QueryBundle, VectorStoreIndex
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.evaluation import RetrieverEvaluator
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.ingestion.pipeline import get_transformation_hash
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import SecretStr
 
@@ -224,23 +227,53 @@ def test_workers_say_why_an_open_model_cannot_be_sent() -> None:
         pipeline.run(documents=documents(), num_workers=2)
 
 
-def test_the_reranker_mends_what_short_vectors_find() -> None:
-    short = Qwen3Embedding(model_name="tiny", dim=32)
-    index = VectorStoreIndex.from_documents(documents(), embed_model=short)
+def lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").strip().split("\n")
 
-    def mean(metric: str, *postprocessors: Qwen3Rerank) -> float:
-        evaluator = RetrieverEvaluator.from_metric_names(
-            ["mrr", "ndcg"],
-            retriever=index.as_retriever(similarity_top_k=10),
-            node_postprocessors=[*postprocessors],
-        )
-        ids = {node.ref_doc_id: node.node_id for node in index.docstore.docs.values()}
-        values = [
-            evaluator.evaluate(question, [ids[name]]).metric_vals_dict[metric]
-            for name, (_, question) in PAGES.items()
-        ]
-        return sum(values) / len(values)
+
+class Shelf(BaseRetriever):
+    """Gives all pages in the order they lie in, whatever is asked."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [NodeWithScore(node=TextNode(id_=n, text=text)) for n, (text, _) in PAGES.items()]
+
+
+def mean(
+    metric: str, retriever: BaseRetriever, asked: dict[str, list[str]], *postprocessors: Qwen3Rerank
+) -> float:
+    evaluator = RetrieverEvaluator.from_metric_names(
+        ["mrr", "ndcg"], retriever=retriever, node_postprocessors=[*postprocessors]
+    )
+    values = [
+        evaluator.evaluate(question, expected).metric_vals_dict[metric]
+        for question, expected in asked.items()
+    ]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("metric", ["mrr", "ndcg"])
+def test_the_evaluator_sees_the_rerankers_order(metric: str) -> None:
+    asked = {question: [name] for name, (_, question) in PAGES.items()}
 
     with Qwen3Rerank(model="tiny", top_n=10, metadata_mode=MetadataMode.NONE) as rerank:
+        assert mean(metric, Shelf(), asked, rerank) > mean(metric, Shelf(), asked) + 0.3
+
+
+def test_the_reranker_mends_what_short_vectors_find() -> None:
+    corpus = Path(__file__).resolve().parents[4] / "shared" / "corpora" / "xquad_en"
+    if not corpus.is_dir():
+        pytest.skip("the shared corpora are not beside the project")
+    texts, queries = (
+        {row["_id"]: row["text"] for row in map(json.loads, lines(corpus / name))}
+        for name in ("corpus.jsonl", "queries.jsonl")
+    )
+    relevant = [line.split("\t")[:2] for line in lines(corpus / "qrels.tsv")]
+    asked = {queries[query]: [document] for query, document in relevant[1::90]}
+    nodes = [TextNode(id_=name, text=text) for name, text in texts.items()]
+    short = Qwen3Embedding(model_name="tiny", dim=32)
+    retriever = VectorStoreIndex(nodes, embed_model=short).as_retriever(similarity_top_k=10)
+
+    with Qwen3Rerank(model="tiny", top_n=10) as rerank:
         for metric in ("mrr", "ndcg"):
-            assert mean(metric, rerank) > mean(metric) + 0.05
+            better = mean(metric, retriever, asked, rerank)
+            assert better > mean(metric, retriever, asked) + 0.05
