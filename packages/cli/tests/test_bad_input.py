@@ -260,7 +260,7 @@ def test_unknown_errors_are_one_message_unless_asked(
 def test_ctrl_c_ends_with_130_and_nothing_is_lost(cli: Any, corpus: Any, tmp_path: Path) -> None:
     import signal
 
-    corpus.made(tmp_path / "tree", 250)  # more than are indexed by the time the signal comes
+    corpus.made(tmp_path / "tree", 800)  # more than are indexed by the time the signal comes
     store = tmp_path / "index"
     arguments = ["index", tmp_path / "tree", "--store", store]
     with subprocess.Popen(
@@ -274,4 +274,4 @@ def test_ctrl_c_ends_with_130_and_nothing_is_lost(cli: Any, corpus: Any, tmp_pat
 
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert cli.index(tmp_path / "tree", "--store", store, *cli.models)["files"] == 250
+    assert cli.index(tmp_path / "tree", "--store", store, *cli.models)["files"] == 800
