@@ -143,7 +143,7 @@ def test_small_requests_share_a_batch(
     assert forward.batches == [[1], [2, 2, 2, 2]]
 
 
-@pytest.mark.parametrize("length", [3, 60, 500])
+@pytest.mark.parametrize("length", [3, 60, 200])
 def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
     scheduler: Scheduler, forward: SumForward, length: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_cancelling_a_running_bulk_job_stops_it(
 
 
 def test_out_of_memory_halves_the_budget_and_goes_on(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: Model, forward: SumForward, caplog: pytest.LogCaptureFixture
 ) -> None:
     forward.memory = 5
     texts = [c * 2 for c in "abcdefghijklmnop"]
@@ -265,6 +265,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
 
     assert output.values.tolist() == [value(text) for text in texts]
     assert model.budget <= 5
+    assert f"goes on with {model.budget} tokens per batch" in caplog.text
     assert max(sum(batch) for batch in forward.batches) <= 5
     refused = forward.refused
     submit(scheduler, model, *texts).future.result(WAIT)

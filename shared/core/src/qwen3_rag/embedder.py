@@ -84,8 +84,8 @@ class Qwen3Embedder(Door):
                 ModelScope, whose commits are others, to its main branch.
             device: A torch device, or several to share the work. Defaults to CUDA, then MPS, then
                 the CPU.
-            dtype: Number format of the weights. Defaults to bfloat16 on CUDA and on CPUs that
-                multiply it natively, else float32.
+            dtype: Number format of the weights. Defaults to bfloat16 on GPUs (from Ampere on) and
+                CPUs that multiply it natively, else float32.
             attention: `"sdpa"`, torch's fused kernel (the default), or `"eager"`, plain products.
             batch_tokens: Tokens per batch. The default suits the device; a batch that does not fit
                 in memory is halved and tried again.

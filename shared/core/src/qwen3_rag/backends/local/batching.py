@@ -69,8 +69,9 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
             # Lengths fall, so the first row of a batch sets its width.
             tokens = sequences[batch[0]].length * (len(batch) + 1) if batch else 0
         else:
-            new = batch and sequence.prefix not in prefixes
-            tokens += len(sequence.ids) + (len(sequence.prefix) if new else 0)
+            tokens += len(sequence.ids)
+            if prefixes and sequence.prefix not in prefixes:
+                tokens += len(sequence.prefix)
         keys += sequence.length
         if batch and (tokens > budget or keys > GATHERED * budget):
             batches.append(batch)

@@ -5,7 +5,7 @@ Knows where sequences lie; knows nothing of layers. All states are `[rows, heads
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 
@@ -90,7 +90,7 @@ class _Group:
         self._like = like
         # Long sequences alone: their scores are computed for some rows at a time.
         self._step = max(1, SCORES // (self._count * (self._before + self._length)))
-        self._mask = self._masked(0, self._length) if self._step >= self._length else None
+        self._mask = self._masked(0) if self._step >= self._length else None
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, output: torch.Tensor
@@ -99,23 +99,24 @@ class _Group:
         count, length, heads, size = self._count, self._length, key.shape[1], key.shape[2]
         sharing = query.shape[1] // heads  # query heads per key head
         q = query[self._rows].view(count, length, heads, sharing, size)
-        q = q.permute(0, 2, 3, 1, 4).reshape(count * heads, sharing * length, size)
+        q = q.permute(0, 2, 3, 1, 4).reshape(count * heads, sharing, length, size)
         k = key[self._keys].view(count, -1, heads, size)
         k = k.permute(0, 2, 3, 1).reshape(count * heads, size, -1)
         v = value[self._keys].view(count, -1, heads, size)
         v = v.permute(0, 2, 1, 3).reshape(count * heads, -1, size)
         if self._mask is not None:
-            mixed = self._product(q, k, v, self._mask.repeat(sharing, 1))
+            mixed = _product(q, k, v, self._mask, exact=self._exact)
         else:
-            mixed = torch.empty_like(q)
-            rows_of = (states.view(count * heads, sharing, length, size) for states in (q, mixed))
-            q_rows, mixed_rows = rows_of
-            for start, stop in self._steps():
-                seen = self._before + stop
-                some = q_rows[:, :, start:stop].reshape(count * heads, -1, size)
-                mask = self._masked(start, stop).repeat(sharing, 1)
-                part = self._product(some, k[..., :seen], v[:, :seen], mask)
-                mixed_rows[:, :, start:stop] = part.view(count * heads, sharing, -1, size)
+            mixed = q  # gathered, so a copy: answers may take the places of their queries
+            for start in range(0, length, self._step):
+                some, seen = slice(start, start + self._step), self._before + start + self._step
+                mixed[:, :, some] = _product(
+                    q[:, :, some],
+                    k[..., :seen],
+                    v[:, :seen],
+                    self._masked(start),
+                    exact=self._exact,
+                )
         mixed = mixed.view(count, heads, sharing, length, size)
         mixed = mixed.permute(0, 3, 1, 2, 4).reshape(count * length, heads * sharing, size)
         rows = self._rows
@@ -123,24 +124,24 @@ class _Group:
             mixed, rows = mixed[self._real], rows[self._real]
         output.index_copy_(0, rows, mixed)
 
-    def _product(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        scale = q.shape[-1] ** -0.5
-        if self._exact:
-            weights = torch.bmm(q, k).float().mul_(scale).add_(mask).softmax(-1).to(v.dtype)
-        else:
-            weights = torch.baddbmm(mask, q, k, alpha=scale).softmax(-1)
-        return torch.bmm(weights, v)
-
-    def _steps(self) -> Iterator[tuple[int, int]]:
-        for start in range(0, self._length, self._step):
-            yield start, min(start + self._step, self._length)
-
-    def _masked(self, start: int, stop: int) -> torch.Tensor:
-        """Hide from each of the rows the keys behind it."""
+    def _masked(self, start: int) -> torch.Tensor:
+        """Hide from each row of a step the keys behind it."""
+        stop = min(start + self._step, self._length)
         mask = torch.full((stop - start, self._before + stop), float("-inf"))
         return mask.triu(self._before + start + 1).to(self._like)
+
+
+def _product(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor, *, exact: bool
+) -> torch.Tensor:
+    """Attend by plain products; `q` and the result are `[sequences, sharing, rows, size]`."""
+    sequences, sharing, rows, size = q.shape
+    flat, mask = q.reshape(sequences, sharing * rows, size), mask.repeat(sharing, 1)
+    if exact:
+        weights = torch.bmm(flat, k).float().mul_(size**-0.5).add_(mask).softmax(-1).to(v.dtype)
+    else:
+        weights = torch.baddbmm(mask, flat, k, alpha=size**-0.5).softmax(-1)
+    return torch.bmm(weights, v).view(q.shape)
 
 
 def _merged(

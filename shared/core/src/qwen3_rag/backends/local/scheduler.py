@@ -321,7 +321,8 @@ class Scheduler:
         if smaller < model.budget:  # now that it has helped
             model.budget = smaller
             logger.warning(
-                "Memory of %s is short: %r goes on with %d tokens per batch.",
+                "Memory of %s is short: %r goes on with %d tokens per batch. Open it with that as "
+                "`batch_tokens`, and it begins so.",
                 device,
                 model.name,
                 smaller,
