@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
 from qwen3_rag.backends.local.packed_attention import PackedAttention
 from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
 
-HEADS, KEY_HEADS, SIZE = 4, 2, 16
+KEY_HEADS, SHARING, SIZE = 2, 3, 16
 
 sequences = st.lists(
     st.builds(
@@ -38,18 +39,17 @@ def plain(packing: Packing, *states: torch.Tensor) -> torch.Tensor:
         rows = [*range(span.prefix_start, span.prefix_stop), *range(span.start, span.stop)]
         for place, row in enumerate(rows):
             seen = rows[: place + 1]
-            for head in range(HEADS):
-                group = head * KEY_HEADS // HEADS
-                weights = (key[seen, group] @ query[row, head] / SIZE**0.5).softmax(0)
-                output[row, head] = weights @ value[seen, group]
+            for head, shared in product(range(KEY_HEADS), range(SHARING)):
+                weights = (key[seen, head] @ query[row, head, shared] / SIZE**0.5).softmax(0)
+                output[row, head, shared] = weights @ value[seen, head]
     return output
 
 
 def states(packing: Packing, dtype: torch.dtype) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    shapes = (HEADS, KEY_HEADS, KEY_HEADS)
+    shapes = ((KEY_HEADS, SHARING), (KEY_HEADS,), (KEY_HEADS,))
     return [
-        torch.randn((len(packing.ids), heads, SIZE), generator=generator).to(dtype)
+        torch.randn((len(packing.ids), *heads, SIZE), generator=generator).to(dtype)
         for heads in shapes
     ]
 
@@ -64,7 +64,7 @@ def aligned_kernel(
     longest_key: int,
 ) -> torch.Tensor:
     """Do as the variable-length kernels do: causal, queries aligned with the end of the keys."""
-    output = torch.empty_like(query)
+    output, sharing = torch.empty_like(query), query.shape[1] // key.shape[1]
     for i in range(len(query_bounds) - 1):
         a, b = query_bounds[i : i + 2].tolist()
         c, d = key_bounds[i : i + 2].tolist()
@@ -73,8 +73,8 @@ def aligned_kernel(
         hidden = torch.ones((b - a, d - c), dtype=torch.bool).tril(d - c - (b - a))
         output[a:b] = torch.nn.functional.scaled_dot_product_attention(
             query[a:b].transpose(0, 1),
-            key[c:d].repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1),
-            value[c:d].repeat_interleave(HEADS // KEY_HEADS, 1).transpose(0, 1),
+            key[c:d].repeat_interleave(sharing, 1).transpose(0, 1),
+            value[c:d].repeat_interleave(sharing, 1).transpose(0, 1),
             attn_mask=hidden,
         ).transpose(0, 1)
     return output
@@ -138,7 +138,7 @@ def test_sequences_too_long_for_products_take_the_fused_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1,) * 10, (2,) * n) for n in (4, 30, 60, 28)])
-    monkeypatch.setattr(packed_attention, "LONGEST", 50)
+    monkeypatch.setitem(packed_attention.LONGEST, torch.bfloat16, 50)
 
     check(fused, packing, torch.bfloat16, 5e-2)
 

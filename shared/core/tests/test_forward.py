@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from qwen3_rag.backends.local.batching import TokenSequence
+from qwen3_rag.backends.local.batching import Packing, TokenSequence
 from qwen3_rag.backends.local.forward import PackedForward
 from qwen3_rag.backends.local.layers import Layers
 from qwen3_rag.backends.local.loading import Loaded
@@ -26,7 +26,10 @@ class Stand:
         self._monkeypatch = monkeypatch
 
     def __call__(self, layers: Callable[..., torch.Tensor]) -> PackedForward:
-        self._monkeypatch.setattr(Layers, "last_hidden", lambda _, packing, eager: layers(eager))
+        def last_hidden(_: Layers, packing: Packing, known: None, *, eager: bool) -> torch.Tensor:
+            return layers(eager)
+
+        self._monkeypatch.setattr(Layers, "last_hidden", last_hidden)
         trunk = SimpleNamespace(device=torch.device("cpu"), layers=[])
         return PackedForward(Loaded(trunk), "cpu")
 

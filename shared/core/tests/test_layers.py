@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,13 +46,14 @@ def test_chunks_of_any_size_give_the_same(
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 5, 9, 41, 47])
-def test_chunks_are_of_like_size(rows: int) -> None:
-    states = torch.zeros(rows, 1)
+@pytest.mark.parametrize("start", [0, 5])
+def test_chunks_are_of_like_size(start: int, rows: int) -> None:
+    stop = start + rows
 
-    chunks = list(Layers._chunks(SimpleNamespace(_chunk=8), states))  # type: ignore[arg-type]  # all it reads
-    sizes = [len(states[chunk]) for chunk in chunks]
+    cut = list(layers.chunks(start, stop, 8))
+    sizes = [chunk.stop - chunk.start for chunk in cut]
 
-    assert [row for chunk in chunks for row in range(rows)[chunk]] == list(range(rows))
+    assert [row for chunk in cut for row in range(stop)[chunk]] == list(range(start, stop))
     assert max(sizes) <= 12
     assert max(sizes) - min(sizes) < len(sizes)
 

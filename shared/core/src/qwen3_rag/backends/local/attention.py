@@ -1,7 +1,8 @@
 """Attention over a flat stream: each row sees its own sequence and its shared prefix, causally.
 
-Chooses a way to the same numbers by device and number format. All states are
-`[rows, heads, size]`.
+Chooses a way to the same numbers by device and number format. Queries and answers are
+`[rows, key heads, sharing, size]`, where `sharing` query heads share a key head; keys and values
+are `[rows, key heads, size]`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from qwen3_rag.backends.local.batching import Packing
 from qwen3_rag.backends.local.packed_attention import PackedAttention
 from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
 
-__all__ = ["Attention", "choose"]
+__all__ = ["Attention", "choose", "room"]
 
 
 class Attention(Protocol):
@@ -29,12 +30,13 @@ class Attention(Protocol):
         ...
 
 
-def choose(packing: Packing, like: torch.Tensor, *, eager: bool) -> Attention:
+def choose(packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool) -> Attention:
     """Choose how to attend.
 
     Args:
         packing: Where the sequences are.
         like: A tensor of the states' device and number format.
+        start: The first row whose answer is wanted.
         eager: Whether to do without fused kernels.
     """
     half = like.dtype in (torch.bfloat16, torch.float16)
@@ -44,4 +46,13 @@ def choose(packing: Packing, like: torch.Tensor, *, eager: bool) -> Attention:
             return VarlenAttention(packing, kernel, like.device)
     # On MPS the fused kernel masks wrongly in half precision before torch 2.13 (pytorch#195910),
     # and may hold the scores of all heads at once, beyond what Metal can address.
-    return PackedAttention(packing, like, eager=eager or like.device.type == "mps")
+    return PackedAttention(packing, like, start, eager=eager or like.device.type == "mps")
+
+
+def room(like: torch.Tensor, heads: int, *rest: int) -> torch.Tensor:
+    """Make room for states of as many rows, `[rows, heads, *rest]`."""
+    rows = len(like)
+    if like.device.type == "cpu":
+        # Head by head, so that products take a sequence's rows where they lie.
+        return like.new_empty(heads, rows, *rest).transpose(0, 1)
+    return like.new_empty(rows, heads, *rest)

@@ -93,6 +93,16 @@ class Span:
     start: int
     stop: int
 
+    @property
+    def before(self) -> int:
+        """Rows of the prefix."""
+        return self.prefix_stop - self.prefix_start
+
+    @property
+    def own(self) -> int:
+        """Rows of its own."""
+        return self.stop - self.start
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packing:
@@ -101,7 +111,7 @@ class Packing:
     Attributes:
         ids: Token ids, `[tokens]`.
         positions: Position of each token in its own sequence, `[tokens]`.
-        prefixes: Rows, from and up to, of each prefix that several sequences share.
+        prefixes: Rows, from and up to, of each shared prefix; they come before all others.
         spans: One per sequence, in the order given.
         last: Row of each sequence's last token, `[sequences]`.
     """
@@ -113,12 +123,12 @@ class Packing:
     last: NDArray[np.int64]
 
 
-def pack(sequences: Sequence[TokenSequence], *, share_prefix: bool = True) -> Packing:
-    """Lay sequences end to end, each prefix that several share once.
+def pack(sequences: Sequence[TokenSequence], *, share_from: int = 2) -> Packing:
+    """Lay sequences end to end behind the prefixes they share, each of which is there once.
 
     Args:
         sequences: At least one.
-        share_prefix: Whether sequences of an equal prefix use the same rows for it.
+        share_from: How many sequences an equal prefix takes to get rows of its own.
 
     Returns:
         The stream. Attention has to keep to the spans; everything else works row by row.
@@ -127,27 +137,24 @@ def pack(sequences: Sequence[TokenSequence], *, share_prefix: bool = True) -> Pa
     ids: list[int] = []
     positions: list[int] = []
     spans: list[Span] = []
-    placed: dict[tuple[int, ...], tuple[int, int]] = {}
-    for sequence in sequences:
-        prefix = sequence.prefix
-        if not (share_prefix and uses[prefix] > 1):
-            start = len(ids)
-            ids.extend((*prefix, *sequence.ids))
-            positions.extend(range(sequence.length))
-            spans.append(Span(0, 0, start, len(ids)))
-            continue
-        if prefix not in placed:
-            placed[prefix] = (len(ids), len(ids) + len(prefix))
-            ids.extend(prefix)
-            positions.extend(range(len(prefix)))
+
+    def lay(tokens: Sequence[int], first: int) -> tuple[int, int]:
         start = len(ids)
-        ids.extend(sequence.ids)
-        positions.extend(range(len(prefix), sequence.length))
-        spans.append(Span(*placed[prefix], start, len(ids)))
+        ids.extend(tokens)
+        positions.extend(range(first, first + len(tokens)))
+        return start, len(ids)
+
+    shared = {prefix: lay(prefix, 0) for prefix, count in uses.items() if count >= share_from}
+    for sequence in sequences:
+        if sequence.prefix in shared:
+            own = lay(sequence.ids, len(sequence.prefix))
+            spans.append(Span(*shared[sequence.prefix], *own))
+        else:
+            spans.append(Span(0, 0, *lay((*sequence.prefix, *sequence.ids), 0)))
     return Packing(
         ids=np.asarray(ids, dtype=np.int64),
         positions=np.asarray(positions, dtype=np.int64),
-        prefixes=tuple(placed.values()),
+        prefixes=tuple(shared.values()),
         spans=tuple(spans),
         last=np.asarray([span.stop - 1 for span in spans], dtype=np.int64),
     )

@@ -17,6 +17,7 @@ from qwen3_rag.backends.local.batching import TokenSequence, pack
 from qwen3_rag.backends.local.device import empty_cache
 from qwen3_rag.backends.local.layers import Layers
 from qwen3_rag.backends.local.loading import Loaded
+from qwen3_rag.backends.local.prefixes import Prefixes
 from qwen3_rag.backends.local.request import OutOfMemory
 from qwen3_rag.results import FloatArray
 
@@ -44,13 +45,17 @@ class _Forward(ABC):
             if not any(sign in message for sign in OUT_OF_MEMORY):
                 raise
         # Outside the handlers: a chained error would keep the batch's tensors.
-        empty_cache(self._device)
+        self._make_room()
         raise OutOfMemory(message)
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         with torch.inference_mode():
             values: FloatArray = self._answer(self._last(sequences)).cpu().numpy()
         return values
+
+    def _make_room(self) -> None:
+        """Give back what memory can be given back."""
+        empty_cache(self._device)
 
     @abstractmethod
     def _last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
@@ -93,12 +98,28 @@ class PackedForward(_Forward):
         """
         super().__init__(loaded, device)
         self._layers = Layers(loaded.trunk, compiled=compiled)
-        self._share_prefix = share_prefix
         self._eager = eager
+        self._prefixes: Prefixes | None = None
+        self._share_from = 2 if share_prefix else sys.maxsize
+        # On other devices a batch is large, and a pass over a prefix alone would cost more.
+        if share_prefix and device == "cpu":
+            self._prefixes = Prefixes(self._layers)
+            self._share_from = 1
 
     def _last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
-        packing = pack(sequences, share_prefix=self._share_prefix)
-        return self._layers.last_hidden(packing, eager=self._eager)
+        packing = pack(sequences, share_from=self._share_from)
+        known = None
+        if self._prefixes is not None:
+            known = self._prefixes.states(packing, eager=self._eager)
+        return self._layers.last_hidden(packing, known, eager=self._eager)
+
+    def _make_room(self) -> None:
+        self._forget()
+        super()._make_room()
+
+    def _forget(self) -> None:
+        if self._prefixes is not None:
+            self._prefixes.clear()
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         values = super()._compute(sequences)
@@ -106,6 +127,7 @@ class PackedForward(_Forward):
             # Fused attention on macOS sometimes gives NaN where the plain one does not
             # (sentence-transformers#3498, pytorch#182726).
             self._eager = True
+            self._forget()
             values = super()._compute(sequences)
         return values
 

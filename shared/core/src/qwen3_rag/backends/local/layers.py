@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from qwen3_rag.backends.local.attention import choose
+from qwen3_rag.backends.local.attention import choose, room
 from qwen3_rag.backends.local.batching import Packing
 from qwen3_rag.backends.local.linear import Linear, PlainLinear, linear
 
@@ -47,57 +47,111 @@ class Layers:
             make = PlainLinear
         self._layers = [_Layer(layer, make) for layer in trunk.layers]
 
-    def last_hidden(self, packing: Packing, *, eager: bool = False) -> torch.Tensor:
+    def last_hidden(
+        self, packing: Packing, known: torch.Tensor | None = None, *, eager: bool = False
+    ) -> torch.Tensor:
         """Compute the final hidden states of each sequence's last token.
 
         Args:
             packing: The batch.
+            known: The states of its prefixes, `[layers, 2, rows, key heads, size]`, if they have
+                been computed.
             eager: Whether attention does without fused kernels.
 
         Returns:
             `[sequences, hidden]`, after the final norm.
         """
-        trunk = self._trunk
-        ids, positions, last = (
-            torch.from_numpy(rows).to(trunk.device)
-            for rows in (packing.ids, packing.positions, packing.last)
-        )
-        hidden = trunk.embed_tokens(ids)
-        attention = choose(packing, hidden, eager=eager)
-        # float32: queries and keys are rounded after they are turned.
-        like = torch.empty(0, dtype=torch.float32, device=hidden.device)
-        cos, sin = (part[0, :, None] for part in trunk.rotary_emb(like, positions[None]))
-        query, key, value = self._layers[0].buffers(hidden)
-        # A single row would be compiled for by itself.
-        single = len(hidden) == 1
-        before, after = (_before, _after) if single else (self._before, self._after)
-        for layer in self._layers[:-1]:
-            for rows in self._chunks(hidden):
-                query[rows], key[rows], value[rows] = before(
-                    layer, hidden[rows], cos[rows], sin[rows]
-                )
-            attended = attention.all(query, key, value)
-            for rows in self._chunks(hidden):
-                hidden[rows] = after(layer, attended[rows].flatten(1), hidden[rows])
-            del attended  # before the next one's
+        stream = _Stream(self._trunk, self._layers[0], packing, known, eager=eager)
+        for index in range(len(self._layers) - 1):
+            self._whole(index, stream)
         # Of the last layer's rows only one per sequence is wanted, but every key and value.
-        layer = self._layers[-1]
-        for rows in self._chunks(hidden):
-            normed = layer.attention_norm(hidden[rows])
-            key[rows] = layer.key(normed, cos[rows], sin[rows])
-            value[rows] = layer.value(normed)
-        hidden = hidden[last]
-        query = layer.query(layer.attention_norm(hidden), cos[last], sin[last]).to(key.dtype)
-        attended = attention.last(query, key, value)
-        result: torch.Tensor = trunk.norm(_after(layer, attended.flatten(1), hidden))
+        layer = self._keys(len(self._layers) - 1, stream)
+        last = torch.from_numpy(packing.last).to(stream.hidden.device)
+        hidden, cos, sin = stream.hidden[last], stream.cos[last], stream.sin[last]
+        query = layer.query(layer.attention_norm(hidden), cos, sin).to(stream.key.dtype)
+        query = query.view(-1, *stream.query.shape[1:])
+        attended = stream.attention.last(query, stream.key, stream.value)
+        result: torch.Tensor = self._trunk.norm(_after(layer, attended.flatten(1), hidden))
         return result
 
-    def _chunks(self, hidden: torch.Tensor) -> Iterator[slice]:
-        """Cut the rows into chunks of like size: a small one left over would cost more a row."""
-        rows = len(hidden)
-        size = math.ceil(rows / max(1, round(rows / self._chunk)))
-        for start in range(0, rows, size):
-            yield slice(start, start + size)
+    def states(self, packing: Packing, *, eager: bool = False) -> torch.Tensor:
+        """Compute every row's keys and values, `[layers, 2, rows, key heads, size]`."""
+        stream = _Stream(self._trunk, self._layers[0], packing, None, eager=eager)
+        states = stream.key.new_empty(len(self._layers), 2, *stream.key.shape)
+        for index in range(len(self._layers)):
+            if index < len(self._layers) - 1:
+                self._whole(index, stream)
+            else:
+                self._keys(index, stream)
+            states[index, 0], states[index, 1] = stream.key, stream.value
+        return states
+
+    def _whole(self, index: int, stream: _Stream) -> None:
+        """Run a layer on all rows."""
+        layer = self._layers[index]
+        # A single row would be compiled for by itself.
+        single = len(stream.hidden) - stream.start == 1
+        before, after = (_before, _after) if single else (self._before, self._after)
+        hidden, cos, sin = stream.hidden, stream.cos, stream.sin
+        stream.recall(index)
+        for rows in self._chunks(stream):
+            query, key, value = before(layer, hidden[rows], cos[rows], sin[rows])
+            stream.query[rows] = query.view(-1, *stream.query.shape[1:])
+            stream.key[rows], stream.value[rows] = key, value
+        attended = stream.attention.all(stream.query, stream.key, stream.value)
+        for rows in self._chunks(stream):
+            hidden[rows] = after(layer, attended[rows].flatten(1), hidden[rows])
+
+    def _keys(self, index: int, stream: _Stream) -> _Layer:
+        """Compute a layer's keys and values alone."""
+        layer = self._layers[index]
+        stream.recall(index)
+        for rows in self._chunks(stream):
+            normed = layer.attention_norm(stream.hidden[rows])
+            stream.key[rows] = layer.key(normed, stream.cos[rows], stream.sin[rows])
+            stream.value[rows] = layer.value(normed)
+        return layer
+
+    def _chunks(self, stream: _Stream) -> Iterator[slice]:
+        return chunks(stream.start, len(stream.hidden), self._chunk)
+
+
+def chunks(start: int, stop: int, size: int) -> Iterator[slice]:
+    """Cut rows into chunks of like size: a small one left over would cost more a row."""
+    rows = stop - start
+    step = math.ceil(rows / max(1, round(rows / size)))
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
+
+
+class _Stream:
+    """The rows of one batch on their way through the layers."""
+
+    def __init__(
+        self,
+        trunk: Any,
+        layer: _Layer,
+        packing: Packing,
+        known: torch.Tensor | None,
+        *,
+        eager: bool,
+    ) -> None:
+        ids, positions = (
+            torch.from_numpy(rows).to(trunk.device) for rows in (packing.ids, packing.positions)
+        )
+        self.hidden: torch.Tensor = trunk.embed_tokens(ids)
+        # float32: queries and keys are rounded after they are turned.
+        like = torch.empty(0, dtype=torch.float32, device=self.hidden.device)
+        self.cos, self.sin = (part[0, :, None] for part in trunk.rotary_emb(like, positions[None]))
+        self.query, self.key, self.value = layer.buffers(self.hidden)
+        self._known = known
+        self.start = 0 if known is None else known.shape[2]  # the first row to compute
+        self.attention = choose(packing, self.hidden, self.start, eager=eager)
+
+    def recall(self, index: int) -> None:
+        """Fill in what is known of a layer's keys and values."""
+        if self._known is not None:
+            self.key[: self.start], self.value[: self.start] = self._known[index]
 
 
 class _Layer:
@@ -119,8 +173,9 @@ class _Layer:
 
     def buffers(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Make room for queries, keys and values of all rows."""
-        query = hidden.new_empty(len(hidden), self._heads, self._size)
-        key = hidden.new_empty(len(hidden), self._key_heads, self._size)
+        sharing = self._heads // self._key_heads
+        query = room(hidden, self._key_heads, sharing, self._size)
+        key = room(hidden, self._key_heads, self._size)
         return query, key, torch.empty_like(key)
 
     def query(self, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -185,13 +240,11 @@ def _rotated(states: torch.Tensor, norm: Any, cos: torch.Tensor, sin: torch.Tens
     """Normalise each head and turn it by its position, in float32."""
     states = states.float()
     length = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
-    scale = (length.square_() / states.shape[-1]).add_(norm.variance_epsilon).rsqrt_()
-    weight = norm.weight.float()
-    half = states.shape[-1] // 2
-    turned = torch.empty_like(states)
-    left, right = states[..., :half], states[..., half:]
-    torch.mul(left, cos[..., :half] * weight[:half], out=turned[..., :half])
-    turned[..., :half].addcmul_(right, sin[..., :half] * weight[half:], value=-1)
-    torch.mul(right, cos[..., half:] * weight[half:], out=turned[..., half:])
-    turned[..., half:].addcmul_(left, sin[..., half:] * weight[:half])
-    return turned.mul_(scale)
+    states *= (length.square_() / states.shape[-1]).add_(norm.variance_epsilon).rsqrt_()
+    # The norm's weights ride on the angles, which are the same for all heads.
+    weight, half = norm.weight.float(), states.shape[-1] // 2
+    sin = sin * weight.roll(half)
+    turned: torch.Tensor = states * (cos * weight)
+    turned[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
+    turned[..., half:].addcmul_(states[..., :half], sin[..., half:])
+    return turned

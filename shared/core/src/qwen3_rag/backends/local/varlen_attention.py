@@ -1,6 +1,6 @@
 """Attention by a kernel for sequences of various lengths: flash-attn's or torch's own.
 
-Knows where sequences lie and which kernels there are. All states are `[rows, heads, size]`.
+Knows where sequences lie and which kernels there are. States are shaped as in `attention`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class VarlenAttention:
         self, at: _Layout, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         k, v = (states if at.keys is None else states[at.keys] for states in (key, value))
-        return self._kernel(query, k, v, *at.bounds, *at.longest)
+        attended = self._kernel(query.flatten(1, 2), k, v, *at.bounds, *at.longest)
+        return attended.view_as(query)
 
 
 class _Layout:
@@ -70,7 +71,8 @@ class _Layout:
         self.longest = (max(queries), max(lengths))
 
 
-#: query, key, value, bounds of queries and of keys, longest of each; to the attended states.
+#: query `[rows, heads, size]`, key, value, bounds of queries and of keys, longest of each; to the
+#: attended states.
 Kernel = Callable[..., torch.Tensor]
 
 
@@ -113,7 +115,8 @@ def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
     packing = pack([TokenSequence((1, 2, 3), (4,) * length) for length in (4, 2)])
     generator = torch.Generator().manual_seed(0)
     states = [
-        torch.randn((len(packing.ids), heads, 64), generator=generator) for heads in (4, 2, 2)
+        torch.randn((len(packing.ids), *heads, 64), generator=generator)
+        for heads in ((2, 2), (2,), (2,))
     ]
     query, key, value = (part.to(device, dtype) for part in states)
     last = query[torch.from_numpy(packing.last).to(device)]

@@ -1,0 +1,126 @@
+"""Shared prefixes: computed once, kept within bounds, and the same scores either way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel
+
+from qwen3_rag.backends.local import prefixes
+from qwen3_rag.backends.local.batching import Packing, TokenSequence
+from qwen3_rag.backends.local.forward import PackedForward
+from qwen3_rag.backends.local.layers import Layers
+from qwen3_rag.backends.local.loading import Loaded
+from qwen3_rag.backends.local.request import OutOfMemory
+
+Computed = list[list[int]]
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
+    """The tokens of each pass over prefixes."""
+    passes: Computed = []
+    states = Layers.states
+
+    def counted(layers: Layers, packing: Packing, *, eager: bool) -> torch.Tensor:
+        passes.append(packing.ids.tolist())
+        return states(layers, packing, eager=eager)
+
+    monkeypatch.setattr(Layers, "states", counted)
+    return passes
+
+
+@pytest.fixture
+def forward(embedding_folder: Path) -> Callable[..., PackedForward]:
+    def make(dtype: torch.dtype = torch.float32, **settings: bool) -> PackedForward:
+        trunk = AutoModel.from_pretrained(embedding_folder, dtype=dtype).eval()
+        return PackedForward(Loaded(trunk), "cpu", **settings)
+
+    return make
+
+
+def sequences(prefix: Sequence[int], *lengths: int) -> list[TokenSequence]:
+    return [TokenSequence(tuple(prefix), tuple(range(5, 5 + n))) for n in lengths]
+
+
+def test_prefix_is_computed_once_for_all_batches(
+    forward: Callable[..., PackedForward], computed: Computed
+) -> None:
+    model = forward()
+
+    for lengths in ((30, 20), (7,), (1, 1)):
+        model.run(sequences((1, 2, 3), *lengths))
+
+    assert computed == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_result_is_the_same_to_the_bit_once_the_prefix_is_known(
+    forward: Callable[..., PackedForward], dtype: torch.dtype
+) -> None:
+    model, batch = forward(dtype), sequences(range(40), 30, 20, 3)
+
+    first = model.run(batch)
+
+    np.testing.assert_array_equal(model.run(batch), first)
+
+
+def test_several_prefixes_are_computed_in_one_pass(
+    forward: Callable[..., PackedForward], computed: Computed
+) -> None:
+    model = forward()
+    batch = sequences((1, 2), 9) + sequences((3,), 9) + sequences((1, 2), 4)
+    expected = forward(share_prefix=False).run(batch)
+
+    result = model.run(batch)
+    again = model.run(sequences((3,), 4) + sequences((1, 2), 9))
+
+    assert computed == [[1, 2, 3]]
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+    np.testing.assert_allclose(again[1], expected[0], atol=1e-4)
+
+
+def test_prefix_used_longest_ago_makes_room(
+    forward: Callable[..., PackedForward], computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefixes, "KEPT", 5)
+    model = forward()
+
+    for prefix in ((1, 1), (2, 2), (1, 1), (3, 3), (1, 1), (2, 2)):
+        model.run(sequences(prefix, 4))
+
+    assert computed == [[1, 1], [2, 2], [3, 3], [2, 2]]
+
+
+def test_prefix_too_long_to_keep_gives_the_same(
+    forward: Callable[..., PackedForward], computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefixes, "KEPT", 5)
+    batch = sequences(range(20), 9, 4)
+
+    result = forward().run(batch)
+
+    assert computed == []
+    np.testing.assert_allclose(result, forward(share_prefix=False).run(batch), atol=1e-4)
+
+
+def test_memory_error_frees_what_was_kept(
+    forward: Callable[..., PackedForward], computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object, **__: object) -> torch.Tensor:
+        raise MemoryError
+
+    model, batch = forward(), sequences((1, 2, 3), 4)
+    model.run(batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Layers, "last_hidden", short)
+        with pytest.raises(OutOfMemory):
+            model.run(batch)
+
+    model.run(batch)
+
+    assert computed == [[1, 2, 3]] * 2
