@@ -1,4 +1,4 @@
-"""Many callers at once, and a single query beside a bulk job. Ours alone."""
+"""Many callers at once, and a single query beside a bulk job."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from benchmarks.engine.models import Model
-from benchmarks.engine.sides import Setup
+from benchmarks.engine.sides import Setup, sentence_transformers
 from benchmarks.engine.texts import Texts
 from benchmarks.engine.timing import OURS, Row, note, seconds
 from qwen3_rag import Qwen3Embedder
+from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt
 
 __all__ = ["concurrency"]
 
 CALLERS = 32
+IN_TURN = f"{CALLERS} queries one after the other"
 QUERY = 12
 """Tokens, without the instruction."""
 
@@ -45,9 +47,13 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
         def ask(query: str) -> object:
             return door.embed_queries([query])
 
+        peer = sentence_transformers(model.embedding, setup)
+        prompts = [EmbedPrompt(query, DEFAULT_INSTRUCTION).rendered for query in queries]
         list(callers.map(ask, queries))
-        in_turn, at_once, alone, batch, waits = [], [], [], [], []
+        peer.run(prompts, 1)
+        in_turn, at_once, alone, batch, waits, theirs = [], [], [], [], [], []
         for _ in range(repeats):
+            theirs.append(seconds(lambda: [peer.run([prompt], 1) for prompt in prompts]))
             in_turn.append(seconds(lambda: [ask(query) for query in queries]))
             at_once.append(seconds(lambda: list(callers.map(ask, queries))))
             alone.append(seconds(ask, queries[0]))
@@ -61,8 +67,9 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
                 longest = max(longest, time.perf_counter() - start)
             job.result()
             waits.append(longest)
-    yield {**about, "case": f"{CALLERS} queries one after the other", "runs": in_turn}
+    yield {**about, "case": IN_TURN, "runs": in_turn}
     yield {**about, "case": f"{CALLERS} callers at once", "runs": at_once}
+    yield {**about, "case": IN_TURN, "who": peer.who, "runs": theirs}
     yield {**about, "case": "one query alone", "runs": alone}
     yield {**about, "case": f"one batch of {BATCH:,} tokens", "runs": batch}
     yield {**about, "case": "longest answer to one query during a bulk job", "runs": waits}

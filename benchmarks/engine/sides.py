@@ -21,6 +21,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.engine.timing import OURS, Side
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.models import Role
 from qwen3_rag.prompts import RerankPrompt
 
 __all__ = ["Setup", "card", "openvino", "ours_embedding", "ours_reranking", "sentence_transformers"]
@@ -69,29 +70,28 @@ def ours_embedding(
     return Side(OURS, lambda texts, _: door.embed_documents(texts))
 
 
-def ours_reranking(folder: Path, setup: Setup, query: str, stack: ExitStack) -> Side:
-    """Our reranker, its scores in the order of the documents."""
+def ours_reranking(folder: Path, setup: Setup, stack: ExitStack) -> Side:
+    """Our reranker, its scores in the order of the pairs."""
     door = stack.enter_context(Qwen3Reranker(str(folder), **setup.ours))
-    return Side(OURS, lambda texts, _: np.asarray(door.score([(query, text) for text in texts])))
+    return Side(OURS, lambda pairs, _: np.asarray(door.score(pairs)))
 
 
-def sentence_transformers(folder: Path, setup: Setup, query: str | None = None) -> Side:
-    """`SentenceTransformer`, or with a query `CrossEncoder`, whose template renders our prompt."""
+def sentence_transformers(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
+    """`SentenceTransformer` or `CrossEncoder`, whose template renders our prompt."""
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
     settings: dict[str, Any] = {"device": setup.device, "model_kwargs": setup.theirs}
-    if query is None:
+    if role == "embedding":
         model: Any = SentenceTransformer(str(folder), **settings)
 
-        def run(texts: Sequence[str], size: int) -> object:
-            return model.encode(list(texts), batch_size=size)
+        def run(items: Sequence[Any], size: int) -> object:
+            return model.encode(list(items), batch_size=size)
 
     else:
         model = CrossEncoder(str(folder), **settings)
 
-        def run(texts: Sequence[str], size: int) -> object:
-            pairs = [(query, text) for text in texts]
-            return model.predict(pairs, batch_size=size, activation_fn=torch.nn.Sigmoid())
+        def run(items: Sequence[Any], size: int) -> object:
+            return model.predict(list(items), batch_size=size, activation_fn=torch.nn.Sigmoid())
 
     inner = model[0].auto_model
     trunk = getattr(inner, "model", inner)
@@ -110,20 +110,20 @@ def _shallow(trunk: Any, layers: int) -> Iterator[None]:
         trunk.layers = all_layers
 
 
-def card(folder: Path, setup: Setup, query: str | None = None) -> Side:
+def card(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
     """The model card's script: padded on the left, for reranking the logits of every token.
 
     Batches are ours, to bound memory; the script takes all texts at once. One round: it is slow.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    kind: Any = AutoModel if query is None else AutoModelForCausalLM
+    kind: Any = AutoModel if role == "embedding" else AutoModelForCausalLM
     model = kind.from_pretrained(folder, **setup.theirs).to(setup.device).eval()
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
 
     def batch(texts: list[str]) -> Any:
         inputs = tokenizer(texts, padding=True, return_tensors="pt").to(setup.device)
         inputs.pop("token_type_ids", None)
-        if query is None:
+        if role == "embedding":
             last = model(**inputs).last_hidden_state[:, -1]
             return torch.nn.functional.normalize(last, p=2, dim=1)
         logits = model(**inputs).logits[:, -1, :]
@@ -131,8 +131,8 @@ def card(folder: Path, setup: Setup, query: str | None = None) -> Side:
         return torch.nn.functional.log_softmax(pair.float(), dim=1)[:, 1].exp()
 
     @torch.no_grad()
-    def run(texts: Sequence[str], size: int) -> object:
-        prompts = [text if query is None else RerankPrompt(query, text).rendered for text in texts]
+    def run(items: Sequence[Any], size: int) -> object:
+        prompts = [item if role == "embedding" else RerankPrompt(*item).rendered for item in items]
         parts = [batch(prompts[start : start + size]) for start in range(0, len(prompts), size)]
         return torch.cat(parts).float().cpu().numpy()
 

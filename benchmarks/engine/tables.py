@@ -96,11 +96,20 @@ def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
 
 
 def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
-    in_turn, at_once, alone, batch, longest = (median(row["runs"]) for row in rows)
-    lines = [[row["case"], f"{median(row['runs']):.3f}", ""] for row in rows]
-    lines[1][2] = f"{in_turn / at_once:.2f} x the throughput"
-    lines[4][2] = f"it waited {(longest - alone) / batch:.2f} batches"
-    return _table(["what", "seconds", ""], lines)
+    lines = [[row["case"], row["who"], f"{median(row['runs']):.3f}", ""] for row in rows]
+    ours = [median(row["runs"]) for row in rows if row["who"] == OURS]
+    in_turn, at_once, alone, batch, longest = ours
+    for line, row in zip(lines, rows, strict=True):
+        if "callers at once" in row["case"]:
+            line[3] = f"{in_turn / at_once:.2f} x the throughput"
+        elif row["who"] != OURS:
+            times = median(row["runs"])
+            line[3] = (
+                f"ours is faster by {times / in_turn:.2f} x; at once by {times / at_once:.2f} x"
+            )
+        elif "bulk job" in row["case"]:
+            line[3] = f"it waited {(longest - alone) / batch:.2f} batches"
+    return _table(["what", "who", "seconds", ""], lines)
 
 
 def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:

@@ -35,8 +35,8 @@ class Side:
 
     Attributes:
         who: Name in the table.
-        run: Does the work for the texts given, in batches of the size given; 0 when the size is
-            not its affair.
+        run: Does the work for the items given, in batches of the size given; 0 when the size is
+            not its affair. Items are texts to embed, or pairs to rerank.
         sweep: Batch sizes among which to find the best; none when there is nothing to choose.
         default: The batch size it has by itself, timed besides the best.
         rounds: How often it is timed at most.
@@ -44,7 +44,7 @@ class Side:
     """
 
     who: str
-    run: Callable[[Sequence[str], int], object]
+    run: Callable[[Sequence[Any], int], object]
     sweep: tuple[int, ...] = ()
     default: int = 0
     rounds: int = sys.maxsize
@@ -61,42 +61,42 @@ class _Entry:
     sweep: dict[int, float]
 
 
-def compare(sides: Sequence[Side], texts: Sequence[str], repeats: int, about: Row) -> Iterator[Row]:
-    """Time each side `repeats` times, in turns.
+def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) -> Iterator[Row]:
+    """Time each side on what each round has for all of them, in turns.
 
     Args:
         sides: Ours among them.
-        texts: What all of them get.
-        repeats: Rounds.
+        rounds: Items; the first are for warming up and looking for the best batch.
         about: What every row says besides.
 
     Yields:
         A row per side and batch size.
     """
-    entries = [entry for side in sides for entry in _entries(side, texts)]
+    first, *others = rounds
+    entries = [entry for side in sides for entry in _entries(side, first)]
     runs: list[list[float]] = [[] for _ in entries]
-    for number in range(repeats):
+    for number, items in enumerate(others):
         for entry, times in zip(entries, runs, strict=True):
             if number < entry.side.rounds:
-                times.append(seconds(entry.side.run, texts, entry.size))
+                times.append(seconds(entry.side.run, items, entry.size))
     for entry, times in zip(entries, runs, strict=True):
         note(f"  {entry.side.who} {entry.setting}: {median(times):.2f} s")
         row = {**about, "who": entry.side.who, "setting": entry.setting, "runs": times}
         yield {**row, "sweep": entry.sweep} if entry.sweep else row
 
 
-def _entries(side: Side, texts: Sequence[str]) -> list[_Entry]:
-    side.run(texts[:WARM_UP], side.default)
+def _entries(side: Side, items: Sequence[Any]) -> list[_Entry]:
+    side.run(items[:WARM_UP], side.default)
     if not side.sweep:
         return [_Entry(side, side.default, f"batch {side.default}" if side.default else "", {})]
-    sizes = [size for size in side.sweep if size < 2 * len(texts)]  # more would be the same again
+    sizes = [size for size in side.sweep if size < 2 * len(items)]  # more would be the same again
     with side.cut():
-        swept = {size: seconds(side.run, texts, size) for size in sizes}
+        swept = {size: seconds(side.run, items, size) for size in sizes}
     best = min(swept, key=lambda size: swept[size])
     found = _Entry(side, best, f"batch {best}, its best", swept)
     if not side.default:
         return [found]
-    if min(best, len(texts)) == min(side.default, len(texts)):
+    if min(best, len(items)) == min(side.default, len(items)):
         return [replace(found, size=side.default, setting="its best batch is its default")]
     return [found, _Entry(side, side.default, f"batch {side.default}, its default", {})]
 
