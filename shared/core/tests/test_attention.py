@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen3_rag.backends.local import packed_attention, varlen_attention
-from qwen3_rag.backends.local.attention import Attention, choose
+from qwen3_rag.backends.local.attention import Attention, choose, room
 from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
 from qwen3_rag.backends.local.packed_attention import PackedAttention
 from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
@@ -97,17 +97,17 @@ Way = Callable[[Packing, torch.Tensor], Attention]
 
 
 def check(way: Way, packing: Packing, dtype: torch.dtype, tolerance: float) -> None:
-    query, key, value = states(packing, dtype)
-    expected = plain(packing, query, key, value)
-    attend = way(packing, query)
-
-    torch.testing.assert_close(
-        attend.all(query, key, value).double(), expected, rtol=0, atol=tolerance
-    )
+    by_rows = states(packing, dtype)
+    expected = plain(packing, *by_rows)
+    by_heads = [room(part, *part.shape[1:]).copy_(part) for part in by_rows]
     last = torch.from_numpy(packing.last)
-    torch.testing.assert_close(
-        attend.last(query[last], key, value).double(), expected[last], rtol=0, atol=tolerance
-    )
+
+    for query, key, value in (by_rows, by_heads):
+        attend = way(packing, query)
+        result = attend.all(query, key, value)
+        torch.testing.assert_close(result.double(), expected, rtol=0, atol=tolerance)
+        result = attend.last(query[last], key, value)
+        torch.testing.assert_close(result.double(), expected[last], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from qwen3_rag.backends.local import prefixes
+from qwen3_rag.backends.local import packed_attention, prefixes
 from qwen3_rag.backends.local.batching import Packing, TokenSequence
 from qwen3_rag.backends.local.forward import PackedForward
 from qwen3_rag.backends.local.layers import Layers
@@ -67,6 +67,38 @@ def test_result_is_the_same_to_the_bit_once_the_prefix_is_known(
     first = model.run(batch)
 
     np.testing.assert_array_equal(model.run(batch), first)
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """Memory that nothing was written to is NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("has_lse", [True, False])
+@pytest.mark.parametrize("longest", [0, 1_000], ids=["fused", "products"])
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_known_prefix_equals_repeating_it(
+    forward: Callable[..., PackedForward],
+    monkeypatch: pytest.MonkeyPatch,
+    poisoned: None,
+    dtype: torch.dtype,
+    eager: bool,
+    longest: int,
+    has_lse: bool,
+) -> None:
+    monkeypatch.setitem(packed_attention.LONGEST, dtype, longest)
+    monkeypatch.setattr(packed_attention, "_has_lse", lambda: has_lse)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.1
+    model, batch = forward(dtype, eager=eager), sequences(range(40), 1, 3, 30, 200)
+    expected = forward(dtype, eager=eager, share_prefix=False).run(batch)
+
+    for _ in range(2):
+        difference = np.linalg.norm(model.run(batch) - expected, axis=1)
+        assert (difference / np.linalg.norm(expected, axis=1) < tolerance).all()
 
 
 def test_several_prefixes_are_computed_in_one_pass(

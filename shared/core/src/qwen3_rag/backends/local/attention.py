@@ -22,7 +22,7 @@ class Attention(Protocol):
     """Which rows attend to which in one batch."""
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from every row."""
+        """Attend from every row that is wanted; other rows of the answer hold anything."""
         ...
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ def choose(packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool)
     Args:
         packing: Where the sequences are.
         like: A tensor of the states' device and number format.
-        start: The first row whose answer is wanted.
+        start: The first row whose answer is wanted; those before it may be computed as well.
         eager: Whether to do without fused kernels.
     """
     half = like.dtype in (torch.bfloat16, torch.float16)

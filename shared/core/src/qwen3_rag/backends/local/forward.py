@@ -94,7 +94,8 @@ class PackedForward(_Forward):
             device: Where it is.
             eager: Whether attention does without fused kernels.
             compiled: Whether torch compiles what it can.
-            share_prefix: Whether sequences of one prefix compute it once.
+            share_prefix: Whether sequences of one prefix compute it once; on a CPU also those of
+                later batches.
         """
         super().__init__(loaded, device)
         self._layers = Layers(loaded.trunk, compiled=compiled)
@@ -104,13 +105,14 @@ class PackedForward(_Forward):
         # On other devices a batch is large, and a pass over a prefix alone would cost more.
         if share_prefix and device == "cpu":
             self._prefixes = Prefixes(self._layers)
-            self._share_from = 1
 
     def _last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
-        packing = pack(sequences, share_from=self._share_from)
         known = None
         if self._prefixes is not None:
+            packing = pack(sequences, share_from=1)
             known = self._prefixes.states(packing, eager=self._eager)
+        if known is None:
+            packing = pack(sequences, share_from=self._share_from)
         return self._layers.last_hidden(packing, known, eager=self._eager)
 
     def _make_room(self) -> None:
@@ -123,12 +125,17 @@ class PackedForward(_Forward):
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         values = super()._compute(sequences)
-        if sys.platform == "darwin" and not self._eager and not np.isfinite(values).all():
-            # Fused attention on macOS sometimes gives NaN where the plain one does not
-            # (sentence-transformers#3498, pytorch#182726).
-            self._eager = True
-            self._forget()
+        if self._eager or np.isfinite(values).all():
+            return values
+        # Once more, each sequence by itself: next to another that is broken, by a damaged weight,
+        # say, a sound one is, too. And fused attention on macOS sometimes gives NaN where the plain
+        # one does not (sentence-transformers#3498, pytorch#182726), so it is not trusted again.
+        self._forget()
+        self._eager = True
+        try:
             values = super()._compute(sequences)
+        finally:
+            self._eager = sys.platform == "darwin"
         return values
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from qwen3_rag.backends.local.attention import choose, room
 from qwen3_rag.backends.local.batching import Packing
-from qwen3_rag.backends.local.linear import Linear, PlainLinear, linear
+from qwen3_rag.backends.local.linear import linear
 
 __all__ = ["Layers"]
 
@@ -35,17 +35,13 @@ class Layers:
 
         Args:
             trunk: The model.
-            compiled: Whether torch is to compile the dense halves instead, which takes a C++
+            compiled: Whether torch is to compile what lies between the products, which takes a C++
                 compiler and some seconds; without one this is as if it were false.
         """
         self._trunk = trunk
         self._chunk = CHUNK if trunk.device.type == "cpu" else 1 << 20
-        self._before, self._after = _before, _after
-        make = linear
-        if compiled and (halves := _compiled(trunk)) is not None:
-            self._before, self._after = halves
-            make = PlainLinear
-        self._layers = [_Layer(layer, make) for layer in trunk.layers]
+        between = (_compiled(trunk) if compiled else None) or _Between(_normed, _rotated)
+        self._layers = [_Layer(layer, between) for layer in trunk.layers]
 
     def last_hidden(
         self, packing: Packing, known: torch.Tensor | None = None, *, eager: bool = False
@@ -67,11 +63,11 @@ class Layers:
         # Of the last layer's rows only one per sequence is wanted, but every key and value.
         layer = self._keys(len(self._layers) - 1, stream)
         last = torch.from_numpy(packing.last).to(stream.hidden.device)
-        hidden, cos, sin = stream.hidden[last], stream.cos[last], stream.sin[last]
-        query = layer.query(layer.attention_norm(hidden), cos, sin).to(stream.key.dtype)
-        query = query.view(-1, *stream.query.shape[1:])
+        hidden = stream.hidden[last]
+        query = layer.query(layer.attention_norm(hidden), stream.cos[last], stream.sin[last])
+        query = query.to(hidden.dtype).view(-1, *stream.query.shape[1:])
         attended = stream.attention.last(query, stream.key, stream.value)
-        result: torch.Tensor = self._trunk.norm(_after(layer, attended.flatten(1), hidden))
+        result: torch.Tensor = self._trunk.norm(layer.after(attended.flatten(1), hidden))
         return result
 
     def states(self, packing: Packing, *, eager: bool = False) -> torch.Tensor:
@@ -88,27 +84,22 @@ class Layers:
 
     def _whole(self, index: int, stream: _Stream) -> None:
         """Run a layer on all rows."""
-        layer = self._layers[index]
-        # A single row would be compiled for by itself.
-        single = len(stream.hidden) - stream.start == 1
-        before, after = (_before, _after) if single else (self._before, self._after)
-        hidden, cos, sin = stream.hidden, stream.cos, stream.sin
-        stream.recall(index)
-        for rows in self._chunks(stream):
-            query, key, value = before(layer, hidden[rows], cos[rows], sin[rows])
-            stream.query[rows] = query.view(-1, *stream.query.shape[1:])
-            stream.key[rows], stream.value[rows] = key, value
+        layer = self._keys(index, stream, queries=True)
         attended = stream.attention.all(stream.query, stream.key, stream.value)
         for rows in self._chunks(stream):
-            hidden[rows] = after(layer, attended[rows].flatten(1), hidden[rows])
+            stream.hidden[rows] = layer.after(attended[rows].flatten(1), stream.hidden[rows])
 
-    def _keys(self, index: int, stream: _Stream) -> _Layer:
-        """Compute a layer's keys and values alone."""
+    def _keys(self, index: int, stream: _Stream, *, queries: bool = False) -> _Layer:
+        """Compute a layer's keys and values, and its queries where they are wanted."""
         layer = self._layers[index]
         stream.recall(index)
         for rows in self._chunks(stream):
             normed = layer.attention_norm(stream.hidden[rows])
-            stream.key[rows] = layer.key(normed, stream.cos[rows], stream.sin[rows])
+            cos, sin = stream.cos[rows], stream.sin[rows]
+            if queries:
+                query = layer.query(normed, cos, sin)
+                stream.query[rows] = query.view(-1, *stream.query.shape[1:])
+            stream.key[rows] = layer.key(normed, cos, sin)
             stream.value[rows] = layer.value(normed)
         return layer
 
@@ -157,19 +148,21 @@ class _Stream:
 class _Layer:
     """One layer's weights."""
 
-    def __init__(self, layer: Any, linear: Callable[[Any], Linear]) -> None:
+    def __init__(self, layer: Any, between: _Between) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._size = attention.head_dim
         self._heads = attention.config.num_attention_heads
         self._key_heads = attention.config.num_key_value_heads
-        self.attention_norm = _Norm(layer.input_layernorm)
-        self.mlp_norm = _Norm(layer.post_attention_layernorm)
+        self.attention_norm = _Norm(layer.input_layernorm, between)
+        self._mlp_norm = _Norm(layer.post_attention_layernorm, between)
         self._query_norm, self._key_norm = attention.q_norm, attention.k_norm
+        self._rotated = between.rotated
         self._query = linear(attention.q_proj)
         self._key = linear(attention.k_proj)
         self._value = linear(attention.v_proj)
-        self.output = linear(attention.o_proj)
-        self.gate, self.up, self.down = map(linear, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self._output = linear(attention.o_proj)
+        self._gate, self._up = linear(mlp.gate_proj), linear(mlp.up_proj)
+        self._down = linear(mlp.down_proj)
 
     def buffers(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Make room for queries, keys and values of all rows."""
@@ -180,71 +173,110 @@ class _Layer:
 
     def query(self, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         states = self._query(normed).view(len(normed), self._heads, self._size)
-        return _rotated(states, self._query_norm, cos, sin)
+        norm = self._query_norm
+        return self._rotated(states, norm.weight, norm.variance_epsilon, cos, sin)
 
     def key(self, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         states = self._key(normed).view(len(normed), self._key_heads, self._size)
-        return _rotated(states, self._key_norm, cos, sin)
+        norm = self._key_norm
+        return self._rotated(states, norm.weight, norm.variance_epsilon, cos, sin)
 
     def value(self, normed: torch.Tensor) -> torch.Tensor:
         return self._value(normed).view(len(normed), self._key_heads, self._size)
+
+    def after(self, attended: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Go on from what attention gave."""
+        hidden = self._output.plus(attended, hidden)
+        normed = self._mlp_norm(hidden)
+        inner = self._up.times(normed, self._gate.silu(normed))
+        return self._down.plus(inner, hidden)
 
 
 class _Norm:
     """RMSNorm over a row."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, between: _Between) -> None:
         self._weight = module.weight
         self._epsilon = module.variance_epsilon
+        self._normed = between.normed
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.rms_norm(rows, self._weight.shape, self._weight, self._epsilon)
+        return self._normed(rows, self._weight, self._epsilon)
 
 
-def _before(
-    layer: _Layer, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Compute queries, keys and values: the dense half before a layer's attention."""
-    normed = layer.attention_norm(hidden)
-    return layer.query(normed, cos, sin), layer.key(normed, cos, sin), layer.value(normed)
+class _Between(NamedTuple):
+    """What is computed between the products, element by element."""
+
+    normed: Callable[..., torch.Tensor]
+    rotated: Callable[..., torch.Tensor]
 
 
-def _after(layer: _Layer, attended: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """Go on from what attention gave: the dense half behind it."""
-    hidden = layer.output.plus(attended, hidden)
-    normed = layer.mlp_norm(hidden)
-    inner = layer.up.times(normed, layer.gate.silu(normed))
-    return layer.down.plus(inner, hidden)
+def _normed(rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Normalise by the root of the mean square."""
+    return functional.rms_norm(rows, weight.shape, weight, epsilon)
 
 
-def _compiled(trunk: Any) -> tuple[Any, Any] | None:
-    """Compile both halves for any number of rows, and try them."""
-    before = torch.compile(_before, dynamic=True)
-    after = torch.compile(_after, dynamic=True)
-    layer = _Layer(trunk.layers[0], PlainLinear)
-    try:
-        with torch.inference_mode():
-            hidden = torch.zeros(3, trunk.config.hidden_size).to(trunk.embed_tokens.weight)
-            angles = torch.zeros(3, 1, trunk.config.head_dim, device=trunk.device)
-            # Not the same twice, or the graph is for that case alone.
-            query, _, _ = before(layer, hidden, angles, angles.clone())
-            after(layer, query.to(hidden.dtype).flatten(1), hidden)
-    except Exception as error:  # a missing compiler, or one that fails, has many names
-        reason = " ".join(str(error).split())[:200]
-        logger.warning("`compile` is not used, since torch could not compile here: %s", reason)
-        return None
-    return before, after
-
-
-def _rotated(states: torch.Tensor, norm: Any, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def _rotated(
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    epsilon: float,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+) -> torch.Tensor:
     """Normalise each head and turn it by its position, in float32."""
     states = states.float()
     length = torch.linalg.vector_norm(states, dim=-1, keepdim=True)
-    states *= (length.square_() / states.shape[-1]).add_(norm.variance_epsilon).rsqrt_()
+    states = states * (length.square() / states.shape[-1] + epsilon).rsqrt()
     # The norm's weights ride on the angles, which are the same for all heads.
-    weight, half = norm.weight.float(), states.shape[-1] // 2
+    weight, half = weight.float(), states.shape[-1] // 2
     sin = sin * weight.roll(half)
     turned: torch.Tensor = states * (cos * weight)
     turned[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
     turned[..., half:].addcmul_(states[..., :half], sin[..., half:])
     return turned
+
+
+def _compiled(trunk: Any) -> _Between | None:
+    """Compile for any number of rows, and try."""
+
+    def rotated(states: torch.Tensor, *others: Any) -> torch.Tensor:
+        return _rotated(states, *others).to(states.dtype)  # in the same pass
+
+    def unless_single(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        compiled = torch.compile(plain)
+
+        def call(rows: torch.Tensor, *others: Any) -> torch.Tensor:
+            # A single row would be compiled for by itself.
+            result: torch.Tensor = (plain if len(rows) == 1 else compiled)(rows, *others)
+            return result
+
+        return call
+
+    between = _Between(unless_single(_normed), unless_single(rotated))
+    layer, config = trunk.layers[0], trunk.config
+    norm = layer.self_attn.q_norm
+    try:
+        with torch.inference_mode():
+            # What differs from call to call, torch takes for variable: rows, heads, where in a
+            # tensor they begin.
+            for rows in (3, 5, 7):
+                hidden = trunk.embed_tokens(torch.zeros(rows, dtype=torch.long).to(trunk.device))
+                angles = torch.zeros(rows, 1, config.head_dim, device=trunk.device)
+                for some in (slice(rows), slice(rows - 2, rows)):
+                    between.normed(
+                        hidden[some], layer.input_layernorm.weight, norm.variance_epsilon
+                    )
+                    for heads in (config.num_attention_heads, config.num_key_value_heads):
+                        states = hidden.new_zeros(len(angles[some]), heads, config.head_dim)
+                        between.rotated(
+                            states,
+                            norm.weight,
+                            norm.variance_epsilon,
+                            angles[some],
+                            angles.clone()[some],
+                        )
+    except Exception as error:  # a missing compiler, or one that fails, has many names
+        reason = " ".join(str(error).split())[:200]
+        logger.warning("`compile` is not used, since torch could not compile here: %s", reason)
+        return None
+    return between

@@ -19,13 +19,10 @@ from qwen3_rag.backends.local.batching import Packing, Span
 
 __all__ = ["PackedAttention", "pieces"]
 
-# The most keys for plain products on a CPU. Up to a thousand tokens they take half the time of the
-# fused kernel where bfloat16 is multiplied natively, and three quarters at 8,000; in float32 three
-# quarters, and longer sequences are the kernel's.
+# The most keys for plain products on a CPU. Up to a thousand they take half the time of the fused
+# kernel where bfloat16 is multiplied natively, and three quarters at 8,000; in float32 three
+# quarters, and more keys are the kernel's.
 LONGEST = {torch.bfloat16: 8_192, torch.float32: 1_024}
-
-# In float32, how many times a sequence's own length its prefix may have.
-LONGEST_PREFIX = 4
 
 # Rows of one product: keys behind them are left out.
 STEP = 128
@@ -41,20 +38,17 @@ class PackedAttention:
         self, packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool
     ) -> None:
         self._packing = packing
-        self._exact = eager
         multiplied: list[Span] = []
         rest: list[Span] = []
         for piece in pieces(packing):
             if piece.start >= start:
                 suits = eager or _suits_products(piece, like)
                 (multiplied if suits else rest).append(piece)
-        # Not in float16, where a sequence that overflows would take its neighbours along.
-        join = like.dtype != torch.float16
-        hidden = torch.empty(0, device=like.device, dtype=torch.float32 if eager else like.dtype)
-        self._blocks = [
-            _Block(spans, hidden)
-            for spans in _neighbours(multiplied, lambda whole: join and whole.own <= _step(whole))
-        ]
+
+        def fits(whole: Span) -> bool:
+            return not eager and whole.own <= _step(whole)
+
+        self._blocks = [_Block(spans, like, exact=eager) for spans in _neighbours(multiplied, fits)]
         # Neighbours that share a prefix meet it together.
         self._runs = list(_neighbours(rest, lambda _: True))
 
@@ -62,7 +56,7 @@ class PackedAttention:
         """Attend; see `attention.Attention.all`."""
         output = torch.empty_like(query)
         for block in self._blocks:
-            block.attend(query, key, value, output, exact=self._exact)
+            block.attend(query, key, value, output)
         attend = _merged if query.device.type == "cpu" and _has_lse() else _joined
         for run in self._runs:
             attend(run, query, key, value, output)
@@ -81,23 +75,19 @@ class PackedAttention:
 class _Block:
     """Short neighbours of one prefix, or a long sequence, as products over rows where they lie."""
 
-    def __init__(self, spans: Sequence[Span], like: torch.Tensor) -> None:
+    def __init__(self, spans: Sequence[Span], like: torch.Tensor, *, exact: bool) -> None:
         self._whole = replace(spans[0], stop=spans[-1].stop)
         self._step = _step(self._whole)
+        self._exact = exact
         # Of a step's own keys, a row sees those of its sequence up to itself.
         counts = torch.tensor([span.own for span in spans])
         sequence = torch.arange(len(spans)).repeat_interleave(counts)[: self._step]
         seen = (sequence[:, None] == sequence).tril_()
-        self._hidden = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf")).to(like)
+        mask = torch.zeros(seen.shape, dtype=torch.float32).masked_fill_(~seen, float("-inf"))
+        self._mask = mask.to(like.device, mask.dtype if exact else like.dtype)
 
     def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        output: torch.Tensor,
-        *,
-        exact: bool,
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, output: torch.Tensor
     ) -> None:
         """Attend from this block's rows, into their places in `output`."""
         whole = self._whole
@@ -107,9 +97,9 @@ class _Block:
             rows = slice(start, min(start + self._step, whole.stop))
             step, seen = rows.stop - start, whole.before + rows.stop - whole.start
             q = query[rows].transpose(0, 1).flatten(1, 2)
-            scores = _scores(q, k[:, :seen], exact=exact)
+            scores = _scores(q, k[:, :seen], exact=self._exact)
             own = scores.view(heads, step, sharing, seen)[..., seen - step :]
-            own += self._hidden[:step, None, :step]
+            own += self._mask[:step, None, :step]
             mixed = torch.bmm(scores.softmax(-1).to(v.dtype), v[:, :seen])
             output[rows] = mixed.view(heads, step, sharing, size).transpose(0, 1)
 
@@ -135,6 +125,7 @@ def _scores(q: torch.Tensor, k: torch.Tensor, *, exact: bool) -> torch.Tensor:
     scale = q.shape[-1] ** -0.5
     if exact:
         return torch.bmm(q, k.transpose(1, 2)).float().mul_(scale)
+    # For its factor, which costs nothing here; nothing is added.
     return torch.baddbmm(q.new_zeros(1), q, k.transpose(1, 2), beta=0, alpha=scale)
 
 
@@ -157,7 +148,7 @@ def _merged(
     exponentials: `own + sigmoid(lse_prefix - lse_own) * (prefix - own)`.
     """
     start, stop = run[0].start, run[-1].stop
-    q, k, v = _heads(query[start:stop]), key.transpose(0, 1)[None], value.transpose(0, 1)[None]
+    q, k, v = _by_heads(query[start:stop], key, value)
     prefix = slice(run[0].prefix_start, run[0].prefix_stop)
     if shared := prefix.stop > prefix.start:
         from_prefix, lse_prefix = _flash(q, k[:, :, prefix], v[:, :, prefix])
@@ -167,7 +158,7 @@ def _merged(
         if shared:
             weight = torch.sigmoid(lse_prefix[:, :, rows] - lse)[..., None].to(own.dtype)
             own = own.lerp(from_prefix[:, :, rows], weight)
-        output[keys] = own[0].transpose(0, 1).view(-1, *query.shape[1:])
+        output[keys] = own.permute(2, 0, 1, 3)
 
 
 def _joined(
@@ -178,27 +169,22 @@ def _joined(
     output: torch.Tensor,
 ) -> None:
     """Attend with the prefix's rows along as queries, which keeps the kernel causal."""
+    q, k, v = _by_heads(query, key, value)
     # Key heads one by one: with `enable_gqa`, older releases of torch leave the fused kernel for
     # one that takes memory by the square of the length.
-    q = _heads(query)
-    k, v = (
-        states.transpose(0, 1)[None].repeat_interleave(query.shape[2], dim=1)
-        for states in (key, value)
-    )
+    k, v = (states.repeat_interleave(q.shape[1], dim=1) for states in (k, v))
     for span in run:
-        attended = functional.scaled_dot_product_attention(
-            _rows(q[0], span)[None],
-            _rows(k[0], span)[None],
-            _rows(v[0], span)[None],
-            is_causal=True,
-        )
-        own = attended[0, :, span.before :].transpose(0, 1)
-        output[span.start : span.stop] = own.view(-1, *query.shape[1:])
+        some_q, some_k, some_v = (_rows(states, span) for states in (q, k, v))
+        attended = functional.scaled_dot_product_attention(some_q, some_k, some_v, is_causal=True)
+        output[span.start : span.stop] = attended[:, :, span.before :].permute(2, 0, 1, 3)
 
 
-def _heads(query: torch.Tensor) -> torch.Tensor:
-    """Queries as torch's kernels take them, `[1, heads, rows, size]`."""
-    return query.flatten(1, 2).transpose(0, 1)[None]
+def _by_heads(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """States as torch's kernels take them, each key head an item of their batch."""
+    k, v = (states.transpose(0, 1)[:, None] for states in (key, value))
+    return query.permute(1, 2, 0, 3), k, v
 
 
 def _flash(
@@ -215,9 +201,14 @@ def _flash(
 def _has_lse() -> bool:
     """Try the CPU's fused kernel, which is private to torch, against the public one."""
     generator = torch.Generator().manual_seed(0)
-    q, k = (torch.randn((1, heads, 5, 16), generator=generator) for heads in (4, 2))
-    expected = functional.scaled_dot_product_attention(q, k, k, enable_gqa=True)
-    sums = (q @ k.repeat_interleave(2, 1).transpose(2, 3) / 4).logsumexp(-1)
+    query, key = (
+        torch.randn((5, *heads, 16), generator=generator, dtype=torch.float32)
+        for heads in ((2, 3), (2,))
+    )
+    q, k, _ = _by_heads(query, key, key)
+    each = k.repeat_interleave(3, 1)
+    expected = functional.scaled_dot_product_attention(q, each, each)
+    sums = (q @ each.transpose(2, 3) / 4).logsumexp(-1)
     try:
         result, lse = _flash(q, k, k)
         torch.testing.assert_close(result, expected)
@@ -235,14 +226,12 @@ def pieces(packing: Packing) -> list[Span]:
 def _suits_products(span: Span, like: torch.Tensor) -> bool:
     if like.device.type != "cpu" or like.dtype not in LONGEST:
         return False
-    # The prefix's keys are copied for every sequence.
-    too_long = like.dtype == torch.float32 and span.before > LONGEST_PREFIX * span.own
-    return not too_long and span.before + span.own <= LONGEST[like.dtype]
+    return span.before + span.own <= LONGEST[like.dtype]
 
 
 def _rows(states: torch.Tensor, span: Span) -> torch.Tensor:
-    """The rows of a sequence, its prefix's first, of states `[heads, rows, size]`."""
-    own = states[:, span.start : span.stop]
+    """The rows of a sequence, its prefix's first, of states `[..., rows, size]`."""
+    own = states[..., span.start : span.stop, :]
     if not span.before:
         return own
-    return torch.cat((states[:, span.prefix_start : span.prefix_stop], own), 1)
+    return torch.cat((states[..., span.prefix_start : span.prefix_stop, :], own), -2)

@@ -5,7 +5,11 @@ Knows prefixes by their ids; how their states come about is the layers' matter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
 from qwen3_rag.backends.local.layers import Layers
@@ -19,8 +23,8 @@ KEPT = 1_024
 class Prefixes:
     """The states of the prefixes used last.
 
-    They are computed apart from their batch, so that a score does not depend on whether they were
-    known.
+    They are computed apart from what follows them, so that a score is the same whether its prefix
+    was known or not.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -36,16 +40,26 @@ class Prefixes:
         if not packing.prefixes or packing.prefixes[-1][1] > KEPT:
             return None
         prefixes = [packing.ids[start:stop] for start, stop in packing.prefixes]
-        if missing := [ids for ids in prefixes if ids.tobytes() not in self._kept]:
-            apart = pack([TokenSequence((), tuple(ids.tolist())) for ids in missing])
-            states = self._layers.states(apart, eager=eager)
-            for ids, span in zip(missing, apart.spans, strict=True):
-                self._kept[ids.tobytes()] = states[:, :, span.start : span.stop].clone()
-        used = {ids.tobytes(): self._kept.pop(ids.tobytes()) for ids in prefixes}
-        self._kept |= used
-        while sum(states.shape[2] for states in self._kept.values()) > KEPT:
+        used = {ids.tobytes(): self._kept.pop(ids.tobytes(), None) for ids in prefixes}
+        room = KEPT - packing.prefixes[-1][1]
+        while sum(states.shape[2] for states in self._kept.values()) > room:
             del self._kept[next(iter(self._kept))]
-        return torch.cat(list(used.values()), dim=2)
+        if missing := [ids for ids in prefixes if used[ids.tobytes()] is None]:
+            used |= self._compute(missing, eager=eager)
+        states = [part for part in used.values() if part is not None]
+        self._kept |= zip(used, states, strict=True)
+        return states[0] if len(states) == 1 else torch.cat(states, dim=2)
+
+    def _compute(
+        self, prefixes: Sequence[NDArray[np.int64]], *, eager: bool
+    ) -> dict[bytes, torch.Tensor]:
+        """Compute several in one pass."""
+        packing = pack([TokenSequence((), tuple(ids.tolist())) for ids in prefixes])
+        states = self._layers.states(packing, eager=eager)
+        return {
+            ids.tobytes(): states[:, :, span.start : span.stop].clone()
+            for ids, span in zip(prefixes, packing.spans, strict=True)
+        }
 
     def clear(self) -> None:
         """Forget all."""

@@ -30,7 +30,7 @@ class VarlenAttention:
 
     def __init__(self, packing: Packing, kernel: Kernel, device: torch.device) -> None:
         self._kernel = kernel
-        stretches = sorted(pieces(packing), key=lambda piece: piece.start)
+        stretches = pieces(packing)
         self._all = _Layout(stretches, [p.stop - p.start for p in stretches], device)
         self._last = _Layout(packing.spans, [1] * len(packing.spans), device)
 
