@@ -63,7 +63,7 @@ TAIL = """
 - `dtype`: bfloat16 halves the weights and is much faster where the processor multiplies it natively
   (flags `amx_bf16` and `avx512_bf16`, CUDA); there it is the default, and float32 elsewhere.
 - `compile=True`: torch compiles what lies between the matrix products. It takes a C++ compiler and
-  half a minute at the first load; without a compiler one line is logged and nothing changes. Off
+  ten seconds at the first load; without a compiler one line is logged and nothing changes. Off
   unless asked for. `--compile` measures it on your machine.
 - `device`: where to run, or several devices to share the work. On a CPU there are as many threads
   as the process may use.

@@ -83,8 +83,8 @@ class DoorSettings(CheckedSettings, Closing):
     """Tokens per batch. What suits the device when `None`."""
 
     compile: bool = False
-    """Whether torch compiles the model, which takes a C++ compiler and half a minute at the first
-    load."""
+    """Whether torch compiles parts of the model, which takes a C++ compiler and ten seconds at the
+    first load."""
 
     cache_folder: str | None = None
     """Where downloads are kept."""

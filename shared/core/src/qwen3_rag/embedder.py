@@ -89,7 +89,7 @@ class Qwen3Embedder(Door):
             attention: `"sdpa"`, torch's fused kernel (the default), or `"eager"`, plain products.
             batch_tokens: Tokens per batch. The default suits the device; a batch that does not fit
                 in memory is halved and tried again.
-            compile: Whether torch compiles the model, half a minute at the first load.
+            compile: Whether torch compiles parts of the model, ten seconds at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories.

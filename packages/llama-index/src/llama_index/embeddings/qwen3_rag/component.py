@@ -72,7 +72,7 @@ class Qwen3Component(BaseComponent, Closing):
     )
     compile: bool = Field(
         default=False,
-        description="Whether torch compiles the model, half a minute at the first load.",
+        description="Whether torch compiles parts of the model, ten seconds at the first load.",
     )
     cache_folder: str | None = Field(default=None, description="Where downloads are kept.")
     local_files_only: bool = Field(default=False, description="Whether to do without the network.")

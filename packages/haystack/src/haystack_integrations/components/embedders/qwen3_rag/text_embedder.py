@@ -75,7 +75,7 @@ class Qwen3TextEmbedder(DoorComponent[Qwen3Embedder]):
             dtype: Number format of the weights; chosen by device if omitted.
             attention: `"sdpa"` (the default) or `"eager"`.
             batch_tokens: Tokens per batch; chosen by device if omitted.
-            compile: Whether torch compiles the model, half a minute at the first load.
+            compile: Whether torch compiles parts of the model, ten seconds at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories, read when the model is loaded.

@@ -94,7 +94,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             dtype: Number format of the weights.
             attention: `"sdpa"` or `"eager"`.
             batch_tokens: Tokens per batch.
-            compile: Whether torch compiles the model, half a minute at the first load.
+            compile: Whether torch compiles parts of the model, ten seconds at the first load.
             cache_folder: Where downloads are kept.
             local_files_only: Whether to do without the network.
             token: Access token for private repositories.
