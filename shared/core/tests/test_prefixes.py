@@ -101,6 +101,16 @@ def test_known_prefix_equals_repeating_it(
         assert (difference / np.linalg.norm(expected, axis=1) < tolerance).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_equal_sequences_give_equal_bits(
+    forward: Callable[..., PackedForward], dtype: torch.dtype
+) -> None:
+    for length in (2, 30, 200):
+        result = forward(dtype).run(sequences(range(40), *[length] * 5))
+
+        np.testing.assert_array_equal(result, result[[0] * 5])
+
+
 def test_several_prefixes_are_computed_in_one_pass(
     forward: Callable[..., PackedForward], computed: Computed
 ) -> None:

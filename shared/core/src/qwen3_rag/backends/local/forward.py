@@ -125,17 +125,12 @@ class PackedForward(_Forward):
 
     def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         values = super()._compute(sequences)
-        if self._eager or np.isfinite(values).all():
-            return values
-        # Once more, each sequence by itself: next to another that is broken, by a damaged weight,
-        # say, a sound one is, too. And fused attention on macOS sometimes gives NaN where the plain
-        # one does not (sentence-transformers#3498, pytorch#182726), so it is not trusted again.
-        self._forget()
-        self._eager = True
-        try:
+        if sys.platform == "darwin" and not self._eager and not np.isfinite(values).all():
+            # Fused attention on macOS sometimes gives NaN where the plain one does not
+            # (sentence-transformers#3498, pytorch#182726).
+            self._eager = True
+            self._forget()
             values = super()._compute(sequences)
-        finally:
-            self._eager = sys.platform == "darwin"
         return values
 
 

@@ -8,8 +8,7 @@ are `[rows, key heads, size]`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import torch
@@ -23,6 +22,9 @@ __all__ = ["PackedAttention", "pieces"]
 # where bfloat16 is multiplied natively, and three quarters in float32. With more the gain shrinks,
 # and oneDNN keeps memory for every number of keys it meets: 1.2 GB after two texts of 8,000 tokens.
 LONGEST = {torch.bfloat16: 1_024, torch.float32: 1_024}
+
+# In float32, how many times a sequence's own length its prefix may have.
+LONGEST_PREFIX = 4
 
 # Rows of one product: keys behind them are left out.
 STEP = 128
@@ -44,13 +46,9 @@ class PackedAttention:
             if piece.start >= start:
                 suits = eager or _suits_products(piece, like)
                 (multiplied if suits else rest).append(piece)
-
-        def fits(whole: Span) -> bool:
-            return not eager and whole.own <= _step(whole)
-
-        self._blocks = [_Block(spans, like, exact=eager) for spans in _neighbours(multiplied, fits)]
-        # Neighbours that share a prefix meet it together.
-        self._runs = list(_neighbours(rest, lambda _: True))
+        # Each by itself: side by side under one mask, equal texts would differ in the last bits.
+        self._blocks = [_Block(span, like, exact=eager) for span in multiplied]
+        self._runs = list(_neighbours(rest))
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.all`."""
@@ -73,17 +71,14 @@ class PackedAttention:
 
 
 class _Block:
-    """Short neighbours of one prefix, or a long sequence, as products over rows where they lie."""
+    """A sequence, as products over its rows where they lie."""
 
-    def __init__(self, spans: Sequence[Span], like: torch.Tensor, *, exact: bool) -> None:
-        self._whole = replace(spans[0], stop=spans[-1].stop)
-        self._step = _step(self._whole)
+    def __init__(self, span: Span, like: torch.Tensor, *, exact: bool) -> None:
+        self._whole = span
+        self._step = _step(span)
         self._exact = exact
-        # Of a step's own keys, a row sees those of its sequence up to itself.
-        counts = torch.tensor([span.own for span in spans])
-        sequence = torch.arange(len(spans)).repeat_interleave(counts)[: self._step]
-        seen = (sequence[:, None] == sequence).tril_()
-        mask = torch.zeros(seen.shape, dtype=torch.float32).masked_fill_(~seen, float("-inf"))
+        # Of a step's own keys, a row sees those up to itself.
+        mask = torch.full((self._step, self._step), float("-inf"), dtype=torch.float32).triu_(1)
         self._mask = mask.to(like.device, mask.dtype if exact else like.dtype)
 
     def attend(
@@ -104,15 +99,14 @@ class _Block:
             output[rows] = mixed.view(heads, step, sharing, size).transpose(0, 1)
 
 
-def _neighbours(spans: Sequence[Span], fits: Callable[[Span], bool]) -> Iterator[list[Span]]:
-    """Gather sequences that lie side by side and share a prefix, while the whole of them fits."""
+def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    """Gather sequences that lie side by side and share a prefix: they meet it together."""
     run: list[Span] = []
     for span in spans:
         if run and not (
             span.start == run[-1].stop
             and span.prefix_start == run[0].prefix_start
             and span.prefix_stop == run[0].prefix_stop
-            and fits(replace(run[0], stop=span.stop))
         ):
             yield run
             run = []
@@ -226,7 +220,9 @@ def pieces(packing: Packing) -> list[Span]:
 def _suits_products(span: Span, like: torch.Tensor) -> bool:
     if like.device.type != "cpu" or like.dtype not in LONGEST:
         return False
-    return span.before + span.own <= LONGEST[like.dtype]
+    # The prefix's keys are copied for every sequence.
+    too_long = like.dtype == torch.float32 and span.before > LONGEST_PREFIX * span.own
+    return not too_long and span.before + span.own <= LONGEST[like.dtype]
 
 
 def _rows(states: torch.Tensor, span: Span) -> torch.Tensor:
