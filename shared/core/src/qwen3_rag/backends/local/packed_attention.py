@@ -21,7 +21,7 @@ __all__ = ["PackedAttention", "pieces"]
 # The most keys for plain products on a CPU. So far they take half the time of the fused kernel
 # where bfloat16 is multiplied natively, and three quarters in float32. With more the gain shrinks,
 # and oneDNN keeps memory for every number of keys it meets: 1.2 GB after two texts of 8,000 tokens.
-LONGEST = {torch.bfloat16: 1_024, torch.float32: 1_024}
+LONGEST = 1_024
 
 # In float32, how many times a sequence's own length its prefix may have.
 LONGEST_PREFIX = 4
@@ -40,21 +40,22 @@ class PackedAttention:
         self, packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool
     ) -> None:
         self._packing = packing
-        multiplied: list[Span] = []
+        self._exact = eager
+        self._multiplied: list[Span] = []
         rest: list[Span] = []
         for piece in pieces(packing):
             if piece.start >= start:
                 suits = eager or _suits_products(piece, like)
-                (multiplied if suits else rest).append(piece)
-        # Each by itself: side by side under one mask, equal texts would differ in the last bits.
-        self._blocks = [_Block(span, like, exact=eager) for span in multiplied]
+                (self._multiplied if suits else rest).append(piece)
         self._runs = list(_neighbours(rest))
+        mask = torch.full((STEP, STEP), float("-inf"), dtype=torch.float32).triu_(1)
+        self._mask = mask.to(like.device, mask.dtype if eager else like.dtype)
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.all`."""
         output = torch.empty_like(query)
-        for block in self._blocks:
-            block.attend(query, key, value, output)
+        for span in self._multiplied:
+            self._multiply(span, query, key, value, output)
         attend = _merged if query.device.type == "cpu" and _has_lse() else _joined
         for run in self._runs:
             attend(run, query, key, value, output)
@@ -69,32 +70,28 @@ class PackedAttention:
             output[place] = torch.bmm(weights.to(v.dtype), v)
         return output
 
-
-class _Block:
-    """A sequence, as products over its rows where they lie."""
-
-    def __init__(self, span: Span, like: torch.Tensor, *, exact: bool) -> None:
-        self._whole = span
-        self._step = _step(span)
-        self._exact = exact
-        # Of a step's own keys, a row sees those up to itself.
-        mask = torch.full((self._step, self._step), float("-inf"), dtype=torch.float32).triu_(1)
-        self._mask = mask.to(like.device, mask.dtype if exact else like.dtype)
-
-    def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, output: torch.Tensor
+    def _multiply(
+        self,
+        span: Span,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        output: torch.Tensor,
     ) -> None:
-        """Attend from this block's rows, into their places in `output`."""
-        whole = self._whole
-        k, v = (_rows(states.transpose(0, 1), whole) for states in (key, value))
+        """Attend from one sequence's rows where they lie, a step of them at a time.
+
+        Never side by side with others under one mask: equal texts would differ in the last bits.
+        """
+        k, v = (_rows(states.transpose(0, 1), span) for states in (key, value))
         heads, sharing, size = query.shape[1:]
-        for start in range(whole.start, whole.stop, self._step):
-            rows = slice(start, min(start + self._step, whole.stop))
-            step, seen = rows.stop - start, whole.before + rows.stop - whole.start
+        most = _step(span)
+        for start in range(span.start, span.stop, most):
+            rows = slice(start, min(start + most, span.stop))
+            step, seen = rows.stop - start, span.before + rows.stop - span.start
             q = query[rows].transpose(0, 1).flatten(1, 2)
             scores = _scores(q, k[:, :seen], exact=self._exact)
             own = scores.view(heads, step, sharing, seen)[..., seen - step :]
-            own += self._mask[:step, None, :step]
+            own += self._mask[:step, None, :step]  # of its own keys, a row sees those up to itself
             mixed = torch.bmm(scores.softmax(-1).to(v.dtype), v[:, :seen])
             output[rows] = mixed.view(heads, step, sharing, size).transpose(0, 1)
 
@@ -218,11 +215,11 @@ def pieces(packing: Packing) -> list[Span]:
 
 
 def _suits_products(span: Span, like: torch.Tensor) -> bool:
-    if like.device.type != "cpu" or like.dtype not in LONGEST:
+    if like.device.type != "cpu" or like.dtype not in (torch.bfloat16, torch.float32):
         return False
     # The prefix's keys are copied for every sequence.
     too_long = like.dtype == torch.float32 and span.before > LONGEST_PREFIX * span.own
-    return not too_long and span.before + span.own <= LONGEST[like.dtype]
+    return not too_long and span.before + span.own <= LONGEST
 
 
 def _rows(states: torch.Tensor, span: Span) -> torch.Tensor:

@@ -31,7 +31,7 @@ class VarlenAttention:
     def __init__(self, packing: Packing, kernel: Kernel, device: torch.device) -> None:
         self._kernel = kernel
         stretches = pieces(packing)
-        self._all = _Layout(stretches, [p.stop - p.start for p in stretches], device)
+        self._all = _Layout(stretches, [piece.own for piece in stretches], device)
         self._last = _Layout(packing.spans, [1] * len(packing.spans), device)
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
