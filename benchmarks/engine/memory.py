@@ -26,6 +26,9 @@ __all__ = ["memory"]
 CUT = 2
 """Layers of the cut 0.6B: its layers are as wide as the whole model's, and run one by one."""
 
+LENGTHS = list(range(8, 1_000, 4))
+"""Of texts one by one: libraries keep memory for what they have met."""
+
 
 def memory(
     model: Model, setup: Setup, *, documents: int, tokens: int, longest: int
@@ -51,18 +54,27 @@ def memory(
     works = [
         (OURS, cut_name, cut, mixed),
         ("sentence-transformers", cut_name, cut, mixed),
+        *((who, cut_name, cut, LENGTHS) for who in (OURS, "sentence-transformers")),
         (OURS, cut_name, cut, [tokens] * 2),
         (OURS, cut_name, cut, [longest]),
         (OURS, "one narrow layer", checkpoint("embedding", NARROW), [tokens] * documents),
         (OURS, model.name, model.embedding, [tokens]),
     ]
     for who, name, folder, lengths in works:
-        if len(set(lengths)) == 1:
+        if lengths is LENGTHS:
+            case = f"{len(lengths)} texts one by one, {lengths[0]} to {lengths[-1]} tokens"
+        elif len(set(lengths)) == 1:
             case = f"{len(lengths):,} x {lengths[0]:,} tokens"
         else:
             case = f"{len(lengths)} texts, mixed, longest {max(lengths)} tokens"
         note(f"memory: {name}, {case}, {who}")
-        work = {"who": who, "folder": str(folder), "lengths": lengths, "setup": asdict(setup)}
+        work = {
+            "who": who,
+            "folder": str(folder),
+            "lengths": lengths,
+            "at_once": 1 if lengths is LENGTHS else len(lengths),
+            "setup": asdict(setup),
+        }
         yield {
             "section": "memory",
             "model": name,
@@ -101,7 +113,8 @@ def _child(work: Row) -> Row:
         ctypes.CDLL(None).malloc_trim(0)  # what loading freed but the process still holds
         before = _kilobytes("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        side.run(texts, 32)
+        for start in range(0, len(texts), work["at_once"]):
+            side.run(texts[start : start + work["at_once"]], 32)
         peak = _kilobytes("VmHWM")
     return {"before_mb": before / 1024, "above_mb": (peak - before) / 1024}
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.backends.local.batching import GATHERED, TokenSequence, pack, plan
+from qwen3_rag.backends.local.batching import GATHERED, TokenSequence, filled, pack, plan
 
 prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
 sequences = st.lists(
@@ -88,3 +88,18 @@ def test_pack_holds_no_padding_and_each_prefix_once(items: list[TokenSequence]) 
 
     assert len(packing.ids) == _rows(items)
     assert packing.ids.dtype == packing.positions.dtype == np.int64
+
+
+@given(count=st.integers(1, 100_000), finest=st.sampled_from([1, 2, 32]))
+def test_counts_are_filled_up_by_little(count: int, finest: int) -> None:
+    result = filled(count, finest=finest)
+
+    assert result % finest == 0
+    assert count <= result < count + max(finest, count / 8)
+    assert result <= filled(count + 1, finest=finest)
+    assert filled(result, finest=finest) == result
+    assert filled(count, coarsest=32) < count + 32
+
+
+def test_filled_counts_are_few() -> None:
+    assert len({filled(count) for count in range(1, 1_025)}) == 8 + 8 * 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
 import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends.local import layers
 from qwen3_rag.backends.local.batching import TokenSequence, pack
+from qwen3_rag.backends.local.forward import PackedForward
 from qwen3_rag.backends.local.layers import Layers
+from qwen3_rag.backends.local.loading import Loaded
 
 QUERY = "how are vectors compared?"
 DOCUMENTS = [
@@ -45,17 +49,46 @@ def test_chunks_of_any_size_give_the_same(
         torch.testing.assert_close(compute(chunk), whole, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 4, 5, 9, 41, 47])
+@pytest.mark.parametrize("rows", [1, 13, 511, 767, 769, 800, 1_024, 2_897])
 @pytest.mark.parametrize("start", [0, 5])
 def test_chunks_are_of_like_size(start: int, rows: int) -> None:
     stop = start + rows
 
-    cut = list(layers.chunks(start, stop, 8))
+    cut = list(layers.chunks(start, stop, 512))
     sizes = [chunk.stop - chunk.start for chunk in cut]
 
     assert [row for chunk in cut for row in range(stop)[chunk]] == list(range(start, stop))
-    assert max(sizes) <= 12
-    assert max(sizes) - min(sizes) < len(sizes)
+    assert max(sizes) <= 768
+    assert max(sizes) - min(sizes) < 32 * len(sizes)
+
+
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
+    """Notes the shapes of all products that oneDNN may take."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self.shapes: set[Any] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(name in str(func) for name in ("linear", "mm", "mkldnn")):
+            shapes = (tuple(arg.shape) for arg in args if isinstance(arg, torch.Tensor))
+            self.shapes.add((str(func), *shapes))
+        return func(*args, **(kwargs or {}))
+
+
+def test_products_of_few_shapes_are_met(embedding_folder: Path) -> None:
+    """oneDNN keeps memory for each: one shape per length would be a gigabyte for the 0.6B."""
+    forward = PackedForward(
+        Loaded(AutoModel.from_pretrained(embedding_folder, dtype=torch.bfloat16).eval()), "cpu"
+    )
+    lengths = random.Random(0).sample(range(1, 1_000), 200)
+
+    with Products() as met:
+        for some in zip(lengths, lengths[50:], strict=False):
+            forward.run([TokenSequence((), (5,) * length) for length in some])
+            forward.run([TokenSequence((6,) * (length % 90), (5,) * 20) for length in some])
+
+    assert 50 < len(met.shapes) < 500
 
 
 def test_float32_stays_so_while_another_thread_loads_in_bfloat16(embedding_folder: Path) -> None:
@@ -119,6 +152,7 @@ import numpy as np, torch
 from qwen3_rag.backends.local.batching import TokenSequence
 from qwen3_rag.backends.local.forward import PackedForward
 from qwen3_rag.backends.local.loading import Loaded
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
 torch.set_num_threads(1)

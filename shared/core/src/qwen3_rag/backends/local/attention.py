@@ -15,18 +15,21 @@ from qwen3_rag.backends.local.batching import Packing
 from qwen3_rag.backends.local.packed_attention import PackedAttention
 from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
 
-__all__ = ["Attention", "choose", "room"]
+__all__ = ["Attention", "choose"]
 
 
 class Attention(Protocol):
     """Which rows attend to which in one batch."""
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from every row that is wanted; other rows of the answer hold anything."""
+        """Attend from every row that is wanted; other rows of the answer hold anything.
+
+        The answer may take the place of `query`.
+        """
         ...
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from the last row of each sequence, the only ones in `query`."""
+        """Attend from the last row of each sequence, the only ones in `query`; see `all`."""
         ...
 
 
@@ -47,12 +50,3 @@ def choose(packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool)
     # On MPS the fused kernel masks wrongly in half precision before torch 2.13 (pytorch#195910),
     # and may hold the scores of all heads at once, beyond what Metal can address.
     return PackedAttention(packing, like, start, eager=eager or like.device.type == "mps")
-
-
-def room(like: torch.Tensor, heads: int, *rest: int) -> torch.Tensor:
-    """Make room for states of as many rows, `[rows, heads, *rest]`."""
-    rows = len(like)
-    if like.device.type == "cpu":
-        # Head by head, so that products take a sequence's rows where they lie.
-        return like.new_empty(heads, rows, *rest).transpose(0, 1)
-    return like.new_empty(rows, heads, *rest)

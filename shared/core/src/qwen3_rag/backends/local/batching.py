@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packing", "Span", "TokenSequence", "pack", "plan"]
+__all__ = ["Packing", "Span", "TokenSequence", "filled", "pack", "plan"]
 
 # How many times the budget a batch's sequences may have in all, shared prefixes counted for each:
 # kernels of GPUs read keys that were gathered so.
@@ -158,3 +158,19 @@ def pack(sequences: Sequence[TokenSequence], *, share_from: int = 2) -> Packing:
         spans=tuple(spans),
         last=np.asarray([span.stop - 1 for span in spans], dtype=np.int64),
     )
+
+
+def filled(count: int, *, finest: int = 1, coarsest: int | None = None) -> int:
+    """Round a count up to one of few, eight to each power of two: by less than an eighth.
+
+    Args:
+        count: At least one.
+        finest: What it has to be a multiple of at least.
+        coarsest: The most that it has to be a multiple of.
+
+    Returns:
+        As much or more.
+    """
+    grain = 1 << max(0, (count - 1).bit_length() - 4)
+    grain = max(finest, grain if coarsest is None else min(coarsest, grain))
+    return -(-count // grain) * grain

@@ -15,14 +15,19 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from qwen3_rag.backends.local.attention import choose, room
-from qwen3_rag.backends.local.batching import Packing
+from qwen3_rag.backends.local.attention import choose
+from qwen3_rag.backends.local.batching import Packing, filled
 from qwen3_rag.backends.local.linear import linear
+from qwen3_rag.backends.local.packed_attention import room
 
 __all__ = ["Layers"]
 
 # Rows per chunk on a CPU: intermediates that its caches hold.
 CHUNK = 512
+
+# There chunks are filled up to multiples of up to so many rows: oneDNN keeps some 0.7 MB for every
+# shape of a product that it meets, up to a thousand times.
+GRAIN = 32
 
 logger = logging.getLogger("qwen3_rag")
 
@@ -57,22 +62,25 @@ class Layers:
         Returns:
             `[sequences, hidden]`, after the final norm.
         """
-        stream = _Stream(self._trunk, self._layers[0], packing, known, eager=eager)
+        stream = self._stream(packing, known, eager=eager)
         for index in range(len(self._layers) - 1):
             self._whole(index, stream)
         # Of the last layer's rows only one per sequence is wanted, but every key and value.
         layer = self._keys(len(self._layers) - 1, stream)
         last = torch.from_numpy(packing.last).to(stream.hidden.device)
+        sequences = len(last)
+        last = functional.pad(last, (0, self._filled(sequences) - sequences))
         hidden = stream.hidden[last]
         query = layer.query(layer.attention_norm(hidden), stream.cos[last], stream.sin[last])
         query = query.to(hidden.dtype).view(-1, *stream.query.shape[1:])
-        attended = stream.attention.last(query, stream.key, stream.value)
+        attended = hidden.new_zeros(query.shape)
+        attended[:sequences] = stream.attention.last(query[:sequences], stream.key, stream.value)
         result: torch.Tensor = self._trunk.norm(layer.after(attended.flatten(1), hidden))
-        return result
+        return result[:sequences]
 
     def states(self, packing: Packing, *, eager: bool = False) -> torch.Tensor:
         """Compute every row's keys and values, `[layers, 2, rows, key heads, size]`."""
-        stream = _Stream(self._trunk, self._layers[0], packing, None, eager=eager)
+        stream = self._stream(packing, None, eager=eager)
         states = stream.key.new_empty(len(self._layers), 2, *stream.key.shape)
         for index in range(len(self._layers)):
             if index < len(self._layers) - 1:
@@ -103,6 +111,14 @@ class Layers:
             stream.value[rows] = layer.value(normed)
         return layer
 
+    def _stream(self, packing: Packing, known: torch.Tensor | None, *, eager: bool) -> _Stream:
+        first = 0 if known is None else known.shape[2]
+        rows = first + self._filled(len(packing.ids) - first)
+        return _Stream(self._trunk, self._layers[0], packing, known, rows, eager=eager)
+
+    def _filled(self, rows: int) -> int:
+        return filled(rows, coarsest=GRAIN) if self._trunk.device.type == "cpu" else rows
+
     def _chunks(self, stream: _Stream) -> Iterator[slice]:
         return chunks(stream.start, len(stream.hidden), self._chunk)
 
@@ -110,13 +126,13 @@ class Layers:
 def chunks(start: int, stop: int, size: int) -> Iterator[slice]:
     """Cut rows into chunks of like size: a small one left over would cost more a row."""
     rows = stop - start
-    step = math.ceil(rows / max(1, round(rows / size)))
+    step = math.ceil(rows / max(1, round(rows / size)) / GRAIN) * GRAIN
     for first in range(start, stop, step):
         yield slice(first, min(first + step, stop))
 
 
 class _Stream:
-    """The rows of one batch on their way through the layers."""
+    """The rows of one batch on their way through the layers, and what they are filled up with."""
 
     def __init__(
         self,
@@ -124,11 +140,13 @@ class _Stream:
         layer: _Layer,
         packing: Packing,
         known: torch.Tensor | None,
+        rows: int,
         *,
         eager: bool,
     ) -> None:
         ids, positions = (
-            torch.from_numpy(rows).to(trunk.device) for rows in (packing.ids, packing.positions)
+            functional.pad(torch.from_numpy(each), (0, rows - len(each))).to(trunk.device)
+            for each in (packing.ids, packing.positions)
         )
         self.hidden: torch.Tensor = trunk.embed_tokens(ids)
         # float32: queries and keys are rounded after they are turned.

@@ -14,13 +14,12 @@ from functools import cache
 import torch
 from torch.nn import functional
 
-from qwen3_rag.backends.local.batching import Packing, Span
+from qwen3_rag.backends.local.batching import Packing, Span, filled
 
-__all__ = ["PackedAttention", "pieces"]
+__all__ = ["PackedAttention", "pieces", "room"]
 
 # The most keys for plain products on a CPU. So far they take half the time of the fused kernel
-# where bfloat16 is multiplied natively, and three quarters in float32. With more the gain shrinks,
-# and oneDNN keeps memory for every number of keys it meets: 1.2 GB after two texts of 8,000 tokens.
+# where bfloat16 is multiplied natively, and three quarters in float32. With more the gain shrinks.
 LONGEST = 1_024
 
 # In float32, how many times a sequence's own length its prefix may have.
@@ -29,18 +28,26 @@ LONGEST_PREFIX = 4
 # Rows of one product: keys behind them are left out.
 STEP = 128
 
+# On a CPU, rows and keys of a product are filled up to multiples of this at least: oneDNN keeps
+# memory for every shape it meets.
+GRAIN = 32
+
 # Rows times keys of one product: 33 MB of scores in bfloat16 with 16 heads.
 SCORES = 1 << 20
 
 
 class PackedAttention:
-    """Plain products where they are faster, and torch's fused kernel for the rest."""
+    """Plain products where they are faster, and torch's fused kernel for the rest.
+
+    Answers take the place of their queries: of a long text, both together would be large.
+    """
 
     def __init__(
         self, packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool
     ) -> None:
         self._packing = packing
         self._exact = eager
+        self._grain = GRAIN if like.device.type == "cpu" else 1
         self._multiplied: list[Span] = []
         rest: list[Span] = []
         for piece in pieces(packing):
@@ -48,52 +55,76 @@ class PackedAttention:
                 suits = eager or _suits_products(piece, like)
                 (self._multiplied if suits else rest).append(piece)
         self._runs = list(_neighbours(rest))
-        mask = torch.full((STEP, STEP), float("-inf"), dtype=torch.float32).triu_(1)
+        most = max((span.before + span.own for span in self._multiplied), default=0)
+        filling = max(self._grain, most // 8)
+        mask = torch.full((STEP, STEP + filling), float("-inf"), dtype=torch.float32).triu_(1)
         self._mask = mask.to(like.device, mask.dtype if eager else like.dtype)
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.all`."""
-        output = torch.empty_like(query)
         for span in self._multiplied:
-            self._multiply(span, query, key, value, output)
+            self._multiply(span, query, key, value)
         attend = _merged if query.device.type == "cpu" and _has_lse() else _joined
         for run in self._runs:
-            attend(run, query, key, value, output)
-        return output
+            attend(run, query, key, value)
+        return query
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.last`."""
-        output = torch.empty_like(query)
         for place, span in enumerate(self._packing.spans):
-            k, v = (_rows(states.transpose(0, 1), span) for states in (key, value))
-            weights = _scores(query[place], k, exact=True).softmax(-1)
-            output[place] = torch.bmm(weights.to(v.dtype), v)
-        return output
+            k, v = (self._rows(states, span) for states in (key, value))
+            scores = _scores(query[place], k, exact=True)
+            scores[..., span.before + span.own :] = float("-inf")
+            query[place] = torch.bmm(scores.softmax(-1).to(v.dtype), v)
+        return query
 
     def _multiply(
-        self,
-        span: Span,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        output: torch.Tensor,
+        self, span: Span, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> None:
         """Attend from one sequence's rows where they lie, a step of them at a time.
 
         Never side by side with others under one mask: equal texts would differ in the last bits.
         """
-        k, v = (_rows(states.transpose(0, 1), span) for states in (key, value))
+        k, v = (self._rows(states, span) for states in (key, value))
         heads, sharing, size = query.shape[1:]
         most = _step(span)
         for start in range(span.start, span.stop, most):
-            rows = slice(start, min(start + most, span.stop))
-            step, seen = rows.stop - start, span.before + rows.stop - span.start
-            q = query[rows].transpose(0, 1).flatten(1, 2)
-            scores = _scores(q, k[:, :seen], exact=self._exact)
-            own = scores.view(heads, step, sharing, seen)[..., seen - step :]
-            own += self._mask[:step, None, :step]  # of its own keys, a row sees those up to itself
-            mixed = torch.bmm(scores.softmax(-1).to(v.dtype), v[:, :seen])
-            output[rows] = mixed.view(heads, step, sharing, size).transpose(0, 1)
+            stop = min(start + most, span.stop)
+            step, seen = stop - start, span.before + stop - span.start
+            taken = math.ceil(step / self._grain) * self._grain
+            keys = filled(seen, finest=self._grain)
+            q = query[start : start + taken].transpose(0, 1).flatten(1, 2)
+            scores = _scores(q, k[:, :keys], exact=self._exact)
+            # Of its own, a row sees keys up to itself, and none of what they are filled up with.
+            own = scores.view(heads, taken, sharing, keys)[..., seen - step :]
+            own += self._mask[:taken, None, : own.shape[-1]]
+            mixed = torch.bmm(scores.softmax(-1).to(v.dtype), v[:, :keys])
+            mixed = mixed.view(heads, taken, sharing, size)[:, :step]
+            query[start:stop] = mixed.transpose(0, 1)
+
+    def _rows(self, states: torch.Tensor, span: Span) -> torch.Tensor:
+        """A sequence's keys or values, its prefix's first, `[key heads, rows, size]`.
+
+        Filled up with zeros: what lies behind the sequence may be another's, and not finite.
+        """
+        known = span.before + span.own
+        heads, size = states.shape[1:]
+        parts = [states[span.start : span.stop].transpose(0, 1)]
+        if span.before:
+            parts.insert(0, states[span.prefix_start : span.prefix_stop].transpose(0, 1))
+        if fill := filled(known, finest=self._grain) - known:
+            parts.append(states.new_zeros(heads, fill, size))
+        return torch.cat(parts, 1)
+
+
+def room(like: torch.Tensor, heads: int, *rest: int) -> torch.Tensor:
+    """Make room for states of as many rows and some to spare, `[rows, heads, *rest]`."""
+    rows = len(like)
+    if like.device.type == "cpu":
+        # Head by head, so that products take a sequence's rows where they lie; and as many behind
+        # the last one's as a product may be filled up with.
+        return like.new_empty(heads, rows + GRAIN - 1, *rest).transpose(0, 1)
+    return like.new_empty(rows, heads, *rest)
 
 
 def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
@@ -127,11 +158,7 @@ def _step(span: Span) -> int:
 
 
 def _merged(
-    run: Sequence[Span],
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    output: torch.Tensor,
+    run: Sequence[Span], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> None:
     """Attend to the shared prefix once for all, to each own sequence, and merge the two.
 
@@ -149,15 +176,11 @@ def _merged(
         if shared:
             weight = torch.sigmoid(lse_prefix[:, :, rows] - lse)[..., None].to(own.dtype)
             own = own.lerp(from_prefix[:, :, rows], weight)
-        output[keys] = own.permute(2, 0, 1, 3)
+        query[keys] = own.permute(2, 0, 1, 3)
 
 
 def _joined(
-    run: Sequence[Span],
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    output: torch.Tensor,
+    run: Sequence[Span], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> None:
     """Attend with the prefix's rows along as queries, which keeps the kernel causal."""
     q, k, v = _by_heads(query, key, value)
@@ -167,7 +190,7 @@ def _joined(
     for span in run:
         some_q, some_k, some_v = (_rows(states, span) for states in (q, k, v))
         attended = functional.scaled_dot_product_attention(some_q, some_k, some_v, is_causal=True)
-        output[span.start : span.stop] = attended[:, :, span.before :].permute(2, 0, 1, 3)
+        query[span.start : span.stop] = attended[:, :, span.before :].permute(2, 0, 1, 3)
 
 
 def _by_heads(

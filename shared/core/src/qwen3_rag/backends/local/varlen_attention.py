@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from qwen3_rag.backends.local.batching import Packing, Span, TokenSequence, pack
-from qwen3_rag.backends.local.packed_attention import PackedAttention, pieces
+from qwen3_rag.backends.local.packed_attention import PackedAttention, pieces, room
 
 __all__ = ["Kernel", "VarlenAttention", "varlen_kernel"]
 
@@ -115,17 +115,19 @@ def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
     packing = pack([TokenSequence((1, 2, 3), (4,) * length) for length in (4, 2)])
     generator = torch.Generator().manual_seed(0)
     states = [
-        torch.randn((len(packing.ids), *heads, 64), generator=generator)
+        torch.randn((len(packing.ids), *heads, 64), generator=generator).to(device, dtype)
         for heads in ((2, 2), (2,), (2,))
     ]
-    query, key, value = (part.to(device, dtype) for part in states)
+    query, key, value = states
     last = query[torch.from_numpy(packing.last).to(device)]
     plain = PackedAttention(packing, query, eager=True)
+    roomy = room(query, *query.shape[1:])
+    roomy[: len(query)] = query
     try:
         fused = VarlenAttention(packing, kernel, device)
         for result, expected in (
-            (fused.all(query, key, value), plain.all(query, key, value)),
-            (fused.last(last, key, value), plain.last(last, key, value)),
+            (fused.all(query, key, value), plain.all(roomy, key, value)[: len(query)]),
+            (fused.last(last, key, value), plain.last(last.clone(), key, value)),
         ):
             torch.testing.assert_close(result, expected, rtol=2e-2, atol=2e-2)
     except Exception as error:  # what a kernel raises where it does not fit has many names
