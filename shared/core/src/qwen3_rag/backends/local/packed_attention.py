@@ -72,7 +72,7 @@ class PackedAttention:
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.last`."""
         for place, span in enumerate(self._packing.spans):
-            k, v = (self._rows(states, span) for states in (key, value))
+            k, v = (self._gathered(states, span) for states in (key, value))
             scores = _scores(query[place], k, exact=True)
             scores[..., span.before + span.own :] = float("-inf")
             query[place] = torch.bmm(scores.softmax(-1).to(v.dtype), v)
@@ -85,7 +85,7 @@ class PackedAttention:
 
         Never side by side with others under one mask: equal texts would differ in the last bits.
         """
-        k, v = (self._rows(states, span) for states in (key, value))
+        k, v = (self._gathered(states, span) for states in (key, value))
         heads, sharing, size = query.shape[1:]
         most = _step(span)
         for start in range(span.start, span.stop, most):
@@ -102,7 +102,7 @@ class PackedAttention:
             mixed = mixed.view(heads, taken, sharing, size)[:, :step]
             query[start:stop] = mixed.transpose(0, 1)
 
-    def _rows(self, states: torch.Tensor, span: Span) -> torch.Tensor:
+    def _gathered(self, states: torch.Tensor, span: Span) -> torch.Tensor:
         """A sequence's keys or values, its prefix's first, `[key heads, rows, size]`.
 
         Filled up with zeros: what lies behind the sequence may be another's, and not finite.
