@@ -51,17 +51,19 @@ def memory(
     cut = checkpoint("embedding", {**QWEN3_0_6B, "num_hidden_layers": CUT})
     cut_name = f"0.6B cut to {CUT} of {LAYERS} layers"
     mixed = log_normal(180, 32)
+    together = max(32, documents)  # texts of a call, all of them
     works = [
-        (OURS, cut_name, cut, mixed),
-        ("sentence-transformers", cut_name, cut, mixed),
-        *((who, cut_name, cut, LENGTHS) for who in (OURS, "sentence-transformers")),
-        (OURS, cut_name, cut, [tokens] * 2),
-        (OURS, cut_name, cut, [longest]),
-        (OURS, "one narrow layer", checkpoint("embedding", NARROW), [tokens] * documents),
-        (OURS, model.name, model.embedding, [tokens]),
+        (OURS, cut_name, cut, mixed, together),
+        ("sentence-transformers", cut_name, cut, mixed, together),
+        (OURS, cut_name, cut, LENGTHS, 1),
+        ("sentence-transformers", cut_name, cut, LENGTHS, 1),
+        (OURS, cut_name, cut, [tokens] * 2, together),
+        (OURS, cut_name, cut, [longest], together),
+        (OURS, "one narrow layer", checkpoint("embedding", NARROW), [tokens] * documents, together),
+        (OURS, model.name, model.embedding, [tokens], together),
     ]
-    for who, name, folder, lengths in works:
-        if lengths is LENGTHS:
+    for who, name, folder, lengths, at_once in works:
+        if at_once == 1:
             case = f"{len(lengths)} texts one by one, {lengths[0]} to {lengths[-1]} tokens"
         elif len(set(lengths)) == 1:
             case = f"{len(lengths):,} x {lengths[0]:,} tokens"
@@ -72,7 +74,7 @@ def memory(
             "who": who,
             "folder": str(folder),
             "lengths": lengths,
-            "at_once": 1 if lengths is LENGTHS else len(lengths),
+            "at_once": at_once,
             "setup": asdict(setup),
         }
         yield {

@@ -108,13 +108,8 @@ class PackedAttention:
         Filled up with zeros: what lies behind the sequence may be another's, and not finite.
         """
         known = span.before + span.own
-        heads, size = states.shape[1:]
-        parts = [states[span.start : span.stop].transpose(0, 1)]
-        if span.before:
-            parts.insert(0, states[span.prefix_start : span.prefix_stop].transpose(0, 1))
-        if fill := filled(known, finest=self._grain) - known:
-            parts.append(states.new_zeros(heads, fill, size))
-        return torch.cat(parts, 1)
+        filling = filled(known, finest=self._grain) - known
+        return _rows(states.transpose(0, 1), span, filling)
 
 
 def room(like: torch.Tensor, heads: int, *rest: int) -> torch.Tensor:
@@ -245,9 +240,11 @@ def _suits_products(span: Span, like: torch.Tensor) -> bool:
     return not too_long and span.before + span.own <= LONGEST
 
 
-def _rows(states: torch.Tensor, span: Span) -> torch.Tensor:
-    """The rows of a sequence, its prefix's first, of states `[..., rows, size]`."""
+def _rows(states: torch.Tensor, span: Span, filling: int = 0) -> torch.Tensor:
+    """The rows of a sequence, its prefix's first, of states `[..., rows, size]`; then zeros."""
     own = states[..., span.start : span.stop, :]
-    if not span.before:
+    if not span.before and not filling:
         return own
-    return torch.cat((states[..., span.prefix_start : span.prefix_stop, :], own), -2)
+    prefix = states[..., span.prefix_start : span.prefix_stop, :]
+    zeros = states.new_zeros(*states.shape[:-2], filling, states.shape[-1])
+    return torch.cat((prefix, own, zeros), -2)
