@@ -23,6 +23,7 @@ import torch
 from transformers.utils import logging
 
 from benchmarks.engine import models
+from benchmarks.engine.apart import alone
 from benchmarks.engine.concurrency import concurrency
 from benchmarks.engine.machine import machine, roof
 from benchmarks.engine.memory import memory
@@ -96,7 +97,8 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
-    return roof(model.name, models.shapes(model.embedding), options.device, options.dtype)
+    shapes = models.shapes(model.embedding)
+    return alone(roof, model.name, shapes, options.device, options.dtype)
 
 
 def _pair(
@@ -109,7 +111,7 @@ def _pair(
     if "reranking" in options.only:
         yield from reranking(model, setup, factor * options.documents, repeats)
     if "concurrency" in options.only:
-        yield from concurrency(model, setup, repeats)
+        yield from alone(concurrency, model, setup, repeats)
     if "cold start" in options.only:
         yield from cold_start(model, setup, repeats)
 

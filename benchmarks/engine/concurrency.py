@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from statistics import median
 
+from benchmarks.engine.apart import apart
 from benchmarks.engine.models import Model
 from benchmarks.engine.sides import Setup, sentence_transformers
 from benchmarks.engine.texts import Texts
@@ -40,6 +42,7 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
     bulk = texts.texts([DOCUMENT] * (BATCHES * BATCH // DOCUMENT))
     about = {"section": "concurrency", "model": model.name, "who": OURS}
     with (
+        ExitStack() as stack,
         Qwen3Embedder(str(model.embedding), batch_tokens=BATCH, **setup.ours) as door,
         ThreadPoolExecutor(CALLERS) as callers,
     ):
@@ -47,7 +50,7 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
         def ask(query: str) -> object:
             return door.embed_queries([query])
 
-        peer = sentence_transformers(model.embedding, setup)
+        peer = apart(stack, sentence_transformers, model.embedding, setup)
         prompts = [EmbedPrompt(query, DEFAULT_INSTRUCTION).rendered for query in queries]
         list(callers.map(ask, queries))
         peer.run(prompts, 1)

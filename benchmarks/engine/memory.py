@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -105,19 +104,18 @@ def _child(work: Row) -> Row:
 
     logging.disable_progress_bar()
     folder, setup = Path(work["folder"]), Setup(**work["setup"])
-    with ExitStack() as stack:
-        if work["who"] == OURS:
-            side = ours_embedding(folder, setup, stack, max_length=32_768)
-        else:
-            side = sentence_transformers(folder, setup)
-        texts = Texts(folder).texts(work["lengths"])
-        side.run(["warm up"], 32)
-        ctypes.CDLL(None).malloc_trim(0)  # what loading freed but the process still holds
-        before = _kilobytes("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        for start in range(0, len(texts), work["at_once"]):
-            side.run(texts[start : start + work["at_once"]], 32)
-        peak = _kilobytes("VmHWM")
+    if work["who"] == OURS:
+        side = ours_embedding(folder, setup, max_length=32_768)
+    else:
+        side = sentence_transformers(folder, setup)
+    texts = Texts(folder).texts(work["lengths"])
+    side.run(["warm up"], 32)
+    ctypes.CDLL(None).malloc_trim(0)  # what loading freed but the process still holds
+    before = _kilobytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    for start in range(0, len(texts), work["at_once"]):
+        side.run(texts[start : start + work["at_once"]], 32)
+    peak = _kilobytes("VmHWM")
     return {"before_mb": before / 1024, "above_mb": (peak - before) / 1024}
 
 

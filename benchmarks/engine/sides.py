@@ -62,17 +62,15 @@ class Setup:
         return settings
 
 
-def ours_embedding(
-    folder: Path, setup: Setup, stack: ExitStack, *, max_length: int | None = None
-) -> Side:
+def ours_embedding(folder: Path, setup: Setup, *, max_length: int | None = None) -> Side:
     """Our embedder."""
-    door = stack.enter_context(Qwen3Embedder(str(folder), max_length=max_length, **setup.ours))
+    door = Qwen3Embedder(str(folder), max_length=max_length, **setup.ours)
     return Side(OURS, lambda texts, _: door.embed_documents(texts))
 
 
-def ours_reranking(folder: Path, setup: Setup, stack: ExitStack) -> Side:
+def ours_reranking(folder: Path, setup: Setup) -> Side:
     """Our reranker, its scores in the order of the pairs."""
-    door = stack.enter_context(Qwen3Reranker(str(folder), **setup.ours))
+    door = Qwen3Reranker(str(folder), **setup.ours)
     return Side(OURS, lambda pairs, _: np.asarray(door.score(pairs)))
 
 

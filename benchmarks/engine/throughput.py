@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.engine.apart import apart
 from benchmarks.engine.models import Model, shapes
 from benchmarks.engine.sides import (
     Setup,
@@ -52,8 +53,8 @@ def embedding(
         "long, 512 tokens": [512] * max(2, count // 4),
     }
     with ExitStack() as stack:
-        ours = ours_embedding(model.embedding, setup, stack)
-        peer = sentence_transformers(model.embedding, setup)
+        ours = apart(stack, ours_embedding, model.embedding, setup)
+        peer = apart(stack, sentence_transformers, model.embedding, setup)
         for name, lengths in cases.items():
             note(f"{model.name}: embedding {len(lengths)} texts, {name}")
             some = texts.texts(lengths)
@@ -62,7 +63,7 @@ def embedding(
             about |= {"case": f"{len(some)} texts, {name}", "parameters": parameters}
             with ExitStack() as extra:
                 if name.startswith("mixed"):
-                    sides.append(card(model.embedding, setup))
+                    sides.append(apart(extra, card, model.embedding, setup))
                     if python:
                         sides.append(openvino(python, model.embedding, setup, extra))
                     about["agreement"] = _least_cosine(sides, some[:4])
@@ -85,8 +86,8 @@ def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[
     """
     texts = Texts(model.reranking)
     with ExitStack() as stack:
-        ours = ours_reranking(model.reranking, setup, stack)
-        peer = sentence_transformers(model.reranking, setup, "reranking")
+        ours = apart(stack, ours_reranking, model.reranking, setup)
+        peer = apart(stack, sentence_transformers, model.reranking, setup, "reranking")
         for mean, few in ((185, count), (50, count), (500, max(2, count // 4))):
             note(f"{model.name}: reranking {few} documents of about {mean} tokens")
             documents = [texts.text(length) for length in log_normal(mean, few)]
@@ -98,7 +99,7 @@ def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[
             about["tokens"] = texts.prompt_tokens(queries[0], documents)
             rounds = [[(query, document) for document in documents] for query in queries]
             if mean == 185:
-                sides.append(card(model.reranking, setup, "reranking"))
+                sides.append(apart(stack, card, model.reranking, setup, "reranking"))
                 about["agreement"] = _largest_difference(sides, rounds[0][:4])
             yield from compare(sides, rounds, about)
 

@@ -143,6 +143,58 @@ def test_small_requests_share_a_batch(
     assert forward.batches == [[1], [2, 2, 2, 2]]
 
 
+class HeldTokens(LetterTokens):
+    """Encodes "b" when told to."""
+
+    def __init__(self) -> None:
+        self.may_encode = threading.Event()
+
+    def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        if any(prompt.rendered == "b" for prompt in prompts):
+            assert self.may_encode.wait(WAIT)
+        return super().encode(prompts, limits, context)
+
+
+@pytest.mark.parametrize(("patience", "batches"), [(2 * WAIT, [[1, 1]]), (0.001, [[1], [1]])])
+def test_a_batch_waits_for_requests_that_are_being_encoded_but_not_for_long(
+    patience: float,
+    batches: list[list[int]],
+    scheduler: Scheduler,
+    forward: SumForward,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", patience)
+    tokens = HeldTokens()
+    model = Model("sum", tokens, 100, 10, ("one",), {"one": forward})
+    scheduler.add(model)
+    # Both are there before either is encoded.
+    with scheduler._condition:
+        first, second = (submit(scheduler, model, text) for text in "ab")
+    wait_until(lambda: second.read == 1)
+    if patience < WAIT:
+        first.future.result(WAIT)
+    tokens.may_encode.set()
+
+    assert first.future.result(WAIT).values.tolist() == [value("a")]
+    assert second.future.result(WAIT).values.tolist() == [value("b")]
+    assert forward.batches == batches
+
+
+def test_a_full_batch_waits_for_nobody(
+    scheduler: Scheduler, forward: SumForward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 2 * WAIT)
+    tokens = HeldTokens()
+    model = Model("sum", tokens, 100, 10, ("one",), {"one": forward})
+    scheduler.add(model)
+    with scheduler._condition:
+        first, second = (submit(scheduler, model, text) for text in ("a" * 10, "b"))
+
+    assert first.future.result(WAIT).values.tolist() == [10 * value("a")]
+    tokens.may_encode.set()
+    assert second.future.result(WAIT).values.tolist() == [value("b")]
+
+
 @pytest.mark.parametrize("length", [3, 60, 200])
 def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
     scheduler: Scheduler, forward: SumForward, length: int

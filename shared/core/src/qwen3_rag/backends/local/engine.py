@@ -302,7 +302,10 @@ def _load(
         loaded = loading.load(spec, source, tokens, device=device, dtype=dtype)
     capabilities = _capabilities(spec, loaded.trunk.config, source.fingerprint)
     eager = attention == "eager"
-    return forward.PackedForward(loaded, device, eager=eager, compiled=spec.compile), capabilities
+    packed = forward.PackedForward(loaded, device, eager=eager, compiled=spec.compile)
+    if device == "cpu":
+        machine.keep_freed_memory()  # after loading: weights are better off by themselves
+    return packed, capabilities
 
 
 def _wrap(spec: LocalSpec, objects: Objects, tokens: Any, device: str) -> tuple[Any, Capabilities]:

@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional
 
 from qwen3_rag.backends.local.batching import Packing, Span, filled
+from qwen3_rag.backends.local.plain_attention import attended
+from qwen3_rag.backends.local.short_attention import ShortSequences, groups, is_short
 
 __all__ = ["PackedAttention", "pieces", "room"]
 
@@ -49,11 +51,18 @@ class PackedAttention:
         self._exact = eager
         self._grain = GRAIN if like.device.type == "cpu" else 1
         self._multiplied: list[Span] = []
+        short: list[Span] = []
         rest: list[Span] = []
         for piece in pieces(packing):
-            if piece.start >= start:
-                suits = eager or _suits_products(piece, like)
-                (self._multiplied if suits else rest).append(piece)
+            if piece.start < start:
+                continue
+            if not (eager or _suits_products(piece, like)):
+                rest.append(piece)
+            elif like.device.type == "cpu" and is_short(piece):
+                short.append(piece)
+            else:
+                self._multiplied.append(piece)
+        self._short = [ShortSequences(group, like, exact=eager) for group in groups(short)]
         self._runs = list(_neighbours(rest))
         most = max((span.before + span.own for span in self._multiplied), default=0)
         filling = max(self._grain, most // 8)
@@ -62,6 +71,8 @@ class PackedAttention:
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend; see `attention.Attention.all`."""
+        for group in self._short:
+            group.attend(query, key, value)
         for span in self._multiplied:
             self._multiply(span, query, key, value)
         attend = _merged if query.device.type == "cpu" and _has_lse() else _joined
@@ -73,18 +84,15 @@ class PackedAttention:
         """Attend; see `attention.Attention.last`."""
         for place, span in enumerate(self._packing.spans):
             k, v = (self._gathered(states, span) for states in (key, value))
-            scores = _scores(query[place], k, exact=True)
-            scores[..., span.before + span.own :] = float("-inf")
-            query[place] = torch.bmm(scores.softmax(-1).to(v.dtype), v)
+            filling = k.shape[1] - span.before - span.own
+            mask = k.new_full((1, 1, filling), float("-inf"), dtype=torch.float32)
+            query[place] = attended(query[place], k, v, mask, exact=True)
         return query
 
     def _multiply(
         self, span: Span, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> None:
-        """Attend from one sequence's rows where they lie, a step of them at a time.
-
-        Never side by side with others under one mask: equal texts would differ in the last bits.
-        """
+        """Attend from one sequence's rows where they lie, a step of them at a time."""
         k, v = (self._gathered(states, span) for states in (key, value))
         heads, sharing, size = query.shape[1:]
         most = _step(span)
@@ -94,11 +102,9 @@ class PackedAttention:
             taken = math.ceil(step / self._grain) * self._grain
             keys = filled(seen, finest=self._grain)
             q = query[start : start + taken].transpose(0, 1).flatten(1, 2)
-            scores = _scores(q, k[:, :keys], exact=self._exact)
             # Of its own, a row sees keys up to itself, and none of what they are filled up with.
-            own = scores.view(heads, taken, sharing, keys)[..., seen - step :]
-            own += self._mask[:taken, None, : own.shape[-1]]
-            mixed = torch.bmm(scores.softmax(-1).to(v.dtype), v[:, :keys])
+            mask = self._mask[:taken, None, : keys - seen + step]
+            mixed = attended(q, k[:, :keys], v[:, :keys], mask, exact=self._exact)
             mixed = mixed.view(heads, taken, sharing, size)[:, :step]
             query[start:stop] = mixed.transpose(0, 1)
 
@@ -136,14 +142,6 @@ def _neighbours(spans: Sequence[Span]) -> Iterator[list[Span]]:
         run.append(span)
     if run:
         yield run
-
-
-def _scores(q: torch.Tensor, k: torch.Tensor, *, exact: bool) -> torch.Tensor:
-    scale = q.shape[-1] ** -0.5
-    if exact:
-        return torch.bmm(q, k.transpose(1, 2)).float().mul_(scale)
-    # For its factor, which costs nothing here; nothing is added.
-    return torch.baddbmm(q.new_zeros(1), q, k.transpose(1, 2), beta=0, alpha=scale)
 
 
 def _step(span: Span) -> int:

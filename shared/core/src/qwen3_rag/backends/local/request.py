@@ -98,6 +98,7 @@ class Request:
         self.limits = limits
         self.on_done = on_done
         self.read = 0  # prompts taken for encoding
+        self.encoded = 0
         self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
         self._own_tokens = 0  # in `ready`, prefixes left out
         self._prefixes: Counter[tuple[int, ...]] = Counter()
@@ -110,6 +111,7 @@ class Request:
 
     def put(self, place: int, sequence: TokenSequence) -> None:
         """Have a prompt ready for the device."""
+        self.encoded += 1
         self.ready[place] = sequence
         self._own_tokens += len(sequence.ids)
         self._prefixes[sequence.prefix] += 1

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import queue
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +34,10 @@ MAX_ACTIVE = 1_024
 
 #: Batches' worth of tokens encoded ahead of the device, per request.
 BATCHES_AHEAD = 3
+
+#: Seconds a batch that is not full waits for requests that are being encoded. It never waits for
+#: requests that may come.
+PATIENCE = 0.005
 
 SHUTTING_DOWN = "The interpreter is shutting down."
 
@@ -222,6 +228,7 @@ class Scheduler:
         while True:
             parts: list[_Part] = []
             job: Callable[[], None] | None = None
+            until = math.inf
             with self._condition:
                 while job is None and not parts:
                     if self._jobs[device]:
@@ -229,6 +236,9 @@ class Scheduler:
                     elif not any(device in model.devices for model in self._models):
                         del self._threads[device]
                         return
+                    elif self._company_comes(device) and (now := time.monotonic()) < until:
+                        until = min(until, now + PATIENCE)
+                        self._condition.wait(until - now)
                     elif not (parts := self._next_batch(device)):
                         self._condition.wait()
             try:
@@ -241,18 +251,30 @@ class Scheduler:
                 self._fail([request for request, _ in parts], error)
             del parts, job  # they may hold a model
 
+    def _ready(self, device: str) -> list[Request]:
+        """Who has something to compute, the longest-waiting first."""
+        ready = (r for r in self._active if r.ready and r.model and device in r.model.forwards)
+        return sorted(ready, key=lambda r: r.turn)
+
+    def _company_comes(self, device: str) -> bool:
+        """Tell whether the next batch has room for requests that are being encoded."""
+        ready = self._ready(device)
+        if not ready or (model := ready[0].model) is None or model.forwards[device].pads:
+            return False
+        tokens = sum(r.tokens_ahead() for r in ready if r.model is model)
+        return tokens < model.budget and any(
+            r.model is model and r.encoded < len(r.prompts) for r in self._active
+        )
+
     def _next_batch(self, device: str) -> list[_Part]:
         """Take the next batch: the longest-waiting request's, filled up with others'."""
-        ready = sorted(
-            (r for r in self._active if r.ready and r.model and device in r.model.forwards),
-            key=lambda r: r.turn,
-        )
+        ready = self._ready(device)
         if not ready:
             return []
-        model = ready[0].model
+        leader = ready[0]
+        model = leader.model
         assert model is not None
         pads = model.forwards[device].pads
-        leader = ready[0]
         places = list(leader.ready)
         first = plan(list(leader.ready.values()), model.budget, pads=pads)[0]
         leader.turn = next(self._turns)
