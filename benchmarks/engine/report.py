@@ -48,6 +48,9 @@ OpenVINO takes an environment of its own, which `--openvino openvino/bin/python`
   memory is bounded, timed once; OpenVINO, exported by optimum-intel, with the best of 1, 8 and 32.
   The best size is looked for with the first layers of the model, as many as a run names below, for
   all layers are alike; then everybody runs the whole model.
+- **Processes**: each side has one of its own, and they take turns. Two in one process would each
+  keep a pool of OpenMP threads; more of them than cores go to sleep between any two products, which
+  slows everybody.
 - **The roof** is how many tokens a second there would be if a model were its matrix products alone
   and these ran at the speed of the plain square one.
 - **Medians** of {repeats}. Memory is the highest resident size during the work, above that of the
@@ -75,6 +78,11 @@ The weights: parameters times 2 bytes in bfloat16, times 4 in float32; the 0.6B 
 `batch_tokens` and on the longest text, not on how many texts there are. Vectors come back as
 float32, 4 KB each at 1,024 numbers. On a CPU the keys and values of the instructions and queries
 used last are kept, of up to 1,024 tokens: 117 MB for the 0.6B in bfloat16.
+
+glibc gives freed memory back to the system at once until it has seen a large block freed. On a CPU
+we free one when a model is loaded, so that what a batch has used is kept for the next, up to 64 MB:
+asking for its pages anew took a tenth of the time of short texts. The `MALLOC_` variables of glibc
+overrule this.
 
 On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
 up to a few hundred shapes in all, so a process that meets texts of every length grows by some

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from itertools import product
 from typing import Any
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from qwen3_rag.backends.local import packed_attention, varlen_attention
 from qwen3_rag.backends.local.attention import Attention, choose
-from qwen3_rag.backends.local.batching import Packing, TokenSequence, pack
+from qwen3_rag.backends.local.batching import Packing, Span, TokenSequence, pack
 from qwen3_rag.backends.local.packed_attention import PackedAttention, room
+from qwen3_rag.backends.local.short_attention import groups
 from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
 
 KEY_HEADS, SHARING, SIZE = 2, 3, 16
@@ -24,7 +26,8 @@ sequences = st.lists(
     st.builds(
         TokenSequence,
         st.sampled_from([(), (1, 2, 3), (4,) * 20]),
-        st.integers(1, 40).map(lambda n: (5,) * n),
+        # Short ones, and some that are not.
+        st.integers(1, 60).map(lambda n: (5,) * n),
     ),
     min_size=1,
     max_size=8,
@@ -126,6 +129,56 @@ def test_products_in_bfloat16_equal_the_formula_but_for_rounding(
     items: list[TokenSequence],
 ) -> None:
     check(fused, pack(items), torch.bfloat16, 5e-2)
+
+
+LENGTHS = [9, 3, 16, 17, 12, 9, 48, 1, 9, 30, 49] * 3
+
+
+@pytest.mark.parametrize("way", [fused, eager])
+def test_many_short_sequences_equal_the_formula(way: Way) -> None:
+    prefixes = [(), (1, 2, 3), (4,) * 20]
+    items = [TokenSequence(prefixes[n % 3], (5,) * n) for n in LENGTHS]
+
+    check(way, pack(items), torch.float32, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_company_does_not_change_a_short_sequences_bits(dtype: torch.dtype) -> None:
+    """Equal texts have to get equal scores, and a damaged one must not spoil its neighbours."""
+    packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in LENGTHS], share_from=1)
+    query, key, value = (room(part, *part.shape[1:]) for part in states(packing, dtype))
+    for part, rows in zip((query, key, value), states(packing, dtype), strict=True):
+        part[: len(rows)] = rows
+    damaged = packing.spans[4]
+    value[damaged.start : damaged.stop] = float("nan")
+    asked = query.clone()
+
+    together = fused(packing, query).all(query, key, value)
+
+    for span in packing.spans:
+        only = Packing(packing.ids, packing.positions, (), (span,), packing.last)
+        alone = fused(only, query).all(asked.clone(), key, value)[span.start : span.stop]
+        torch.testing.assert_close(
+            together[span.start : span.stop], alone, rtol=0, atol=0, equal_nan=True
+        )
+        assert alone.isnan().any() == (span is damaged)
+
+
+@given(
+    spans=st.lists(
+        st.builds(Span, st.just(0), st.sampled_from([0, 7]), st.just(10), st.integers(11, 58)),
+        max_size=40,
+    )
+)
+def test_groups_hold_each_short_sequence_once(spans: list[Span]) -> None:
+    made = list(groups(spans))
+
+    held = [span for group in made for span in group]
+    assert sorted(map(astuple, held)) == sorted(map(astuple, spans))
+    for group in made:
+        assert len({span.before for span in group}) == 1
+        assert len({(span.own - 1) // 16 for span in group}) == 1
+        assert len(group) in (1, 2, 3, 4, 13, 14, 15, 16)  # filled up by three at most
 
 
 def test_without_the_private_kernel_the_prefix_comes_along(

@@ -43,7 +43,7 @@ def groups(spans: Iterable[Span]) -> Iterator[list[Span]]:
     for rest in alike.values():
         while rest:
             # Rather than fill up by more than three, take fewer.
-            count = max(count for count in TOGETHER if count < len(rest) + 4 or count == 1)
+            count = max(count for count in TOGETHER if count < len(rest) + 4)
             yield rest[:count]
             del rest[:count]
 
