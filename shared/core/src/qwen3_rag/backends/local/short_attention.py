@@ -24,9 +24,8 @@ KEYS = 256
 # What both are filled up to multiples of: oneDNN keeps memory for every shape it meets.
 ROW_GRAIN, KEY_GRAIN = 16, 32
 
-# How many sequences a product takes, filled up where fewer are left. Few numbers for the same
-# reason; and these, for with them an item's bits do not hang on its company, so that equal texts
-# stay equal.
+# How many sequences a product takes, filled up where fewer are left; few numbers for the same
+# reason. An item's bits do not hang on them, so equal texts stay equal, which a test asserts.
 TOGETHER = (1, 4, 16)
 
 
