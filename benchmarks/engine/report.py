@@ -86,7 +86,7 @@ overrule this.
 
 On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
 up to a few hundred shapes in all, so a process that meets texts of every length grows by some
-0.3 GB and no further; the row of many lengths shows it.
+0.4 GB and no further; the row of many lengths shows it.
 """
 
 
