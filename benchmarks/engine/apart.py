@@ -55,9 +55,15 @@ def apart(stack: ExitStack, make: Callable[..., Side], *arguments: Any) -> Side:
     stack.callback(here.close)  # which the child takes for the end
     shallow = False
 
+    def answer() -> Any:
+        try:
+            return here.recv()
+        except EOFError:
+            raise RuntimeError("A side's process ended; what it said is above.") from None
+
     def run(items: Sequence[Any], size: int) -> object:
         here.send((items, size, shallow))
-        return here.recv()
+        return answer()
 
     @contextmanager
     def cut() -> Iterator[None]:
@@ -68,7 +74,7 @@ def apart(stack: ExitStack, make: Callable[..., Side], *arguments: Any) -> Side:
         finally:
             shallow = False
 
-    return Side(run=run, cut=cut, **here.recv())
+    return Side(run=run, cut=cut, **answer())
 
 
 def _serve(connection: Connection, threads: int, make: Callable[..., Side], arguments: Any) -> None:

@@ -6,12 +6,11 @@ layers. States are `[rows, key heads, ...]`, as in `packed_attention`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
-from qwen3_rag.backends.local.batching import Span
+from qwen3_rag.backends.local.batching import Span, filled
 from qwen3_rag.backends.local.plain_attention import attended
 
 __all__ = ["ShortSequences", "groups", "is_short"]
@@ -38,7 +37,7 @@ def groups(spans: Iterable[Span]) -> Iterator[list[Span]]:
     """Gather sequences whose products have one shape and one mask, as many as one product takes."""
     alike: dict[tuple[int, int], list[Span]] = {}
     for span in spans:
-        alike.setdefault((span.before, _filled(span.own, ROW_GRAIN)), []).append(span)
+        alike.setdefault((span.before, _rows(span)), []).append(span)
     for rest in alike.values():
         while rest:
             # Rather than fill up by more than three, take fewer.
@@ -60,8 +59,8 @@ class ShortSequences:
         """
         self._exact = exact
         before = spans[0].before
-        rows = _filled(spans[0].own, ROW_GRAIN)
-        keys = _filled(before + rows, KEY_GRAIN)
+        rows = _rows(spans[0])
+        keys = filled(before + rows, finest=KEY_GRAIN, coarsest=KEY_GRAIN)
         count = min(count for count in TOGETHER if count >= len(spans))
         some = [*spans, *[spans[-1]] * (count - len(spans))]
         start = torch.tensor([span.start for span in some])[:, None]
@@ -95,8 +94,8 @@ class ShortSequences:
         _flat(query).index_copy_(0, to_rows, mixed.flatten(0, 1))
 
 
-def _filled(count: int, grain: int) -> int:
-    return math.ceil(count / grain) * grain
+def _rows(span: Span) -> int:
+    return filled(span.own, finest=ROW_GRAIN, coarsest=ROW_GRAIN)
 
 
 def _flat(states: torch.Tensor) -> torch.Tensor:
