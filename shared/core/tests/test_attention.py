@@ -194,7 +194,7 @@ def test_sequences_too_long_for_products_take_the_fused_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1,) * 10, (2,) * n) for n in (4, 30, 60, 28)])
-    monkeypatch.setattr(packed_attention, "LONGEST", 50)
+    monkeypatch.setitem(packed_attention.LONGEST, torch.bfloat16, 50)
 
     check(fused, packing, torch.bfloat16, 5e-2)
 

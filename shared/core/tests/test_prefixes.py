@@ -90,7 +90,7 @@ def test_known_prefix_equals_repeating_it(
     longest: int,
     has_lse: bool,
 ) -> None:
-    monkeypatch.setattr(packed_attention, "LONGEST", longest)
+    monkeypatch.setitem(packed_attention.LONGEST, dtype, longest)
     monkeypatch.setattr(packed_attention, "_has_lse", lambda: has_lse)
     tolerance = 1e-5 if dtype == torch.float32 else 0.1
     model, batch = forward(dtype, eager=eager), sequences(range(40), 1, 3, 30, 200)

@@ -20,9 +20,10 @@ from qwen3_rag.backends.local.short_attention import ShortSequences, groups, is_
 
 __all__ = ["PackedAttention", "pieces", "room"]
 
-# The most keys for plain products on a CPU. So far they take half the time of the fused kernel
-# where bfloat16 is multiplied natively, and three quarters in float32. With more the gain shrinks.
-LONGEST = 1_024
+# The most keys for plain products on a CPU. Where bfloat16 is multiplied natively, they take half
+# the time of the fused kernel at first, and with 8,000 keys still less; but what longer texts
+# leave behind in the heap brings memory near 1 GB. In float32 they take three quarters at first.
+LONGEST = {torch.bfloat16: 2_048, torch.float32: 1_024}
 
 # In float32, how many times a sequence's own length its prefix may have.
 LONGEST_PREFIX = 4
@@ -231,11 +232,11 @@ def pieces(packing: Packing) -> list[Span]:
 
 
 def _suits_products(span: Span, like: torch.Tensor) -> bool:
-    if like.device.type != "cpu" or like.dtype not in (torch.bfloat16, torch.float32):
+    if like.device.type != "cpu" or like.dtype not in LONGEST:
         return False
     # The prefix's keys are copied for every sequence.
     too_long = like.dtype == torch.float32 and span.before > LONGEST_PREFIX * span.own
-    return not too_long and span.before + span.own <= LONGEST
+    return not too_long and span.before + span.own <= LONGEST[like.dtype]
 
 
 def _rows(states: torch.Tensor, span: Span, filling: int = 0) -> torch.Tensor:
