@@ -81,6 +81,7 @@ def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) 
     for number, items in enumerate(others):
         for entry, times in zip(entries, runs, strict=True):
             if number < entry.side.rounds:
+                entry.side.run(first[:1], entry.size)  # the caches are the last side's
                 times.append(seconds(entry.side.run, items, entry.size))
     for entry, times in zip(entries, runs, strict=True):
         note(f"  {entry.side.who} {entry.setting}: {median(times):.2f} s")
