@@ -60,9 +60,8 @@ OpenVINO takes an environment of its own, which `--openvino openvino/bin/python`
 TAIL = """
 ## The knobs
 
-- `batch_tokens`: tokens per batch. On a CPU small batches are faster, since what is between two
-  layers stays in its caches, and take less memory; GPUs want large ones. The default suits the
-  device.
+- `batch_tokens`: tokens per batch. On a CPU large batches are no faster, take more memory, and a
+  query waits longer behind one of a bulk job; GPUs want large ones. The default suits the device.
 - `dtype`: bfloat16 halves the weights and is much faster where the processor multiplies it natively
   (flags `amx_bf16` and `avx512_bf16`, CUDA); there it is the default, and float32 elsewhere.
 - `compile=True`: torch compiles what lies between the matrix products. It takes a C++ compiler and
@@ -82,7 +81,7 @@ used last are kept, of up to 1,024 tokens: 117 MB for the 0.6B in bfloat16.
 glibc gives freed memory back to the system at once until it has seen a large block freed. On a CPU
 we free one when a model is loaded, so that what a batch has used is kept for the next, up to 64 MB:
 asking for its pages anew took a tenth of the time of short texts. This holds for the whole process;
-the `MALLOC_` variables of glibc overrule it.
+the `MALLOC_` variables of glibc overrule it. When a model is closed, what was kept goes back.
 
 On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
 up to a few hundred shapes in all, so a process that meets texts of every length grows by some

@@ -198,6 +198,40 @@ def test_freed_memory_is_kept_for_the_next_batch(embedding_folder: Path) -> None
     assert int(done.stdout) < 16 << 20
 
 
+CLOSED = """
+import re, sys, time
+from pathlib import Path
+import torch
+from qwen3_rag import Qwen3Embedder
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
+
+with Qwen3Embedder(sys.argv[1], device="cpu") as door:
+    door.embed_queries(["warm"])
+    blocks = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(100)]
+    # What stays lies in between, so that glibc by itself keeps the rest.
+    blocks = blocks[::4]
+    before = resident()
+until = time.monotonic() + 30
+while resident() > before - 50 and time.monotonic() < until:
+    time.sleep(0.1)
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's allocator")
+def test_closing_a_model_gives_back_what_was_kept(embedding_folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, str(embedding_folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert int(done.stdout) >= 50
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory in Linux's unit")
 def test_a_long_text_takes_memory_for_its_states_only(make_checkpoint: Any) -> None:
     """Of 32,000 rows: hidden, attended, query (64 each), key and value (32 each), in float32.
