@@ -147,6 +147,12 @@ def test_without_a_compiler_one_line_is_logged_and_the_result_is_the_same(
 # ------------------------------------------------------------------ memory
 
 
+def printed(program: str, folder: Path, *arguments: str) -> int:
+    """Run a program in a process of its own; what it prints is a number."""
+    command = [sys.executable, "-c", program, str(folder), *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 MEMORY = """
 import resource, sys
 import numpy as np, torch
@@ -188,17 +194,10 @@ with Qwen3Embedder(sys.argv[1], device="cpu") as door:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's allocator")
 def test_freed_memory_is_kept_for_the_next_batch(embedding_folder: Path) -> None:
     """Else pages would be asked for anew with every batch."""
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS, str(embedding_folder)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-
-    assert int(done.stdout) < 16 << 20
+    assert printed(FAULTS, embedding_folder) < 16 << 20
 
 
-CLOSED = """
+GIVEN_BACK = """
 import re, sys, time
 from pathlib import Path
 import torch
@@ -207,13 +206,17 @@ from qwen3_rag import Qwen3Embedder
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
 
-with Qwen3Embedder(sys.argv[1], device="cpu") as door:
-    door.embed_queries(["warm"])
-    blocks = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(100)]
-    # What stays lies in between, so that glibc by itself keeps the rest.
-    blocks = blocks[::4]
-    before = resident()
-until = time.monotonic() + 30
+door = Qwen3Embedder(sys.argv[1], device="cpu")
+door.embed_queries(["warm"])
+blocks = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(100)]
+# What stays lies in between, so that glibc by itself keeps the rest.
+blocks = blocks[::4]
+before = resident()
+if sys.argv[2] == "close":
+    door.close()
+else:
+    door.embed_documents(["word " * 10_000])
+until = time.monotonic() + 10
 while resident() > before - 50 and time.monotonic() < until:
     time.sleep(0.1)
 print(before - resident())
@@ -221,15 +224,11 @@ print(before - resident())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is about glibc's allocator")
-def test_closing_a_model_gives_back_what_was_kept(embedding_folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CLOSED, str(embedding_folder)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize("event", ["close", "long text"])
+def test_kept_memory_is_given_back(make_checkpoint: Any, event: str) -> None:
+    folder = make_checkpoint("embedding", config={"max_position_embeddings": 40_960})
 
-    assert int(done.stdout) >= 50
+    assert printed(GIVEN_BACK, folder, event) >= 50
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory in Linux's unit")
@@ -247,11 +246,7 @@ def test_a_long_text_takes_memory_for_its_states_only(make_checkpoint: Any) -> N
         },
     )
 
-    run = subprocess.run(
-        [sys.executable, "-c", MEMORY, str(folder)], capture_output=True, text=True, check=True
-    )
-
-    assert int(run.stdout) / 1024 < 150
+    assert printed(MEMORY, folder) / 1024 < 150
 
 
 # ------------------------------------------------------------------ bfloat16, on trained weights

@@ -26,6 +26,10 @@ __all__ = ["PackedForward", "PaddedForward"]
 # What memory errors without a class of their own say: the CPU's allocator, MPS, CUDA's libraries.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "Invalid buffer size", "ALLOC_FAILED")
 
+# From so many tokens on, what earlier batches left is given back before a text is computed: it
+# would lie beside what that takes itself, up to half a GB.
+LONG = 8_192
+
 
 class _Forward(ABC):
     """What both ways share: the head, and telling memory errors from others."""
@@ -107,6 +111,8 @@ class PackedForward(_Forward):
             self._prefixes = Prefixes(self._layers)
 
     def _last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
+        if self._device == "cpu" and max(sequence.length for sequence in sequences) >= LONG:
+            empty_cache(self._device)
         known = None
         if self._prefixes is not None:
             packing = pack(sequences, share_from=1)
