@@ -81,7 +81,8 @@ used last are kept, of up to 1,024 tokens: 117 MB for the 0.6B in bfloat16.
 glibc gives freed memory back to the system at once until it has seen a large block freed. On a CPU
 we free one when a model is loaded, so that what a batch has used is kept for the next, up to 64 MB:
 asking for its pages anew took a tenth of the time of short texts. This holds for the whole process;
-the `MALLOC_` variables of glibc overrule it. When a model is closed, what was kept goes back.
+the `MALLOC_` variables of glibc overrule it. What was kept goes back when a model is closed, and
+before a text of 8,192 tokens or more.
 
 On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
 up to a few hundred shapes in all, so a process that meets texts of every length grows by some
