@@ -32,7 +32,7 @@ from benchmarks.engine.startup import cold_start, imports
 from benchmarks.engine.tables import tables
 from benchmarks.engine.throughput import embedding, reranking
 from benchmarks.engine.timing import Row
-from qwen3_rag.backends.local.device import allowed_threads
+from qwen3_rag.backends._local.device import allowed_threads
 
 SECTIONS = ("embedding", "reranking", "concurrency", "memory", "cold start", "import")
 

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
-from qwen3_rag_hybrid import EdgeLegs
+from qwen3_rag_hybrid import QdrantEdgeStore
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 # Data too large for the repository lies beside it.
@@ -75,7 +75,7 @@ class Cli:
 
     def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
         """All an index holds: by id the text, the payload, and both vectors, bit by bit."""
-        legs = EdgeLegs(store)
+        legs = QdrantEdgeStore(store)
         try:
             return {
                 str(point.document.id): (

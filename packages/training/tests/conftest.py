@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from qwen3_rag.models import Role
+from qwen3_rag.backends import Role
 from qwen3_rag_training.checkpoints import save_model
 from qwen3_rag_training.data import Example, write_examples
 from qwen3_rag_training.tiny.tokenizer import answer_tokens, save_tokenizer, train_tokenizer

@@ -13,10 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qwen3_rag.backends.base import Limits
-from qwen3_rag.backends.local.tokens import Tokens
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt, Role
+from qwen3_rag.backends._local.model.tokens import Tokens
 
 __all__ = ["Inputs", "TokenBatch"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 
 __all__ = [
     "CONTROL_TOKENS",
