@@ -117,11 +117,11 @@ def test_read_only_folder_is_a_store_error(cli: Any, notes: Path, tmp_path: Path
     assert said.code == 3
 
 
-def test_folder_with_other_things_is_not_taken_for_a_store(cli: Any, notes: Path) -> None:
+def test_folder_with_other_files_is_not_taken_for_a_store(cli: Any, notes: Path) -> None:
     said = cli.run("index", notes, "--store", notes / "deep", *cli.models)
 
     assert said.code == 3
-    assert "has other things in it" in said.err
+    assert "holds other files" in said.err
     assert not (notes / "deep" / ".gitignore").exists()
 
 
@@ -135,7 +135,7 @@ def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
 
     for options, word in (
         (["--model", str(other)], "the model"),
-        (["--dim", "32"], "vectors of 64 numbers, not 32"),
+        (["--dim", "32"], "vectors of size 64, not 32"),
     ):
         said = cli.run("index", notes, "--store", indexed, *options)
         assert said.code == 3
@@ -217,8 +217,8 @@ def test_options_out_of_range_are_input_errors(
 
 def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, indexed: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.store import Store\n"
-        f"store = Store(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.index import Index\n"
+        f"index = Index(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True

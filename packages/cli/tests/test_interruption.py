@@ -167,8 +167,8 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
         left = steps
         with monkeypatch.context() as patch:
             for owner, name in (
-                (Manifest, "begin"),
-                (Manifest, "commit"),
+                (Manifest, "mark_dirty"),
+                (Manifest, "mark_clean"),
                 (QdrantEdgeStore, "create"),
                 (QdrantEdgeStore, "upsert"),
                 (QdrantEdgeStore, "delete"),

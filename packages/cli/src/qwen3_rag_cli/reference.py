@@ -1,7 +1,6 @@
-"""The commands' help, as the documentation shows it.
+"""Writes the commands' help into the documentation.
 
-Knows the program's own help and the place in the page; `python -m qwen3_rag_cli.reference PAGE`
-writes it there.
+python -m qwen3_rag_cli.reference docs/command-line.md
 """
 
 from __future__ import annotations
