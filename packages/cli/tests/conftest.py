@@ -38,7 +38,7 @@ class Result:
 
 
 class Cli:
-    """The command, with checkpoints of random weights: what it computes is right, and means nothing."""
+    """The command, and checkpoints of random weights: its rankings mean nothing."""
 
     def __init__(self, folder: Path) -> None:
         # One layer: how good or exact a model is matters elsewhere, here its time does.
