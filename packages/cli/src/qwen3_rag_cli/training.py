@@ -46,7 +46,7 @@ HeldOut = Annotated[
 ]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", metavar="N", help="Optimizer steps (default: one pass over DATA)."),
+    typer.Option("--steps", metavar="N", help="Optimiser steps (default: one pass over DATA)."),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Examples per step.")]
 Rate = Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")]
