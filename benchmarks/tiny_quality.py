@@ -56,7 +56,7 @@ LEAST_QUARTER_SHARE = 0.85
 
 QUERIES = 300
 DEPTH = 20
-LEG = 100
+CANDIDATES = 100
 
 Scores = NDArray[np.float64]
 
@@ -156,14 +156,15 @@ def bm25(collection: Collection) -> Scores:
 
 
 def fused(dense: Scores, lexical: Scores) -> Scores:
-    """RRF of the best of both, as scores; what neither leg found is at the end."""
+    """RRF of the best of both, as scores; what neither retriever found is at the end."""
     scores = np.full_like(dense, -1.0)
     for row in range(len(dense)):
-        legs = {}
-        for name, leg in (("dense", dense[row]), ("lexical", lexical[row])):
-            best = np.argsort(-leg, kind="stable")[:LEG]
-            legs[name] = [(int(i), float(leg[i])) for i in best if name == "dense" or leg[i] > 0]
-        for hit in rrf(legs):
+        lists = {}
+        for name, scores in (("dense", dense[row]), ("bm25", bm25[row])):
+            best = np.argsort(-scores, kind="stable")[:CANDIDATES]
+            found = [(int(i), float(scores[i])) for i in best]
+            lists[name] = [hit for hit in found if name == "dense" or hit[1] > 0]
+        for hit in rrf(lists):
             scores[row, int(hit.id)] = hit.score
     return scores
 
