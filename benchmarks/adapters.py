@@ -2,8 +2,8 @@
 
     python benchmarks/adapters.py [--documents 2000] [--json FILE]
 
-Both sides run in this process, in turns: the core's class, then the adapter around it. The figure is
-the difference of the medians, in microseconds per document; vectors have 1,024 numbers.
+Both sides run in this process, in turns: the core's class, then the adapter around it. The figure
+is the difference of the medians, in microseconds per document; vectors have 1,024 numbers.
 """
 
 from __future__ import annotations

@@ -155,14 +155,14 @@ def bm25(collection: Collection) -> Scores:
     return scores
 
 
-def fused(dense: Scores, lexical: Scores) -> Scores:
+def fused(dense: Scores, sparse: Scores) -> Scores:
     """RRF of the best of both, as scores; what neither retriever found is at the end."""
     scores = np.full_like(dense, -1.0)
     for row in range(len(dense)):
         lists = {}
-        for name, scores in (("dense", dense[row]), ("bm25", bm25[row])):
-            best = np.argsort(-scores, kind="stable")[:CANDIDATES]
-            found = [(int(i), float(scores[i])) for i in best]
+        for name, own in (("dense", dense[row]), ("bm25", sparse[row])):
+            best = np.argsort(-own, kind="stable")[:CANDIDATES]
+            found = [(int(i), float(own[i])) for i in best]
             lists[name] = [hit for hit in found if name == "dense" or hit[1] > 0]
         for hit in rrf(lists):
             scores[row, int(hit.id)] = hit.score
@@ -181,12 +181,12 @@ def reranked(reranker: Qwen3Reranker, collection: Collection, scores: Scores) ->
     return result
 
 
-def hard_pairs(reranker: Qwen3Reranker, collection: Collection, lexical: Scores) -> float:
+def hard_pairs(reranker: Qwen3Reranker, collection: Collection, sparse: Scores) -> float:
     """How often an answer scores above the best document by BM25 that is none."""
     pairs: list[tuple[str, str]] = []
     for row, query in enumerate(collection.queries):
         answers = collection.relevant[row]
-        rivals = lexical[row].copy()
+        rivals = sparse[row].copy()
         rivals[list(answers)] = -np.inf
         pairs += [(query, collection.documents[min(answers)])]
         pairs += [(query, collection.documents[int(rivals.argmax())])]
@@ -206,8 +206,8 @@ def measure(embedder: Qwen3Embedder, reranker: Qwen3Reranker, collection: Collec
     documents = embedder.embed_documents(collection.documents)
     quarter = queries.shape[1] // 4
     dense = _similarities(queries, documents)
-    lexical = bm25(collection)
-    both = fused(dense, lexical)
+    sparse = bm25(collection)
+    both = fused(dense, sparse)
 
     def figure(scores: Scores) -> float:
         return ndcg(scores, collection.relevant)
@@ -216,13 +216,13 @@ def measure(embedder: Qwen3Embedder, reranker: Qwen3Reranker, collection: Collec
         collection=collection.name,
         documents=len(collection.documents),
         queries=len(collection.queries),
-        bm25=figure(lexical),
+        bm25=figure(sparse),
         dense=figure(dense),
         fused=figure(both),
         dense_reranked=figure(reranked(reranker, collection, dense)),
         fused_reranked=figure(reranked(reranker, collection, both)),
         dense_quarter=figure(_similarities(queries[:, :quarter], documents[:, :quarter])),
-        pair_accuracy=hard_pairs(reranker, collection, lexical),
+        pair_accuracy=hard_pairs(reranker, collection, sparse),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the frameworks' generic classes do to Qwen3 models, and what those of this project do instead.
+"""What the frameworks' generic classes do to Qwen3 models, beside those of this project.
 
     python -m benchmarks.peers [--only NAME ...] [--data FOLDER [--collection NAME]] [--json FILE]
 

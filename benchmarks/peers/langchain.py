@@ -1,4 +1,4 @@
-"""LangChain's classes: langchain-huggingface with LangChain's cross encoders, and those of this project.
+"""LangChain's classes: langchain-huggingface with its cross encoders, and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """

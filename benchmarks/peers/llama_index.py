@@ -1,4 +1,4 @@
-"""LlamaIndex's classes: HuggingFaceEmbedding with SentenceTransformerRerank, and those of this project.
+"""LlamaIndex's classes: HuggingFaceEmbedding with SentenceTransformerRerank, and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
