@@ -69,7 +69,7 @@ format: $(STAMP)  ## format the code and sort its imports
 	$(PY) -m ruff format .
 
 .PHONY: wheels
-wheels: $(STAMP)  ## build each wheel, install it alone and import it
+wheels: $(STAMP)  ## build sdists and wheels, check them, install each wheel alone and import it
 	.ci/wheels
 
 .PHONY: compat
