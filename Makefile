@@ -49,8 +49,8 @@ slow: $(STAMP)  ## run the tests that take minutes
 
 .PHONY: train-tiny
 train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, some ten minutes
-	$(PY) -m pip install --quiet -c constraints.txt -e 'packages/training[tiny]'
-	$(PY) -m qwen3_rag_training.tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
+	$(PY) -m pip install --quiet -c constraints.txt -r tools/train_tiny/requirements.txt
+	$(PY) -m tools.train_tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
 .PHONY: bench
 bench: $(STAMP)  ## compare the engine with its peers on this machine (ARGS="--quick", ARGS=--help)
@@ -89,7 +89,7 @@ constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14,
 .PHONY: clean
 clean:  ## remove .venv, built wheels and caches
 	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find shared packages -name __pycache__ -type d -prune -exec rm -rf {} +
+	find shared packages tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -26,7 +26,7 @@ from transformers import AutoModel, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 from qwen3_rag.errors import InputError
 from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt
 from qwen3_rag_training.checkpoints import quiet
-from qwen3_rag_training.tiny.text import Section
+from tools.train_tiny.text import Section
 
 __all__ = [
     "EMBEDDER_LAYERS",
