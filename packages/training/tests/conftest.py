@@ -63,7 +63,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             tie_word_embeddings=True,
         )
         tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        answers = tokens.token_to_id("no"), tokens.token_to_id("yes")
+        answers = tokens.encode("no").ids[0], tokens.encode("yes").ids[0]
         save_model(Qwen3ForCausalLM(config), folder, role, answers)
         folders[role] = folder
     return folders
