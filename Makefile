@@ -20,7 +20,7 @@ LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 # What the adapters' tests and guides use beside them.
 FRAMEWORKS := langchain-classic langchain-openai langchain-qdrant langchain-tests \
 	llama-index-llms-openai-like llama-index-vector-stores-qdrant qdrant-haystack pytest-asyncio
-TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
+TOOLS := coverage hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
@@ -42,6 +42,17 @@ demo: $(STAMP)  ## index this documentation and ask it three questions, with the
 .PHONY: test
 test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
 	$(PY) -m pytest $(ARGS)
+
+.PHONY: test-light
+test-light:  ## run the tests that need no torch, in an environment without it
+	$(PYTHON) .ci/light.py $(ARGS)
+
+.PHONY: coverage
+coverage: $(STAMP)  ## run the tests and list the lines and branches they leave out
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
 
 .PHONY: slow
 slow: $(STAMP)  ## run the tests that take minutes
@@ -87,8 +98,8 @@ constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14,
 	@$(REQUIREMENTS) | .ci/constraints-check $(SIBLINGS)
 
 .PHONY: clean
-clean:  ## remove .venv, built wheels and caches
-	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove .venv, what was built, and caches
+	rm -rf $(VENV) build dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find shared packages tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
