@@ -99,7 +99,7 @@ constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14,
 
 .PHONY: clean
 clean:  ## remove .venv, what was built, and caches
-	rm -rf $(VENV) build dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build/light dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find shared packages tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
