@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.fusion import rrf
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_tiny import embedding_folder, reranking_folder
 from qwen3_rag_training.evaluation import ndcg, pair_accuracy
 from tools.train_tiny.pairs import translations
@@ -140,7 +140,7 @@ def _texts(path: Path) -> dict[str, str]:
 
 def bm25(collection: Collection) -> Scores:
     """BM25 scores of all documents for all queries, with the project's own encoder."""
-    encoder = LexicalEncoder()
+    encoder = BM25Encoder()
     postings: dict[int, list[tuple[int, float]]] = {}
     for place, text in enumerate(collection.documents):
         for index, value in encoder.encode_document(text).as_dict().items():

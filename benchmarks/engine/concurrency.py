@@ -13,8 +13,8 @@ from benchmarks.engine.models import Model
 from benchmarks.engine.sides import Setup, sentence_transformers
 from benchmarks.engine.texts import Texts
 from benchmarks.engine.timing import OURS, Row, note, seconds
-from qwen3_rag import Qwen3Embedder
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt
+from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder
+from qwen3_rag.backends import EmbedPrompt
 
 __all__ = ["concurrency"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag.models import Role
+from qwen3_rag.backends import Role
 from qwen3_rag_tiny import embedding_folder, reranking_folder
 
 __all__ = ["LAYERS", "NARROW", "QWEN3_0_6B", "Model", "Shapes", "cached", "shapes", "tiny"]

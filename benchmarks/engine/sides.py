@@ -21,8 +21,7 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.engine.timing import OURS, Side
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import RerankPrompt
+from qwen3_rag.backends import RerankPrompt, Role
 
 __all__ = ["Setup", "card", "openvino", "ours_embedding", "ours_reranking", "sentence_transformers"]
 

@@ -31,7 +31,7 @@ from benchmarks.peers.environments import DEFAULT, REQUIREMENTS, python_of
 from benchmarks.peers.probes import CODE, QUERY, best
 from benchmarks.peers.table import defects, table
 from benchmarks.tiny_quality import COLLECTIONS, Collection
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION
+from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag_tiny import embedding_folder, reranking_folder
 from qwen3_rag_training.evaluation import ndcg
 

@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Qwen3Config
 
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
 from qwen3_rag_training.checkpoints import last_hidden, save_model
 from qwen3_rag_training.data import Example

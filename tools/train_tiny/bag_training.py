@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from qwen3_rag.prompts import EmbedPrompt
+from qwen3_rag.backends import EmbedPrompt
 from qwen3_rag_training.data import Example, batches
 from qwen3_rag_training.losses import embedding_loss
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sparse  # type: ignore[import-untyped]  # ships no types
 from numpy.typing import NDArray
 
-from qwen3_rag.lexical import LexicalEncoder, SparseVector
+from qwen3_rag.lexical import BM25Encoder, SparseVector
 from qwen3_rag_training.data import Example
 from tools.train_tiny.pairs import Pair
 
@@ -55,7 +55,7 @@ def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Exa
     for pair in pairs:
         numbers.setdefault(pair.document, len(numbers))
     texts = list(numbers)
-    encoder = LexicalEncoder()
+    encoder = BM25Encoder()
     vectors = [encoder.encode_document(text) for text in texts]
     terms = np.unique(np.concatenate([vector.indices for vector in vectors]))
     weights = _matrix(vectors, terms)

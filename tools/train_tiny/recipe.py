@@ -17,8 +17,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Qwen3Config
 
+from qwen3_rag.backends import Role
 from qwen3_rag.errors import MissingExtraError
-from qwen3_rag.models import Role
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
 from qwen3_rag_training.checkpoints import load_model, save_model
 from qwen3_rag_training.data import read_examples

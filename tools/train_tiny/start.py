@@ -23,8 +23,9 @@ from sklearn.utils.extmath import (  # type: ignore[import-untyped]  # ships no 
 from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt
 from qwen3_rag.errors import InputError
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt
 from qwen3_rag_training.checkpoints import quiet
 from tools.train_tiny.text import Section
 

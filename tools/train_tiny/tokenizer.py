@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, SPLIT_PATTERN, tokenizer_definition
 
 __all__ = ["answer_tokens", "save_tokenizer", "train_tokenizer"]

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
-from qwen3_rag_hybrid import EdgeLegs
+from qwen3_rag_hybrid import QdrantEdgeStore
 
 # Data too large for the repository lies beside it.
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -76,7 +76,7 @@ class Cli:
 
     def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
         """All an index holds: by id the text, the payload, and both vectors, bit by bit."""
-        legs = EdgeLegs(store)
+        legs = QdrantEdgeStore(store)
         try:
             return {
                 str(point.document.id): (

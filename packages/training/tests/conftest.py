@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from qwen3_rag.models import Role
+from qwen3_rag.backends import Role
 from qwen3_rag_testkit.tokenizer import write_tokenizer
 from qwen3_rag_training.checkpoints import save_model
 from qwen3_rag_training.data import Example, write_examples

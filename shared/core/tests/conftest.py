@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.models import PUBLISHED, Role
+from qwen3_rag._published import PUBLISHED, Role
 
 MakeCheckpoint = Callable[..., Path]
 

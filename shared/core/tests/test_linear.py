@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from qwen3_rag.backends.local.linear import PlainLinear, ReorderedLinear, can_reorder, linear
+from qwen3_rag.backends._local.model.linear import PlainLinear, ReorderedLinear, can_reorder, linear
 
 NEEDS_ONEDNN = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]  # torch's own

@@ -12,7 +12,7 @@ from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
 
-from qwen3_rag.models import Role
+from qwen3_rag.backends import Role
 
 __all__ = ["ADDED_TOKENS", "SPLIT_PATTERN", "tokenizer_definition", "write_tokenizer"]
 
