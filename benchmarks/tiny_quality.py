@@ -1,6 +1,6 @@
 """How well the tiny pair searches collections it was not trained on.
 
-    python benchmarks/tiny_quality.py [--data FOLDER] [--only NAME ...] [--json PATH]
+    python -m benchmarks.tiny_quality [--data FOLDER] [--only NAME ...] [--json PATH]
 
 nDCG@10 over 300 fixed queries each of BM25, dense, both fused, and the first 20 of either
 reranked; what a quarter of the vector keeps; how often an answer beats its BM25 hard negative; how
@@ -28,7 +28,7 @@ from qwen3_rag.fusion import rrf
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_tiny import embedding_folder, reranking_folder
 from qwen3_rag_training.evaluation import ndcg, pair_accuracy
-from qwen3_rag_training.tiny.pairs import translations
+from tools.train_tiny.pairs import translations
 
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared"
 
