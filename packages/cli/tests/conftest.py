@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
 from qwen3_rag_hybrid import QdrantEdgeStore
-from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 # Data too large for the repository lies beside it.
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -41,6 +40,8 @@ class Cli:
     """The command, and checkpoints of random weights: its rankings mean nothing."""
 
     def __init__(self, folder: Path) -> None:
+        from qwen3_rag_testkit.checkpoints import write_checkpoint
+
         # One layer: how good or exact a model is matters elsewhere, here its time does.
         layers = {"num_hidden_layers": 1}
         self.embedding = write_checkpoint(folder / "embedding", "embedding", config=layers)
