@@ -193,6 +193,7 @@ def train_rerank_command(
     _print_run(run, json_, quiet)
 
 
+@reported
 def merge_command(
     models: Annotated[
         list[Path],
