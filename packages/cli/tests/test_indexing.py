@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from qwen3_rag_cli.manifest import Manifest
+from qwen3_rag_hybrid import QdrantEdgeStore
 
 
 def test_index_holds_every_chunk_with_its_place(cli: Any, indexed: Path) -> None:
@@ -45,9 +54,6 @@ def test_second_run_loads_no_torch(cli: Any, notes: Path, indexed: Path) -> None
         f"app(['index', {str(notes)!r}, '--store', {str(indexed)!r}, '-q'], standalone_mode=False)"
         "\nprint('torch' in sys.modules)"
     )
-    import subprocess
-    import sys
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout == "False\n", done.stderr
@@ -146,8 +152,6 @@ def test_other_chunk_sizes_cut_everything_anew_and_are_remembered(
 
 
 def test_a_lost_collection_is_made_again(cli: Any, notes: Path, indexed: Path) -> None:
-    import shutil
-
     before = cli.content(indexed)
     shutil.rmtree(indexed / "collection")
 
@@ -160,8 +164,6 @@ def test_a_lost_collection_is_made_again(cli: Any, notes: Path, indexed: Path) -
 def test_chunks_the_manifest_does_not_know_are_taken_out(
     cli: Any, notes: Path, indexed: Path
 ) -> None:
-    from qwen3_rag_cli.manifest import Manifest
-
     before = cli.content(indexed)
     manifest = Manifest(indexed / "manifest.sqlite3")
     manifest.forget(["notes/deep/diary.txt#0"])
@@ -171,6 +173,37 @@ def test_chunks_the_manifest_does_not_know_are_taken_out(
 
     assert summary["embedded"] == 1
     assert cli.content(indexed) == before
+
+
+def test_an_index_of_the_first_format_is_searched_and_updated_without_embedding_it_again(
+    cli: Any, notes: Path, indexed: Path
+) -> None:
+    before, hits = cli.content(indexed), cli.hits("Who decided?", indexed)
+    with closing(QdrantEdgeStore(indexed)) as collection:
+        record, points = collection.record(), list(collection.scan(vectors=True))
+    shutil.rmtree(indexed / "collection")
+    with closing(QdrantEdgeStore(indexed)) as collection:
+        assert record is not None
+        collection.create(replace(record, format=1))
+        collection.upsert(points)
+    shard = (indexed / "collection" / "shard" / "edge_config.json").read_text(encoding="utf-8")
+    assert list(json.loads(shard)["sparse_vectors"]) == ["lexical"]
+
+    assert cli.hits("Who decided?", indexed) == hits
+    (notes / "new.md").write_text("# New\n\nBob decided in June.\n")
+    assert cli.index(notes, "--store", indexed)["embedded"] == 1
+    ranks = {hit["id"]: hit["ranks"] for hit in cli.hits("Bob", indexed)}
+    assert ranks["notes/new.md#0"]["bm25"]["rank"] == 1
+    assert {id_: cli.content(indexed)[id_] for id_ in before} == before
+
+
+def test_an_index_keeps_its_vector_size(cli: Any, notes: Path, tmp_path: Path) -> None:
+    store = tmp_path / "index"
+    cli.index(notes, "--store", store, *cli.models, "--dim", "32")
+    (notes / "new.md").write_text("# New\n\nPage.\n")
+
+    assert cli.index(notes, "--store", store)["embedded"] == 1
+    assert len(cli.hits("roof", store)) == 6
 
 
 def test_milvus_documentation_is_indexed_once(cli: Any, corpus: Any, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from qwen3_rag import Hit
 
@@ -101,9 +103,9 @@ def print_summary(summary: Summary, folder: Path) -> None:
     """Print what an index run did."""
     out = console()
     out.print(
-        f"{summary.indexed} files indexed, {summary.unchanged} unchanged, {summary.removed} "
-        f"removed; {summary.embedded} chunks embedded. The index at {folder} has "
-        f"{summary.chunks} chunks.",
+        f"{_counted(summary.indexed, 'file')} indexed, {summary.unchanged} unchanged, "
+        f"{summary.removed} removed; {_counted(summary.embedded, 'chunk')} embedded. The index at "
+        f"{folder} has {_counted(summary.chunks, 'chunk')}.",
         markup=False,
         soft_wrap=True,
     )
@@ -126,21 +128,20 @@ def hit_record(hit: Hit) -> dict[str, Any]:
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
-    """Print hits as a table: each retriever's rank, the scores, and where the text is."""
+    """Print hits: each retriever's rank, the scores, where the text is, and how it begins."""
     out = console()
     if not hits:
         out.print("Nothing found.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", *RANKINGS):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("file and line", overflow="fold")
+    columns = "{:>3}  {:>5}  {:>4}  {:>6}  {:>6}  {}"
+    out.print(columns.format("", *RANKINGS, "file and line"), style="bold")
     for place, hit in enumerate(hits, 1):
-        text = f"[bold]{escape(where(hit))}[/bold]"
-        if heading := str(hit.payload.get("heading") or ""):
-            text += f"\n{escape(heading)}"
-        table.add_row(str(place), *_rank_cells(hit), f"{text}\n[dim]{escape(snippet(hit))}[/dim]")
-    out.print(table)
+        line = columns.format(place, *_rank_cells(hit), where(hit))
+        out.print(line, style="bold", markup=False, soft_wrap=True)
+        # Below the numbers, so that a narrow terminal has room for it.
+        for text, style in ((str(hit.payload.get("heading") or ""), ""), (snippet(hit), "dim")):
+            if text:
+                out.print(Padding(Text(text, style=style), (0, 0, 0, 5)))
     out.print("dense and bm25 show ranks, fused and rerank show scores.", style="dim")
 
 
@@ -211,6 +212,10 @@ def snippet(hit: Hit) -> str:
     return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _rank_cells(hit: Hit) -> list[str]:
     ranks = [str(hit.ranks[name].rank) if name in hit.ranks else "-" for name in RANKINGS[:2]]
     scores = [f"{hit.ranks[name].score:.4f}" if name in hit.ranks else "-" for name in RANKINGS[2:]]
@@ -218,7 +223,9 @@ def _rank_cells(hit: Hit) -> list[str]:
 
 
 def _demo_cell(section: str, expected: str) -> str:
-    return f"[green]{escape(section)}[/green]" if section == expected else escape(section)
+    # Without the suffix a file's name fits into the columns of a narrow terminal.
+    text = escape(section.replace(".md:", ":"))
+    return f"[green]{text}[/green]" if section == expected else text
 
 
 def _told(value: object) -> str:
