@@ -189,7 +189,7 @@ def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(theirs: Callable[[Models], Side], own: Callable[[Models], Side]) -> None:
-    """Run as a program, with the arguments `theirs` or `own`, input file and output file."""
+    """Run as a program with three arguments: `theirs` or `own`, input file, output file."""
     which, given, seen = sys.argv[1:]
     content = json.loads(Path(given).read_text(encoding="utf-8"))
     side = {"theirs": theirs, "own": own}[which](Models(**content["models"]))

@@ -44,7 +44,7 @@ EMBEDDER_LAYERS = 2
 # Weights of the random code and of the SVD; the teacher's weight is 1 for a whole word.
 _PREFIX_CODE_SHARE, _CODE_SHARE, _SVD_SHARE = 0.3, 0.5, 0.15
 
-# The teacher vector of a word piece means less than that of a word.
+# The teacher vector of a word piece is less informative than that of a word.
 _PIECE_SHARE = 0.3
 
 # The SVD vectors of tokens in fewer documents than this are mostly noise.

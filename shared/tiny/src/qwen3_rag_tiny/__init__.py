@@ -1,6 +1,6 @@
 """Two small trained checkpoints of the Qwen3 architecture, for tests, demos and teaching.
 
-The package contains data only and imports nothing.
+The package contains data and the paths to it.
 """
 
 from __future__ import annotations
