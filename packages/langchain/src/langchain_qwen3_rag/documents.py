@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-__all__ = ["RANKS_KEY", "SCORE_KEY", "ScoredDocument", "scored"]
+__all__ = ["RANKS_KEY", "SCORE_KEY", "ScoredDocument"]
 
 #: Where LangChain's rerankers put a document's score.
 SCORE_KEY = "relevance_score"
@@ -38,17 +38,6 @@ class ScoredDocument(Document):
             and self.page_content == other.page_content
             and _lasting(self.metadata) == _lasting(other.metadata)
         )
-
-
-def scored(document: Document, measured: Mapping[str, Any]) -> Document:
-    """Copy a document and add what a query measured to its metadata.
-
-    A subclass of `Document` stays what it is, with its own equality.
-    """
-    metadata = {**document.metadata, **measured}
-    if type(document) is Document:
-        return ScoredDocument(id=document.id, page_content=document.page_content, metadata=metadata)
-    return document.model_copy(update={"metadata": metadata})
 
 
 def _lasting(metadata: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -11,7 +11,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import field_validator
 
-from langchain_qwen3_rag.documents import SCORE_KEY, scored
+from langchain_qwen3_rag.documents import SCORE_KEY, ScoredDocument
 from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
 from qwen3_rag.backends import BackendSpec
@@ -200,8 +200,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     ) -> list[Document]:
         logits = self.score_type == "logit"
         return [
-            scored(documents[item.index], {SCORE_KEY: item.logit if logits else item.score})
-            for item in ranked
+            _scored(documents[item.index], item.logit if logits else item.score) for item in ranked
         ]
 
     def _scores(self, scores: Scores) -> list[float]:
@@ -221,3 +220,10 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     def _check_top_n(cls, top_n: int | None) -> int | None:
         check_count(top_n, "top_n", 1)
         return top_n
+
+
+def _scored(document: Document, score: float) -> Document:
+    metadata = {**document.metadata, SCORE_KEY: score}
+    if type(document) is Document:
+        return ScoredDocument(id=document.id, page_content=document.page_content, metadata=metadata)
+    return document.model_copy(update={"metadata": metadata})  # a subclass keeps its equality
