@@ -7,18 +7,18 @@ langchain-qdrant when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen3_rag.documents import ScoredDocument
 from langchain_qwen3_rag.embeddings import Qwen3Embeddings
 from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.retrievers import Qwen3HybridRetriever, Qwen3RerankRetriever
-from langchain_qwen3_rag.version import VERSION
 
 if TYPE_CHECKING:
     from langchain_qwen3_rag.qdrant import BM25SparseEmbeddings
 
-__version__ = VERSION
+__version__ = version("langchain-qwen3-rag")
 
 __all__ = [
     "BM25SparseEmbeddings",
