@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from pydantic import SecretStr
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from qwen3_rag import InputError, Qwen3Embedder
-from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
+from qwen3_rag.backends import Backend, BackendSpec, Role
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic, TextBackend
 from qwen3_rag_testkit.contracts import TEXTS, ticks_during
 
 
@@ -25,6 +27,22 @@ def core(**settings: Any) -> Qwen3Embedder:
 
 def adapter(embedder: Qwen3Embedder | None = None, **fields: Any) -> Qwen3Embedding:
     return Qwen3Embedding.from_embedder(embedder or core(), **fields)
+
+
+@dataclass(frozen=True)
+class Sizes(BackendSpec, kind="llama-index-tests-sizes"):
+    """Keeps the sizes of the batches it is given."""
+
+    seen: ClassVar[list[int]] = []
+
+    def start(self, model: str, role: Role) -> Backend:
+        return RunningSizes(role, 64)
+
+
+class RunningSizes(RunningDeterministic):
+    def run(self, prompts: Any, *rest: Any) -> Any:
+        Sizes.seen.append(len(prompts))
+        return super().run(prompts, *rest)
 
 
 def every_way(model: BaseEmbedding, text: str) -> dict[str, list[list[float]]]:
@@ -99,21 +117,12 @@ def test_order_is_kept_over_batches() -> None:
 
 
 def test_the_core_gets_whole_batches() -> None:
-    embedder = core()
-    sizes = []
-    run = embedder._backend.run
-
-    def counting(prompts: Any, *rest: Any) -> Any:
-        sizes.append(len(prompts))
-        return run(prompts, *rest)
-
-    embedder._backend.run = counting  # type: ignore[assignment, method-assign]  # only watches
-    model = adapter(embedder)
+    model = Qwen3Embedding(model_name="mine", backend=Sizes())
 
     model.get_text_embedding_batch(["a"] * 2_000)
     asyncio.run(model.aget_text_embedding_batch(["a"] * 2_000))
 
-    assert sizes == [2_000, 2_000]
+    assert Sizes.seen == [2_000, 2_000]
 
 
 def test_the_instruction_goes_with_queries_alone() -> None:
