@@ -12,13 +12,15 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.llama_debug import LlamaDebugHandler
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import SecretStr
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from qwen3_rag import InputError, Qwen3Embedder
 from qwen3_rag.backends import Backend, BackendSpec, Role
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic, TextBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 
 def core(**settings: Any) -> Qwen3Embedder:
@@ -171,13 +173,12 @@ def test_a_blank_query_is_refused() -> None:
         adapter().get_query_embedding(" \n")
 
 
-def test_the_event_loop_keeps_ticking() -> None:
-    embedder = Qwen3Embedder("text", backend=TextBackend("embedding"))
-    model = adapter(embedder)
-
-    assert ticks_during(model.aget_text_embedding_batch(TEXTS * 200)) > 0
-    assert ticks_during(model.aget_query_embedding("a" * 20_000)) > 0
-    embedder.close()
+@pytest.mark.parametrize("cache", [None, SimpleKVStore()])
+def test_the_event_loop_keeps_ticking(cache: SimpleKVStore | None) -> None:
+    with Qwen3Embedding(model_name="slow", backend=SlowBackend(), embeddings_cache=cache) as model:
+        asyncio.run(keeps_ticking(model.aget_text_embedding_batch(TEXTS)))
+        asyncio.run(keeps_ticking(model.aget_query_embedding("a")))
+        asyncio.run(keeps_ticking(model.acall([TextNode(text="b")])))
 
 
 def test_observers_learn_the_settings_and_no_secret() -> None:
