@@ -108,7 +108,8 @@ def test_documents_do_not_depend_on_the_instruction() -> None:
 def test_keys_stay_the_same_so_that_stored_vectors_are_found() -> None:
     store = SimpleKVStore()
 
-    for fields in ({}, {"dim": 32, "instruction": "Find code", "max_length": 100}):
+    other: dict[str, Any] = {"dim": 32, "instruction": "Find code", "max_length": 100}
+    for fields in ({}, other):
         model = adapter(store, **fields)
         model.get_query_embedding("a")
         model.get_text_embedding("a")
@@ -185,4 +186,4 @@ def test_the_cache_survives_a_pickle_and_copies_share_it() -> None:
 
 def test_something_that_is_no_store_is_refused() -> None:
     with pytest.raises(TypeError, match="must be of type BaseKVStore"):
-        Qwen3Embedding(embeddings_cache={})
+        Qwen3Embedding(embeddings_cache={})  # type: ignore[arg-type]  # that is the point
