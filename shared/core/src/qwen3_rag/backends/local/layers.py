@@ -263,7 +263,7 @@ def _compiled(trunk: Any) -> _Between | None:
     # Torch looks its compiled code up by these options, but not by the size of vectors: code kept
     # from another processor, or other settings, would leave half of the numbers unwritten.
     bits = {"AVX512": 512, "AVX2": 256, "DEFAULT": 0}.get(torch.backends.cpu.get_cpu_capability())
-    options = None if bits is None else {"cpp.simdlen": bits}
+    options: dict[str, Any] | None = None if bits is None else {"cpp.simdlen": bits}
 
     def unless_single(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         compiled = torch.compile(plain, options=options)

@@ -148,10 +148,10 @@ class Request:
     def output(self) -> Output:
         """The result in the caller's order, once nothing is left."""
         values = np.zeros(0, dtype=np.float32) if self.values is None else self.values
-        parts = (values, self.tokens, self.cut_at, self.query_cut_at)
-        if len(self.prompts) < len(self._places):
-            parts = tuple(part[self._places] for part in parts)
-        return Output(*parts)
+        if len(self.prompts) == len(self._places):
+            return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+        at = self._places
+        return Output(values[at], self.tokens[at], self.cut_at[at], self.query_cut_at[at])
 
 
 def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:
