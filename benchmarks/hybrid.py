@@ -20,12 +20,12 @@ import numpy as np
 from qdrant_client import QdrantClient
 
 from qwen3_rag.fusion import fuse
-from qwen3_rag.lexical import LexicalEncoder
-from qwen3_rag.results import FloatArray
-from qwen3_rag_hybrid import CollectionSettings, Document, EdgeLegs, Legs, Point, QdrantLegs
+from qwen3_rag.integration import FloatArray
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid import CollectionSettings, Document, Legs, Point, QdrantEdgeStore, QdrantStore
 from qwen3_rag_hybrid.candidates import candidates, hits_of
 
-ENCODER = LexicalEncoder()
+ENCODER = BM25Encoder()
 WORDS = 30_000
 
 
@@ -40,8 +40,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         stores: dict[str, Callable[[], Legs]] = {
-            "Qdrant Edge": lambda: EdgeLegs(Path(folder) / "edge"),
-            "client, local mode": lambda: QdrantLegs(QdrantClient(":memory:"), "benchmark"),
+            "Qdrant Edge": lambda: QdrantEdgeStore(Path(folder) / "edge"),
+            "client, local mode": lambda: QdrantStore(QdrantClient(":memory:"), "benchmark"),
         }
         for name in options.stores or stores:
             few = len(queries) if name == "Qdrant Edge" else min(len(queries), options.slow_queries)

@@ -1,4 +1,4 @@
-"""How well the lexical encoder finds things by itself: BM25, nDCG@10, exact, all queries.
+"""How well BM25 alone retrieves: nDCG@10, exact, all queries.
 
     python benchmarks/lexical.py [--data FOLDER] [--only NAME ...] [--json PATH]
 
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag.lexical import LexicalEncoder, SparseVector
+from qwen3_rag.lexical import BM25Encoder, SparseVector
 
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -95,13 +95,13 @@ def read(folder: Path) -> Corpus:
 def measure(corpus: Corpus) -> Measurement:
     """Score `corpus` with the true mean length and with the default."""
     texts = list(corpus.documents.values())
-    default = LexicalEncoder()
+    default = BM25Encoder()
     start = time.perf_counter()
     vectors = [default.encode_document(text) for text in texts]
     seconds = time.perf_counter() - start
 
     mean_length = float(np.mean([len(default.tokens(text)) for text in texts]))
-    fitted = LexicalEncoder(avg_len=mean_length)
+    fitted = BM25Encoder(avg_len=mean_length)
     return Measurement(
         corpus=corpus.name,
         documents=len(texts),
@@ -113,7 +113,7 @@ def measure(corpus: Corpus) -> Measurement:
     )
 
 
-def ndcg(corpus: Corpus, encoder: LexicalEncoder, vectors: Sequence[SparseVector]) -> float:
+def ndcg(corpus: Corpus, encoder: BM25Encoder, vectors: Sequence[SparseVector]) -> float:
     """Mean nDCG@10 over all queries; a query that finds nothing counts as 0."""
     ids = list(corpus.documents)
     postings = _postings(vectors)
@@ -202,7 +202,7 @@ def main() -> int:
     _report(rows)
     if arguments.json:
         result: dict[str, Any] = {
-            "settings": LexicalEncoder().settings,
+            "settings": BM25Encoder().settings,
             "python": platform.python_version(),
             "rows": [asdict(row) for row in rows],
         }

@@ -25,14 +25,14 @@ from transformers.utils import logging
 from benchmarks.engine import models
 from benchmarks.engine.apart import alone
 from benchmarks.engine.concurrency import concurrency
-from benchmarks.engine.machine import machine, roof
+from benchmarks.engine.machine import machine, matmul_peak
 from benchmarks.engine.memory import memory
 from benchmarks.engine.sides import Setup
 from benchmarks.engine.startup import cold_start, imports
 from benchmarks.engine.tables import tables
 from benchmarks.engine.throughput import embedding, reranking
 from benchmarks.engine.timing import Row
-from qwen3_rag.backends.local.device import allowed_threads
+from qwen3_rag.integration import device_report
 
 SECTIONS = ("embedding", "reranking", "concurrency", "memory", "cold start", "import")
 
@@ -45,7 +45,7 @@ def main() -> None:
     options = _options()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_num_threads(allowed_threads())  # as many as our workers take
+    torch.set_num_threads(device_report().threads)  # as many as qwen3-rag takes
     settings = {
         name: value
         for name, value in vars(options).items()
@@ -98,7 +98,7 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
 
 def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
     shapes = models.shapes(model.embedding)
-    return alone(roof, model.name, shapes, options.device, options.dtype)
+    return alone(matmul_peak, model.name, shapes, options.device, options.dtype)
 
 
 def _pair(

@@ -13,7 +13,8 @@ from statistics import NormalDist, fmean
 import numpy as np
 from tokenizers import Tokenizer
 
-from qwen3_rag.prompts import RERANK_PREFIX, RERANK_SUFFIX, RerankPrompt
+from qwen3_rag.backends import RerankPrompt
+from qwen3_rag.integration import RERANK_PREFIX, RERANK_SUFFIX
 
 __all__ = ["Texts", "log_normal"]
 

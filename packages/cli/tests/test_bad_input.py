@@ -149,7 +149,7 @@ def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
 def test_an_index_of_another_encoder_version_is_refused(
     cli: Any, notes: Path, indexed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwen3_rag.lexical.encoder.ENCODER_VERSION", 99)
+    monkeypatch.setattr("qwen3_rag.lexical._encoder.ENCODER_VERSION", 99)
 
     for arguments in (["index", str(notes)], ["search", "roof"]):
         said = cli.run(*arguments, "--store", indexed)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_rag import InputError
-from qwen3_rag.backends.local.source import Source
+from qwen3_rag.backends._local.checkpoint.hub import Source
 from qwen3_rag_cli.chunking import Chunk, Chunking, chunks
 from qwen3_rag_cli.headings import sections
 from qwen3_rag_cli.models import token_counter

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag_cli.manifest import Manifest
-from qwen3_rag_hybrid import EdgeLegs
+from qwen3_rag_hybrid import QdrantEdgeStore
 
 QUERIES = ["value kept", "Part 3 of 8"]
 SEED = 20
@@ -169,9 +169,9 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
             for owner, name in (
                 (Manifest, "begin"),
                 (Manifest, "commit"),
-                (EdgeLegs, "create"),
-                (EdgeLegs, "upsert"),
-                (EdgeLegs, "delete"),
+                (QdrantEdgeStore, "create"),
+                (QdrantEdgeStore, "upsert"),
+                (QdrantEdgeStore, "delete"),
             ):
                 patch.setattr(owner, name, stopping(getattr(owner, name)))
             arguments = ["index", scene.tree, "--store", store, *cli.models, "-q"]

@@ -20,8 +20,8 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 from qdrant_client import QdrantClient, models
 
 from haystack_integrations.components.embedders.qwen3_rag import (
-    LexicalSparseDocumentEmbedder,
-    LexicalSparseTextEmbedder,
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
     Qwen3DocumentEmbedder,
     Qwen3TextEmbedder,
 )
@@ -63,7 +63,7 @@ def corpus() -> list[Document]:
 
 def indexed(documents: list[Document]) -> list[Document]:
     embedded = Qwen3DocumentEmbedder.from_embedder(text_door()).run(documents)["documents"]
-    return list(LexicalSparseDocumentEmbedder().run(embedded)["documents"])
+    return list(BM25SparseDocumentEmbedder().run(embedded)["documents"])
 
 
 def qdrant(**settings: Any) -> QdrantDocumentStore:
@@ -104,9 +104,9 @@ def test_the_right_document_is_first_and_whole(store: Store) -> None:
 
     assert (best.id, best.content) == ("c0", "The capital of France\nis a city.")
     assert best.meta["page"] == 0
-    assert best.meta["search_legs"]["dense"]["rank"] == 1
-    assert best.meta["search_legs"]["lexical"]["rank"] == 1
-    assert best.meta["search_legs"]["fused"] == {"rank": 1, "score": best.score}
+    assert best.meta["search_ranks"]["dense"]["rank"] == 1
+    assert best.meta["search_ranks"]["lexical"]["rank"] == 1
+    assert best.meta["search_ranks"]["fused"] == {"rank": 1, "score": best.score}
     assert type(best.score) is float
 
 
@@ -116,7 +116,7 @@ def test_a_document_has_no_place_in_a_leg_that_missed_it() -> None:
 
     [odd] = [hit for hit in retriever(store).run(QUERY)["documents"] if hit.id == "odd"]
 
-    assert odd.meta["search_legs"].keys() == {"dense", "fused"}
+    assert odd.meta["search_ranks"].keys() == {"dense", "fused"}
     store.close()
 
 
@@ -134,7 +134,7 @@ def test_the_order_is_the_cores_fusion_of_the_stores_own_legs(settings: dict[str
     store = qdrant()
     store.write_documents(indexed(corpus()))
     embedding = text_door().embed_queries([QUERY])[0].tolist()
-    sparse = LexicalSparseTextEmbedder().run(QUERY)["sparse_embedding"]
+    sparse = BM25SparseTextEmbedder().run(QUERY)["sparse_embedding"]
     dense = QdrantEmbeddingRetriever(store).run(embedding, top_k=100)["documents"]
     lexical = QdrantSparseEmbeddingRetriever(store).run(sparse, top_k=100)["documents"]
     core = dict(settings)
@@ -152,7 +152,7 @@ def test_the_order_is_the_cores_fusion_of_the_stores_own_legs(settings: dict[str
     assert [(hit.id, hit.score) for hit in found] == [(one.id, one.score) for one in expected]
     for hit, one in zip(found, expected, strict=True):
         legs = {
-            k: (v["rank"], v["score"]) for k, v in hit.meta["search_legs"].items() if k != "fused"
+            k: (v["rank"], v["score"]) for k, v in hit.meta["search_ranks"].items() if k != "fused"
         }
         assert legs == {name: (leg.rank, leg.score) for name, leg in one.legs.items()}
     store.close()
@@ -166,10 +166,10 @@ def test_the_ranker_reads_the_best_and_the_rest_follow(store: Store) -> None:
 
     assert {hit.id for hit in found[:3]} == set(fused[:3])
     assert [hit.id for hit in found[3:]] == fused[3:]
-    assert [hit.meta["search_legs"]["rerank"] for hit in found[:3]] == [
+    assert [hit.meta["search_ranks"]["rerank"] for hit in found[:3]] == [
         {"rank": rank, "score": hit.score} for rank, hit in enumerate(found[:3], 1)
     ]
-    assert all("rerank" not in hit.meta["search_legs"] for hit in found[3:])
+    assert all("rerank" not in hit.meta["search_ranks"] for hit in found[3:])
     expected = ranker().run(QUERY, [hit for hit in corpus() if hit.id in fused[:3]])["documents"]
     assert [(hit.id, hit.score) for hit in found[:3]] == [(hit.id, hit.score) for hit in expected]
 
@@ -224,7 +224,7 @@ def test_a_query_without_terms_is_asked_by_meaning_alone() -> None:
     found = component.run("🦊 ?!")["documents"]
 
     assert found[0].id == "odd"
-    assert all(hit.meta["search_legs"].keys() == {"dense", "fused"} for hit in found)
+    assert all(hit.meta["search_ranks"].keys() == {"dense", "fused"} for hit in found)
     asked = legs_of(store).requests("🦊 ?!", [0.0] * 64, None, 10)
     assert [leg for leg, _, _ in asked] == ["dense"]
     store.close()
@@ -251,7 +251,7 @@ def test_the_instruction_reaches_both_models_from_component_and_call() -> None:
     assert [best.score] == reranker.score([(QUERY, best.content)], instruction="Find laws")
     [stored] = [document for document in documents if document.id == best.id]
     similarity = sum(a * b for a, b in zip(vector.tolist(), stored.embedding, strict=True))
-    assert best.meta["search_legs"]["dense"]["score"] == pytest.approx(similarity, abs=1e-5)
+    assert best.meta["search_ranks"]["dense"]["score"] == pytest.approx(similarity, abs=1e-5)
 
 
 async def test_async_is_sync() -> None:

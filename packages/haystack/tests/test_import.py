@@ -7,7 +7,7 @@ import sys
 
 IMPORTS = """
 from haystack_integrations.components.embedders.qwen3_rag import (
-    LexicalSparseDocumentEmbedder, LexicalSparseTextEmbedder, Qwen3DocumentEmbedder,
+    BM25SparseDocumentEmbedder, BM25SparseTextEmbedder, Qwen3DocumentEmbedder,
     Qwen3TextEmbedder,
 )
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker

@@ -9,17 +9,17 @@ import pytest
 from haystack import Document
 
 from haystack_integrations.components.embedders.qwen3_rag import (
-    LexicalSparseDocumentEmbedder,
-    LexicalSparseTextEmbedder,
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
 )
 from qwen3_rag import InputError
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 
 
 def test_a_query_has_the_cores_terms() -> None:
-    expected = LexicalEncoder().encode_query("the capital of 日本")
+    expected = BM25Encoder().encode_query("the capital of 日本")
 
-    sparse = LexicalSparseTextEmbedder().run("the capital of 日本")["sparse_embedding"]
+    sparse = BM25SparseTextEmbedder().run("the capital of 日本")["sparse_embedding"]
 
     assert sparse.indices == expected.indices.tolist()
     assert sparse.values == expected.values.tolist()
@@ -28,14 +28,14 @@ def test_a_query_has_the_cores_terms() -> None:
 
 
 def test_a_query_without_terms_has_an_empty_vector() -> None:
-    assert LexicalSparseTextEmbedder().run("?!")["sparse_embedding"].indices == []
+    assert BM25SparseTextEmbedder().run("?!")["sparse_embedding"].indices == []
 
 
 def test_documents_have_the_cores_weights(documents: list[Document]) -> None:
     settings: dict[str, Any] = {"k1": 0.9, "b": 0.4, "avg_len": 20.0}
-    encoder = LexicalEncoder(**settings)
+    encoder = BM25Encoder(**settings)
 
-    embedded = LexicalSparseDocumentEmbedder(**settings).run(documents)["documents"]
+    embedded = BM25SparseDocumentEmbedder(**settings).run(documents)["documents"]
 
     for document in embedded:
         expected = encoder.encode_document(document.content or "")
@@ -51,11 +51,11 @@ def test_documents_have_the_cores_weights(documents: list[Document]) -> None:
 def test_metadata_counts_if_wanted() -> None:
     document = Document(content="Paris", meta={"title": "Atlas"})
 
-    [plain] = LexicalSparseDocumentEmbedder().run([document])["documents"]
-    [titled] = LexicalSparseDocumentEmbedder(
+    [plain] = BM25SparseDocumentEmbedder().run([document])["documents"]
+    [titled] = BM25SparseDocumentEmbedder(
         meta_fields_to_embed=["title"], embedding_separator=" "
     ).run([document])["documents"]
-    [together] = LexicalSparseDocumentEmbedder().run([Document(content="Atlas Paris")])["documents"]
+    [together] = BM25SparseDocumentEmbedder().run([Document(content="Atlas Paris")])["documents"]
 
     assert titled.sparse_embedding == together.sparse_embedding != plain.sparse_embedding
 
@@ -63,23 +63,23 @@ def test_metadata_counts_if_wanted() -> None:
 def test_documents_are_copied_and_otherwise_kept(documents: list[Document]) -> None:
     before = copy.deepcopy(documents)
 
-    embedded = LexicalSparseDocumentEmbedder().run(documents)["documents"]
+    embedded = BM25SparseDocumentEmbedder().run(documents)["documents"]
 
     assert documents == before
     assert [document.id for document in embedded] == [document.id for document in documents]
 
 
 def test_no_documents_give_none() -> None:
-    assert LexicalSparseDocumentEmbedder().run([]) == {"documents": []}
+    assert BM25SparseDocumentEmbedder().run([]) == {"documents": []}
 
 
 def test_each_sends_to_the_other() -> None:
-    with pytest.raises(TypeError, match="LexicalSparseDocumentEmbedder"):
-        LexicalSparseTextEmbedder().run([Document(content="a")])  # type: ignore[arg-type]  # what is tested
-    with pytest.raises(TypeError, match="LexicalSparseTextEmbedder"):
-        LexicalSparseDocumentEmbedder().run("a")  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(TypeError, match="BM25SparseDocumentEmbedder"):
+        BM25SparseTextEmbedder().run([Document(content="a")])  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(TypeError, match="BM25SparseTextEmbedder"):
+        BM25SparseDocumentEmbedder().run("a")  # type: ignore[arg-type]  # what is tested
 
 
 def test_a_wrong_setting_is_refused_at_once() -> None:
     with pytest.raises(InputError, match="`b` must be between"):
-        LexicalSparseDocumentEmbedder(b=2)
+        BM25SparseDocumentEmbedder(b=2)

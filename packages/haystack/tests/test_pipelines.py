@@ -20,8 +20,8 @@ from haystack_integrations.components.retrievers.qdrant import QdrantHybridRetri
 from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.components.embedders.qwen3_rag import (
-    LexicalSparseDocumentEmbedder,
-    LexicalSparseTextEmbedder,
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
     Qwen3DocumentEmbedder,
     Qwen3TextEmbedder,
 )
@@ -168,7 +168,7 @@ def test_the_lexical_embedders_feed_qdrants_own_hybrid_retriever() -> None:
     )
     indexing = Pipeline()
     indexing.add_component("dense", Qwen3DocumentEmbedder("tiny", dim=64))
-    indexing.add_component("lexical", LexicalSparseDocumentEmbedder())
+    indexing.add_component("lexical", BM25SparseDocumentEmbedder())
     indexing.add_component("writer", DocumentWriter(store))
     indexing.connect("dense.documents", "lexical.documents")
     indexing.connect("lexical", "writer")
@@ -176,7 +176,7 @@ def test_the_lexical_embedders_feed_qdrants_own_hybrid_retriever() -> None:
 
     asking = Pipeline()
     asking.add_component("dense", Qwen3TextEmbedder("tiny", dim=64))
-    asking.add_component("lexical", LexicalSparseTextEmbedder())
+    asking.add_component("lexical", BM25SparseTextEmbedder())
     asking.add_component("retriever", QdrantHybridRetriever(store, top_k=1))
     asking.connect("dense.embedding", "retriever.query_embedding")
     asking.connect("lexical.sparse_embedding", "retriever.query_sparse_embedding")

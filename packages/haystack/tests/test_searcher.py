@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient
 from haystack_integrations.components.embedders.qwen3_rag import Qwen3TextEmbedder
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
-from qwen3_rag import Hit, InputError, LegScore, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag import Hit, InputError, Qwen3Embedder, Qwen3Reranker, RankScore
 from qwen3_rag_testkit.backends import TextBackend
 
 QUERY = "capital of France"
@@ -36,7 +36,7 @@ class Notes:
         self.asked.append(
             {"query": query, "limit": limit, "filter": filter, "instruction": instruction}
         )
-        legs = {"dense": LegScore(2, 0.5), "fused": LegScore(1, 0.03)}
+        legs = {"dense": RankScore(2, 0.5), "fused": RankScore(1, 0.03)}
         return [
             Hit("a", "text\nof a", 0.03, {"page": 1}, legs),
             Hit(7, "text of 7", 0.02, {}, {}),
@@ -60,13 +60,13 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
             score=0.03,
             meta={
                 "page": 1,
-                "search_legs": {
+                "search_ranks": {
                     "dense": {"rank": 2, "score": 0.5},
                     "fused": {"rank": 1, "score": 0.03},
                 },
             },
         ),
-        Document(id="7", content="text of 7", score=0.02, meta={"search_legs": {}}),
+        Document(id="7", content="text of 7", score=0.02, meta={"search_ranks": {}}),
     ]
     assert await component.run_async(QUERY) == found
     component.run(QUERY, "another", top_k=1, instruction="Find laws")
@@ -81,7 +81,7 @@ async def test_a_hybrid_searcher_is_a_searcher() -> None:
     hybrid = pytest.importorskip("qwen3_rag_hybrid")
     client = QdrantClient(":memory:")
     searcher = hybrid.HybridSearcher(
-        hybrid.QdrantLegs(client, "documents"),
+        hybrid.QdrantStore(client, "documents"),
         Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64)),
         Qwen3Reranker("test/reranker", backend=TextBackend("reranking")),
     )
@@ -96,9 +96,9 @@ async def test_a_hybrid_searcher_is_a_searcher() -> None:
 
     best = found["documents"][0]
     assert (best.id, best.content) == ("France", "The capital of France.")
-    assert best.meta.keys() == {"page", "search_legs"}
-    assert best.meta["search_legs"]["rerank"] == {"rank": 1, "score": best.score}
-    assert best.meta["search_legs"].keys() == {"dense", "lexical", "fused", "rerank"}
+    assert best.meta.keys() == {"page", "search_ranks"}
+    assert best.meta["search_ranks"]["rerank"] == {"rank": 1, "score": best.score}
+    assert best.meta["search_ranks"].keys() == {"dense", "lexical", "fused", "rerank"}
     assert await component.run_async(QUERY) == found
     component.close()
     assert component.run(QUERY) == found  # it is the caller's to close

@@ -16,8 +16,8 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from haystack_integrations.components.embedders import qwen3_rag as embedders
 from haystack_integrations.components.embedders.qwen3_rag import (
-    LexicalSparseDocumentEmbedder,
-    LexicalSparseTextEmbedder,
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
     Qwen3DocumentEmbedder,
     Qwen3TextEmbedder,
 )
@@ -269,7 +269,7 @@ def test_a_file_can_be_read_and_written_without_pytorch(monkeypatch: pytest.Monk
 
 def test_the_lexical_query_embedder_needs_no_settings() -> None:
     pipeline = Pipeline()
-    pipeline.add_component("query", LexicalSparseTextEmbedder())
-    pipeline.add_component("documents", LexicalSparseDocumentEmbedder())
+    pipeline.add_component("query", BM25SparseTextEmbedder())
+    pipeline.add_component("documents", BM25SparseDocumentEmbedder())
 
     assert Pipeline.loads(pipeline.dumps()).dumps() == pipeline.dumps()

@@ -10,7 +10,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag_hybrid import EdgeLegs, HybridSearcher, Legs, QdrantLegs
+from qwen3_rag_hybrid import HybridSearcher, Legs, QdrantEdgeStore, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
 
 
@@ -22,7 +22,7 @@ def embedder(dim: int = 64) -> Qwen3Embedder:
 def legs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Legs]:
     """An empty place for a collection, once per store that runs here."""
     if request.param == "edge":
-        edge = EdgeLegs(tmp_path / "edge")
+        edge = QdrantEdgeStore(tmp_path / "edge")
         yield edge
         edge.close()
         return
@@ -31,7 +31,7 @@ def legs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Legs]:
         if request.param == "memory"
         else QdrantClient(path=str(tmp_path / "client"))
     )
-    yield QdrantLegs(client, "documents")
+    yield QdrantStore(client, "documents")
     client.close()
 
 

@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag import Qwen3Embedder
 from qwen3_rag.fusion import FusionMethod
 from qwen3_rag.lexical import tokens
-from qwen3_rag_hybrid import Document, EdgeLegs, HybridSearcher, QdrantLegs
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
 
 SHARED = Path(__file__).parents[4] / "shared" / "corpora"
@@ -125,7 +125,7 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     texts = CORPORA[corpus]()
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
     client = QdrantClient(":memory:")
-    legs = (EdgeLegs(tmp_path), QdrantLegs(client, "documents"))
+    legs = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
     ways = [HybridSearcher(one, embedder, candidates=DEPTH) for one in legs]
     independent = Independent(texts, embedder)
     for way in ways:
@@ -151,7 +151,7 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
 def test_the_same_query_a_hundred_times_has_one_order(tmp_path: Path) -> None:
     texts = built_in()
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
-    with HybridSearcher(EdgeLegs(tmp_path), embedder) as searcher:
+    with HybridSearcher(QdrantEdgeStore(tmp_path), embedder) as searcher:
         searcher.create()
         searcher.add(texts.documents)
         for query in texts.queries[-3:]:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from qwen3_rag import Qwen3Embedder, StoreError
-from qwen3_rag.lexical import LexicalEncoder, encoder
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.lexical import _encoder as encoder
 from qwen3_rag_hybrid import Document, HybridSearcher
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 
@@ -26,7 +27,7 @@ def shorter() -> dict[str, Any]:
 
 
 def other_length() -> dict[str, Any]:
-    return {"encoder": LexicalEncoder(avg_len=100)}
+    return {"encoder": BM25Encoder(avg_len=100)}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def other_length() -> dict[str, Any]:
     [
         (other_model, "model", "'text-embedding'.*not of 'deterministic-embedding'.*new coll"),
         (shorter, "dim", r"64 numbers, and the embedder gives 48.*dim=64"),
-        (other_length, "encoder", r"avg_len 256.0.*100.*LexicalEncoder\(avg_len=256.0\)"),
+        (other_length, "encoder", r"avg_len 256.0.*100.*BM25Encoder\(avg_len=256.0\)"),
     ],
 )
 def test_a_collection_of_something_else_is_refused_before_anything_is_written(

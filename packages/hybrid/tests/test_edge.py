@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag import Qwen3Embedder, StoreError
-from qwen3_rag_hybrid import Document, EdgeLegs, HybridSearcher
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore
 from qwen3_rag_testkit.backends import TextBackend
 
 WRITER = """
 import sys
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag_hybrid import Document, EdgeLegs, HybridSearcher
+from qwen3_rag_hybrid import Document, QdrantEdgeStore, HybridSearcher
 from qwen3_rag_testkit.backends import TextBackend
 
-legs = EdgeLegs(sys.argv[1])
+legs = QdrantEdgeStore(sys.argv[1])
 embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64))
 searcher = HybridSearcher(legs, embedder)
 searcher.create(fields={"place": "integer"})
@@ -40,7 +40,7 @@ sys.stdin.read()
 
 def searcher_at(path: Path) -> HybridSearcher:
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64))
-    return HybridSearcher(EdgeLegs(path), embedder)
+    return HybridSearcher(QdrantEdgeStore(path), embedder)
 
 
 def documents(count: int) -> list[Document]:
@@ -71,15 +71,15 @@ def test_a_second_process_is_told_who_holds_the_folder(
     lines(writer, 1)
 
     with pytest.raises(StoreError, match=rf"is held by process {writer.pid} on host .*server"):
-        EdgeLegs(tmp_path / "store")
+        QdrantEdgeStore(tmp_path / "store")
 
 
 def test_a_second_opening_in_one_process_is_told_so(tmp_path: Path) -> None:
     with searcher_at(tmp_path) as searcher:
         searcher.create()
         with pytest.raises(StoreError, match=rf"this process itself \(pid {os.getpid()}\)"):
-            EdgeLegs(tmp_path)
-    EdgeLegs(tmp_path).close()
+            QdrantEdgeStore(tmp_path)
+    QdrantEdgeStore(tmp_path).close()
 
 
 @pytest.mark.parametrize("batches", [1, 7, 40])
@@ -146,7 +146,7 @@ def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(StoreError, match=r"file' is a file. Give a folder"):
-        EdgeLegs(tmp_path / "file")
+        QdrantEdgeStore(tmp_path / "file")
     with (
         searcher_at(tmp_path / "file" / "below") as searcher,
         pytest.raises(StoreError, match=r"cannot be made \(Not a directory\)"),
@@ -233,9 +233,9 @@ def test_a_damaged_folder_says_so(damage: object, tmp_path: Path) -> None:
     damage(tmp_path / "collection")
 
     with pytest.raises(StoreError, match=r"Opening .* failed: [\s\S]*is damaged. Restore"):
-        EdgeLegs(tmp_path)
+        QdrantEdgeStore(tmp_path)
     with pytest.raises(StoreError, match="is damaged"):  # and the failed attempt left no lock
-        EdgeLegs(tmp_path)
+        QdrantEdgeStore(tmp_path)
 
 
 def test_tidying_up_forgets_the_words_of_deleted_documents(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_tidying_up_forgets_the_words_of_deleted_documents(tmp_path: Path) -> No
         searcher.add([Document(f"more {n}", "text of deleted things") for n in range(60)])
         searcher.delete([f"more {n}" for n in range(60)])
 
-        assert isinstance(searcher.legs, EdgeLegs)
+        assert isinstance(searcher.legs, QdrantEdgeStore)
         searcher.legs.optimize()
 
         assert searcher.search("text 7") == fresh.search("text 7")
@@ -272,13 +272,13 @@ def test_a_forked_child_is_told_and_told_of(tmp_path: Path) -> None:
         assert f"opened by process {os.getpid()}" in message
         searcher.close()
         with pytest.raises(StoreError, match="A process forked from one that had it open"):
-            EdgeLegs(tmp_path)
+            QdrantEdgeStore(tmp_path)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(reading)
         os.close(writing)
-    EdgeLegs(tmp_path).close()
+    QdrantEdgeStore(tmp_path).close()
 
 
 def test_the_folder_of_a_closed_store_is_free(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ print([name for name in heavy if name in sys.modules])
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("EdgeLegs", "qdrant_edge", "edge"), ("QdrantLegs", "qdrant_client", "qdrant")],
+    [("QdrantEdgeStore", "qdrant_edge", "edge"), ("QdrantStore", "qdrant_client", "qdrant")],
 )
 def test_a_missing_extra_names_the_pip_line(name: str, module: str, extra: str) -> None:
     code = f"""
@@ -43,10 +43,10 @@ except MissingExtraError as error:
 
 
 def test_one_leaf_does_not_load_the_other() -> None:
-    assert run("from qwen3_rag_hybrid import EdgeLegs; print('qdrant_client' in sys.modules)") == (
-        "False"
-    )
-    assert run("from qwen3_rag_hybrid import QdrantLegs; print('qdrant_edge' in sys.modules)") == (
+    assert run(
+        "from qwen3_rag_hybrid import QdrantEdgeStore; print('qdrant_client' in sys.modules)"
+    ) == ("False")
+    assert run("from qwen3_rag_hybrid import QdrantStore; print('qdrant_edge' in sys.modules)") == (
         "False"
     )
 

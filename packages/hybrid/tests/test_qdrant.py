@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from qwen3_rag import InputTypeError, Qwen3Embedder, StoreError
-from qwen3_rag_hybrid import Document, HybridSearcher, QdrantLegs
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
 
 COSINE = models.VectorParams(size=64, distance=models.Distance.COSINE)
@@ -18,7 +18,7 @@ IDF = models.SparseVectorParams(modifier=models.Modifier.IDF)
 
 def searcher_over(client: QdrantClient, **names: str) -> HybridSearcher:
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64))
-    return HybridSearcher(QdrantLegs(client, "mine", **names), embedder)
+    return HybridSearcher(QdrantStore(client, "mine", **names), embedder)
 
 
 def test_the_collection_it_makes_weighs_words_by_idf() -> None:
@@ -148,7 +148,7 @@ def test_an_async_client_is_refused() -> None:
     client = AsyncQdrantClient(":memory:")
 
     with pytest.raises(InputTypeError, match=r"must be a qdrant_client.QdrantClient, got Async"):
-        QdrantLegs(client, "mine")  # type: ignore[arg-type]
+        QdrantStore(client, "mine")  # type: ignore[arg-type]
     asyncio.run(client.close())
 
 

@@ -58,7 +58,7 @@ def ids(hits: list[Hit]) -> list[str | int]:
 
 
 def path_is(searcher: HybridSearcher, value: str, key: str = "path") -> Any:
-    if type(searcher.legs).__name__ == "EdgeLegs":
+    if type(searcher.legs).__name__ == "QdrantEdgeStore":
         return edge.Filter(must=[edge.FieldCondition(key, edge.MatchValue(value))])
     match = models.MatchValue(value=value)
     return models.Filter(must=[models.FieldCondition(key=key, match=match)])
@@ -293,7 +293,7 @@ def test_bad_requests_are_refused(
         ({"k": -1}, "`k` must be zero or more"),
         ({"embedder": "Qwen/Qwen3-Embedding-0.6B"}, "`embedder` must be a Qwen3Embedder, got 'Q"),
         ({"reranker": True}, "`reranker` must be a Qwen3Reranker or None"),
-        ({"encoder": None}, "`encoder` must be a LexicalEncoder"),
+        ({"encoder": None}, "`encoder` must be a BM25Encoder"),
     ],
 )
 def test_bad_settings_are_refused(
@@ -304,7 +304,7 @@ def test_bad_settings_are_refused(
 
 
 def test_no_store_is_no_legs() -> None:
-    with pytest.raises(InputTypeError, match="`legs` must be EdgeLegs, QdrantLegs"):
+    with pytest.raises(InputTypeError, match="`legs` must be QdrantEdgeStore, QdrantStore"):
         HybridSearcher("index", Qwen3Embedder("a/b", backend=TextBackend("embedding")))  # type: ignore[arg-type]
 
 

@@ -147,7 +147,7 @@ def test_every_setting_that_changes_vectors_changes_the_cache_namespace() -> Non
 
 
 def test_the_pinned_revision_is_part_of_the_namespace() -> None:
-    from qwen3_rag.models import PUBLISHED
+    from qwen3_rag.integration import PUBLISHED
 
     pinned = PUBLISHED["Qwen/Qwen3-Embedding-0.6B"].revision
 

@@ -43,7 +43,7 @@ def test_a_missing_extra_names_the_pip_line() -> None:
 sys.modules["langchain_qdrant"] = None
 from qwen3_rag import MissingExtraError
 try:
-    from langchain_qwen3_rag import LexicalSparseEmbeddings
+    from langchain_qwen3_rag import BM25SparseEmbeddings
 except MissingExtraError as error:
     print(error)
 """

@@ -12,9 +12,9 @@ from langchain_core.load import dumps, loads
 from langchain_qdrant import QdrantVectorStore, RetrievalMode, SparseEmbeddings
 from qdrant_client import QdrantClient, models
 
-from langchain_qwen3_rag import LexicalSparseEmbeddings, Qwen3Embeddings
+from langchain_qwen3_rag import BM25SparseEmbeddings, Qwen3Embeddings
 from qwen3_rag import InputError, InputTypeError
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_testkit.contracts import TEXTS
 
 CORPUS = [
@@ -51,7 +51,7 @@ def fill(
         "texts",
         embedding=embeddings,
         vector_name="dense",
-        sparse_embedding=LexicalSparseEmbeddings(),
+        sparse_embedding=BM25SparseEmbeddings(),
         sparse_vector_name="bm25",
         retrieval_mode=mode,
     )
@@ -60,8 +60,8 @@ def fill(
 
 
 def test_vectors_are_the_encoders() -> None:
-    sparse = LexicalSparseEmbeddings(k1=1.5, b=0.5, avg_len=100)
-    encoder = LexicalEncoder(k1=1.5, b=0.5, avg_len=100)
+    sparse = BM25SparseEmbeddings(k1=1.5, b=0.5, avg_len=100)
+    encoder = BM25Encoder(k1=1.5, b=0.5, avg_len=100)
 
     for text, vector in zip(TEXTS, sparse.embed_documents(TEXTS), strict=True):
         expected = encoder.encode_document(text)
@@ -74,7 +74,7 @@ def test_vectors_are_the_encoders() -> None:
 
 
 async def test_sparse_async_equals_sync() -> None:
-    sparse = LexicalSparseEmbeddings()
+    sparse = BM25SparseEmbeddings()
 
     assert isinstance(sparse, SparseEmbeddings)
     assert await sparse.aembed_documents(TEXTS) == sparse.embed_documents(TEXTS)
@@ -83,7 +83,7 @@ async def test_sparse_async_equals_sync() -> None:
 
 
 def test_documents_and_queries_are_weighed_apart() -> None:
-    sparse = LexicalSparseEmbeddings()
+    sparse = BM25SparseEmbeddings()
 
     [document] = sparse.embed_documents(["disk disk full"])
     query = sparse.embed_query("disk disk full")
@@ -96,20 +96,20 @@ def test_documents_and_queries_are_weighed_apart() -> None:
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 def test_settings_are_checked_and_survive() -> None:
     settings = {"k1": 1.5, "b": 0.5, "avg_len": 100.0}
-    sparse = LexicalSparseEmbeddings(**settings)
+    sparse = BM25SparseEmbeddings(**settings)
 
     again = loads(
         dumps(sparse),
-        allowed_objects=[LexicalSparseEmbeddings],
+        allowed_objects=[BM25SparseEmbeddings],
         valid_namespaces=["langchain_qwen3_rag"],
     )
 
-    assert set(settings) == set(LexicalSparseEmbeddings.model_fields)
+    assert set(settings) == set(BM25SparseEmbeddings.model_fields)
     assert again.model_dump() == settings
     assert pickle.loads(pickle.dumps(sparse)) == sparse
-    assert LexicalSparseEmbeddings().encoder == LexicalEncoder()
+    assert BM25SparseEmbeddings().encoder == BM25Encoder()
     with pytest.raises(InputError, match="`b` must be between 0 and 1, got 2"):
-        LexicalSparseEmbeddings(b=2)
+        BM25SparseEmbeddings(b=2)
     with pytest.raises(InputTypeError):
         sparse.embed_query(None)  # type: ignore[arg-type]  # the mistake
 
@@ -150,7 +150,7 @@ def test_from_documents_creates_the_collection_with_idf(text_embeddings: Qwen3Em
         location=":memory:",
         collection_name="texts",
         retrieval_mode=RetrievalMode.HYBRID,
-        sparse_embedding=LexicalSparseEmbeddings(),
+        sparse_embedding=BM25SparseEmbeddings(),
         sparse_vector_params={"modifier": models.Modifier.IDF},
     )
 

@@ -29,7 +29,7 @@ from langchain_qwen3_rag import (
 )
 from qwen3_rag import InputError, StoreError
 from qwen3_rag_hybrid import Document as HybridDocument
-from qwen3_rag_hybrid import HybridSearcher, QdrantLegs
+from qwen3_rag_hybrid import HybridSearcher, QdrantStore
 from qwen3_rag_testkit.contracts import ticks_during
 
 QUERY = "What is the capital of France?"
@@ -215,7 +215,7 @@ def searcher(
 ) -> Iterator[HybridSearcher]:
     client = QdrantClient(":memory:")
     searcher = HybridSearcher(
-        QdrantLegs(client, "texts"), text_embeddings.embedder, text_rerank.reranker
+        QdrantStore(client, "texts"), text_embeddings.embedder, text_rerank.reranker
     )
     searcher.create(fields={"lang": "keyword"})
     searcher.add(
@@ -244,14 +244,14 @@ def test_hits_become_documents_with_scores_and_legs(searcher: HybridSearcher) ->
         assert document.metadata == {
             **hit.payload,
             "relevance_score": hit.score,
-            "search_legs": {
+            "search_ranks": {
                 name: {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()
             },
         }
         assert type(document.metadata["relevance_score"]) is float
     assert documents[0].page_content == PARIS
     assert documents[0].metadata["n"] == [1]
-    assert set(documents[0].metadata["search_legs"]) == {"dense", "lexical", "fused", "rerank"}
+    assert set(documents[0].metadata["search_ranks"]) == {"dense", "lexical", "fused", "rerank"}
 
 
 async def test_k_filter_and_instruction_reach_the_searcher(searcher: HybridSearcher) -> None:

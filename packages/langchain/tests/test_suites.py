@@ -28,7 +28,7 @@ from langchain_qwen3_rag import (
     Qwen3RerankRetriever,
 )
 from qwen3_rag_hybrid import Document as HybridDocument
-from qwen3_rag_hybrid import HybridSearcher, QdrantLegs
+from qwen3_rag_hybrid import HybridSearcher, QdrantStore
 
 QUERY = "What is the capital of France?"
 TEXTS = [
@@ -89,7 +89,7 @@ class TestHybridRetriever(RetrieversIntegrationTests):
     @pytest.fixture(autouse=True)
     def _searcher(self) -> Iterator[None]:
         client = QdrantClient(":memory:")
-        self.searcher = HybridSearcher(QdrantLegs(client, "texts"), embeddings().embedder)
+        self.searcher = HybridSearcher(QdrantStore(client, "texts"), embeddings().embedder)
         self.searcher.create()
         self.searcher.add([HybridDocument(index, text) for index, text in enumerate(TEXTS)])
         yield

@@ -12,7 +12,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding, SeparateCache
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends.base import Capabilities
+from qwen3_rag.backends import Capabilities
 from qwen3_rag_testkit.backends import DeterministicBackend
 
 

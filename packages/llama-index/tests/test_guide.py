@@ -58,7 +58,7 @@ def test_the_guide_s_examples_run_one_after_the_other(capsys: pytest.CaptureFixt
     assert names["best"].text == "Paris is the capital of France."
     assert "E_4711" in request["messages"][-1]["content"]
     assert "Bread" not in request["messages"][-1]["content"]
-    assert names["found"].metadata["search_legs"]["lexical"]["rank"] == 1
+    assert names["found"].metadata["search_ranks"]["lexical"]["rank"] == 1
     assert {names["first"].node_id, names["second"].node_id} <= {
         document.doc_id for document in names["documents"]
     }

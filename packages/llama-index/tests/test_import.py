@@ -15,7 +15,7 @@ HEAVY = ("qwen3_rag_hybrid", "qdrant_client", "torch", "transformers", "tokenize
 ADAPTERS = """
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
-from llama_index.retrievers.qwen3_rag import QdrantLexical, Qwen3HybridRetriever
+from llama_index.retrievers.qwen3_rag import QdrantBM25, Qwen3HybridRetriever
 """
 
 
@@ -30,7 +30,7 @@ def run(code: str) -> str:
 
 def test_importing_and_making_loads_no_model_library_and_no_store() -> None:
     code = f"""{ADAPTERS}
-Qwen3Embedding(dim=512), Qwen3Rerank(top_n=3), QdrantLexical()
+Qwen3Embedding(dim=512), Qwen3Rerank(top_n=3), QdrantBM25()
 print([name for name in {HEAVY!r} if name in sys.modules])
 """
     assert run(code) == "[]"

@@ -1,4 +1,4 @@
-"""`QdrantLexical` inside LlamaIndex's own `QdrantVectorStore`, in the client's local mode."""
+"""`QdrantBM25` inside LlamaIndex's own `QdrantVectorStore`, in the client's local mode."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
-from llama_index.retrievers.qwen3_rag import QdrantLexical
+from llama_index.retrievers.qwen3_rag import QdrantBM25
 from qwen3_rag import InputError, Qwen3Embedder
 from qwen3_rag.fusion import fuse
-from qwen3_rag.lexical import LexicalEncoder
-from qwen3_rag_hybrid import Document, HybridSearcher, QdrantLegs
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import DeterministicBackend
 
 TEXTS = {
@@ -64,7 +64,7 @@ def client() -> Iterator[QdrantClient]:
 # `index_doc_id=False` in all of these: local mode warns that it has no payload indexes.
 @pytest.fixture
 def index(client: QdrantClient) -> VectorStoreIndex:
-    arguments = QdrantLexical().arguments()
+    arguments = QdrantBM25().arguments()
     return make_index(QdrantVectorStore("docs", client, index_doc_id=False, **arguments))
 
 
@@ -82,7 +82,7 @@ def test_a_hybrid_query_finds_what_words_alone_can_tell(index: VectorStoreIndex)
     for query, name in {"E_4711": "disk", "E_4720": "network", "flour": "bread"}.items():
         best = hybrid(index, query, alpha=0)[0]
         assert NAMES[best.node_id] == name
-        assert best.metadata["search_legs"]["lexical"]["rank"] == 1
+        assert best.metadata["search_ranks"]["lexical"]["rank"] == 1
 
 
 def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) -> None:
@@ -90,7 +90,7 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
     found = hybrid(index, query)
 
     client = QdrantClient(":memory:")
-    searcher = HybridSearcher(QdrantLegs(client, "docs"), embedder())
+    searcher = HybridSearcher(QdrantStore(client, "docs"), embedder())
     searcher.create()
     searcher.add([Document(IDS[name], text) for name, text in TEXTS.items()])
     hits = searcher.search(query)
@@ -99,7 +99,7 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
     assert [node.score for node in found] == pytest.approx([hit.score for hit in hits])
     for node, hit in zip(found, hits, strict=True):
         for leg in ("dense", "lexical"):
-            place = node.metadata["search_legs"].get(leg)
+            place = node.metadata["search_ranks"].get(leg)
             assert (place and place["rank"]) == ((leg in hit.legs and hit.legs[leg].rank) or None)
     searcher.close()
     client.close()
@@ -108,7 +108,7 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
 def test_where_a_node_was_found_is_in_no_text_a_model_reads(index: VectorStoreIndex) -> None:
     [best] = hybrid(index, "flour", hybrid_top_k=1, alpha=0)
 
-    assert best.metadata["search_legs"]
+    assert best.metadata["search_ranks"]
     assert best.get_content("llm") == best.get_content("embed") == TEXTS["bread"]  # type: ignore[arg-type]  # a mode by its value
 
 
@@ -116,7 +116,7 @@ def test_a_query_or_a_text_without_words_is_no_error(index: VectorStoreIndex) ->
     found = hybrid(index, "?!")
 
     assert len(found) == len(TEXTS)
-    assert all("lexical" not in node.metadata["search_legs"] for node in found)
+    assert all("lexical" not in node.metadata["search_ranks"] for node in found)
 
 
 def test_sparse_and_default_queries_work_too(index: VectorStoreIndex) -> None:
@@ -131,7 +131,7 @@ def test_async_hybrid_queries_give_the_same(index: VectorStoreIndex) -> None:
 
     async def found() -> list[NodeWithScore]:
         client = AsyncQdrantClient(":memory:")
-        arguments = QdrantLexical().arguments()
+        arguments = QdrantBM25().arguments()
         store = QdrantVectorStore("docs", aclient=client, index_doc_id=False, **arguments)
         index = VectorStoreIndex.from_vector_store(
             store, embed_model=Qwen3Embedding.from_embedder(embedder())
@@ -153,8 +153,8 @@ def test_async_hybrid_queries_give_the_same(index: VectorStoreIndex) -> None:
 
 
 def test_vectors_are_the_encoder_s() -> None:
-    encoder = LexicalEncoder(b=0.1, avg_len=20)
-    lexical = QdrantLexical(encoder=encoder)
+    encoder = BM25Encoder(b=0.1, avg_len=20)
+    lexical = QdrantBM25(encoder=encoder)
 
     indices, values = lexical.sparse_doc_fn(["a b b", "", "café\nnaïve"])
     assert len(indices) == len(values) == 3
@@ -186,7 +186,7 @@ def test_fusion_is_the_core_s(method: Any, alpha: float) -> None:
     weights = {"dense": 2 * alpha, "lexical": 2 - 2 * alpha}
     expected = fuse(legs, method, k=10, weights=weights)
 
-    fused = QdrantLexical(fusion=method, k=10).hybrid_fusion_fn(
+    fused = QdrantBM25(fusion=method, k=10).hybrid_fusion_fn(
         result(DENSE), result(SPARSE), alpha=alpha, top_k=3
     )
 
@@ -200,7 +200,7 @@ def test_fusion_is_the_core_s(method: Any, alpha: float) -> None:
     [(None, None, []), (DENSE, None, ["a", "b", "c"]), (None, SPARSE, ["c", "d"]), ({}, {}, [])],
 )
 def test_fusion_of_empty_legs(dense: Any, sparse: Any, ids: list[str]) -> None:
-    fused = QdrantLexical().hybrid_fusion_fn(result(dense), result(sparse), top_k=10)
+    fused = QdrantBM25().hybrid_fusion_fn(result(dense), result(sparse), top_k=10)
 
     assert fused.ids == ids
 
@@ -209,22 +209,22 @@ def test_fusion_changes_nothing_it_was_given() -> None:
     dense, sparse = result(DENSE), result(SPARSE)
     before = copy.deepcopy((dense, sparse))
 
-    QdrantLexical().hybrid_fusion_fn(dense, sparse, alpha=0.5, top_k=2)
+    QdrantBM25().hybrid_fusion_fn(dense, sparse, alpha=0.5, top_k=2)
 
     assert (dense, sparse) == before
 
 
 def test_wrong_settings_are_refused() -> None:
     with pytest.raises(InputError, match="`method` must be one of"):
-        QdrantLexical(fusion="borda")  # type: ignore[arg-type]  # that is the point
+        QdrantBM25(fusion="borda")  # type: ignore[arg-type]  # that is the point
     with pytest.raises(InputError, match="`k` must be zero or more"):
-        QdrantLexical(k=-1)
+        QdrantBM25(k=-1)
     with pytest.raises(InputError, match="`alpha` must be from 0"):
-        QdrantLexical().hybrid_fusion_fn(result(DENSE), result(SPARSE), alpha=2)
+        QdrantBM25().hybrid_fusion_fn(result(DENSE), result(SPARSE), alpha=2)
 
 
 def test_it_is_a_plain_value() -> None:
-    lexical = QdrantLexical(k=10)
+    lexical = QdrantBM25(k=10)
 
     assert pickle.loads(pickle.dumps(lexical)) == copy.deepcopy(lexical) == lexical
     assert pickle.loads(pickle.dumps(lexical.sparse_doc_fn))(["a"]) == lexical.sparse_doc_fn(["a"])

@@ -26,7 +26,7 @@ from qdrant_client import QdrantClient, models
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 from llama_index.retrievers.qwen3_rag import Qwen3HybridRetriever
 from qwen3_rag import InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag_hybrid import Document, HybridSearcher, QdrantLegs
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.contracts import ticks_during
 
@@ -50,7 +50,7 @@ def searcher() -> Iterator[HybridSearcher]:
     client = QdrantClient(":memory:")
     embedder = Qwen3Embedder("text", backend=TextBackend("embedding"))
     reranker = Qwen3Reranker("hash", backend=DeterministicBackend("reranking"))
-    searcher = HybridSearcher(QdrantLegs(client, "documents"), embedder, reranker)
+    searcher = HybridSearcher(QdrantStore(client, "documents"), embedder, reranker)
     searcher.create()
     searcher.add(DOCUMENTS)
     yield searcher
@@ -70,7 +70,7 @@ def test_nodes_are_the_searcher_s_hits(searcher: HybridSearcher) -> None:
     for node, hit in zip(found, hits, strict=True):
         assert type(node.score) is float
         legs = {name: {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
-        assert node.metadata == {**hit.payload, "search_legs": legs}
+        assert node.metadata == {**hit.payload, "search_ranks": legs}
         assert {"dense", "fused", "rerank"} <= set(legs)
 
 
@@ -104,7 +104,7 @@ def test_where_a_node_was_found_is_in_no_text_a_model_reads(searcher: HybridSear
     [found] = Qwen3HybridRetriever(searcher, similarity_top_k=1).retrieve("France")
 
     for mode in (MetadataMode.EMBED, MetadataMode.LLM):
-        assert "search_legs" not in found.get_content(mode)
+        assert "search_ranks" not in found.get_content(mode)
         assert "path: " in found.get_content(mode)
 
 
@@ -139,7 +139,7 @@ def test_a_stored_node_comes_back_as_it_was(searcher: HybridSearcher) -> None:
     assert isinstance(fox, TextNode)
     assert fox.text == stored.text
     assert fox.ref_doc_id == "source"
-    assert {key for key in fox.metadata if key != "search_legs"} == {"path"}
+    assert {key for key in fox.metadata if key != "search_ranks"} == {"path"}
     assert fox.get_content(MetadataMode.LLM) == stored.text
     assert fox.get_content(MetadataMode.EMBED) == stored.get_content(MetadataMode.EMBED)
     # Stored without its text, a node gets the text that was searched.

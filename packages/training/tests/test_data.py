@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.errors import InputError
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION
 from qwen3_rag_training.data import Example, batches, read_examples, write_examples
 
 

@@ -11,7 +11,8 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, RerankPrompt
+from qwen3_rag.backends import EmbedPrompt, RerankPrompt
+from qwen3_rag.integration import RERANK_PREFIX, RERANK_SUFFIX
 from qwen3_rag_training.checkpoints import last_hidden, load_model
 from qwen3_rag_training.inputs import Inputs
 

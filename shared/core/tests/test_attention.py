@@ -13,12 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_rag.backends.local import packed_attention, varlen_attention
-from qwen3_rag.backends.local.attention import Attention, choose
-from qwen3_rag.backends.local.batching import Packing, Span, TokenSequence, pack
-from qwen3_rag.backends.local.packed_attention import PackedAttention, room
-from qwen3_rag.backends.local.short_attention import groups
-from qwen3_rag.backends.local.varlen_attention import VarlenAttention, varlen_kernel
+from qwen3_rag.backends._local.model.attention import packed as packed_attention
+from qwen3_rag.backends._local.model.attention import varlen as varlen_attention
+from qwen3_rag.backends._local.model.attention.choose import Attention, choose
+from qwen3_rag.backends._local.model.attention.packed import PackedAttention, room
+from qwen3_rag.backends._local.model.attention.short import groups
+from qwen3_rag.backends._local.model.attention.varlen import VarlenAttention, varlen_kernel
+from qwen3_rag.backends._local.serving.batching import Packing, Span, TokenSequence, pack
 
 KEY_HEADS, SHARING, SIZE = 2, 3, 16
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.backends.local.batching import GATHERED, TokenSequence, filled, pack, plan
+from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence, filled, pack, plan
 
 prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
 sequences = st.lists(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.door import Door
+from qwen3_rag._model import Door
 from qwen3_rag_testkit.backends import DeterministicBackend
 
 SHARED: dict[str, Any] = {

@@ -12,13 +12,13 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.base import Limits
-from qwen3_rag.backends.local.forward import PackedForward
-from qwen3_rag.backends.local.loading import load
-from qwen3_rag.backends.local.source import LocalSpec, resolve
-from qwen3_rag.backends.local.tokens import Tokens
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._published import Role
+from qwen3_rag.backends._base import Limits
+from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, resolve
+from qwen3_rag.backends._local.checkpoint.load import load
+from qwen3_rag.backends._local.model.forward import PackedForward
+from qwen3_rag.backends._local.model.tokens import Tokens
 from qwen3_rag_testkit.checkpoints import SIZES, write_checkpoint
 from qwen3_rag_testkit.contracts import TEXTS
 from qwen3_rag_testkit.reference import TASK, reference_logits, reference_vectors

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.fusion import Fused, Id, fuse, relative_score, rrf
-from qwen3_rag.results import LegScore
 
 Leg = list[tuple[Id, float]]
 METHODS = pytest.mark.parametrize("method", [rrf, relative_score])
@@ -171,8 +171,8 @@ def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(
     hits = method({"dense": leg})
 
     assert order(hits) == ["a", "b"]
-    assert hits[0].legs == {"dense": LegScore(1, 3.0)}
-    assert hits[1].legs == {"dense": LegScore(2, 2.0)}
+    assert hits[0].legs == {"dense": RankScore(1, 3.0)}
+    assert hits[1].legs == {"dense": RankScore(2, 2.0)}
 
 
 @METHODS
@@ -183,8 +183,8 @@ def test_every_hit_keeps_rank_and_unrounded_score_of_each_leg_that_found_it(
 
     legs = {hit.id: hit.legs for hit in hits}
     assert legs == {
-        "a": {"dense": LegScore(1, 0.123456789), "lexical": LegScore(2, 8.0)},
-        "b": {"lexical": LegScore(1, 9.0)},
+        "a": {"dense": RankScore(1, 0.123456789), "lexical": RankScore(2, 8.0)},
+        "b": {"lexical": RankScore(1, 9.0)},
     }
 
 

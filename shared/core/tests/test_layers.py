@@ -20,11 +20,11 @@ from transformers import AutoModel
 
 import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.local import layers
-from qwen3_rag.backends.local.batching import TokenSequence, pack
-from qwen3_rag.backends.local.forward import PackedForward
-from qwen3_rag.backends.local.layers import Layers
-from qwen3_rag.backends.local.loading import Loaded
+from qwen3_rag.backends._local.checkpoint.load import Loaded
+from qwen3_rag.backends._local.model import layers
+from qwen3_rag.backends._local.model.forward import PackedForward
+from qwen3_rag.backends._local.model.layers import Layers
+from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
 
 QUERY = "how are vectors compared?"
 DOCUMENTS = [
@@ -174,8 +174,8 @@ def test_compiled_code_that_is_wrong_is_not_used(
 COMPILED = """
 import sys
 import torch
-from qwen3_rag.backends.local.batching import TokenSequence, pack
-from qwen3_rag.backends.local.layers import Layers
+from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
+from qwen3_rag.backends._local.model.layers import Layers
 from transformers import AutoModel
 
 def compute(compiled):
@@ -228,9 +228,9 @@ def printed(program: str, folder: Path, *arguments: str) -> int:
 MEMORY = """
 import resource, sys
 import numpy as np, torch
-from qwen3_rag.backends.local.batching import TokenSequence
-from qwen3_rag.backends.local.forward import PackedForward
-from qwen3_rag.backends.local.loading import Loaded
+from qwen3_rag.backends._local.serving.batching import TokenSequence
+from qwen3_rag.backends._local.model.forward import PackedForward
+from qwen3_rag.backends._local.checkpoint.load import Loaded
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag import BackendError, InputError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
+from qwen3_rag._lazy import LazyDoor, check_settings, settings_of
 from qwen3_rag_testkit.backends import DeterministicBackend
 
 SETTINGS: dict[str, Any] = {"model": "my/model", "dim": 64}

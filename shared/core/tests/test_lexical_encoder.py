@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_rag.errors import InputError
-from qwen3_rag.lexical import ENCODER_VERSION, LexicalEncoder, encoder, tokens
+from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, tokens
+from qwen3_rag.lexical import _encoder as encoder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = REPOSITORY.parent / "shared"
@@ -31,7 +32,7 @@ needs_data = pytest.mark.skipif(
 
 
 def test_document_weights_are_bm25_without_idf() -> None:
-    vector = LexicalEncoder(k1=1.5, b=0.5, avg_len=4).encode_document("Red red red. Blue?")
+    vector = BM25Encoder(k1=1.5, b=0.5, avg_len=4).encode_document("Red red red. Blue?")
 
     norm = 1.5 * (1 - 0.5 + 0.5 * 4 / 4)
     weights = vector.as_dict()
@@ -42,7 +43,7 @@ def test_document_weights_are_bm25_without_idf() -> None:
 
 
 def test_defaults_are_those_the_collection_records() -> None:
-    assert LexicalEncoder().settings == {
+    assert BM25Encoder().settings == {
         "encoder_version": ENCODER_VERSION,
         "k1": 1.2,
         "b": 0.75,
@@ -51,15 +52,15 @@ def test_defaults_are_those_the_collection_records() -> None:
 
 
 def test_settings_survive_json_and_rebuild_the_encoder() -> None:
-    settings = json.loads(json.dumps(LexicalEncoder(k1=0.9, b=0.4, avg_len=120).settings))
+    settings = json.loads(json.dumps(BM25Encoder(k1=0.9, b=0.4, avg_len=120).settings))
 
     settings.pop("encoder_version")
-    assert LexicalEncoder(**settings) == LexicalEncoder(k1=0.9, b=0.4, avg_len=120)
+    assert BM25Encoder(**settings) == BM25Encoder(k1=0.9, b=0.4, avg_len=120)
 
 
 def test_length_counts_every_term_so_it_is_that_of_the_tokens() -> None:
     text = "max_length 검색은 search, search"
-    exact = LexicalEncoder(avg_len=len(tokens(text)))
+    exact = BM25Encoder(avg_len=len(tokens(text)))
 
     found = exact.encode_document(text).as_dict()[encoder.term_index("max")]
 
@@ -67,7 +68,7 @@ def test_length_counts_every_term_so_it_is_that_of_the_tokens() -> None:
 
 
 def test_query_terms_weigh_one_each_however_often_said() -> None:
-    vector = LexicalEncoder().encode_query("red red max_length")
+    vector = BM25Encoder().encode_query("red red max_length")
 
     assert vector.as_dict() == dict.fromkeys(
         map(encoder.term_index, ["red", "maxlength", "max", "length"]), 1.0
@@ -76,7 +77,7 @@ def test_query_terms_weigh_one_each_however_often_said() -> None:
 
 @given(st.text(alphabet="abc  _A.검색索引"))
 def test_vectors_are_sorted_unique_read_only_and_of_the_right_types(text: str) -> None:
-    for vector in (LexicalEncoder().encode_document(text), LexicalEncoder().encode_query(text)):
+    for vector in (BM25Encoder().encode_document(text), BM25Encoder().encode_query(text)):
         assert vector.indices.dtype == np.uint32
         assert vector.values.dtype == np.float32
         assert vector.indices.shape == vector.values.shape == (len(vector),)
@@ -88,8 +89,8 @@ def test_vectors_are_sorted_unique_read_only_and_of_the_right_types(text: str) -
 
 
 def test_query_and_document_meet_at_the_same_indices() -> None:
-    document = LexicalEncoder().encode_document("Installing Qwen3-Embedding with 검색은")
-    query = LexicalEncoder().encode_query("install qwen3 embedding 검색")
+    document = BM25Encoder().encode_document("Installing Qwen3-Embedding with 검색은")
+    query = BM25Encoder().encode_query("install qwen3 embedding 검색")
 
     assert set(query.indices) <= set(document.indices)
 
@@ -104,16 +105,16 @@ def test_query_and_document_meet_at_the_same_indices() -> None:
 )
 def test_settings_out_of_range_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"`{name}`.*{value}"):
-        LexicalEncoder(**{name: value})
+        BM25Encoder(**{name: value})
 
 
 @pytest.mark.parametrize("settings", [{"k1": 0}, {"b": 0}, {"b": 1}, {"avg_len": 0.5}])
 def test_settings_at_the_edge_of_their_range_are_accepted(settings: dict[str, float]) -> None:
-    assert np.isfinite(LexicalEncoder(**settings).encode_document("a b a").values).all()
+    assert np.isfinite(BM25Encoder(**settings).encode_document("a b a").values).all()
 
 
 def test_encoder_pickles() -> None:
-    assert pickle.loads(pickle.dumps(LexicalEncoder(b=0.5))) == LexicalEncoder(b=0.5)
+    assert pickle.loads(pickle.dumps(BM25Encoder(b=0.5))) == BM25Encoder(b=0.5)
 
 
 # Indices.
@@ -135,8 +136,8 @@ def test_terms_that_share_an_index_count_as_one_term() -> None:
     # The best-known pair of English words with one CRC-32.
     assert encoder.term_index("plumless") == encoder.term_index("buckeroo")
 
-    document = LexicalEncoder(avg_len=2).encode_document("plumless buckeroo")
-    query = LexicalEncoder().encode_query("plumless buckeroo")
+    document = BM25Encoder(avg_len=2).encode_document("plumless buckeroo")
+    query = BM25Encoder().encode_query("plumless buckeroo")
 
     assert document.values.tolist() == [pytest.approx(2 * 2.2 / (2 + 1.2))]
     assert query.values.tolist() == [1.0]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from qwen3_rag.backends.local.device import onednn_takes_bfloat16
-from qwen3_rag.backends.local.linear import PlainLinear, ReorderedLinear, can_reorder, linear
+from qwen3_rag.backends._local.device import onednn_takes_bfloat16
+from qwen3_rag.backends._local.model.linear import PlainLinear, ReorderedLinear, can_reorder, linear
 
 NEEDS_ONEDNN = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]  # torch's own
@@ -70,8 +70,8 @@ def test_reordered_products_equal_plain_ones(
 
 AS_ON_AVX2 = """
 import torch
-from qwen3_rag.backends.local.device import choose_dtype
-from qwen3_rag.backends.local.linear import linear
+from qwen3_rag.backends._local.device import choose_dtype
+from qwen3_rag.backends._local.model.linear import linear
 
 with torch.inference_mode():
     module = torch.nn.Linear(48, 80, bias=False, dtype=torch.bfloat16)

@@ -24,9 +24,9 @@ from qwen3_rag import (
     Qwen3RagError,
     Qwen3Reranker,
 )
-from qwen3_rag.backends.local import device as machine
-from qwen3_rag.backends.local.source import LocalSpec, fingerprint, resolve
-from qwen3_rag.models import PUBLISHED
+from qwen3_rag._published import PUBLISHED
+from qwen3_rag.backends._local import device as machine
+from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, fingerprint, resolve
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 MakeCheckpoint = Callable[..., Path]
@@ -140,7 +140,7 @@ def test_download_from_a_hub(tmp_path: Path, embedding_folder: Path) -> None:
 
 def test_modelscope_name(tmp_path: Path, embedding_folder: Path) -> None:
     pytest.importorskip("modelscope")
-    from qwen3_rag.backends.local import source
+    from qwen3_rag.backends._local.checkpoint import hub as source
 
     assert source.MODELSCOPE == "modelscope:"
     place = tmp_path / "models" / "Qwen" / "Qwen3-Embedding-0.6B"
@@ -563,7 +563,7 @@ def test_fingerprint_notices_one_number_of_a_large_file(
 def test_only_the_checkpoints_own_files_are_fetched() -> None:
     from huggingface_hub.utils._paths import filter_repo_objects
 
-    from qwen3_rag.backends.local.source import FILES, NOT_FILES
+    from qwen3_rag.backends._local.checkpoint.hub import FILES, NOT_FILES
 
     wanted = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json"]
     wanted += ["model.safetensors.index.json", "1_Pooling/config.json"]

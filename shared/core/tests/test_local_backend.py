@@ -22,12 +22,12 @@ import numpy as np
 import pytest
 
 from qwen3_rag import BackendError, ModelError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.base import Backend
-from qwen3_rag.backends.local import engine as engines
-from qwen3_rag.backends.local import source
-from qwen3_rag.backends.local.backend import LocalBackend
-from qwen3_rag.backends.local.source import LocalSpec
-from qwen3_rag.models import Role
+from qwen3_rag._published import Role
+from qwen3_rag.backends._base import Backend
+from qwen3_rag.backends._local.backend import LocalBackend
+from qwen3_rag.backends._local.checkpoint import hub as source
+from qwen3_rag.backends._local.checkpoint.hub import LocalSpec
+from qwen3_rag.backends._local.serving import pool as engines
 from qwen3_rag_testkit.contracts import (
     TEXTS,
     BackendContract,
@@ -77,7 +77,7 @@ class TestLocalReranker(RerankerContract):
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Lengths in tokens of all that a model is asked to compute."""
-    from qwen3_rag.backends.local.forward import PackedForward
+    from qwen3_rag.backends._local.model.forward import PackedForward
 
     lengths: list[int] = []
     run = PackedForward.run
@@ -277,7 +277,7 @@ def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
 
     with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
         with monkeypatch.context() as broken:
-            broken.setattr(f"qwen3_rag.backends.local.{where}", panic)
+            broken.setattr(f"qwen3_rag.backends._local.{where}", panic)
             with pytest.raises(BackendError, match="Panic: index out of bounds"):
                 embedder._backend.open().result(60)
         assert embedder.embed_documents(["a"]).shape == (1, 64)
@@ -460,8 +460,8 @@ def test_a_spawned_child_works(embedder: Qwen3Embedder) -> None:
 def test_an_interpreter_ends_while_work_is_under_way(embedding_folder: Path) -> None:
     code = (
         "from qwen3_rag import Qwen3Embedder\n"
-        "from qwen3_rag.backends.base import Limits\n"
-        "from qwen3_rag.prompts import EmbedPrompt\n"
+        "from qwen3_rag.backends._base import Limits\n"
+        "from qwen3_rag._prompts import EmbedPrompt\n"
         f"door = Qwen3Embedder({str(embedding_folder)!r})\n"
         "door.warm_up()\n"
         "door._backend.run([EmbedPrompt('some words ' * 60)] * 3000, Limits())\n"

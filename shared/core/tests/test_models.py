@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from qwen3_rag.models import PUBLISHED, published
+from qwen3_rag._published import PUBLISHED, published
 
 
 def test_all_six_checkpoints_are_there_with_pinned_commits() -> None:

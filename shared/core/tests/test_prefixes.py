@@ -10,12 +10,13 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from qwen3_rag.backends.local import packed_attention, prefixes
-from qwen3_rag.backends.local.batching import Packing, TokenSequence
-from qwen3_rag.backends.local.forward import PackedForward
-from qwen3_rag.backends.local.layers import Layers
-from qwen3_rag.backends.local.loading import Loaded
-from qwen3_rag.backends.local.request import OutOfMemory
+from qwen3_rag.backends._local.checkpoint.load import Loaded
+from qwen3_rag.backends._local.model import prefix_cache as prefixes
+from qwen3_rag.backends._local.model.attention import packed as packed_attention
+from qwen3_rag.backends._local.model.forward import PackedForward
+from qwen3_rag.backends._local.model.layers import Layers
+from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence
+from qwen3_rag.backends._local.serving.request import OutOfMemory
 
 Computed = list[list[int]]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from qwen3_rag.prompts import (
+from qwen3_rag._prompts import (
     DEFAULT_INSTRUCTION,
     RERANK_PREFIX,
     RERANK_SUFFIX,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qwen3_rag.backends.base import WHOLE, Output
-from qwen3_rag.ranking import probability, ranking
+from qwen3_rag._ranking import probability, ranking
+from qwen3_rag.backends._base import WHOLE, Output
 
 
 def _output(logits: list[float]) -> Output:

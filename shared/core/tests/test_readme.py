@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_rag.models import PUBLISHED
+from qwen3_rag._published import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[3]
 READMES = ["README.md", "shared/core/README.md", "shared/testkit/README.md"]

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen3_rag.backends.base import Limits
-from qwen3_rag.backends.local import scheduler as module
-from qwen3_rag.backends.local.batching import GATHERED, TokenSequence
-from qwen3_rag.backends.local.request import Encoded, Model, OutOfMemory, Request
-from qwen3_rag.backends.local.scheduler import Scheduler
+from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._base import Limits
+from qwen3_rag.backends._local.serving import scheduler as module
+from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence
+from qwen3_rag.backends._local.serving.request import Encoded, Model, OutOfMemory, Request
+from qwen3_rag.backends._local.serving.scheduler import Scheduler
 from qwen3_rag.errors import BackendError, InputError, ModelError
-from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
-from qwen3_rag.results import FloatArray
 
 WAIT = 20.0
 

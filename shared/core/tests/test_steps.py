@@ -10,8 +10,8 @@ from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from qwen3_rag.progress import progress_bar
-from qwen3_rag.steps import Steps, run, run_async
+from qwen3_rag._flow import Steps, run, run_async
+from qwen3_rag._progress import progress_bar
 
 
 def _future(value: object = None, error: Exception | None = None) -> Future[object]:
@@ -117,7 +117,7 @@ def test_progress_shows_a_bar_on_a_terminal() -> None:
     parent, child = pty.openpty()
     termios.tcsetwinsize(child, (24, 80))  # tqdm shows nothing in a window without columns
     code = (
-        "from qwen3_rag.progress import progress_bar\n"
+        "from qwen3_rag._progress import progress_bar\n"
         "with progress_bar(True, 3, 'Embedding', 'text') as advance: advance(3)\n"
     )
     subprocess.run([sys.executable, "-c", code], stderr=child, check=True)

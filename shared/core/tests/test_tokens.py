@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from qwen3_rag.backends.base import WHOLE, Limits
-from qwen3_rag.backends.local.request import Encoded
-from qwen3_rag.backends.local.tokens import Tokens
+from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._published import Role
+from qwen3_rag.backends._base import WHOLE, Limits
+from qwen3_rag.backends._local.model.tokens import Tokens
+from qwen3_rag.backends._local.serving.request import Encoded
 from qwen3_rag.errors import InputError, ModelError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag_testkit.golden import golden
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, tokenizer_definition
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.models import PUBLISHED
+from qwen3_rag._published import PUBLISHED
 from qwen3_rag_testkit.golden import golden
 from qwen3_rag_testkit.reference import TASK, reference_logits, reference_vectors
 

@@ -8,21 +8,19 @@ from typing import Any
 import numpy as np
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.base import Backend, Limits
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import EmbedPrompt
+from qwen3_rag.backends import Backend, EmbedPrompt, Limits, Role
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.contracts import BackendContract, EmbedderContract, RerankerContract
 
 
 class TestDeterministicBackend(BackendContract):
     def make_backend(self, role: Role) -> Backend:
-        return DeterministicBackend(role)
+        return DeterministicBackend().start("any", role)
 
 
 class TestTextBackend(BackendContract):
     def make_backend(self, role: Role) -> Backend:
-        return TextBackend(role)
+        return TextBackend().start("any", role)
 
 
 class TestEmbedderOverDeterministicBackend(EmbedderContract):
@@ -49,17 +47,17 @@ class TestRerankerOverTextBackend(RerankerContract):
 
 def test_deterministic_numbers_are_the_same_in_another_process() -> None:
     code = (
-        "from qwen3_rag.backends.base import Limits\n"
-        "from qwen3_rag.prompts import EmbedPrompt\n"
+        "from qwen3_rag.backends import EmbedPrompt, Limits\n"
         "from qwen3_rag_testkit.backends import DeterministicBackend\n"
-        "print(DeterministicBackend('embedding', 4).run([EmbedPrompt('a')], Limits())"
-        ".result().values[0].tolist())"
+        "backend = DeterministicBackend(dim=4).start('any', 'embedding')\n"
+        "print(backend.run([EmbedPrompt('a')], Limits()).result().values[0].tolist())"
     )
 
-    here = DeterministicBackend("embedding", 4).run([EmbedPrompt("a")], Limits()).result().values
+    here = DeterministicBackend(dim=4).start("any", "embedding")
+    expected = here.run([EmbedPrompt("a")], Limits()).result().values
     there = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
-    assert json.loads(there.stdout) == here[0].tolist()
+    assert json.loads(there.stdout) == expected[0].tolist()
 
 
 def test_deterministic_backend_cuts_and_tells() -> None:

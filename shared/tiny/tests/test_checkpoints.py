@@ -102,7 +102,7 @@ def test_rerankers_agree() -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from qwen3_rag import Qwen3Reranker
-    from qwen3_rag.prompts import RerankPrompt
+    from qwen3_rag.backends import RerankPrompt
 
     with Qwen3Reranker(str(reranking_folder()), device="cpu", dtype="float32") as reranker:
         logits = reranker.score([(QUERIES[0], DOCUMENTS[0])], details=True).logits

@@ -101,7 +101,7 @@ def _packages() -> dict[str, Any]:
 
 def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
     try:
-        from qwen3_rag.backends.local.device import (
+        from qwen3_rag.backends._local.device import (
             allowed_threads,
             choose_devices,
             choose_dtype,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.contents import Unusable, read
@@ -214,7 +214,7 @@ class Indexing:
     def _open(self) -> HybridSearcher:
         if self._searcher is None:
             self._searcher = HybridSearcher(
-                self._store.legs, self._models.embedder(), encoder=LexicalEncoder()
+                self._store.legs, self._models.embedder(), encoder=BM25Encoder()
             )
             self._searcher.create(fields=FIELDS)
         return self._searcher

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends.local.source import TINY, LocalSpec, Source, check_layout, resolve
-from qwen3_rag.models import Role
+from qwen3_rag.backends import Role
+from qwen3_rag.backends._local.checkpoint.hub import TINY, LocalSpec, Source, check_layout, resolve
 
 __all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "token_counter"]
 
@@ -107,7 +107,7 @@ def token_counter(source: Source) -> Callable[[str], int]:
     Raises:
         ModelError: It is no embedding model, or its tokenizer cannot be read.
     """
-    from qwen3_rag.backends.local.tokens import Tokens
+    from qwen3_rag.backends._local.model.tokens import Tokens
 
     check_layout(source, "embedding")
     return Tokens.from_folder(source.folder, "embedding", name=source.name).count

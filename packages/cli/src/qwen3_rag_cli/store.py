@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 from qwen3_rag.errors import StoreError
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models
-from qwen3_rag_hybrid import CollectionSettings, EdgeLegs
+from qwen3_rag_hybrid import CollectionSettings, QdrantEdgeStore
 
 __all__ = ["FIELDS", "Store"]
 
@@ -47,7 +47,7 @@ class Store:
         if create:
             self._make_folder()
         # The collection first: its lock names who holds it.
-        self.legs = EdgeLegs(self.folder)
+        self.legs = QdrantEdgeStore(self.folder)
         try:
             self.manifest = Manifest(self.folder / MANIFEST)
         except BaseException:
@@ -93,7 +93,7 @@ class Store:
                 f"{where} vectors of {settings.dim} numbers, not {models.dim}. Leave out --dim, "
                 f"or {instead}."
             )
-        encoder = LexicalEncoder().settings
+        encoder = BM25Encoder().settings
         if dict(settings.encoder) != encoder:
             raise StoreError(
                 f"{where} the lexical encoder {dict(settings.encoder)}, and this version of "

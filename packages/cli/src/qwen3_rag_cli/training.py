@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag.backends.local.device import choose_devices
-from qwen3_rag.backends.local.source import LocalSpec, check_layout, resolve
+from qwen3_rag.backends import Role
+from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, check_layout, resolve
+from qwen3_rag.backends._local.device import choose_devices
 from qwen3_rag.errors import MissingExtraError
-from qwen3_rag.models import Role
 from qwen3_rag_cli import rendering
 
 try:

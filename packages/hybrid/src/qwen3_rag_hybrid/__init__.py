@@ -1,6 +1,6 @@
 """Hybrid search with Qwen3 models: dense and lexical legs in your store, fused and reranked here.
 
-Importing this loads no store's client: `EdgeLegs` and `QdrantLegs` do when they are first named.
+Importing this loads no store's client: `QdrantEdgeStore` and `QdrantStore` do when they are first named.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from qwen3_rag_hybrid.settings import CollectionSettings, Finding
 from qwen3_rag_hybrid.version import VERSION
 
 if TYPE_CHECKING:
-    from qwen3_rag_hybrid.edge import EdgeLegs
-    from qwen3_rag_hybrid.qdrant import QdrantLegs
+    from qwen3_rag_hybrid.edge import QdrantEdgeStore
+    from qwen3_rag_hybrid.qdrant import QdrantStore
 
 __version__ = VERSION
 
 __all__ = [
     "CollectionSettings",
     "Document",
-    "EdgeLegs",
     "Finding",
     "HybridSearcher",
     "Legs",
     "Point",
-    "QdrantLegs",
+    "QdrantEdgeStore",
+    "QdrantStore",
 ]
 
-_LEAVES = {"EdgeLegs": "edge", "QdrantLegs": "qdrant"}
+_LEAVES = {"QdrantEdgeStore": "edge", "QdrantStore": "qdrant"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qwen3_rag import Hit, RankScore
 from qwen3_rag.fusion import Fused, Id, rrf
+from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag.results import FloatArray, Hit, LegScore
 from qwen3_rag_hybrid.legs import Legs, Ranked
 
 __all__ = ["candidates", "hits_of"]
@@ -64,7 +65,7 @@ def hits_of(legs: Legs, fused: Sequence[Fused]) -> list[Hit]:
         if point is None:
             continue
         document = point.document
-        by_leg = {**one.legs, "fused": LegScore(len(hits) + 1, one.score)}
+        by_leg = {**one.legs, "fused": RankScore(len(hits) + 1, one.score)}
         hits.append(Hit(one.id, document.text, one.score, document.payload, by_leg))
     return hits
 

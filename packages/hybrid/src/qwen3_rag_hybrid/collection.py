@@ -10,12 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from qwen3_rag.embedder import Qwen3Embedder
+from qwen3_rag import Qwen3Embedder
 from qwen3_rag.errors import StoreError
-from qwen3_rag.inputs import check_count
-from qwen3_rag.lexical import LexicalEncoder
-from qwen3_rag.progress import progress_bar
-from qwen3_rag.results import FloatArray
+from qwen3_rag.integration import FloatArray, check_count, progress_bar
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, check_ids, point_id
 from qwen3_rag_hybrid.legs import Legs
 from qwen3_rag_hybrid.settings import (
@@ -38,7 +36,7 @@ class Collection:
         self,
         legs: Legs,
         embedder: Qwen3Embedder,
-        encoder: LexicalEncoder,
+        encoder: BM25Encoder,
         store: Callable[[Callable[[], Any]], Call],
     ) -> None:
         """Keep the parts.

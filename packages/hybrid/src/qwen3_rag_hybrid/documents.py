@@ -14,9 +14,8 @@ from uuid import UUID, uuid5
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
 from qwen3_rag.fusion import Id
-from qwen3_rag.inputs import check_text
+from qwen3_rag.integration import FloatArray, check_text
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag.results import FloatArray
 
 __all__ = [
     "Document",
@@ -102,7 +101,7 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
         raise StoreError(
             f"The point {stored_id!r} has no text in its payload field {keys.text!r}; its fields "
             f"are {', '.join(map(repr, rest)) or 'none'}. Name the field that has it: "
-            "`QdrantLegs(..., text_key=NAME)`."
+            "`QdrantStore(..., text_key=NAME)`."
         )
     return Document(id_, text, rest)
 

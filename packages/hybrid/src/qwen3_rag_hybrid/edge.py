@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from qwen3_rag.errors import MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag.results import FloatArray
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
 from qwen3_rag_hybrid.filters import check_filter
 from qwen3_rag_hybrid.folder import FolderLock, read_record, write_record
@@ -33,13 +33,13 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[edge]"'
     ) from error
 
-__all__ = ["EdgeLegs"]
+__all__ = ["QdrantEdgeStore"]
 
 _PAGE = 256
 _KEYS = Keys()
 
 
-class EdgeLegs:
+class QdrantEdgeStore:
     """A collection in a folder, searched by Qdrant's engine inside this process.
 
     Safe to share between threads. One process at a time holds the folder; another that tries gets
@@ -47,7 +47,7 @@ class EdgeLegs:
 
     Example:
         ```python
-        with HybridSearcher(EdgeLegs("index"), embedder) as searcher:
+        with HybridSearcher(QdrantEdgeStore("index"), embedder) as searcher:
             searcher.create(fields={"path": "keyword"})
             searcher.add([Document("a", "Paris is the capital of France.", {"path": "a.md"})])
             searcher.search("What is the capital of France?")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag.results import FloatArray
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.settings import CollectionSettings, Finding
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag.results import FloatArray
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
 from qwen3_rag_hybrid.filters import check_filter
 from qwen3_rag_hybrid.legs import DENSE, LEXICAL, Ranked
@@ -31,7 +31,7 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[qdrant]"'
     ) from error
 
-__all__ = ["QdrantLegs"]
+__all__ = ["QdrantStore"]
 
 _RECORD = "qwen3_rag"
 _PAGE = 256
@@ -42,7 +42,7 @@ _guards: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.Weak
 _guards_guard = threading.Lock()
 
 
-class QdrantLegs:
+class QdrantStore:
     """A collection behind a `QdrantClient` of yours: `":memory:"`, `path=` or a server.
 
     Writes wait for each other; in local mode reads do too. Filters are

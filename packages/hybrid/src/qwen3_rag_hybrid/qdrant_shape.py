@@ -37,7 +37,7 @@ def _check_dense(name: str, parameters: Any, dense: str, dim: int) -> list[Findi
                 "dense",
                 "error",
                 f"{name} has no dense vector named {dense!r}; it has {', '.join(have) or 'none'}.",
-                'Pass `QdrantLegs(..., dense=NAME)`, with "" for the unnamed one.',
+                'Pass `QdrantStore(..., dense=NAME)`, with "" for the unnamed one.',
             )
         ]
     findings = []
@@ -67,7 +67,7 @@ def _check_dense(name: str, parameters: Any, dense: str, dim: int) -> list[Findi
                 "dense",
                 "error",
                 f"{name} keeps several dense vectors per point under {dense!r}.",
-                "Name one that keeps a single vector: `QdrantLegs(..., dense=NAME)`.",
+                "Name one that keeps a single vector: `QdrantStore(..., dense=NAME)`.",
             )
         )
     return findings
@@ -83,7 +83,7 @@ def _check_lexical(name: str, parameters: Any, lexical: str) -> list[Finding]:
                 "error",
                 f"{name} has no sparse vector named {lexical!r}; it has "
                 f"{', '.join(map(repr, named)) or 'none'}.",
-                "Pass `QdrantLegs(..., lexical=NAME)`, or make the collection with "
+                "Pass `QdrantStore(..., lexical=NAME)`, or make the collection with "
                 f"`sparse_vectors_config={{{lexical!r}: "
                 "SparseVectorParams(modifier=Modifier.IDF)}`.",
             )

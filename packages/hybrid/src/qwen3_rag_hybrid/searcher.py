@@ -11,13 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from qwen3_rag.embedder import Qwen3Embedder
+from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker, RankScore
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
 from qwen3_rag.fusion import FusionMethod, fuse
-from qwen3_rag.inputs import check_count, check_instruction, check_query
-from qwen3_rag.lexical import LexicalEncoder
-from qwen3_rag.reranker import Qwen3Reranker
-from qwen3_rag.results import FloatArray, Hit, LegScore
+from qwen3_rag.integration import FloatArray, check_count, check_instruction, check_query
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.candidates import candidates, hits_of
 from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_ids
@@ -28,7 +26,7 @@ from qwen3_rag_hybrid.worker import Worker
 
 __all__ = ["HybridSearcher"]
 
-_ENCODER = LexicalEncoder()
+_ENCODER = BM25Encoder()
 
 
 class HybridSearcher:
@@ -39,7 +37,7 @@ class HybridSearcher:
 
     Example:
         ```python
-        searcher = HybridSearcher(EdgeLegs("index"), Qwen3Embedder(), Qwen3Reranker())
+        searcher = HybridSearcher(QdrantEdgeStore("index"), Qwen3Embedder(), Qwen3Reranker())
         searcher.create()
         searcher.add([Document("france", "Paris is the capital of France.")])
         [hit] = searcher.search("What is the capital of France?", limit=1)
@@ -53,7 +51,7 @@ class HybridSearcher:
         embedder: Qwen3Embedder,
         reranker: Qwen3Reranker | None = None,
         *,
-        encoder: LexicalEncoder = _ENCODER,
+        encoder: BM25Encoder = _ENCODER,
         candidates: int = 100,
         rerank_depth: int = 50,
         fusion: FusionMethod = "rrf",
@@ -63,7 +61,7 @@ class HybridSearcher:
         """Keep the settings; store and models are first asked when they are used.
 
         Args:
-            legs: The collection, such as `EdgeLegs` or `QdrantLegs`.
+            legs: The collection, such as `QdrantEdgeStore` or `QdrantStore`.
             embedder: Embeds documents and queries.
             reranker: Judges the best fused hits; without one their order is the last word.
             encoder: Weighs words; a collection is searched with the settings it was filled with.
@@ -78,11 +76,13 @@ class HybridSearcher:
             InputError: A number out of its range, an unknown fusion, or a weight of no leg.
             InputTypeError: Something that is no embedder, reranker or encoder.
         """
-        _check_kind(legs, Legs, "legs", "EdgeLegs, QdrantLegs or a class with their methods")
+        _check_kind(
+            legs, Legs, "legs", "QdrantEdgeStore, QdrantStore or a class with their methods"
+        )
         _check_kind(embedder, Qwen3Embedder, "embedder", "a Qwen3Embedder")
         if reranker is not None:
             _check_kind(reranker, Qwen3Reranker, "reranker", "a Qwen3Reranker or None")
-        _check_kind(encoder, LexicalEncoder, "encoder", "a LexicalEncoder")
+        _check_kind(encoder, BM25Encoder, "encoder", "a BM25Encoder")
         check_count(candidates, "candidates", 1)
         check_count(rerank_depth, "rerank_depth", 0)
         fuse({DENSE: [], LEXICAL: []}, fusion, k=k, weights=weights)
@@ -307,7 +307,7 @@ class HybridSearcher:
         reranked = []
         for rank, document in enumerate(ranked, 1):
             hit = best[document.index]
-            legs = {**hit.legs, "rerank": LegScore(rank, document.score)}
+            legs = {**hit.legs, "rerank": RankScore(rank, document.score)}
             reranked.append(replace(hit, score=document.score, legs=legs))
         return reranked + rest
 

@@ -132,7 +132,7 @@ def compare(name: str, recorded: CollectionSettings, wanted: CollectionSettings)
 
 def _encoder_finding(name: str, key: str, old: float | None, new: float | None) -> Finding:
     message = f"{name} was filled by a lexical encoder with {key} {old}, and this one has {new}."
-    remedy = f"Pass `encoder=LexicalEncoder({key}={old})`, or make a new collection."
+    remedy = f"Pass `encoder=BM25Encoder({key}={old})`, or make a new collection."
     if key == "encoder_version":
         remedy = (
             "Make a new collection and add the documents again, or install the release of "

@@ -15,10 +15,8 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_rag.settings import DoorSettings
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends.local.source import LocalSpec
-from qwen3_rag.door import Door
-from qwen3_rag.models import published
-from qwen3_rag.results import FloatArray
+from qwen3_rag.backends._local.checkpoint.hub import LocalSpec
+from qwen3_rag.integration import FloatArray, published
 
 __all__ = ["Qwen3Embeddings"]
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 
 from langchain_qwen3_rag.settings import CheckedSettings
 from qwen3_rag.errors import MissingExtraError
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.lexical import SparseVector as Weights
 
 try:
@@ -22,10 +22,10 @@ except ImportError as error:
         'with: pip install "langchain-qwen3-rag[qdrant]"'
     ) from error
 
-__all__ = ["LexicalSparseEmbeddings"]
+__all__ = ["BM25SparseEmbeddings"]
 
 
-class LexicalSparseEmbeddings(CheckedSettings, SparseEmbeddings):
+class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
     """BM25 for `QdrantVectorStore`, in any language, without a model or a download.
 
     The collection's sparse vector needs `Modifier.IDF`, which Qdrant leaves off by default, or
@@ -36,7 +36,7 @@ class LexicalSparseEmbeddings(CheckedSettings, SparseEmbeddings):
         store = QdrantVectorStore.from_documents(
             documents,
             Qwen3Embeddings(),
-            sparse_embedding=LexicalSparseEmbeddings(),
+            sparse_embedding=BM25SparseEmbeddings(),
             sparse_vector_params={"modifier": models.Modifier.IDF},
             retrieval_mode=RetrievalMode.HYBRID,
             location=":memory:",
@@ -65,9 +65,9 @@ class LexicalSparseEmbeddings(CheckedSettings, SparseEmbeddings):
         return True
 
     @property
-    def encoder(self) -> LexicalEncoder:
+    def encoder(self) -> BM25Encoder:
         """The core's encoder with these settings."""
-        return LexicalEncoder(k1=self.k1, b=self.b, avg_len=self.avg_len)
+        return BM25Encoder(k1=self.k1, b=self.b, avg_len=self.avg_len)
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """Weigh the terms of documents; one without any term gets an empty vector.

@@ -15,8 +15,7 @@ from pydantic import field_validator
 
 from langchain_qwen3_rag.settings import DoorSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
-from qwen3_rag.door import Door
-from qwen3_rag.inputs import check_count
+from qwen3_rag.integration import check_count
 
 __all__ = ["SCORE_KEY", "Qwen3Rerank"]
 

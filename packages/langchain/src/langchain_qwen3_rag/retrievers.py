@@ -19,12 +19,12 @@ from pydantic import ConfigDict, model_validator
 from langchain_qwen3_rag.rerank import SCORE_KEY, Qwen3Rerank
 from langchain_qwen3_rag.settings import CheckedSettings
 from qwen3_rag import Hit, Searcher, StoreError
-from qwen3_rag.inputs import check_count, check_instruction
+from qwen3_rag.integration import check_count, check_instruction
 
 __all__ = ["LEGS_KEY", "Qwen3HybridRetriever", "Qwen3RerankRetriever"]
 
 #: Where a document of a hybrid search has its rank and score in each leg.
-LEGS_KEY = "search_legs"
+LEGS_KEY = "search_ranks"
 
 
 class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
@@ -110,7 +110,7 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         ```python
         retriever = Qwen3HybridRetriever(searcher=searcher, k=4)
         [best, *_] = retriever.invoke("What is the capital of France?")
-        best.metadata["relevance_score"], best.metadata["search_legs"]["dense"]["rank"]
+        best.metadata["relevance_score"], best.metadata["search_ranks"]["dense"]["rank"]
         ```
     """
 

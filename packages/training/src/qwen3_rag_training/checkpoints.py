@@ -17,9 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import InputError, ModelError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION, EmbedPrompt, RerankPrompt
 
 __all__ = [
     "DTYPES",

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.errors import InputError
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION
 
 __all__ = ["Example", "batches", "read_examples", "write_examples"]
 

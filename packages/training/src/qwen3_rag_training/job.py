@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from qwen3_rag.backends import Role
 from qwen3_rag.errors import InputError
-from qwen3_rag.models import Role
 from qwen3_rag_training.checkpoints import (
     DTYPES,
     copy_tokenizer,

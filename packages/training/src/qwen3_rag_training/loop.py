@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen3_rag.errors import InputError, ModelError
-from qwen3_rag.progress import progress_bar
+from qwen3_rag.integration import progress_bar
 
 __all__ = ["LOG", "STATE", "Schedule", "TrainedRun", "optimise"]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qwen3_rag.prompts import RerankPrompt
+from qwen3_rag.backends import RerankPrompt
 from qwen3_rag_training.data import Example
 from qwen3_rag_training.evaluation import pair_accuracy
 from qwen3_rag_training.job import Objective, Training, Workbench, in_parts, run_job

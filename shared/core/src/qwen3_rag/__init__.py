@@ -1,11 +1,14 @@
-"""Qwen3-Embedding and Qwen3-Reranker for retrieval: the two doors, and what they return.
+"""Qwen3-Embedding and Qwen3-Reranker for retrieval: the two model classes and what they return.
 
-Importing this loads neither torch nor transformers nor tokenizers; the first use of a door does.
+Importing this loads neither torch nor transformers nor tokenizers; first use of a model does.
 """
 
 from __future__ import annotations
 
-from qwen3_rag.embedder import Qwen3Embedder
+from qwen3_rag._embedder import Qwen3Embedder
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION
+from qwen3_rag._reranker import Qwen3Reranker
+from qwen3_rag._results import Embeddings, Hit, RankedDocument, RankScore, Scores
 from qwen3_rag.errors import (
     BackendError,
     InputError,
@@ -15,9 +18,6 @@ from qwen3_rag.errors import (
     Qwen3RagError,
     StoreError,
 )
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION
-from qwen3_rag.reranker import Qwen3Reranker
-from qwen3_rag.results import Embeddings, Hit, LegScore, RankedDocument, Scores
 from qwen3_rag.search import Searcher
 
 __version__ = "0.1.0"
@@ -29,12 +29,12 @@ __all__ = [
     "Hit",
     "InputError",
     "InputTypeError",
-    "LegScore",
     "MissingExtraError",
     "ModelError",
     "Qwen3Embedder",
     "Qwen3RagError",
     "Qwen3Reranker",
+    "RankScore",
     "RankedDocument",
     "Scores",
     "Searcher",

@@ -1,15 +1,30 @@
-"""The one thing framework retrievers need from any search: the `Searcher` protocol.
-
-Knows results; knows no store and no model.
-"""
+"""The `Searcher` protocol, and the pipeline that embeds, retrieves, fuses and reranks."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol, cast, runtime_checkable
 
-from qwen3_rag.results import Hit
+from qwen3_rag._embedder import Qwen3Embedder
+from qwen3_rag._flow import Call, Flow
+from qwen3_rag._inputs import check_count, check_instruction, check_query
+from qwen3_rag._reranker import Qwen3Reranker
+from qwen3_rag._results import FloatArray, Hit, RankScore
+from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.fusion import Fused, FusionMethod, RankedLists, fuse
 
-__all__ = ["Searcher"]
+__all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher"]
+
+#: Names of the two retrievers, in `Hit.ranks` and in weights.
+DENSE, BM25 = "dense", "bm25"
+
+#: Fuses ranked lists and keeps as many as later steps need.
+Fuse = Callable[[RankedLists], list[Fused]]
+
+#: Takes the query's vector and a way to fuse; its call gives the fused hits, best first.
+Retrieve = Callable[[FloatArray, Fuse], Call]
 
 
 @runtime_checkable
@@ -47,3 +62,125 @@ class Searcher(Protocol):
     ) -> list[Hit]:
         """Search without blocking the event loop; arguments as in `search`."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchPipeline:
+    """Embeds a query, has a store retrieve candidates, fuses them and reranks the best.
+
+    Attributes:
+        embedder: Embeds the query.
+        reranker: Judges the best fused hits; without one the fused order is final.
+        candidates: How many hits each retriever is asked for.
+        rerank_depth: How many of the fused hits are reranked; those behind keep the fused order.
+        fusion: `"rrf"` or `"relative_score"`.
+        weights: Of the retrievers; 1 where not named.
+        k: How flat RRF's reward is over the ranks.
+        logits: Whether a reranked hit's score is the log-odds instead of the probability.
+        retrievers: Names of the retrievers, for checking `weights`.
+
+    Raises:
+        InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
+        InputTypeError: Something that is no embedder or reranker.
+    """
+
+    embedder: Qwen3Embedder
+    reranker: Qwen3Reranker | None = None
+    candidates: int = 100
+    rerank_depth: int = 50
+    fusion: FusionMethod = "rrf"
+    weights: Mapping[str, float] | None = None
+    k: float = 60
+    logits: bool = False
+    retrievers: tuple[str, ...] = (DENSE, BM25)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.embedder, Qwen3Embedder):
+            raise InputTypeError(_wrong_kind("embedder", "a Qwen3Embedder", self.embedder))
+        if not isinstance(self.reranker, Qwen3Reranker | None):
+            raise InputTypeError(_wrong_kind("reranker", "a Qwen3Reranker or None", self.reranker))
+        check_count(self.candidates, "candidates", 1)
+        check_count(self.rerank_depth, "rerank_depth", 0)
+        fuse(dict.fromkeys(self.retrievers, ()), self.fusion, k=self.k, weights=self.weights)
+
+    def check_request(
+        self, query: str, limit: int, offset: int = 0, instruction: str | None = None
+    ) -> None:
+        """Refuse a search that cannot be answered, before any work is done.
+
+        Raises:
+            InputError: A blank query, a number out of its range, or more hits than candidates.
+        """
+        check_query(query)
+        check_count(limit, "limit", 1)
+        check_count(offset, "offset", 0)
+        if instruction is not None:
+            check_instruction(instruction)
+        if offset + limit > self.candidates:
+            raise InputError(
+                f"`offset + limit` is {offset + limit}, and each retriever is asked for "
+                f"{self.candidates} candidates, which is as far as the order can be trusted. Set "
+                f"`candidates={offset + limit}` or more."
+            )
+
+    def search(
+        self,
+        retrieve: Retrieve,
+        query: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        instruction: str | None = None,
+        min_score: float | None = None,
+    ) -> Flow[list[Hit]]:
+        """Search; the flow is run by `integration.run` or `integration.run_async`.
+
+        Args:
+            retrieve: Asks the store.
+            query: The user's question.
+            limit: How many hits to return.
+            offset: How many of the best hits to leave out first.
+            instruction: What the query is for, told to both models; their own when omitted.
+            min_score: The least score of a reranked hit. Hits that were not reranked are then
+                left out, since nothing says that they reach it.
+        """
+        self.check_request(query, limit, offset, instruction)
+        vectors = yield from self.embedder._embed_queries([query], instruction, False, False)
+        [vector] = cast(FloatArray, vectors)
+        reranker = self.reranker if self.rerank_depth else None
+        depth = max(offset + limit, 0 if reranker is None else self.rerank_depth)
+        hits: list[Hit] = yield retrieve(vector, partial(self.fuse, depth=depth))
+        if reranker is not None and hits:
+            best, rest = hits[: self.rerank_depth], hits[self.rerank_depth :]
+            reranked = yield from self._rerank(reranker, query, best, instruction)
+            if min_score is not None:
+                reranked, rest = [hit for hit in reranked if hit.score >= min_score], []
+            hits = reranked + rest
+        return hits[offset : offset + limit]
+
+    def fuse(self, lists: RankedLists, depth: int | None = None) -> list[Fused]:
+        """Fuse what the retrievers found.
+
+        Args:
+            lists: Those of the retrievers that were asked.
+            depth: How many to keep; all when omitted.
+        """
+        weights = {name: weight for name, weight in (self.weights or {}).items() if name in lists}
+        return fuse(lists, self.fusion, k=self.k, weights=weights)[:depth]
+
+    def _rerank(
+        self, reranker: Qwen3Reranker, query: str, hits: Sequence[Hit], instruction: str | None
+    ) -> Flow[list[Hit]]:
+        texts = [hit.text for hit in hits]
+        ranked = yield from reranker._rank(query, texts, None, instruction, False)
+        reranked = []
+        for rank, document in enumerate(ranked, 1):
+            hit = hits[document.index]
+            score = document.logit if self.logits else document.score
+            ranks = {**hit.ranks, "rerank": RankScore(rank, score)}
+            reranked.append(replace(hit, score=score, ranks=ranks))
+        return reranked
+
+
+def _wrong_kind(name: str, wanted: str, value: object) -> str:
+    return f"`{name}` must be {wanted}, got {value!r} ({type(value).__name__})."

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag import BackendError
-from qwen3_rag.backends.base import WHOLE, Backend, Limits
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag.backends import WHOLE, Backend, EmbedPrompt, Limits, Prompt, RerankPrompt, Role
 
 __all__ = ["TEXTS", "BackendContract"]
 

@@ -1,4 +1,4 @@
-"""Two backends without torch, for tests of everything above the seam.
+"""Two backends without torch, for tests of everything above the backend interface.
 
 `DeterministicBackend` derives numbers from a hash of the prompt: any change of prompt, instruction
 or cut changes the result, and equal prompts give equal bits. `TextBackend` stands for a server that
@@ -12,26 +12,53 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag.backends.base import WHOLE, Capabilities, Limits, Output
-from qwen3_rag.errors import BackendError
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import EmbedPrompt, Prompt, RerankPrompt
-from qwen3_rag.results import FloatArray
+from qwen3_rag import BackendError
+from qwen3_rag.backends import (
+    WHOLE,
+    Backend,
+    BackendSpec,
+    Capabilities,
+    EmbedPrompt,
+    Limits,
+    Output,
+    Prompt,
+    RerankPrompt,
+    Role,
+)
+from qwen3_rag.integration import FloatArray
 
-__all__ = ["DeterministicBackend", "TextBackend"]
+__all__ = ["DeterministicBackend", "RunningDeterministic", "RunningText", "TextBackend"]
 
 T = TypeVar("T")
 
 
-class DeterministicBackend:
-    """Numbers from a hash of the prompt; a character counts as a token."""
+@dataclass(frozen=True)
+class DeterministicBackend(BackendSpec, kind="testkit-deterministic"):
+    """Numbers from a hash of the prompt; a character counts as a token.
 
-    def __init__(self, role: Role, dim: int = 64) -> None:
+    Attributes:
+        role: What it does, whatever it is asked for; `None` does what it is asked for.
+        dim: Size of its vectors.
+    """
+
+    role: Role | None = None
+    dim: int = 64
+
+    def start(self, model: str, role: Role) -> Backend:
+        """Give a running one."""
+        return RunningDeterministic(self.role or role, self.dim)
+
+
+class RunningDeterministic:
+    """What `DeterministicBackend` opens to."""
+
+    def __init__(self, role: Role, dim: int) -> None:
         """Make one; `dim` is the size of its vectors."""
         self.capabilities = Capabilities(
             model=f"deterministic-{role}",
@@ -103,15 +130,31 @@ def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
     )
 
 
-class TextBackend:
+@dataclass(frozen=True)
+class TextBackend(BackendSpec, kind="testkit-text"):
     """A server in miniature: text in, vectors or scores out, from threads of its own.
 
     Vectors count hashed words and character trigrams, so texts that share them are close, and a
     document's score is its cosine to the query: enough for a pipeline's tests to find the right
     document.
+
+    Attributes:
+        role: What it does, whatever it is asked for; `None` does what it is asked for.
+        dim: Size of its vectors.
     """
 
-    def __init__(self, role: Role, dim: int = 256) -> None:
+    role: Role | None = None
+    dim: int = 256
+
+    def start(self, model: str, role: Role) -> Backend:
+        """Give a running one."""
+        return RunningText(self.role or role, self.dim)
+
+
+class RunningText:
+    """What `TextBackend` opens to."""
+
+    def __init__(self, role: Role, dim: int) -> None:
         """Make one; `dim` is the size of its vectors."""
         self.capabilities = Capabilities(
             model=f"text-{role}",

@@ -21,8 +21,8 @@ from transformers import (
     Qwen3Model,
 )
 
-from qwen3_rag.models import Role
-from qwen3_rag.prompts import DEFAULT_INSTRUCTION
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import Role
 from qwen3_rag_testkit.tokenizer import write_tokenizer
 
 __all__ = ["SIZES", "hot", "write_checkpoint"]

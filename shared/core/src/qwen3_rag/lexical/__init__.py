@@ -4,7 +4,7 @@ Knows words and BM25's document half; knows nothing of stores, which count docum
 the other half (IDF), nor of models. `docs/lexical.md` has the rules and what they measure.
 """
 
-from qwen3_rag.lexical.encoder import ENCODER_VERSION, LexicalEncoder, SparseVector
-from qwen3_rag.lexical.tokenizer import tokens
+from qwen3_rag.lexical._encoder import ENCODER_VERSION, BM25Encoder, SparseVector
+from qwen3_rag.lexical._tokenizer import tokens
 
-__all__ = ["ENCODER_VERSION", "LexicalEncoder", "SparseVector", "tokens"]
+__all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector", "tokens"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from haystack import Document
 
 from qwen3_rag.errors import InputTypeError
-from qwen3_rag.inputs import check_text, check_texts
+from qwen3_rag.integration import check_text, check_texts
 
 __all__ = ["check_documents", "check_fields", "texts_of"]
 

@@ -14,10 +14,9 @@ from haystack import default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
 
-from qwen3_rag.door import Door
+from qwen3_rag._lazy import LazyDoor, check_settings, settings_of
 from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.inputs import check_device
-from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
+from qwen3_rag.integration import check_device
 
 __all__ = [
     "HF_TOKEN",

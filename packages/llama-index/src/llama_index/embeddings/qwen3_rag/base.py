@@ -15,8 +15,7 @@ from pydantic import Field, field_validator
 from llama_index.embeddings.qwen3_rag.cache import SeparateCache
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends.base import Capabilities
-from qwen3_rag.door import Door
+from qwen3_rag.backends import Capabilities
 
 __all__ = ["Qwen3Embedding"]
 

@@ -25,10 +25,9 @@ from pydantic import (
 )
 
 from qwen3_rag import DEFAULT_INSTRUCTION, InputError
-from qwen3_rag.backends.base import Capabilities
-from qwen3_rag.door import Closing, Door
-from qwen3_rag.inputs import check_device
-from qwen3_rag.lazy import LazyDoor, check_settings, settings_of
+from qwen3_rag._lazy import LazyDoor, check_settings, settings_of
+from qwen3_rag.backends import Capabilities
+from qwen3_rag.integration import Closing, check_device
 
 __all__ = ["ModelName", "Qwen3Component"]
 

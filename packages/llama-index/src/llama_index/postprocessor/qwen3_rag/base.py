@@ -19,7 +19,6 @@ from pydantic import Field
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
 from llama_index.embeddings.qwen3_rag.metadata import with_metadata
 from qwen3_rag import InputError, Qwen3Reranker, RankedDocument
-from qwen3_rag.door import Door
 
 __all__ = ["RETRIEVAL_SCORE", "Qwen3Rerank"]
 

@@ -14,13 +14,13 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, Query
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
 from llama_index.embeddings.qwen3_rag.metadata import with_metadata
-from qwen3_rag import Hit, InputTypeError, LegScore, Searcher
-from qwen3_rag.inputs import check_count, check_instruction
+from qwen3_rag import Hit, InputTypeError, RankScore, Searcher
+from qwen3_rag.integration import check_count, check_instruction
 
 __all__ = ["LEGS", "Qwen3HybridRetriever", "with_legs"]
 
 #: The metadata key under which a node has its rank and score in each leg of the search.
-LEGS = "search_legs"
+LEGS = "search_ranks"
 
 
 class Qwen3HybridRetriever(BaseRetriever):
@@ -28,7 +28,7 @@ class Qwen3HybridRetriever(BaseRetriever):
 
     A node that was stored with LlamaIndex's own payload (`node_to_metadata_dict`) comes back as it
     was, with its relationships; any other hit becomes a `TextNode` with the payload as metadata.
-    `metadata["search_legs"]` has rank and score in each leg, and no model reads it.
+    `metadata["search_ranks"]` has rank and score in each leg, and no model reads it.
 
     Example:
         ```python
@@ -100,7 +100,7 @@ class Qwen3HybridRetriever(BaseRetriever):
         )
 
 
-def with_legs(node: BaseNode, legs: Mapping[str, LegScore]) -> BaseNode:
+def with_legs(node: BaseNode, legs: Mapping[str, RankScore]) -> BaseNode:
     """Copy a node with its rank and score in each leg, as plain values.
 
     Args:

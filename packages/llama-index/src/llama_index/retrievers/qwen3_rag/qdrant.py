@@ -1,4 +1,4 @@
-"""`QdrantLexical`: words and fusion for LlamaIndex's `QdrantVectorStore`, without any download.
+"""`QdrantBM25`: words and fusion for LlamaIndex's `QdrantVectorStore`, without any download.
 
 Knows that store's hooks; terms and fusion are the core's. Its sparse side alone would fetch a
 SPLADE model, and fuses without saying where a node came from.
@@ -16,9 +16,9 @@ from llama_index.core.vector_stores.types import VectorStoreQueryResult
 from llama_index.retrievers.qwen3_rag.base import with_legs
 from qwen3_rag import InputError, MissingExtraError
 from qwen3_rag.fusion import FusionMethod, fuse
-from qwen3_rag.lexical import LexicalEncoder, SparseVector
+from qwen3_rag.lexical import BM25Encoder, SparseVector
 
-__all__ = ["QdrantLexical"]
+__all__ = ["QdrantBM25"]
 
 DENSE = "dense"
 LEXICAL = "lexical"
@@ -27,12 +27,12 @@ SparseVectors = tuple[list[list[int]], list[list[float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class QdrantLexical:
+class QdrantBM25:
     """The functions that make a `QdrantVectorStore` search by meaning and by words.
 
     Example:
         ```python
-        store = QdrantVectorStore("docs", client=client, **QdrantLexical().arguments())
+        store = QdrantVectorStore("docs", client=client, **QdrantBM25().arguments())
         index = VectorStoreIndex.from_documents(
             documents, storage_context=StorageContext.from_defaults(vector_store=store)
         )
@@ -53,7 +53,7 @@ class QdrantLexical:
         InputError: An unknown fusion, or a `k` below zero.
     """
 
-    encoder: LexicalEncoder = field(default_factory=LexicalEncoder)
+    encoder: BM25Encoder = field(default_factory=BM25Encoder)
     fusion: FusionMethod = "rrf"
     k: float = 60
 
@@ -74,7 +74,7 @@ class QdrantLexical:
             from qdrant_client import models
         except ImportError as error:
             raise MissingExtraError(
-                "`QdrantLexical.arguments` needs the package 'qdrant-client'. Install it with: "
+                "`QdrantBM25.arguments` needs the package 'qdrant-client'. Install it with: "
                 "pip install llama-index-vector-stores-qdrant"
             ) from error
         return {
@@ -100,7 +100,7 @@ class QdrantLexical:
         alpha: float = 0.5,
         top_k: int = 2,
     ) -> VectorStoreQueryResult:
-        """Fuse what both legs found; nodes have their places in `metadata["search_legs"]`.
+        """Fuse what both legs found; nodes have their places in `metadata["search_ranks"]`.
 
         Args:
             dense_result: Found by meaning. Not changed.

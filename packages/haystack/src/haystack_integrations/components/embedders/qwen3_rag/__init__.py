@@ -7,14 +7,14 @@ from haystack_integrations.components.embedders.qwen3_rag.document_embedder impo
     Qwen3DocumentEmbedder,
 )
 from haystack_integrations.components.embedders.qwen3_rag.lexical_embedders import (
-    LexicalSparseDocumentEmbedder,
-    LexicalSparseTextEmbedder,
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
 )
 from haystack_integrations.components.embedders.qwen3_rag.text_embedder import Qwen3TextEmbedder
 
 __all__ = [
-    "LexicalSparseDocumentEmbedder",
-    "LexicalSparseTextEmbedder",
+    "BM25SparseDocumentEmbedder",
+    "BM25SparseTextEmbedder",
     "Qwen3DocumentEmbedder",
     "Qwen3TextEmbedder",
 ]

@@ -1,6 +1,6 @@
 """The lexical side for stores with sparse vectors: texts to weighted terms, without a model.
 
-Knows Haystack's component contract; the terms and their weights are the core's LexicalEncoder's.
+Knows Haystack's component contract; the terms and their weights are the core's BM25Encoder's.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from haystack.dataclasses import SparseEmbedding
 from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
 from haystack_integrations.common.qwen3_rag.doors import serialised
 from qwen3_rag import InputTypeError
-from qwen3_rag.lexical import LexicalEncoder, SparseVector
+from qwen3_rag.lexical import BM25Encoder, SparseVector
 
-__all__ = ["LexicalSparseDocumentEmbedder", "LexicalSparseTextEmbedder"]
+__all__ = ["BM25SparseDocumentEmbedder", "BM25SparseTextEmbedder"]
 
-_ENCODER = LexicalEncoder()
+_ENCODER = BM25Encoder()
 
 
 @component
-class LexicalSparseTextEmbedder:
+class BM25SparseTextEmbedder:
     """Marks the terms of a query, in any language, for a store that multiplies with IDF.
 
     It has no settings: those of BM25 are all in the document's vector.
 
     Example:
         ```python
-        embedder = LexicalSparseTextEmbedder()
+        embedder = BM25SparseTextEmbedder()
         sparse = embedder.run("What is the capital of France?")["sparse_embedding"]
         ```
     """
@@ -51,20 +51,20 @@ class LexicalSparseTextEmbedder:
         if not isinstance(text, str):
             raise InputTypeError(
                 f"`text` must be a string, got {type(text).__name__}. To embed a list of "
-                "Documents, use LexicalSparseDocumentEmbedder."
+                "Documents, use BM25SparseDocumentEmbedder."
             )
         return {"sparse_embedding": sparse_embedding(_ENCODER.encode_query(text))}
 
 
 @component
-class LexicalSparseDocumentEmbedder:
+class BM25SparseDocumentEmbedder:
     """Weighs the terms of documents, in any language, for a store that multiplies with IDF.
 
     Qdrant's document store does so with `use_sparse_embeddings=True, sparse_idf=True`.
 
     Example:
         ```python
-        embedder = LexicalSparseDocumentEmbedder()
+        embedder = BM25SparseDocumentEmbedder()
         documents = embedder.run([Document(content="Paris is in France.")])["documents"]
         ```
     """
@@ -95,7 +95,7 @@ class LexicalSparseDocumentEmbedder:
         self.avg_len = avg_len
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
-        self._encoder = LexicalEncoder(k1=k1, b=b, avg_len=avg_len)
+        self._encoder = BM25Encoder(k1=k1, b=b, avg_len=avg_len)
 
     def to_dict(self) -> dict[str, Any]:
         """Write the settings down."""
@@ -120,7 +120,7 @@ class LexicalSparseDocumentEmbedder:
         Raises:
             InputTypeError: Not a list of documents.
         """
-        check_documents(documents, "To embed a query, use LexicalSparseTextEmbedder.")
+        check_documents(documents, "To embed a query, use BM25SparseTextEmbedder.")
         texts = texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
         vectors = [self._encoder.encode_document(text) for text in texts]
         sparse = [sparse_embedding(vector) if len(vector) else None for vector in vectors]

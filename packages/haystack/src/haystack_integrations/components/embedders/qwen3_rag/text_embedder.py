@@ -21,8 +21,8 @@ from haystack_integrations.common.qwen3_rag.doors import (
     device_names,
 )
 from qwen3_rag import DEFAULT_INSTRUCTION, InputTypeError, Qwen3Embedder
-from qwen3_rag.inputs import check_model
-from qwen3_rag.lazy import LazyDoor
+from qwen3_rag._lazy import LazyDoor
+from qwen3_rag.integration import check_model
 
 __all__ = ["Qwen3TextEmbedder"]
 

@@ -27,8 +27,8 @@ from haystack_integrations.components.rankers.qwen3_rag.selection import (
     unique,
 )
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Reranker, RankedDocument
-from qwen3_rag.inputs import check_count, check_model, check_query
-from qwen3_rag.lazy import LazyDoor
+from qwen3_rag._lazy import LazyDoor
+from qwen3_rag.integration import check_count, check_model, check_query
 
 __all__ = ["Qwen3Ranker"]
 

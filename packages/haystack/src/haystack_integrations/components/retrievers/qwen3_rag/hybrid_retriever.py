@@ -22,7 +22,7 @@ from haystack_integrations.components.retrievers.qwen3_rag.results import from_h
 from haystack_integrations.components.retrievers.qwen3_rag.search import StoreSearch
 from qwen3_rag import InputError, Searcher
 from qwen3_rag.fusion import FusionMethod
-from qwen3_rag.inputs import check_count, check_instruction, check_query
+from qwen3_rag.integration import check_count, check_instruction, check_query
 
 __all__ = ["Qwen3HybridRetriever"]
 
@@ -44,7 +44,7 @@ class Qwen3HybridRetriever:
         )
         retriever = Qwen3HybridRetriever(store, Qwen3TextEmbedder(), ranker=Qwen3Ranker())
         documents = retriever.run("What is the capital of France?")["documents"]
-        documents[0].meta["search_legs"]["lexical"]["rank"]
+        documents[0].meta["search_ranks"]["lexical"]["rank"]
         ```
     """
 
@@ -185,7 +185,7 @@ class Qwen3HybridRetriever:
             instruction: What this query is for; the component's own when omitted.
 
         Returns:
-            `documents`: best first. `meta["search_legs"]` of each has its rank and score under
+            `documents`: best first. `meta["search_ranks"]` of each has its rank and score under
             `"dense"` and `"lexical"` where that leg found it, under `"fused"`, and under `"rerank"`
             where it was reranked. `score` is that of the last of these.
 

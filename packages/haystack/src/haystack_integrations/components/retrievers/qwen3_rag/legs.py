@@ -17,14 +17,14 @@ from haystack.dataclasses import SparseEmbedding
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 
 from qwen3_rag import InputTypeError
-from qwen3_rag.lexical import LexicalEncoder
+from qwen3_rag.lexical import BM25Encoder
 
 __all__ = ["DENSE", "LEXICAL", "Legs", "legs_of"]
 
 #: Names of the two legs, in weights and in the metadata of results.
 DENSE, LEXICAL = "dense", "lexical"
 
-_ENCODER = LexicalEncoder()
+_ENCODER = BM25Encoder()
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from typing import Any
 
 from haystack import Document
 
-from qwen3_rag import Hit, LegScore
+from qwen3_rag import Hit, RankScore
 from qwen3_rag.fusion import FusionMethod, fuse
 
 __all__ = ["from_hits", "fused_documents", "with_rerank"]
 
 #: Where a document's metadata has its rank and score in each leg.
-LEGS = "search_legs"
+LEGS = "search_ranks"
 
 
 def fused_documents(
@@ -44,7 +44,7 @@ def fused_documents(
     }
     found = {document.id: document for documents in legs.values() for document in documents}
     return [
-        _marked(found[str(one.id)], one.score, {**one.legs, "fused": LegScore(rank, one.score)})
+        _marked(found[str(one.id)], one.score, {**one.legs, "fused": RankScore(rank, one.score)})
         for rank, one in enumerate(fuse(scores, method, k=k, weights=weights), 1)
     ]
 
@@ -73,7 +73,7 @@ def from_hits(hits: Sequence[Hit]) -> list[Document]:
     ]
 
 
-def _marked(document: Document, score: float, legs: Mapping[str, LegScore]) -> Document:
+def _marked(document: Document, score: float, legs: Mapping[str, RankScore]) -> Document:
     places: dict[str, Any] = {
         name: {"rank": place.rank, "score": place.score} for name, place in legs.items()
     }

@@ -21,7 +21,7 @@ from haystack_integrations.components.retrievers.qwen3_rag.results import (
 )
 from qwen3_rag import InputError
 from qwen3_rag.fusion import FusionMethod, fuse
-from qwen3_rag.inputs import check_count
+from qwen3_rag.integration import check_count
 
 __all__ = ["StoreSearch"]
 

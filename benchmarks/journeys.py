@@ -1,0 +1,138 @@
+"""Counts the files and functions of this project that everyday calls pass through.
+
+    python -m benchmarks.journeys [--json FILE] [--list]
+
+Every function call in every thread is counted by `sys.setprofile`. Warm means that the same call
+has been made before; cold runs include opening the model. Models are the small pair `tiny`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Most files and functions: what the architecture promises.
+TARGETS = {"query, warm": (14, 100), "LangChain rerank, warm": (17, 115)}
+
+
+class Trace:
+    """What was passed through."""
+
+    def __init__(self) -> None:
+        self.functions: set[tuple[str, str]] = set()
+
+    @property
+    def files(self) -> set[str]:
+        """Source files."""
+        return {file for file, _ in self.functions}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count calls of all threads while the context is open."""
+
+        def profile(frame: Any, event: str, _: object) -> None:
+            code = frame.f_code
+            if event == "call" and "/src/" in code.co_filename and "<" not in code.co_filename:
+                file = Path(code.co_filename)
+                if any(part.startswith("qwen3_rag") or "qwen3_rag" in part for part in file.parts):
+                    self.functions.add((file.as_posix().rpartition("/src/")[2], code.co_qualname))
+
+        threading.setprofile_all_threads(profile) if hasattr(
+            threading, "setprofile_all_threads"
+        ) else threading.setprofile(profile)
+        sys.setprofile(profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            if hasattr(threading, "setprofile_all_threads"):
+                threading.setprofile_all_threads(None)
+            else:
+                threading.setprofile(None)
+
+
+def traced(call: Callable[[], object]) -> Trace:
+    """Trace one call."""
+    trace = Trace()
+    with trace.watching():
+        call()
+    return trace
+
+
+def journeys() -> dict[str, Trace]:
+    """Make the journeys, each cold first."""
+    from langchain_core.documents import Document
+    from typer.testing import CliRunner
+
+    from langchain_qwen3_rag import Qwen3Rerank
+    from qwen3_rag import Qwen3Embedder
+
+    # Python 3.11 tells only new threads of a profile function, so it is set before any starts.
+    found: dict[str, Trace] = {}
+
+    def journey(name: str, call: Callable[[], object]) -> None:
+        everything = Trace()
+        with everything.watching():
+            call()
+            found[f"{name}, cold"] = Trace()
+            found[f"{name}, cold"].functions |= everything.functions
+            everything.functions.clear()
+            call()
+            found[f"{name}, warm"] = Trace()
+            found[f"{name}, warm"].functions |= everything.functions
+
+    with Qwen3Embedder("tiny", device="cpu") as embedder:
+        journey("query", lambda: embedder.embed_queries(["What is the capital of France?"]))
+    rerank = Qwen3Rerank(model="tiny", device="cpu")
+    documents = [Document("Paris is the capital of France."), Document("Bread is baked.")]
+    journey("LangChain rerank", lambda: rerank.compress_documents(documents, "Capital of France?"))
+    rerank.close()
+
+    from qwen3_rag_cli.app import app
+
+    with tempfile.TemporaryDirectory() as folder:
+        text = Path(folder) / "france.md"
+        text.write_text("# France\n\nParis is the capital of France.\n", encoding="utf-8")
+        store = ["--store", f"{folder}/index"]
+        run = CliRunner().invoke
+        made = run(app, ["index", str(text), "--model", "tiny", *store])
+        if made.exit_code:
+            raise SystemExit(made.output)
+        found["command-line search, cold"] = traced(
+            lambda: run(app, ["search", "capital of France", *store])
+        )
+    return found
+
+
+def main() -> None:
+    """Print a table; end with exit code 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there")
+    parser.add_argument("--list", action="store_true", help="name the functions too")
+    options = parser.parse_args()
+    found = journeys()
+    print(f"{'journey':32}{'files':>8}{'functions':>12}")
+    for name, trace in found.items():
+        print(f"{name:32}{len(trace.files):8}{len(trace.functions):12}")
+        if options.list:
+            for file, function in sorted(trace.functions):
+                print(f"    {file}: {function}")
+    if options.json:
+        figures = {
+            name: {"files": len(trace.files), "functions": len(trace.functions)}
+            for name, trace in found.items()
+        }
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

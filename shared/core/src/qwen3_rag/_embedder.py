@@ -1,0 +1,346 @@
+"""`Qwen3Embedder`: texts to vectors, as the model's authors compute them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Unpack, overload
+
+import numpy as np
+
+from qwen3_rag._flow import Flow, run, run_async
+from qwen3_rag._inputs import (
+    check_count,
+    check_instruction,
+    check_max_length,
+    check_model,
+    check_query,
+    check_texts,
+    spread_instruction,
+)
+from qwen3_rag._model import ModelBase
+from qwen3_rag._options import LocalOptions, with_local_options
+from qwen3_rag._progress import progress_bar
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION, EmbedPrompt
+from qwen3_rag._published import MIN_DIM
+from qwen3_rag._results import Embeddings, FloatArray
+from qwen3_rag.backends._base import WHOLE, BackendSpec, Capabilities, Limits
+from qwen3_rag.backends._local.spec import CallerModel
+from qwen3_rag.errors import InputError, ModelError
+
+__all__ = ["Qwen3Embedder"]
+
+
+class Qwen3Embedder(ModelBase):
+    """Embeds queries and documents with a Qwen3-Embedding model.
+
+    Cheap to create: nothing is imported, read or downloaded before first use or `warm_up()`.
+    Threads and event loops can share one, and all embedders on a checkpoint share its weights.
+
+    Example:
+        ```python
+        embedder = Qwen3Embedder("Qwen/Qwen3-Embedding-0.6B", dim=512)
+        documents = embedder.embed_documents(["Paris is the capital of France."])
+        query = embedder.embed_queries(["What is the capital of France?"])
+        similarity = query @ documents.T
+        ```
+    """
+
+    role = "embedding"
+
+    @with_local_options
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
+        *,
+        dim: int | None = None,
+        instruction: str = DEFAULT_INSTRUCTION,
+        max_length: int | None = None,
+        backend: BackendSpec | None = None,
+        **options: Unpack[LocalOptions],
+    ) -> None:
+        """Keep the arguments.
+
+        Args:
+            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
+                checkpoint.
+            dim: Size of the vectors, from 32 to the model's own (1,024, 2,560 or 4,096), which is
+                the default. A shorter vector is the beginning of the full one, normalised again.
+            instruction: What queries are for, one English sentence; documents never get it.
+            max_length: Tokens per text, end token included, up to 32,768; longer texts are cut and
+                reported. Defaults to 8,192 or the model's context, whichever is less.
+            backend: What runs the model instead of this process, such as a server; the options
+                below then do not apply.
+            **options: Options of the local engine; `help(Qwen3Embedder)` lists them.
+
+        Raises:
+            InputError: A value out of its range, or local options together with `backend`.
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        self.model = check_model(model)
+        record = self._published(self.model)
+        check_count(dim, "dim", 1 if record is None else MIN_DIM, record.dim if record else None)
+        check_max_length(max_length)
+        self.dim = dim
+        self.instruction = check_instruction(instruction)
+        self.max_length = max_length
+        self._start(backend, options)
+
+    @classmethod
+    def from_model(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        *,
+        dim: int | None = None,
+        instruction: str = DEFAULT_INSTRUCTION,
+        max_length: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> Qwen3Embedder:
+        """Use a transformers model that is already loaded, quantised or with an adapter.
+
+        The model, from `AutoModel` or `AutoModelForCausalLM`, is used where and as it is, and not
+        changed; `tokenizer` is its fast tokenizer. Texts are padded to the longest of a batch,
+        which is slower than opening a checkpoint by name or folder. The other arguments are the
+        constructor's.
+
+        Raises:
+            InputError: A value out of its range. What is wrong with the model shows at first use.
+        """
+        caller = CallerModel(model, tokenizer, batch_tokens)
+        return cls(
+            caller.name, dim=dim, instruction=instruction, max_length=max_length, backend=caller
+        )
+
+    @overload
+    def embed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: Literal[False] = False,
+    ) -> FloatArray: ...
+
+    @overload
+    def embed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: Literal[True],
+    ) -> Embeddings: ...
+
+    @overload
+    def embed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: bool,
+    ) -> FloatArray | Embeddings: ...
+
+    def embed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: bool = False,
+    ) -> FloatArray | Embeddings:
+        """Embed questions, each with its instruction.
+
+        Args:
+            queries: Questions as users ask them, without any prompt text.
+            instruction: One for all, or one per query; the embedder's own when omitted.
+            progress: Whether to show a progress bar on a terminal.
+            details: Whether to return token counts and cuts too.
+
+        Returns:
+            float32 `[queries, dim]`, rows of unit length, in the order given; an `Embeddings` with
+            `details`.
+
+        Raises:
+            InputError: A blank query, a wrong type, a lone surrogate, or `dim` out of range.
+            ModelError: The checkpoint is missing or broken.
+            BackendError: The model could not be run, or was closed.
+        """
+        return run(self._embed_queries(queries, instruction, progress, details))
+
+    @overload
+    async def aembed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: Literal[False] = False,
+    ) -> FloatArray: ...
+
+    @overload
+    async def aembed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: Literal[True],
+    ) -> Embeddings: ...
+
+    @overload
+    async def aembed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: bool,
+    ) -> FloatArray | Embeddings: ...
+
+    async def aembed_queries(
+        self,
+        queries: Iterable[str],
+        *,
+        instruction: str | Sequence[str] | None = None,
+        progress: bool = False,
+        details: bool = False,
+    ) -> FloatArray | Embeddings:
+        """Embed questions without blocking the event loop; see `embed_queries`."""
+        return await run_async(self._embed_queries(queries, instruction, progress, details))
+
+    @overload
+    def embed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: Literal[False] = False
+    ) -> FloatArray: ...
+
+    @overload
+    def embed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: Literal[True]
+    ) -> Embeddings: ...
+
+    @overload
+    def embed_documents(
+        self,
+        documents: Iterable[str],
+        *,
+        progress: bool = False,
+        details: bool,
+    ) -> FloatArray | Embeddings: ...
+
+    def embed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: bool = False
+    ) -> FloatArray | Embeddings:
+        """Embed documents, which get no instruction.
+
+        An empty document embeds as the end token alone.
+
+        Args:
+            documents: Texts, unchanged: white space and newlines count.
+            progress: Whether to show a progress bar on a terminal.
+            details: Whether to return token counts and cuts too.
+
+        Returns:
+            float32 `[documents, dim]`, rows of unit length, in the order given; an `Embeddings`
+            with `details`.
+
+        Raises:
+            InputError: A wrong type, a lone surrogate, or `dim` out of range.
+            ModelError: The checkpoint is missing or broken.
+            BackendError: The model could not be run, or was closed.
+        """
+        return run(self._embed_documents(documents, progress, details))
+
+    @overload
+    async def aembed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: Literal[False] = False
+    ) -> FloatArray: ...
+
+    @overload
+    async def aembed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: Literal[True]
+    ) -> Embeddings: ...
+
+    @overload
+    async def aembed_documents(
+        self,
+        documents: Iterable[str],
+        *,
+        progress: bool = False,
+        details: bool,
+    ) -> FloatArray | Embeddings: ...
+
+    async def aembed_documents(
+        self, documents: Iterable[str], *, progress: bool = False, details: bool = False
+    ) -> FloatArray | Embeddings:
+        """Embed documents without blocking the event loop; see `embed_documents`."""
+        return await run_async(self._embed_documents(documents, progress, details))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r}, dim={self.dim})"
+
+    def _own_arguments(self) -> dict[str, Any]:
+        names = ("model", "dim", "instruction", "max_length")
+        return {name: getattr(self, name) for name in names}
+
+    def _embed_queries(
+        self,
+        queries: Iterable[str],
+        instruction: str | Sequence[str] | None,
+        progress: bool,
+        details: bool,
+    ) -> Flow[FloatArray | Embeddings]:
+        texts = check_texts(queries, "queries")
+        for index, text in enumerate(texts):
+            check_query(text, f"queries[{index}]")
+        instructions = spread_instruction(instruction, self.instruction, len(texts))
+        prompts = [EmbedPrompt(*pair) for pair in zip(texts, instructions, strict=True)]
+        return (yield from self._embed(prompts, progress, details))
+
+    def _embed_documents(
+        self, documents: Iterable[str], progress: bool, details: bool
+    ) -> Flow[FloatArray | Embeddings]:
+        prompts = [EmbedPrompt(text) for text in check_texts(documents, "documents")]
+        return (yield from self._embed(prompts, progress, details))
+
+    def _open(self) -> Flow[Capabilities]:
+        capabilities = yield from super()._open()
+        if self.dim is not None and not capabilities.min_dim <= self.dim <= capabilities.dim:
+            raise InputError(
+                f"`dim` must be from {capabilities.min_dim} to {capabilities.dim} for "
+                f"{capabilities.model!r}, got {self.dim}."
+            )
+        return capabilities
+
+    def _embed(
+        self, prompts: list[EmbedPrompt], progress: bool, details: bool
+    ) -> Flow[FloatArray | Embeddings]:
+        capabilities = self._capabilities or (yield from self._open())
+        limits = Limits(self.max_length)
+        if progress:
+            with progress_bar(True, len(prompts), "Embedding", "text") as on_done:
+                output = yield self._backend.run(prompts, limits, on_done)
+        else:
+            output = yield self._backend.run(prompts, limits)
+        vectors = _shorten(output.values, self.dim or capabilities.dim)
+        if not details:
+            return vectors
+        return Embeddings(
+            vectors,
+            None if output.tokens is None else tuple(output.tokens.tolist()),
+            tuple(None if cut == WHOLE else cut for cut in output.cut_at.tolist()),
+        )
+
+
+def _shorten(vectors: FloatArray, dim: int) -> FloatArray:
+    """Cut to the first `dim` numbers, then normalise: the order MRL was trained for."""
+    short = vectors[:, :dim]
+    lengths = np.linalg.norm(short, axis=1, keepdims=True)
+    if not lengths.all():
+        raise ModelError(
+            f"The model gave an all-zero vector for text {int((lengths == 0).argmax())}, which has "
+            "no direction. The checkpoint is damaged."
+        )
+    normalised: FloatArray = short / lengths
+    return normalised

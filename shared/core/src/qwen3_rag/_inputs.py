@@ -1,0 +1,176 @@
+"""What callers hand to the doors, checked before any work is done.
+
+Knows plain Python values and errors; knows no prompt and no model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from qwen3_rag._published import CONTEXT
+from qwen3_rag.errors import InputError, InputTypeError
+
+__all__ = [
+    "check_count",
+    "check_device",
+    "check_instruction",
+    "check_max_length",
+    "check_model",
+    "check_pairs",
+    "check_query",
+    "check_text",
+    "check_texts",
+    "spread_instruction",
+]
+
+# A rerank prompt without any text takes about this much.
+MIN_LENGTH = 64
+
+
+def check_texts(texts: Iterable[str], name: str) -> list[str]:
+    """Turn a caller's texts into a list of strings that can be encoded.
+
+    Args:
+        texts: Any iterable of strings except a string.
+        name: The argument's name, for messages.
+
+    Raises:
+        InputTypeError: A single string, or an item that is no string.
+        InputError: An item with a lone surrogate.
+    """
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise InputTypeError(
+            f"`{name}` must be a list of strings, got {type(texts).__name__}."
+            + (f" Put it in a list: `[{name}]`." if isinstance(texts, str) else "")
+        )
+    items = list(texts)
+    for index, item in enumerate(items):
+        check_text(item, f"{name}[{index}]")
+    return items
+
+
+def check_text(text: str, name: str) -> str:
+    """Make sure a value is a string that can be encoded."""
+    if not isinstance(text, str):
+        raise InputTypeError(
+            f"`{name}` must be a string, got {type(text).__name__}. Convert it, or leave it out."
+        )
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"`{name}` has a lone surrogate ({text[error.start]!r}) at character "
+                f"{error.start}, which is not valid Unicode. Clean it with "
+                "`text.encode('utf-8', 'replace').decode('utf-8')`."
+            ) from None
+    return text
+
+
+def check_query(query: str, name: str = "query") -> str:
+    """Make sure a query is a string with something in it."""
+    if not check_text(query, name).strip():
+        raise InputError(
+            f"`{name}` is empty or only white space ({query!r}), and would match anything. "
+            "Leave it out."
+        )
+    return query
+
+
+def check_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Turn a caller's pairs into a list of (query, document)."""
+    if isinstance(pairs, (str, bytes, Mapping)) or not isinstance(pairs, Iterable):
+        raise InputTypeError(
+            f"`pairs` must be a list of (query, document) pairs, got {type(pairs).__name__}."
+        )
+    checked = []
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InputTypeError(
+                f"`pairs[{index}]` must be a (query, document) pair, got {pair!r}."
+            )
+        query, document = pair
+        check_query(query, f"pairs[{index}][0]")
+        check_text(document, f"pairs[{index}][1]")
+        checked.append((query, document))
+    return checked
+
+
+def check_instruction(instruction: str, name: str = "instruction") -> str:
+    """Make sure an instruction is a string with something in it."""
+    if not check_text(instruction, name).strip():
+        raise InputError(
+            f"`{name}` is empty, and the models were trained with one. Omit it for the default; to "
+            "embed a text without an instruction, use `embed_documents`."
+        )
+    return instruction
+
+
+def spread_instruction(
+    instruction: str | Sequence[str] | None, default: str, count: int
+) -> list[str]:
+    """Give each of `count` queries its instruction.
+
+    Args:
+        instruction: One for all, one per query, or `None` for the default.
+        default: The door's own.
+        count: How many queries there are.
+
+    Raises:
+        InputError: Not as many instructions as queries, or a blank one.
+    """
+    if instruction is None:
+        return [default] * count
+    if isinstance(instruction, str):
+        return [check_instruction(instruction)] * count
+    items = check_texts(instruction, "instruction")
+    if len(items) != count:
+        raise InputError(
+            f"`instruction` has {len(items)} items for {count} queries. Give one string for all, "
+            "or one per query."
+        )
+    return [check_instruction(item, f"instruction[{i}]") for i, item in enumerate(items)]
+
+
+def check_count(value: int | None, name: str, lowest: int, highest: int | None = None) -> None:
+    """Make sure an optional whole number lies in its range."""
+    if value is None:
+        return
+    # `__index__` is what whole numbers have, numpy's among them.
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputTypeError(f"`{name}` must be a whole number, got {value!r}.")
+    if value < lowest or (highest is not None and value > highest):
+        allowed = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise InputError(f"`{name}` must be {allowed}, got {value}.")
+
+
+def check_model(model: str | os.PathLike[str]) -> str:
+    """Turn a model's name or folder into a string."""
+    if isinstance(model, os.PathLike):
+        model = os.fspath(model)
+    if not isinstance(model, str) or not model.strip():
+        raise InputTypeError(
+            f"`model` must be the name or folder of a checkpoint, got {model!r}. Give for example "
+            "'Qwen/Qwen3-Embedding-0.6B'."
+        )
+    return model
+
+
+def check_device(device: object) -> str | tuple[str, ...] | None:
+    """Turn one device or several, torch's own objects among them, into names."""
+    if device is None:
+        return None
+    several = isinstance(device, Sequence) and not isinstance(device, str)
+    names = tuple(str(item) for item in (device if several else [device]))  # type: ignore[attr-defined]  # a sequence
+    if not names or not all(name[:1].isalpha() for name in names):
+        raise InputTypeError(
+            f"`device` must be a torch device or several, got {device!r}. Use 'cpu', 'cuda', "
+            "'cuda:1' or 'mps', or omit it."
+        )
+    return names if several else names[0]
+
+
+def check_max_length(value: int | None) -> None:
+    """Make sure a prompt length is one the models were made for."""
+    check_count(value, "max_length", MIN_LENGTH, CONTEXT)

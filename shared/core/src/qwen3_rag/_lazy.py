@@ -1,0 +1,73 @@
+"""A model behind an adapter, made at first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from qwen3_rag._model import ModelBase
+
+__all__ = ["LazyModel"]
+
+M = TypeVar("M", bound=ModelBase)
+
+
+class LazyModel(Generic[M]):
+    """One model for all threads, made when it is first asked for.
+
+    Copies and pickles start empty. All of them are equal, so that adapters which hold one compare
+    by their settings.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._lock = Lock()
+        self._made: M | None = None
+        self._arguments: Mapping[str, Any] | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether there is a model now."""
+        return self._made is not None
+
+    def get(self, make: Callable[[], M]) -> M:
+        """Give the model, made by `make` if there is none yet."""
+        made = self._made
+        if made is None:
+            with self._lock:
+                made = self._made
+                if made is None:
+                    made = self._made = make()
+        return made
+
+    def get_for(self, kind: Callable[..., M], arguments: Mapping[str, Any]) -> M:
+        """Give the model of these arguments, made anew when they have changed.
+
+        For frameworks whose components can be changed after they were made.
+        """
+        with self._lock:
+            if self._made is None or self._arguments != arguments:
+                self._made, self._arguments = kind(**arguments), dict(arguments)
+            return self._made
+
+    def close(self) -> None:
+        """Close the model, if there is one; the next use makes another."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None:
+            made.close()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LazyModel)
+
+    __hash__ = None  # type: ignore[assignment]  # the documented way to be unhashable
+
+    def __copy__(self) -> LazyModel[M]:
+        return LazyModel()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyModel[M]:
+        return LazyModel()
+
+    def __reduce__(self) -> Any:
+        return LazyModel, ()

@@ -1,0 +1,143 @@
+"""What the embedder and the reranker share: their backend, opening and closing."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from qwen3_rag._flow import Flow, run, run_async
+from qwen3_rag._options import check_options
+from qwen3_rag._published import PublishedModel, Role, published
+from qwen3_rag.backends._base import Backend, BackendSpec, Capabilities
+from qwen3_rag.backends._local.spec import Local
+from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelError
+
+__all__ = ["Closing", "ModelBase", "arguments_of"]
+
+#: Which class runs each role, for messages.
+CLASSES = {"embedding": "Qwen3Embedder", "reranking": "Qwen3Reranker"}
+
+
+class Closing:
+    """Closes at the end of a `with` or an `async with`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ModelBase(Closing):
+    """A model in one role, run by a backend.
+
+    Attributes:
+        model: Its name, as the caller gave it.
+    """
+
+    role: ClassVar[Role]
+    model: str
+    _spec: BackendSpec | None
+    _backend: Backend
+    _capabilities: Capabilities | None
+
+    def warm_up(self) -> Capabilities:
+        """Load the model now and describe it.
+
+        Raises:
+            InputError: `dim` is out of the model's range.
+            ModelError: The checkpoint is missing or broken, or the model has another role.
+            BackendError: The model could not be run, or was closed.
+        """
+        return run(self._open())
+
+    async def awarm_up(self) -> Capabilities:
+        """Load the model without blocking the event loop; see `warm_up`."""
+        return await run_async(self._open())
+
+    def close(self) -> None:
+        """Release the model; unfinished calls end with `BackendError`."""
+        self._spec = None
+        self._backend.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model!r})"
+
+    @abstractmethod
+    def _own_arguments(self) -> dict[str, Any]:
+        """The constructor's arguments that hold for every backend."""
+
+    def _start(self, backend: BackendSpec | None, options: Mapping[str, Any]) -> None:
+        """Start the caller's backend, or the local engine with the caller's options."""
+        if backend is None:
+            backend = Local(check_options(options))
+        elif not isinstance(backend, BackendSpec):
+            raise InputTypeError(
+                "`backend` must be a backend specification such as `Remote(...)`, got "
+                f"{type(backend).__name__}."
+            )
+        elif options:
+            names = ", ".join(f"`{name}`" for name in options)
+            raise InputError(
+                f"{names} configure the local engine, but `backend` {backend!r} runs the model. "
+                "Leave out one or the other."
+            )
+        self._spec = backend
+        self._capabilities = None
+        self._backend = backend.start(self.model, self.role)
+
+    def _published(self, model: str) -> PublishedModel | None:
+        """Look a model up, refusing one that is known to have the other role."""
+        record = published(model)
+        if record is not None and record.role != self.role:
+            raise InputError(_wrong_role(model, record.role))
+        return record
+
+    def _open(self) -> Flow[Capabilities]:
+        capabilities: Capabilities = yield self._backend.open()
+        if capabilities.role != self.role:
+            raise ModelError(_wrong_role(capabilities.model, capabilities.role))
+        self._capabilities = capabilities
+        return capabilities
+
+
+def arguments_of(model: ModelBase) -> dict[str, Any]:
+    """Give the arguments that make an equal model: `type(model)(**arguments_of(model))`.
+
+    They name either options of the local engine, an access token among them, or a `backend`.
+
+    Raises:
+        BackendError: The model was closed.
+    """
+    spec = model._spec
+    if spec is None:
+        raise BackendError(f"{model!r} was closed. Open a new {type(model).__name__}.")
+    runs = spec.given() if isinstance(spec, Local) else {"backend": spec}
+    return {**model._own_arguments(), **runs}
+
+
+def _wrong_role(model: str, role: Role) -> str:
+    kind = {"embedding": "an embedding model", "reranking": "a reranker"}[role]
+    return f"{model!r} is {kind}. Open it with {CLASSES[role]}."

@@ -1,0 +1,157 @@
+"""The options of the local engine, declared once: names, types, defaults and documentation."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+from qwen3_rag._inputs import check_count, check_device
+from qwen3_rag.errors import InputTypeError
+
+__all__ = [
+    "LoadingOptions",
+    "LocalOptions",
+    "Option",
+    "check_options",
+    "local_options",
+    "with_local_options",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class LoadingOptions(TypedDict, total=False):
+    """Options of the local engine whose values are the same in every framework."""
+
+    revision: Annotated[
+        str | None,
+        "Branch, tag or commit. Published models default to a pinned commit of the Hub; "
+        "ModelScope, which numbers its commits differently, to its main branch.",
+    ]
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        "Number format of the weights. Defaults to bfloat16 on GPUs (Ampere or newer) and on CPUs "
+        "that multiply it natively, else float32.",
+    ]
+    attention: Annotated[
+        Literal["sdpa", "eager"] | None,
+        "'sdpa' for torch's fused kernel (the default), or 'eager' for plain matrix products.",
+    ]
+    batch_tokens: Annotated[
+        int | None,
+        "Tokens per batch. The default suits the device; a batch that does not fit in memory is "
+        "halved and tried again.",
+    ]
+    compile: Annotated[
+        bool,
+        "Whether torch compiles parts of the model, which takes ten seconds at the first load.",
+    ]
+    cache_folder: Annotated[str | None, "Where downloads are kept."]
+    local_files_only: Annotated[bool, "Whether to work without the network."]
+    model_kwargs: Annotated[
+        Mapping[str, Any] | None, "Further arguments for transformers' `from_pretrained`."
+    ]
+
+
+class LocalOptions(LoadingOptions, total=False):
+    """All options of the local engine.
+
+    Frameworks have classes of their own for devices and secrets; an adapter declares these two in
+    its framework's way and takes the rest from `LoadingOptions`.
+    """
+
+    device: Annotated[
+        str | Sequence[str] | None,
+        "A torch device, or several to share the work. Defaults to CUDA, then MPS, then the CPU.",
+    ]
+    token: Annotated[str | None, "Access token for private repositories."]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of the local engine.
+
+    Attributes:
+        name: As the classes take it.
+        type: Its type.
+        default: What holds when it is not given.
+        doc: What it does.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+
+
+@cache
+def local_options() -> Mapping[str, Option]:
+    """List the options of the local engine, in the order of their declaration."""
+    options = {}
+    for name, hint in get_type_hints(LocalOptions, include_extras=True).items():
+        kind, doc = get_args(hint)
+        options[name] = Option(name, kind, False if kind is bool else None, doc)
+    return options
+
+
+def check_options(given: Mapping[str, Any]) -> LocalOptions:
+    """Complete a caller's options with the defaults.
+
+    Raises:
+        InputError: A value out of its range.
+        InputTypeError: An unknown name, or a value of the wrong type.
+    """
+    known = local_options()
+    for name in given:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            raise InputTypeError(
+                f"There is no option {name!r}"
+                + (f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}.")
+            )
+    values = {name: given.get(name, option.default) for name, option in known.items()}
+    check_count(values["batch_tokens"], "batch_tokens", 1)
+    values["device"] = check_device(values["device"])
+    if values["dtype"] is not None:
+        values["dtype"] = str(values["dtype"]).removeprefix("torch.")
+    values["model_kwargs"] = dict(values["model_kwargs"] or {})
+    return cast(LocalOptions, values)
+
+
+def with_local_options(constructor: F) -> F:
+    """Show the options in the signature and docstring of a constructor that takes `**options`."""
+    signature = inspect.signature(constructor)
+    named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        option for option in local_options().values() if option.name not in signature.parameters
+    ]
+    added = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=option.default,
+            annotation=option.type,
+        )
+        for option in options
+    ]
+    # `inspect.signature` reads it, and with it `help()` and notebooks.
+    constructor.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # functions take attributes
+    lines = []
+    for line in inspect.cleandoc(constructor.__doc__ or "").splitlines():
+        if line.lstrip().startswith("**options:"):
+            for option in options:
+                lines += textwrap.wrap(
+                    f"{option.name}: {option.doc}",
+                    92,
+                    initial_indent=" " * 4,
+                    subsequent_indent=" " * 8,
+                )
+        else:
+            lines.append(line)
+    constructor.__doc__ = "\n".join(lines)
+    return constructor

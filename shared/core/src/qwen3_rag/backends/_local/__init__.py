@@ -1,0 +1,1 @@
+"""Runs the models in this process with torch."""

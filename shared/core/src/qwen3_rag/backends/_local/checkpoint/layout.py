@@ -1,0 +1,109 @@
+"""What may be in a checkpoint's folder, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from qwen3_rag._published import Role
+from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.errors import ModelError
+
+__all__ = ["check_layout"]
+
+# What a checkpoint's `architectures` may say.
+ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
+
+
+def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
+    """Read `config.json` and make sure the folder holds a checkpoint this project can run.
+
+    Raises:
+        ModelError: Not a checkpoint, another family, or one trained for another use.
+    """
+    config = _read_json(checkpoint, "config.json")
+    if config is None:
+        raise ModelError(
+            f"The folder {str(checkpoint.folder)!r} has no config.json, so it is not a checkpoint. "
+            "Give the folder that holds config.json, tokenizer.json and *.safetensors."
+        )
+    if not isinstance(config, dict):
+        raise ModelError(
+            f"config.json of {checkpoint.name!r} holds no settings. Fetch the checkpoint again."
+        )
+    if config.get("model_type") != "qwen3":
+        raise ModelError(
+            f"{checkpoint.name!r} is of the family {config.get('model_type')!r}; only 'qwen3' "
+            "checkpoints (Qwen3-Embedding, Qwen3-Reranker and their fine-tunes) can be run here."
+        )
+    if "sliding_attention" in (config.get("layer_types") or ()) or config.get("use_sliding_window"):
+        raise ModelError(
+            f"{checkpoint.name!r} uses sliding-window attention, which no Qwen3 embedding or "
+            "reranking checkpoint does and which is not implemented here."
+        )
+    changes = set(config.get("architectures") or ()) - ARCHITECTURES
+    if (activation := config.get("hidden_act", "silu")) != "silu":
+        changes.add(f"activation {activation!r}")
+    if changes or "auto_map" in config or config.get("is_causal") is False:
+        raise ModelError(
+            f"{checkpoint.name!r} is built on Qwen3 but changes it "
+            f"({', '.join(changes) or 'own code'}), so its numbers would "
+            "be wrong here. Use the software it was published for."
+        )
+    if not any(checkpoint.folder.glob("*.safetensors")):
+        raise ModelError(
+            f"{checkpoint.name!r} has no *.safetensors file. Other weight formats are not read; "
+            "convert them with transformers' save_pretrained."
+        )
+    _check_modules(checkpoint, role)
+    return config
+
+
+def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
+    """Refuse what sentence-transformers' files say was trained for another use."""
+    modules = _read_json(checkpoint, "modules.json")
+    if modules is None:
+        return
+    try:
+        kinds = {str(m["type"]).rpartition(".")[2]: str(m.get("path", "")) for m in modules}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"modules.json of {checkpoint.name!r} cannot be understood: {error!r}. Fetch the "
+            "checkpoint again, or delete the file."
+        ) from error
+    if role == "embedding" and "LogitScore" in kinds:
+        raise ModelError(
+            f"{checkpoint.name!r} is a reranker. Open it with Qwen3Reranker, or give Qwen3Embedder "
+            "an embedding model."
+        )
+    if role == "reranking" and "Pooling" in kinds:
+        raise ModelError(
+            f"{checkpoint.name!r} is an embedding model. Open it with Qwen3Embedder, or give "
+            "Qwen3Reranker a reranking model."
+        )
+    if "Pooling" in kinds:
+        pooling = _read_json(checkpoint, f"{kinds['Pooling']}/config.json") or {}
+        if pooling.get("pooling_mode_lasttoken") is False or pooling.get(
+            "pooling_mode", "lasttoken"
+        ) not in ("lasttoken", ["lasttoken"]):
+            raise ModelError(
+                f"{checkpoint.name!r} was trained with a pooling other than the last token's, so "
+                "its vectors would be wrong here. Use sentence-transformers for it."
+            )
+    if "Dense" in kinds:
+        raise ModelError(
+            f"{checkpoint.name!r} has a dense layer behind its pooling, which is not implemented "
+            "here. Use sentence-transformers for it."
+        )
+
+
+def _read_json(checkpoint: Checkpoint, name: str) -> Any:
+    path = checkpoint.folder / name
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{name} of {checkpoint.name!r} cannot be read: {error}. Fetch the checkpoint again."
+        ) from error

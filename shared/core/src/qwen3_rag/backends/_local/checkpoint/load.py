@@ -1,0 +1,167 @@
+"""Loads a checkpoint's weights with transformers' own classes, and checks them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import (
+    Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
+    Qwen3Model,
+)
+from transformers.utils import logging as transformers_logging
+
+from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.backends._local.model.forward import Head, RowsHead
+from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+from qwen3_rag.backends._local.spec import LocalSpec
+from qwen3_rag.errors import InputError, ModelError
+
+__all__ = ["check_rows", "classifier_rows", "load"]
+
+# Rows of a head closer than this, relative to their length, cannot separate yes from no. Trained
+# heads differ by about their own length.
+DEGENERATE = 1e-6
+
+
+def load(
+    spec: LocalSpec,
+    checkpoint: Checkpoint,
+    tokenizer: PromptTokenizer,
+    *,
+    device: str,
+    dtype: torch.dtype,
+) -> tuple[Any, Head | None]:
+    """Load a checkpoint from its folder. Runs on the device's worker thread.
+
+    Args:
+        spec: What the caller asked for.
+        checkpoint: Where it is.
+        tokenizer: Its tokenizer.
+        device: Where to put it.
+        dtype: Number format.
+
+    Returns:
+        The transformer, token ids to hidden states after the final norm, and a reranker's head.
+
+    Raises:
+        ModelError: Weights are missing, truncated or of another shape, or the head is degenerate.
+    """
+    model_kwargs = spec.options["model_kwargs"] or {}
+    config = checkpoint.folder / "config.json"
+    classifier = "SequenceClassification" in config.read_text(encoding="utf-8")
+    if spec.role == "embedding":
+        kind: Any = Qwen3Model
+    else:
+        kind = Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
+    try:
+        with _quiet():
+            model, info = kind.from_pretrained(
+                checkpoint.folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **model_kwargs,
+            )
+    except torch.OutOfMemoryError:
+        raise
+    except TypeError as error:
+        if not model_kwargs:
+            raise
+        raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
+    except Exception as error:  # safetensors, transformers and json raise their own
+        raise ModelError(
+            f"The weights of {checkpoint.name!r} cannot be read: {error}. "
+            "If a download was interrupted, delete the folder and fetch it again."
+        ) from error
+    _check_weights(model, info, checkpoint, tokenizer)
+    model = model.eval().requires_grad_(False)
+    if getattr(model, "quantization_method", None) is None:
+        model = model.to(device)
+    if spec.role == "embedding":
+        return model, None
+    if classifier:
+        rows = classifier_rows(model, checkpoint.name)
+    else:
+        rows = model.lm_head.weight[[tokenizer.no, tokenizer.yes]]
+    rows = rows.detach().to(device=device, dtype=torch.float32)
+    check_rows(rows, checkpoint.name)
+    return model.model, RowsHead(rows)
+
+
+def _check_weights(
+    model: Any, info: dict[str, Any], checkpoint: Checkpoint, tokenizer: PromptTokenizer
+) -> None:
+    """Make sure that what was loaded is a whole Qwen3 and nothing else."""
+    foreign = sorted(
+        key for key in info["unexpected_keys"] if not key.endswith(("lm_head.weight", "inv_freq"))
+    )
+    if foreign:
+        raise ModelError(
+            f"The checkpoint {checkpoint.name!r} has weights that Qwen3 does not: "
+            f"{', '.join(foreign[:3])}. Its numbers would be wrong here; use the software it was "
+            "published for."
+        )
+    if tokenizer.size > model.config.vocab_size:
+        raise ModelError(
+            f"The tokenizer of {checkpoint.name!r} has {tokenizer.size} tokens and its embedding "
+            f"table {model.config.vocab_size}. They are not of one checkpoint; fetch it again."
+        )
+    lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
+    if lacking:
+        raise ModelError(
+            f"The checkpoint {checkpoint.name!r} lacks weights or has them in another shape: "
+            f"{', '.join(lacking[:3])}{' and more' if len(lacking) > 3 else ''}. "
+            "Fetch it again, or check that it was saved whole."
+        )
+
+
+def classifier_rows(model: Any, name: str) -> torch.Tensor:
+    """Rows of a sequence-classification head, in the order no, yes."""
+    rows: torch.Tensor = model.score.weight
+    if rows.shape[0] == 1:
+        return rows
+    labels = {str(label).lower(): index for index, label in model.config.id2label.items()}
+    if rows.shape[0] == 2 and {"no", "yes"} <= labels.keys():
+        return rows[[labels["no"], labels["yes"]]]
+    raise ModelError(
+        f"The classification head of {name!r} has {rows.shape[0]} labels "
+        f"({', '.join(labels)}); one, or two named 'no' and 'yes', can be read as relevance."
+    )
+
+
+def check_rows(head: torch.Tensor, name: str) -> None:
+    """Make sure that a head can tell yes from no.
+
+    Raises:
+        ModelError: It holds NaN, or its rows are equal or zero.
+    """
+    difference = head[-1] - head[0] if len(head) == 2 else head[0]
+    if not torch.isfinite(head).all():
+        raise ModelError(f"The head of {name!r} holds NaN or infinity. Fetch the checkpoint again.")
+    if difference.norm() <= DEGENERATE * head.norm():
+        raise ModelError(
+            f"The head of {name!r} cannot tell yes from no: the two rows are equal or zero, so "
+            "every score would be 0.5. The checkpoint lost its head; fetch it again, and for 8B "
+            "make sure that lm_head.weight is in it."
+        )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from printing bars and reports; what matters is checked and raised."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,172 @@
+"""How a model comes into memory: from a checkpoint's folder, or from the caller's objects."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+import torch
+
+from qwen3_rag._published import CONTEXT
+from qwen3_rag.backends._base import Capabilities
+from qwen3_rag.backends._local.checkpoint.caller import caller_fingerprint, caller_parts
+from qwen3_rag.backends._local.checkpoint.hub import TINY, resolve
+from qwen3_rag.backends._local.checkpoint.layout import check_layout
+from qwen3_rag.backends._local.checkpoint.load import load
+from qwen3_rag.backends._local.device import (
+    allowed_threads,
+    choose_devices,
+    choose_dtype,
+    default_budget,
+    keep_freed_memory,
+)
+from qwen3_rag.backends._local.model.forward import PackedForward, PaddedForward
+from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+from qwen3_rag.backends._local.serving.loaded import Forward
+from qwen3_rag.backends._local.spec import CallerModel, LocalSpec, canonical
+from qwen3_rag.errors import InputError, InputTypeError
+
+__all__ = ["Loader", "loader_for"]
+
+ATTENTIONS = ("sdpa", "eager")
+
+
+class Loader(Protocol):
+    """Brings one model into memory.
+
+    Attributes:
+        key: Equal for what can be shared.
+        devices: Where the model is to run.
+        budget: Tokens per batch.
+    """
+
+    key: Hashable
+    devices: tuple[str, ...]
+    budget: int
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        """Read the tokenizer."""
+        ...
+
+    def load(self, device: str) -> tuple[Forward, Capabilities]:
+        """Load a replica. Runs on the device's thread."""
+        ...
+
+
+def loader_for(spec: LocalSpec, caller: CallerModel | None) -> Loader:
+    """Find what is to be loaded; takes as long as a download.
+
+    Raises:
+        InputError: An option out of its range.
+        ModelError: The checkpoint is missing or cannot be run here.
+    """
+    return _CheckpointLoader(spec) if caller is None else _CallerLoader(spec, caller)
+
+
+class _CheckpointLoader:
+    def __init__(self, spec: LocalSpec) -> None:
+        self._spec = spec
+        options = spec.options
+        self._checkpoint = resolve(spec)
+        config = check_layout(self._checkpoint, spec.role)
+        self.devices = choose_devices(options["device"])
+        self._dtype = choose_dtype(
+            options["dtype"] or ("float32" if spec.model == TINY else None),
+            self.devices[0],
+            hidden_size=int(config.get("hidden_size", 0)),
+        )
+        self._attention = options["attention"] or ATTENTIONS[0]
+        if self._attention not in ATTENTIONS:
+            raise InputError(
+                f"`attention` must be one of {', '.join(ATTENTIONS)}, got {self._attention!r}."
+            )
+        self.budget = options["batch_tokens"] or default_budget(self.devices[0])
+        self.key: Hashable = (
+            spec.role,
+            self._checkpoint.fingerprint,
+            self.devices,
+            self._dtype,
+            self._attention,
+            options["compile"],
+            canonical(options["model_kwargs"]),
+            options["batch_tokens"],
+        )
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        checkpoint = self._checkpoint
+        self._tokenizer = PromptTokenizer.from_folder(
+            checkpoint.folder, self._spec.role, name=checkpoint.name
+        )
+        return self._tokenizer
+
+    def load(self, device: str) -> tuple[Forward, Capabilities]:
+        _limit_threads(device)
+        trunk, head = load(
+            self._spec, self._checkpoint, self._tokenizer, device=device, dtype=self._dtype
+        )
+        capabilities = _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint)
+        forward = PackedForward(
+            trunk,
+            head,
+            device,
+            eager=self._attention == "eager",
+            compiled=self._spec.options["compile"],
+        )
+        if device == "cpu":
+            keep_freed_memory()  # after loading: weights are better off by themselves
+        return forward, capabilities
+
+
+class _CallerLoader:
+    def __init__(self, spec: LocalSpec, caller: CallerModel) -> None:
+        if not hasattr(caller.model, "device"):
+            raise InputTypeError(
+                f"`model` must be a transformers Qwen3 model, got {type(caller.model).__name__}. "
+                "Load it with AutoModel or AutoModelForCausalLM."
+            )
+        self._spec, self._caller = spec, caller
+        self.devices: tuple[str, ...] = (str(caller.model.device),)
+        self.budget = caller.batch_tokens or default_budget(self.devices[0])
+        self.key: Hashable = (
+            spec.role,
+            id(caller.model),
+            id(caller.tokenizer),
+            caller.batch_tokens,
+        )
+
+    @property
+    def tokenizer(self) -> PromptTokenizer:
+        given = self._caller.tokenizer
+        fast = getattr(given, "backend_tokenizer", given)
+        if not hasattr(fast, "to_str"):
+            raise InputTypeError(
+                f"`tokenizer` must be a fast tokenizer, got {type(given).__name__}. "
+                "Load it with AutoTokenizer.from_pretrained."
+            )
+        self._tokenizer = PromptTokenizer(fast.to_str(), self._spec.role, name=self._spec.model)
+        return self._tokenizer
+
+    def load(self, device: str) -> tuple[Forward, Capabilities]:
+        _limit_threads(device)
+        model = self._caller.model
+        trunk, head = caller_parts(model, self._tokenizer, self._spec.role)
+        capabilities = _capabilities(self._spec, trunk.config, caller_fingerprint(model))
+        return PaddedForward(trunk, head, device), capabilities
+
+
+def _limit_threads(device: str) -> None:
+    if device == "cpu":
+        torch.set_num_threads(min(torch.get_num_threads(), allowed_threads()))
+
+
+def _capabilities(spec: LocalSpec, config: Any, fingerprint: str) -> Capabilities:
+    return Capabilities(
+        model=spec.model,
+        fingerprint=fingerprint,
+        role=spec.role,
+        dim=config.hidden_size if spec.role == "embedding" else 0,
+        context=min(config.max_position_embeddings, CONTEXT),
+        counts_tokens=True,
+    )

@@ -1,0 +1,1 @@
+"""Who shares a model, and whose prompts run in which batch."""

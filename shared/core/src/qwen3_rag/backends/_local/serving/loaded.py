@@ -1,0 +1,87 @@
+"""A model in memory, as the pool keeps it and the scheduler runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from qwen3_rag._prompts import Prompt
+from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._base import WHOLE, Capabilities, Limits
+from qwen3_rag.backends._local.serving.batching import TokenSequence
+
+__all__ = ["Encoded", "Forward", "LoadedModel", "OutOfMemory", "Tokenizer"]
+
+
+class OutOfMemory(Exception):
+    """A batch did not fit in the device's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt as token ids, and where its texts were cut.
+
+    Attributes:
+        sequence: The ids.
+        cut_at: Characters of the text or document that were kept, `WHOLE` for all.
+        query_cut_at: The same for the query of a pair.
+    """
+
+    sequence: TokenSequence
+    cut_at: int = WHOLE
+    query_cut_at: int = WHOLE
+
+
+class Tokenizer(Protocol):
+    """Encodes prompts of one role."""
+
+    def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        """Encode prompts, cutting what does not fit."""
+        ...
+
+
+class Forward(Protocol):
+    """A replica of a model on one device."""
+
+    pads: bool  # whether it pads every row of a batch to the longest
+
+    def run(self, sequences: Sequence[TokenSequence]) -> FloatArray:
+        """Compute vectors `[sequences, dim]` or logits `[sequences]`, float32.
+
+        Raises:
+            OutOfMemory: The batch does not fit.
+        """
+        ...
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A model in memory, or on its way there.
+
+    Attributes:
+        key: Equal for what can be shared.
+        name: For messages.
+        devices: Where it runs.
+        budget: Tokens per batch; halves when a batch does not fit in memory.
+        tokenizer: Encodes its prompts, once there.
+        context: Its longest input, once loaded.
+        forwards: Its replica on each device, once loaded.
+        capabilities: What it turned out to be, once loaded.
+        users: How many references there are to it.
+        loaded: Done when every device has its replica.
+        gone: Whether loading failed or the last user left.
+    """
+
+    key: object
+    name: str
+    devices: tuple[str, ...]
+    budget: int
+    tokenizer: Tokenizer | None = None
+    context: int = 0
+    forwards: dict[str, Forward] = field(default_factory=dict)
+    capabilities: Capabilities | None = None
+    users: int = 0
+    loaded: Future[None] = field(default_factory=Future)
+    gone: bool = False

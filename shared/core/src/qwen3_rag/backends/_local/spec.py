@@ -1,0 +1,117 @@
+"""What the local engine is asked to run: a checkpoint with options, or a model of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from qwen3_rag._inputs import check_count
+from qwen3_rag._options import LocalOptions, check_options
+from qwen3_rag._published import Role
+from qwen3_rag.backends._base import Backend, BackendSpec
+from qwen3_rag.errors import BackendError
+
+__all__ = ["CallerModel", "Local", "LocalSpec", "canonical"]
+
+
+@dataclass(frozen=True)
+class Local(BackendSpec, kind="local"):
+    """Loads a checkpoint into this process.
+
+    Attributes:
+        options: All of them, completed with the defaults.
+    """
+
+    options: LocalOptions = field(default_factory=lambda: check_options({}), repr=False)
+
+    def start(self, model: str, role: Role) -> Backend:
+        from qwen3_rag.backends._local.backend import LocalBackend
+
+        return LocalBackend(LocalSpec(model, role, self.options))
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        defaults = check_options({})
+        return {name: v for name, v in self.options.items() if v != dict(defaults)[name]}
+
+    def to_dict(self) -> dict[str, Any]:
+        given = self.given()
+        given.pop("token", None)
+        return {"type": self.kind, **given}
+
+    @classmethod
+    def _from_fields(cls, fields: dict[str, Any]) -> Local:
+        return cls(check_options(fields))
+
+
+@dataclass(frozen=True, eq=False)
+class CallerModel(BackendSpec, kind="caller-model"):
+    """Runs a model that the caller loaded; equal to itself alone, and in no file or pickle.
+
+    Attributes:
+        model: A transformers Qwen3 model.
+        tokenizer: Its fast tokenizer.
+        batch_tokens: Tokens per batch, or `None` to choose by device.
+    """
+
+    model: Any = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.batch_tokens, "batch_tokens", 1)
+
+    @property
+    def name(self) -> str:
+        """What the model is called in messages."""
+        return (
+            str(getattr(getattr(self.model, "config", None), "_name_or_path", "")) or "your model"
+        )
+
+    def start(self, model: str, role: Role) -> Backend:
+        from qwen3_rag.backends._local.backend import LocalBackend
+
+        options = check_options({"batch_tokens": self.batch_tokens})
+        return LocalBackend(LocalSpec(model, role, options), self)
+
+    def to_dict(self) -> NoReturn:
+        self.__reduce__()
+
+    def __copy__(self) -> CallerModel:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CallerModel:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise BackendError(
+            f"{self.name!r} is a model that you loaded, which no pickle or file holds, so it "
+            "cannot be sent to worker processes either. Save it to a folder and open that "
+            "instead, or make a new object where it is needed."
+        )
+
+
+@dataclass(frozen=True)
+class LocalSpec:
+    """One model for the local engine; picklable, comparable, without weights.
+
+    Attributes:
+        model: Folder, Hub id or `modelscope:` id.
+        role: What the model is to do.
+        options: All of them.
+    """
+
+    model: str
+    role: Role
+    options: LocalOptions = field(default_factory=lambda: check_options({}), repr=False)
+
+
+def canonical(value: Any) -> str:
+    """Write nested settings as one string, equal for equal content."""
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, Mapping):
+        items = sorted((repr(key), canonical(item)) for key, item in value.items())
+        return f"{{{', '.join(f'{key}: {item}' for key, item in items)}}}"
+    return repr(value)

@@ -1,0 +1,169 @@
+"""For adapters and tools: what a framework's package, a store's or a command line is made of.
+
+Users of the two model classes need nothing from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from qwen3_rag._flow import Call, Flow, run, run_async
+from qwen3_rag._inputs import (
+    check_count,
+    check_device,
+    check_instruction,
+    check_max_length,
+    check_model,
+    check_query,
+    check_text,
+    check_texts,
+)
+from qwen3_rag._lazy import LazyModel
+from qwen3_rag._model import Closing, ModelBase, arguments_of
+from qwen3_rag._options import (
+    LoadingOptions,
+    LocalOptions,
+    Option,
+    check_options,
+    local_options,
+    with_local_options,
+)
+from qwen3_rag._progress import progress_bar
+from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX
+from qwen3_rag._published import PUBLISHED, PublishedModel, Role, published
+from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
+from qwen3_rag.backends._local.checkpoint.layout import check_layout
+from qwen3_rag.backends._local.spec import LocalSpec, canonical
+from qwen3_rag.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+
+__all__ = [
+    "PUBLISHED",
+    "RERANK_PREFIX",
+    "RERANK_SUFFIX",
+    "TINY",
+    "Call",
+    "Checkpoint",
+    "Closing",
+    "DeviceReport",
+    "FloatArray",
+    "Flow",
+    "LazyModel",
+    "LoadingOptions",
+    "LocalOptions",
+    "ModelBase",
+    "Option",
+    "PublishedModel",
+    "arguments_of",
+    "canonical",
+    "check_arguments",
+    "check_count",
+    "check_device",
+    "check_instruction",
+    "check_max_length",
+    "check_model",
+    "check_query",
+    "check_text",
+    "check_texts",
+    "device_report",
+    "local_options",
+    "progress_bar",
+    "prompt_tokenizer",
+    "published",
+    "require_extra",
+    "resolve_checkpoint",
+    "run",
+    "run_async",
+    "with_local_options",
+]
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """Where the local engine runs, and why.
+
+    Attributes:
+        devices: Torch's names of the devices.
+        dtype: Number format of the weights.
+        native_bfloat16: Whether the CPU multiplies bfloat16 natively.
+        threads: CPUs this process may use.
+        quota: CPUs its container may use, `None` without a quota.
+    """
+
+    devices: tuple[str, ...]
+    dtype: str
+    native_bfloat16: bool
+    threads: int
+    quota: int | None
+
+
+def check_arguments(kind: type[ModelBase], arguments: Mapping[str, Any]) -> None:
+    """Refuse what a model class refuses, whether or not PyTorch is installed.
+
+    Raises:
+        InputError: A value out of its range.
+        InputTypeError: A value of the wrong type.
+    """
+    with suppress(MissingExtraError):  # raised last, and reported when the model is needed
+        kind(**arguments)
+
+
+def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) -> Checkpoint:
+    """Find a checkpoint on this disk, downloading it if need be, and check that it can be run.
+
+    Args:
+        model: A folder, an id, or `"tiny"`.
+        role: What it is to do.
+        **options: Those that say where to look: `revision`, `cache_folder`, `local_files_only`
+            and `token`.
+
+    Raises:
+        ModelError: It is not there and cannot be fetched, or cannot be run here.
+        MissingExtraError: A `modelscope:` id without the modelscope package.
+    """
+    checkpoint = resolve(LocalSpec(check_model(model), role, check_options(options)))
+    check_layout(checkpoint, role)
+    return checkpoint
+
+
+def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokenizer:
+    """Read a checkpoint's tokenizer: it encodes prompts and counts tokens as the engine does.
+
+    Args:
+        checkpoint: A checkpoint, or its folder.
+        role: Whose prompts it is to encode.
+
+    Raises:
+        ModelError: It is missing, broken, or lacks a token that the prompts need.
+    """
+    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+
+    if isinstance(checkpoint, Path):
+        return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
+    return PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
+
+
+def device_report(device: object = None, dtype: str | None = None) -> DeviceReport:
+    """Tell where the local engine would run with these options. Imports torch.
+
+    Raises:
+        InputError: A device that is not there, or an unknown dtype.
+    """
+    from qwen3_rag.backends._local import device as machine
+
+    devices = machine.choose_devices(check_device(device))
+    chosen = machine.choose_dtype(dtype, devices[0], hidden_size=0)
+    return DeviceReport(
+        devices=devices,
+        dtype=str(chosen).removeprefix("torch."),
+        native_bfloat16=machine.cpu_has_bfloat16(),
+        threads=machine.allowed_threads(),
+        quota=machine.container_quota(),
+    )

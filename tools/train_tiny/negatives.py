@@ -1,0 +1,81 @@
+"""Hard negatives: what BM25 ranks high among the documents of the same source and language.
+
+Terms and their weights are those of the core's lexical encoder, as in a hybrid search. Knows no
+model and no tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import scipy.sparse as sparse  # type: ignore[import-untyped]  # ships no types
+from numpy.typing import NDArray
+
+from qwen3_rag.lexical import BM25Encoder, SparseVector
+from qwen3_rag_training.data import Example
+from tools.train_tiny.pairs import Pair
+
+__all__ = ["with_negatives"]
+
+_BATCH = 512
+
+# A document this close to the positive by BM25 may well answer the query too.
+_TOO_CLOSE = 0.95
+
+
+def _matrix(vectors: Sequence[SparseVector], terms: NDArray[np.uint32]) -> sparse.csr_matrix:
+    """One row a vector; a term that is not in `terms`, which ascend, is left out."""
+    rows = np.repeat(np.arange(len(vectors)), [len(vector) for vector in vectors])
+    indices = np.concatenate([vector.indices for vector in vectors])
+    values = np.concatenate([vector.values for vector in vectors])
+    columns = np.searchsorted(terms, indices).clip(max=len(terms) - 1)
+    known = terms[columns] == indices
+    return sparse.csr_matrix(
+        (values[known], (rows[known], columns[known])), shape=(len(vectors), len(terms))
+    )
+
+
+def _rarity(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """IDF of every term."""
+    seen = np.bincount(weights.indices, minlength=weights.shape[1])
+    found = np.log(1 + (weights.shape[0] - seen + 0.5) / (seen + 0.5))
+    return np.asarray(found, np.float32)
+
+
+def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Example]:
+    """Give each pair the documents that look most like an answer and are not.
+
+    Args:
+        pairs: Of one group.
+        count: Negatives per pair, drawn from the 4 * `count` best.
+        seed: Of the draw.
+    """
+    numbers: dict[str, int] = {}
+    for pair in pairs:
+        numbers.setdefault(pair.document, len(numbers))
+    texts = list(numbers)
+    encoder = BM25Encoder()
+    vectors = [encoder.encode_document(text) for text in texts]
+    terms = np.unique(np.concatenate([vector.indices for vector in vectors]))
+    weights = _matrix(vectors, terms)
+    by_term = (weights @ sparse.diags(_rarity(weights))).T.tocsr()
+    random = np.random.default_rng(seed)
+    for start in range(0, len(pairs), _BATCH):
+        some = pairs[start : start + _BATCH]
+        queries = _matrix([encoder.encode_query(pair.query) for pair in some], terms)
+        scores = np.asarray((queries @ by_term).todense())
+        for pair, row in zip(some, scores, strict=True):
+            best = _best(row, numbers[pair.document], 4 * count)
+            drawn = random.permutation(len(best))[:count]
+            negatives = tuple(texts[best[place]] for place in sorted(drawn))
+            yield Example(pair.query, pair.document, negatives)
+
+
+def _best(scores: NDArray[np.float32], positive: int, count: int) -> list[int]:
+    """The best-scoring documents that are neither the positive nor nearly as good as it."""
+    reach = min(len(scores), 2 * count + 2)
+    found = np.argpartition(-scores, reach - 1)[:reach]
+    found = found[np.argsort(-scores[found], kind="stable")]
+    ceiling = max(float(scores[positive]) * _TOO_CLOSE, float(np.median(scores[found])))
+    return [int(i) for i in found if i != positive and scores[i] <= ceiling][:count]
