@@ -201,7 +201,7 @@ def main() -> int:
     _report(rows)
     if arguments.json:
         result: dict[str, Any] = {
-            "settings": BM25Encoder().settings,
+            "settings": BM25Encoder().parameters,
             "python": platform.python_version(),
             "rows": [asdict(row) for row in rows],
         }

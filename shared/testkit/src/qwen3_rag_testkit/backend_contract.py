@@ -79,6 +79,22 @@ class BackendContract:
 
         self.assert_same(together.values, np.concatenate([one.values for one in alone]))
 
+    def test_equal_prompts_of_a_call_give_equal_bits(self, backend: Backend, role: Role) -> None:
+        """Whatever the batch: otherwise, equal documents could change their order."""
+        equal = prompts_for(role, ["Rain is expected on Sunday."])
+        prompts: list[Prompt] = []
+        for number in range(100):
+            words = "word " * (7 * number % 60)
+            prompts += [*equal * (number % 3), *prompts_for(role, [f"{number} {words}"])]
+
+        output = backend.run(prompts, Limits()).result(120)
+
+        indices = [index for index, prompt in enumerate(prompts) if prompt == equal[0]]
+        assert len(indices) == 99
+        assert len({output.values[index].tobytes() for index in indices}) == 1
+        if output.tokens is not None:
+            assert len({output.tokens[index] for index in indices}) == 1
+
     def test_values_are_float32_of_the_right_shape(self, backend: Backend, role: Role) -> None:
         output = backend.run(prompts_for(role), Limits()).result(60)
 

@@ -82,8 +82,8 @@ class BM25Encoder:
             )
 
     @property
-    def settings(self) -> dict[str, float]:
-        """All that decides the vectors: what a collection records, and must find unchanged."""
+    def parameters(self) -> dict[str, float]:
+        """All that decides the vectors, which a collection records and must find unchanged."""
         return {
             "encoder_version": ENCODER_VERSION,
             "k1": self.k1,
