@@ -20,11 +20,21 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient
 
+from qwen3_rag import Hit
 from qwen3_rag.fusion import fuse
-from qwen3_rag.integration import FloatArray
+from qwen3_rag.integration import FloatArray, Flow, run
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag_hybrid import CollectionSettings, Document, Legs, Point, QdrantEdgeStore, QdrantStore
-from qwen3_rag_hybrid.candidates import candidates, hits_of
+from qwen3_rag_hybrid import (
+    CollectionRecord,
+    Document,
+    Point,
+    QdrantEdgeStore,
+    QdrantStore,
+    Query,
+    Store,
+)
+from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
+from qwen3_rag_hybrid.worker import StoreCalls
 
 ENCODER = BM25Encoder()
 WORDS = 30_000
@@ -40,7 +50,7 @@ def main() -> None:
     query_texts = [_words(random, 8) for _ in range(options.queries)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        stores: dict[str, Callable[[], Legs]] = {
+        stores: dict[str, Callable[[], Store]] = {
             "Qdrant Edge": lambda: QdrantEdgeStore(Path(folder) / "edge"),
             "client, local mode": lambda: QdrantStore(QdrantClient(":memory:"), "benchmark"),
         }
@@ -71,14 +81,14 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(
-    store: Legs,
+    store: Store,
     texts: Sequence[str],
     vectors: FloatArray,
     queries: FloatArray,
     query_texts: Sequence[str],
     dim: int,
 ) -> dict[str, Any]:
-    store.create(CollectionSettings("random", "random", dim, ENCODER.settings))
+    store.create(CollectionRecord("random", "random", dim, ENCODER.parameters))
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # local mode warns about large collections
@@ -102,10 +112,16 @@ def _measure(
     }
 
 
-def _search(store: Legs, vector: FloatArray, text: str) -> tuple[object, ...]:
+def _search(store: Store, vector: FloatArray, text: str) -> tuple[object, ...]:
     """Do what `HybridSearcher.search` does between embedding and reranking, with its defaults."""
-    ranked = candidates(store, vector, ENCODER.encode_query(text), 100, None)
-    return tuple(hit.id for hit in hits_of(store, fuse(ranked)[:50]))
+    query = Query(vector, ENCODER.encode_query(text), ENCODER.tokens(text))
+    calls = StoreCalls(store)
+
+    def find() -> Flow[list[Hit]]:
+        lists = yield from find_candidates(calls, query, 100, None)
+        return (yield from find_hits(calls, fuse(lists)[:50]))
+
+    return tuple(hit.id for hit in run(find()))
 
 
 def _point(number: int, text: str, vector: FloatArray) -> Point:
