@@ -46,7 +46,7 @@ class Local(BackendSpec, kind="local"):
 
 
 @dataclass(frozen=True, eq=False)
-class CallerModel(BackendSpec, kind="caller-model"):
+class CallerModel(BackendSpec, kind=""):
     """Runs a model that the caller loaded; equal to itself alone, and in no file or pickle.
 
     Attributes:
