@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import pytest
 
 from qwen3_rag import InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_testkit.backend_contract import TEXTS, BackendContract
+from qwen3_rag_testkit.loops import keeps_ticking
 
 __all__ = ["TEXTS", "BackendContract", "EmbedderContract", "RerankerContract"]
 
@@ -121,7 +122,7 @@ class EmbedderContract(_ModelContract):
     def test_event_loop_keeps_ticking(self, embedder: Qwen3Embedder) -> None:
         embedder.warm_up()
 
-        assert ticks_during(embedder.aembed_documents(TEXTS * 20)) > 0
+        asyncio.run(keeps_ticking(embedder.aembed_documents(TEXTS * 20)))
 
     def test_calls_start_no_threads(self, embedder: Qwen3Embedder) -> None:
         embedder.embed_queries(["a"])
@@ -233,7 +234,7 @@ class RerankerContract(_ModelContract):
     def test_event_loop_keeps_ticking(self, reranker: Qwen3Reranker) -> None:
         reranker.warm_up()
 
-        assert ticks_during(reranker.arank("what", TEXTS * 20)) > 0
+        asyncio.run(keeps_ticking(reranker.arank("what", TEXTS * 20)))
 
     def test_copies_work(self, reranker: Qwen3Reranker) -> None:
         expected = reranker.score([("what", text) for text in TEXTS])
@@ -241,23 +242,3 @@ class RerankerContract(_ModelContract):
 
         assert self.same(twin.score([("what", text) for text in TEXTS]), expected)
         twin.close()
-
-
-def ticks_during(work: Coroutine[Any, Any, object]) -> int:
-    """Run a coroutine beside a ticking task; return how often the loop came round meanwhile."""
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0)
-            ticks += 1
-
-    async def both() -> int:
-        ticking = asyncio.create_task(tick())
-        await work
-        seen = ticks
-        ticking.cancel()
-        return seen
-
-    return asyncio.run(both())
