@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import torch
 from llama_index.core import Document, QueryBundle, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.evaluation import RetrieverEvaluator
@@ -23,7 +22,6 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 from llama_index.llms.openai_like import OpenAILike
 from pydantic import SecretStr
-from transformers import AutoModel, AutoTokenizer
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
@@ -244,6 +242,9 @@ def test_another_backend_is_another_cache_key() -> None:
 
 def loaded(scale: float = 1) -> Qwen3Embedding:
     """An adapter around a transformers model that was loaded here."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
     folder = resolve_checkpoint("tiny", "embedding").folder
     weights = AutoModel.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
