@@ -18,10 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-
-#: Upper limits of files and functions.
-TARGETS = {"query, warm": (14, 100), "LangChain rerank, warm": (17, 115)}
+#: Upper limits of files and functions; 0 for none.
+LIMITS = {
+    "query, warm": (14, 100),
+    "LangChain rerank, warm": (17, 115),
+    "command-line search, cold": (35, 0),
+}
 
 
 class Trace:
@@ -113,16 +115,21 @@ def journeys() -> dict[str, Trace]:
     return found
 
 
-def main() -> None:
-    """Print a table."""
+def main() -> int:
+    """Print a table; return 1 when a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results to this file")
     parser.add_argument("--list", action="store_true", help="list the functions too")
     options = parser.parse_args()
     found = journeys()
+    exceeded = False
     print(f"{'journey':32}{'files':>8}{'functions':>12}")
     for name, trace in found.items():
-        print(f"{name:32}{len(trace.files):8}{len(trace.functions):12}")
+        files, functions = LIMITS.get(name, (0, 0))
+        beyond = len(trace.files) > (files or 9_999) or len(trace.functions) > (functions or 9_999)
+        exceeded |= beyond
+        limits = f"   at most {files} and {functions or 'any'}" if files else ""
+        print(f"{name:32}{len(trace.files):8}{len(trace.functions):12}{limits}")
         if options.list:
             for file, function in sorted(trace.functions):
                 print(f"    {file}: {function}")
@@ -132,7 +139,8 @@ def main() -> None:
             for name, trace in found.items()
         }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return int(exceeded)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
