@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +144,76 @@ def test_without_a_compiler_one_line_is_logged_and_the_result_is_the_same(
     [line] = caplog.messages
     assert "No working C++ compiler found and more" in line
     assert "\n" not in line
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # within torch's own modules
+@pytest.mark.parametrize("trouble", ["unwritten", "inexact"])
+def test_compiled_code_that_is_wrong_is_not_used(
+    embedding_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    def wrong(plain: Callable[..., torch.Tensor], **_: Any) -> Callable[..., torch.Tensor]:
+        def call(*given: Any) -> torch.Tensor:
+            result = plain(*given).clone()
+            result[..., result.shape[-1] // 2 :] *= float("nan") if trouble == "unwritten" else 1.01
+            return result
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", wrong)
+
+    result = compute(embedding_folder, compiled=True)
+
+    assert torch.equal(result, compute(embedding_folder))
+    [line] = caplog.messages
+    assert "torch compiled wrongly here" in line
+
+
+COMPILED = """
+import sys
+import torch
+from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
+from qwen3_rag.backends._local.model.layers import Layers
+from transformers import AutoModel
+
+def compute(compiled):
+    trunk = AutoModel.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return Layers(trunk, compiled=compiled).last_hidden(packing)
+
+packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 45)))])
+torch.testing.assert_close(compute(True), compute(False), rtol=0, atol=1e-4)
+print(torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="torch uses one size of vectors here",
+)
+def test_code_compiled_for_another_processor_is_not_taken(
+    embedding_folder: Path, tmp_path: Path
+) -> None:
+    """Torch keeps it in a folder that several machines may share."""
+
+    def run(**settings: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILED, str(embedding_folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), **settings},
+        )
+        return done.stdout.strip(), done.stderr
+
+    run()
+    capability, log = run(ATEN_CPU_CAPABILITY="default")
+
+    assert capability == "DEFAULT"
+    assert "`compile` is not used" not in log
 
 
 # ------------------------------------------------------------------ memory

@@ -71,6 +71,48 @@ class TestLocalReranker(RerankerContract):
         return Qwen3Reranker(str(self.path), dtype="float32", device="cpu", **settings)
 
 
+# ------------------------------------------------------------------ equal texts
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lengths in tokens of all that a model is asked to compute."""
+    from qwen3_rag.backends._local.model.forward import PackedForward
+
+    lengths: list[int] = []
+    run = PackedForward.run
+
+    def counting(self: Any, sequences: Any) -> Any:
+        lengths.extend(sequence.length for sequence in sequences)
+        return run(self, sequences)
+
+    monkeypatch.setattr(PackedForward, "run", counting)
+    return lengths
+
+
+def test_equal_documents_are_embedded_once(embedder: Qwen3Embedder, computed: list[int]) -> None:
+    texts = ["rain", "a much longer text about the rain", "rain", "snow", "rain"]
+
+    result = embedder.embed_documents(texts, details=True)
+
+    assert len(computed) == 3
+    assert sum(result.tokens or ()) > sum(computed)  # tokens are told for every text given
+    assert result.vectors[0].tobytes() == result.vectors[2].tobytes() == result.vectors[4].tobytes()
+    np.testing.assert_allclose(result.vectors[3], embedder.embed_documents(["snow"])[0], atol=1e-5)
+
+
+def test_equal_documents_are_scored_once(reranker: Qwen3Reranker, computed: list[int]) -> None:
+    documents = ["rain", "a much longer text about the rain", "rain", "snow", "rain"]
+
+    ranked = reranker.rank("weather", documents)
+
+    assert len(computed) == 3
+    logits = {hit.index: hit.logit for hit in ranked}
+    assert logits[0] == logits[2] == logits[4]
+    [(_, snow)] = [(hit.index, hit.logit) for hit in reranker.rank("weather", ["snow"])]
+    assert logits[3] == pytest.approx(snow, abs=1e-4)
+
+
 # ------------------------------------------------------------------ sharing
 
 

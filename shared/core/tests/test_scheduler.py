@@ -97,6 +97,11 @@ def submit(scheduler: Scheduler, model: Model, *texts: str, **options: Any) -> R
     return made
 
 
+def several(count: int, length: int) -> list[str]:
+    """Texts of one length, no two alike: equal ones of a call are computed once."""
+    return [f"{number:0{length}}" for number in range(count)]
+
+
 def value(text: str) -> int:
     return sum(map(ord, text))
 
@@ -121,7 +126,7 @@ def test_results_come_in_input_order(scheduler: Scheduler, model: Model) -> None
 def test_batches_keep_to_the_budget(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
-    submit(scheduler, model, *["abcd"] * 100).future.result(WAIT)
+    submit(scheduler, model, *several(100, 4)).future.result(WAIT)
 
     assert max(sum(batch) for batch in forward.batches) <= 10
     assert len(forward.batches) <= 52
@@ -202,7 +207,7 @@ def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
     model = Model("sum", PairTokens(), 1_000, 100, ("one",), {"one": forward})
     scheduler.add(model)
     forward.may_run.clear()
-    pairs = Request([RerankPrompt("q" * length, "d" * 10) for _ in range(100)], Limits())
+    pairs = Request([RerankPrompt("q" * length, text) for text in several(100, 10)], Limits())
     scheduler.submit(pairs, model)
     assert forward.running.wait(WAIT)
     wait_until(lambda: pairs.tokens_ahead() >= module.BATCHES_AHEAD * model.budget)
@@ -219,7 +224,7 @@ def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 50)
+    bulk = submit(scheduler, model, *several(50, 10))
     assert forward.running.wait(WAIT)
     single = submit(scheduler, model, "abc")
     wait_until(lambda: bool(single.ready))
@@ -234,7 +239,7 @@ def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
 def test_a_bulk_job_is_not_starved_by_queries(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
-    bulk = submit(scheduler, model, *["0123456789"] * 20)
+    bulk = submit(scheduler, model, *several(20, 10))
     singles = 0
     while not bulk.future.done() and singles < 2_000:
         submit(scheduler, model, "abcdefghi").future.result(WAIT)
@@ -248,13 +253,14 @@ def test_encoding_stays_a_few_batches_ahead(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 1_000)
+    texts = several(1_000, 10)
+    bulk = submit(scheduler, model, *texts)
     assert forward.running.wait(WAIT)
     time.sleep(0.05)
 
     assert bulk.tokens_ahead() <= (module.BATCHES_AHEAD + 4) * model.budget
     forward.may_run.set()
-    assert bulk.future.result(WAIT).values.tolist() == [value("0123456789")] * 1_000
+    assert bulk.future.result(WAIT).values.tolist() == [value(text) for text in texts]
 
 
 def test_requests_beyond_the_bound_wait_their_turn(
@@ -297,7 +303,7 @@ def test_cancelling_a_running_bulk_job_stops_it(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 100)
+    bulk = submit(scheduler, model, *several(100, 10))
     assert forward.running.wait(WAIT)
     bulk.future.cancel()
     forward.may_run.set()
@@ -332,7 +338,7 @@ def test_a_shortage_of_memory_that_passes_leaves_the_batches_as_they_were(
         submit(scheduler, model, "ab", "cd").future.result(WAIT)
     forward.memory = 100
 
-    submit(scheduler, model, *["ab"] * 5).future.result(WAIT)
+    submit(scheduler, model, *several(5, 2)).future.result(WAIT)
 
     assert forward.batches == [[2] * 5]
 
@@ -383,11 +389,45 @@ def test_numbers_that_are_not_finite_raise_and_name_the_text(
         submit(scheduler, model, "a", "b", "c").future.result(WAIT)
 
 
+def test_equal_texts_of_a_call_are_computed_once(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    texts = ["aaa", "bb", "aaa", "c" * 10, "bb", "aaa", "d"] * 3
+
+    output = submit(scheduler, model, *texts).future.result(WAIT)
+
+    assert sorted(length for batch in forward.batches for length in batch) == [1, 2, 3, 10]
+    assert output.values.tolist() == [value(text) for text in texts]
+    assert output.tokens is not None
+    assert output.tokens.tolist() == [len(text) for text in texts]
+
+
+def test_equal_texts_all_count_as_done_with_theirs(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    done: list[int] = []
+
+    submit(
+        scheduler, model, *["a" * 10] * 5, *["b" * 10] * 2, "c" * 10, on_done=done.append
+    ).future.result(WAIT)
+
+    assert sorted(done) == [1, 2, 5]
+
+
+def test_a_number_that_is_not_finite_names_the_callers_place_behind_equal_texts(
+    scheduler: Scheduler, model: Model, forward: SumForward
+) -> None:
+    forward.spoil = lambda sequence: float("nan") if sequence.ids[0] == ord("b") else None
+
+    with pytest.raises(ModelError, match="NaN or infinity for text 3"):
+        submit(scheduler, model, "a", "a", "a", "b", "c", "b").future.result(WAIT)
+
+
 def test_progress_adds_up_and_its_errors_end_the_request_only(
     scheduler: Scheduler, model: Model
 ) -> None:
     done: list[int] = []
-    submit(scheduler, model, *["abcd"] * 9, on_done=done.append).future.result(WAIT)
+    submit(scheduler, model, *several(9, 4), on_done=done.append).future.result(WAIT)
     assert sum(done) == 9
 
     def broken(count: int) -> None:
@@ -437,12 +477,13 @@ def test_several_devices_share_a_bulk_job(scheduler: Scheduler) -> None:
         forward.may_run.clear()
     scheduler.add(model)
 
-    bulk = submit(scheduler, model, *[chr(97 + i % 26) * 10 for i in range(60)])
+    texts = several(60, 10)
+    bulk = submit(scheduler, model, *texts)
     for forward in forwards.values():
         assert forward.running.wait(WAIT)
         forward.may_run.set()
 
-    expected = [value(chr(97 + i % 26) * 10) for i in range(60)]
+    expected = [value(text) for text in texts]
     assert bulk.future.result(WAIT).values.tolist() == expected
     assert all(forward.batches for forward in forwards.values())
 
@@ -463,7 +504,7 @@ def test_stopping_ends_waiting_requests_with_an_error(
     scheduler: Scheduler, model: Model, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 3)
+    bulk = submit(scheduler, model, *several(3, 10))
     assert forward.running.wait(WAIT)
     stopper = threading.Thread(target=scheduler.stop, args=(WAIT,))
     stopper.start()

@@ -82,6 +82,22 @@ class BackendContract:
 
         self.assert_same(together.values, np.concatenate([one.values for one in alone]))
 
+    def test_equal_prompts_of_a_call_give_equal_bits(self, backend: Backend, role: Role) -> None:
+        """In any batch, beside any neighbour: else equal documents lose their order."""
+        equal = prompts_for(role, ["Rain is expected on Sunday."])
+        prompts: list[Prompt] = []
+        for number in range(100):
+            words = "word " * (7 * number % 60)
+            prompts += [*equal * (number % 3), *prompts_for(role, [f"{number} {words}"])]
+
+        output = backend.run(prompts, Limits()).result(120)
+
+        places = [place for place, prompt in enumerate(prompts) if prompt == equal[0]]
+        assert len(places) == 99
+        assert len({output.values[place].tobytes() for place in places}) == 1
+        if output.tokens is not None:
+            assert len({output.tokens[place] for place in places}) == 1
+
     def test_values_are_float32_and_shaped(self, backend: Backend, role: Role) -> None:
         output = backend.run(prompts_for(role), Limits()).result(60)
 

@@ -27,6 +27,7 @@ __all__ = [
     "default_budget",
     "empty_cache",
     "keep_freed_memory",
+    "onednn_takes_bfloat16",
 ]
 
 DTYPES = {
@@ -139,15 +140,24 @@ def default_budget(device: str) -> int:
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 natively (AMX or AVX512-BF16).
+    """Tell whether bfloat16 is multiplied natively on this CPU (AMX or AVX512-BF16).
 
-    Without either, bfloat16 is emulated and slower than float32.
+    Without either, or where oneDNN is told to do without (`ONEDNN_MAX_CPU_ISA`), bfloat16 is
+    emulated and slower than float32.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return ("avx512_bf16" in flags or "amx_bf16" in flags) and onednn_takes_bfloat16()
+
+
+def onednn_takes_bfloat16() -> bool:
+    """Tell whether oneDNN, which multiplies on a CPU, takes bfloat16 as it is set up."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN
+        return False
 
 
 def allowed_threads() -> int:

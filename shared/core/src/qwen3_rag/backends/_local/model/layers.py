@@ -255,13 +255,18 @@ def _rotated(
 
 
 def _compiled(trunk: Any) -> _Between | None:
-    """Compile for any number of rows, and try."""
+    """Compile for any number of rows, and check the results against the plain functions'."""
 
     def rotated(states: torch.Tensor, *others: Any) -> torch.Tensor:
         return _rotated(states, *others).to(states.dtype)  # in the same pass
 
+    # Torch looks its compiled code up by these options, but not by the size of vectors: code kept
+    # from another processor, or other settings, would leave half of the numbers unwritten.
+    bits = {"AVX512": 512, "AVX2": 256, "DEFAULT": 0}.get(torch.backends.cpu.get_cpu_capability())
+    options: dict[str, Any] | None = None if bits is None else {"cpp.simdlen": bits}
+
     def unless_single(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        compiled = torch.compile(plain)
+        compiled = torch.compile(plain, options=options)
 
         def call(rows: torch.Tensor, *others: Any) -> torch.Tensor:
             # A single row would be compiled for by itself.
@@ -270,31 +275,38 @@ def _compiled(trunk: Any) -> _Between | None:
 
         return call
 
-    between = _Between(unless_single(_normed), unless_single(rotated))
+    def check(
+        compiled: Callable[..., torch.Tensor], plain: Callable[..., torch.Tensor], *given: Any
+    ) -> None:
+        expected = plain(*given)  # first: in memory that it gave back, the result could be left
+        tolerance = 1e-4 if expected.dtype == torch.float32 else 2e-2
+        torch.testing.assert_close(compiled(*given), expected, rtol=tolerance, atol=tolerance)
+
     layer, config = trunk.layers[0], trunk.config
-    norm = layer.self_attn.q_norm
+    epsilon = layer.self_attn.q_norm.variance_epsilon
+    norms = layer.input_layernorm.weight, layer.self_attn.q_norm.weight
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float32).to(trunk.device)
+
     try:
+        between = _Between(unless_single(_normed), unless_single(rotated))
         with torch.inference_mode():
             # What differs from call to call, torch takes for variable: rows, heads, where in a
             # tensor they begin.
             for rows in (3, 5, 7):
-                hidden = trunk.embed_tokens(torch.zeros(rows, dtype=torch.long).to(trunk.device))
-                angles = torch.zeros(rows, 1, config.head_dim, device=trunk.device)
+                hidden = trunk.embed_tokens(torch.arange(rows).to(trunk.device))
+                cos, sin = random(rows, 1, config.head_dim), random(rows, 1, config.head_dim)
                 for some in (slice(rows), slice(rows - 2, rows)):
-                    between.normed(
-                        hidden[some], layer.input_layernorm.weight, norm.variance_epsilon
-                    )
+                    check(between.normed, _normed, hidden[some], norms[0], epsilon)
                     for heads in (config.num_attention_heads, config.num_key_value_heads):
-                        states = hidden.new_zeros(len(angles[some]), heads, config.head_dim)
-                        between.rotated(
-                            states,
-                            norm.weight,
-                            norm.variance_epsilon,
-                            angles[some],
-                            angles.clone()[some],
-                        )
+                        states = random(len(cos[some]), heads, config.head_dim).to(hidden.dtype)
+                        angles = cos[some], sin[some]
+                        check(between.rotated, rotated, states, norms[1], epsilon, *angles)
     except Exception as error:  # a missing compiler, or one that fails, has many names
         reason = " ".join(str(error).split())[:200]
-        logger.warning("`compile` is not used, since torch could not compile here: %s", reason)
+        failed = "compiled wrongly" if isinstance(error, AssertionError) else "could not compile"
+        logger.warning("`compile` is not used, since torch %s here: %s", failed, reason)
         return None
     return between

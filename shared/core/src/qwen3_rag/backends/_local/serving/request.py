@@ -19,7 +19,11 @@ __all__ = ["Request", "settle"]
 
 
 class Request:
-    """Prompts to compute, those that are encoded, and the results so far."""
+    """Prompts to compute, those that are encoded, and the results so far.
+
+    Equal prompts are computed once, because the last bit of a result can depend on where in the
+    batch it is computed. Places count the distinct prompts; only `output` has the caller's order.
+    """
 
     def __init__(
         self,
@@ -28,8 +32,11 @@ class Request:
         on_done: Callable[[int], None] | None = None,
     ) -> None:
         self.future: Future[Output] = Future()
-        self.model: LoadedModel | None = None
-        self.prompts = prompts
+    """Prompts to compute, those that are encoded, and the results so far.
+
+    Equal prompts are computed once, because the last bit of a result can depend on where in the
+    batch it is computed. Places count the distinct prompts; only `output` has the caller's order.
+    """
         self.limits = limits
         self.on_done = on_done
         self.read = 0  # prompts taken for encoding
@@ -37,12 +44,12 @@ class Request:
         self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
         self._own_tokens = 0  # in `ready`, prefixes left out
         self._prefixes: Counter[tuple[int, ...]] = Counter()
-        self.left = len(prompts)
+        self.left = len(self.prompts)
         self.turn = 0
         self.values: FloatArray | None = None
-        self.tokens = np.zeros(len(prompts), dtype=np.int64)
-        self.cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
-        self.query_cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
+        self.tokens = np.zeros(len(self.prompts), dtype=np.int64)
+        self.cut_at = np.full(len(self.prompts), WHOLE, dtype=np.int64)
+        self.query_cut_at = np.full(len(self.prompts), WHOLE, dtype=np.int64)
 
     def put(self, place: int, sequence: TokenSequence) -> None:
         """Have a prompt ready for the device."""
@@ -62,10 +69,21 @@ class Request:
         """Count what is ready, each prefix once, and those that are there already not at all."""
         return self._own_tokens + sum(len(p) for p in self._prefixes if p not in beside)
 
+    def given(self, places: list[int]) -> int:
+        """Count the caller's prompts at some places."""
+        return int(self._given[places].sum())
+
+    def given_at(self, place: int) -> int:
+        """Where the caller gave a prompt first."""
+        return int((self._places == place).argmax())
+
     def output(self) -> Output:
-        """The result, once nothing is left."""
+        """The result in the caller's order, once nothing is left."""
         values = np.zeros(0, dtype=np.float32) if self.values is None else self.values
-        return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+        if len(self.prompts) == len(self._places):
+            return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+        at = self._places
+        return Output(values[at], self.tokens[at], self.cut_at[at], self.query_cut_at[at])
 
 
 def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:

@@ -356,11 +356,12 @@ class Scheduler:
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not finite.all():
             assert request.model is not None
+            place = request.given_at(places[int(finite.argmin())])
             settle(
                 request.future,
                 error=ModelError(
                     f"{request.model.name!r} gave NaN or infinity for text "
-                    f"{places[int(finite.argmin())]}. Use dtype 'bfloat16' or 'float32' instead "
+                    f"{place}. Use dtype 'bfloat16' or 'float32' instead "
                     "of 'float16'; if it is one of those already, the checkpoint is damaged."
                 ),
             )
@@ -377,7 +378,7 @@ class Scheduler:
             left = request.left
         try:
             if request.on_done is not None:
-                request.on_done(len(places))
+                request.on_done(request.given(places))
         except Exception as error:  # the caller's own code, which must not end this thread
             settle(request.future, error=error)
         if left == 0:
