@@ -32,7 +32,7 @@ from benchmarks.engine.startup import cold_start, imports
 from benchmarks.engine.tables import tables
 from benchmarks.engine.throughput import embedding, reranking
 from benchmarks.engine.timing import Row
-from qwen3_rag.backends._local.device import allowed_threads
+from qwen3_rag.integration import device_report
 
 SECTIONS = ("embedding", "reranking", "concurrency", "memory", "cold start", "import")
 
@@ -45,7 +45,7 @@ def main() -> None:
     options = _options()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_num_threads(allowed_threads())  # as many as our workers take
+    torch.set_num_threads(device_report().threads)  # as many as qwen3-rag takes
     settings = {
         name: value
         for name, value in vars(options).items()

@@ -30,8 +30,10 @@ from langchain_qwen3_rag import Qwen3Embeddings
 from langchain_qwen3_rag import Qwen3Rerank as LangChainRerank
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank as LlamaIndexRerank
-from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends import Backend, Role
+from qwen3_rag.integration import arguments_of
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
 from qwen3_rag_testkit.contracts import TEXTS, ticks_during
 
 QUERY = "what is the capital of France?"
@@ -40,8 +42,8 @@ Vectors = Callable[[Qwen3Embedder], Any]
 Scores = Callable[[Qwen3Reranker], dict[str, float]]
 
 
-class Doors(NamedTuple):
-    """The core's two, and how near the adapters have to come."""
+class Models(NamedTuple):
+    """The core's two classes, and how near the adapters have to come."""
 
     embedder: Qwen3Embedder
     reranker: Qwen3Reranker
@@ -49,7 +51,7 @@ class Doors(NamedTuple):
 
 
 @pytest.fixture(params=["deterministic", "tiny"], scope="module")
-def doors(request: pytest.FixtureRequest) -> Iterator[Doors]:
+def models(request: pytest.FixtureRequest) -> Iterator[Models]:
     exact = request.param == "deterministic"
     backends = [
         DeterministicBackend(role) if exact else None for role in ("embedding", "reranking")
@@ -57,54 +59,56 @@ def doors(request: pytest.FixtureRequest) -> Iterator[Doors]:
     embedder = Qwen3Embedder("tiny", instruction=INSTRUCTION, backend=backends[0])
     reranker = Qwen3Reranker("tiny", instruction=INSTRUCTION, backend=backends[1])
     with embedder, reranker:
-        yield Doors(embedder, reranker, 0.0 if exact else 1e-5)
+        yield Models(embedder, reranker, 0.0 if exact else 1e-5)
 
 
-# ------------------------------------------------------------------ one way in for each framework
+# ------------------------------------------------------------------ one call for each framework
 
 
-def langchain_query(door: Qwen3Embedder) -> Any:
-    return Qwen3Embeddings.from_embedder(door).embed_query(QUERY)
+def langchain_query(embedder: Qwen3Embedder) -> Any:
+    return Qwen3Embeddings.from_embedder(embedder).embed_query(QUERY)
 
 
-def llama_index_query(door: Qwen3Embedder) -> Any:
-    return Qwen3Embedding.from_embedder(door).get_query_embedding(QUERY)
+def llama_index_query(embedder: Qwen3Embedder) -> Any:
+    return Qwen3Embedding.from_embedder(embedder).get_query_embedding(QUERY)
 
 
-def haystack_query(door: Qwen3Embedder) -> Any:
-    return Qwen3TextEmbedder.from_embedder(door).run(QUERY)["embedding"]
+def haystack_query(embedder: Qwen3Embedder) -> Any:
+    return Qwen3TextEmbedder.from_embedder(embedder).run(QUERY)["embedding"]
 
 
-def langchain_documents(door: Qwen3Embedder) -> Any:
-    return Qwen3Embeddings.from_embedder(door).embed_documents(list(TEXTS))
+def langchain_documents(embedder: Qwen3Embedder) -> Any:
+    return Qwen3Embeddings.from_embedder(embedder).embed_documents(list(TEXTS))
 
 
-def llama_index_documents(door: Qwen3Embedder) -> Any:
-    return Qwen3Embedding.from_embedder(door).get_text_embedding_batch(list(TEXTS))
+def llama_index_documents(embedder: Qwen3Embedder) -> Any:
+    return Qwen3Embedding.from_embedder(embedder).get_text_embedding_batch(list(TEXTS))
 
 
-def haystack_documents(door: Qwen3Embedder) -> Any:
+def haystack_documents(embedder: Qwen3Embedder) -> Any:
     documents = [HaystackDocument(content=text) for text in TEXTS]
-    embedded = Qwen3DocumentEmbedder.from_embedder(door, progress_bar=False).run(documents)
+    embedded = Qwen3DocumentEmbedder.from_embedder(embedder, progress_bar=False).run(documents)
     return [document.embedding for document in embedded["documents"]]
 
 
-def langchain_scores(door: Qwen3Reranker) -> dict[str, float]:
+def langchain_scores(reranker: Qwen3Reranker) -> dict[str, float]:
     documents = [LangChainDocument(page_content=text) for text in TEXTS]
-    ranked = LangChainRerank.from_reranker(door).compress_documents(documents, QUERY)
+    ranked = LangChainRerank.from_reranker(reranker).compress_documents(documents, QUERY)
     return {hit.page_content: hit.metadata["relevance_score"] for hit in ranked}
 
 
-def llama_index_scores(door: Qwen3Reranker) -> dict[str, float]:
+def llama_index_scores(reranker: Qwen3Reranker) -> dict[str, float]:
     nodes = [NodeWithScore(node=TextNode(text=text)) for text in TEXTS]
-    rerank = LlamaIndexRerank.from_reranker(door, top_n=len(TEXTS))
+    rerank = LlamaIndexRerank.from_reranker(reranker, top_n=len(TEXTS))
     ranked = rerank.postprocess_nodes(nodes, query_str=QUERY)
     return {hit.node.get_content(MetadataMode.NONE): hit.get_score() for hit in ranked}
 
 
-def haystack_scores(door: Qwen3Reranker) -> dict[str, float]:
+def haystack_scores(reranker: Qwen3Reranker) -> dict[str, float]:
     documents = [HaystackDocument(id=str(i), content=text) for i, text in enumerate(TEXTS)]
-    ranked = Qwen3Ranker.from_reranker(door, top_k=len(TEXTS)).run(query=QUERY, documents=documents)
+    ranked = Qwen3Ranker.from_reranker(reranker, top_k=len(TEXTS)).run(
+        query=QUERY, documents=documents
+    )
     return {hit.content: hit.score for hit in ranked["documents"]}
 
 
@@ -116,57 +120,60 @@ def same(left: Any, right: Any, tolerance: float) -> bool:
 
 
 @pytest.mark.parametrize("embed", [langchain_query, llama_index_query, haystack_query])
-def test_query_vectors_are_the_cores(doors: Doors, embed: Vectors) -> None:
-    vector = embed(doors.embedder)
+def test_query_vectors_are_the_cores(models: Models, embed: Vectors) -> None:
+    vector = embed(models.embedder)
 
     assert all(type(number) is float for number in vector)
-    assert same(vector, doors.embedder.embed_queries([QUERY])[0], doors.tolerance)
-    assert not same(vector, doors.embedder.embed_documents([QUERY])[0], 1e-3)
-    default = Qwen3Embedder("tiny", backend=doors.embedder._backend).embed_queries([QUERY])[0]
+    assert same(vector, models.embedder.embed_queries([QUERY])[0], models.tolerance)
+    assert not same(vector, models.embedder.embed_documents([QUERY])[0], 1e-3)
+    plain = {**arguments_of(models.embedder), "instruction": DEFAULT_INSTRUCTION}
+    default = Qwen3Embedder(**plain).embed_queries([QUERY])[0]
     assert not same(vector, default, 1e-3), "the instruction was lost on the way"
 
 
 @pytest.mark.parametrize("embed", [langchain_documents, llama_index_documents, haystack_documents])
-def test_document_vectors_are_the_cores(doors: Doors, embed: Vectors) -> None:
-    assert same(embed(doors.embedder), doors.embedder.embed_documents(TEXTS), doors.tolerance)
+def test_document_vectors_are_the_cores(models: Models, embed: Vectors) -> None:
+    assert same(embed(models.embedder), models.embedder.embed_documents(TEXTS), models.tolerance)
 
 
 @pytest.mark.parametrize("rank", [langchain_scores, llama_index_scores, haystack_scores])
-def test_scores_are_the_cores(doors: Doors, rank: Scores) -> None:
-    scores = rank(doors.reranker)
+def test_scores_are_the_cores(models: Models, rank: Scores) -> None:
+    scores = rank(models.reranker)
 
-    expected = doors.reranker.score([(QUERY, text) for text in TEXTS])
+    expected = models.reranker.score([(QUERY, text) for text in TEXTS])
     assert scores.keys() == set(TEXTS)
     assert all(type(score) is float for score in scores.values())
-    assert same([scores[text] for text in TEXTS], expected, doors.tolerance)
+    assert same([scores[text] for text in TEXTS], expected, models.tolerance)
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
 
 
 # ------------------------------------------------------------------ async
 
 
-def adapters(door: Qwen3Embedder) -> dict[str, Callable[[], Any]]:
+def adapters(embedder: Qwen3Embedder) -> dict[str, Callable[[], Any]]:
     many = list(TEXTS) * 20
     documents = [HaystackDocument(content=text) for text in many]
-    haystack = Qwen3DocumentEmbedder.from_embedder(door, progress_bar=False)
+    haystack = Qwen3DocumentEmbedder.from_embedder(embedder, progress_bar=False)
     return {
-        "LangChain": lambda: Qwen3Embeddings.from_embedder(door).aembed_documents(many),
-        "LlamaIndex": lambda: Qwen3Embedding.from_embedder(door).aget_text_embedding_batch(many),
+        "LangChain": lambda: Qwen3Embeddings.from_embedder(embedder).aembed_documents(many),
+        "LlamaIndex": lambda: Qwen3Embedding.from_embedder(embedder).aget_text_embedding_batch(
+            many
+        ),
         "Haystack": lambda: haystack.run_async(documents),
     }
 
 
 @pytest.mark.parametrize("framework", ["LangChain", "LlamaIndex", "Haystack"])
-def test_the_event_loop_keeps_ticking(doors: Doors, framework: str) -> None:
-    doors.embedder.warm_up()
+def test_the_event_loop_keeps_ticking(models: Models, framework: str) -> None:
+    models.embedder.warm_up()
 
-    assert ticks_during(adapters(doors.embedder)[framework]()) > 0
+    assert ticks_during(adapters(models.embedder)[framework]()) > 0
 
 
-def test_async_gives_what_sync_does(doors: Doors) -> None:
-    embeddings = Qwen3Embeddings.from_embedder(doors.embedder)
-    embedding = Qwen3Embedding.from_embedder(doors.embedder)
-    text_embedder = Qwen3TextEmbedder.from_embedder(doors.embedder)
+def test_async_gives_what_sync_does(models: Models) -> None:
+    embeddings = Qwen3Embeddings.from_embedder(models.embedder)
+    embedding = Qwen3Embedding.from_embedder(models.embedder)
+    text_embedder = Qwen3TextEmbedder.from_embedder(models.embedder)
 
     async def queries() -> list[Any]:
         return [
@@ -176,14 +183,14 @@ def test_async_gives_what_sync_does(doors: Doors) -> None:
         ]
 
     for vector in asyncio.run(queries()):
-        assert same(vector, langchain_query(doors.embedder), doors.tolerance)
+        assert same(vector, langchain_query(models.embedder), models.tolerance)
 
 
 # ------------------------------------------------------------------ what they declare
 
 
 @pytest.mark.parametrize(
-    ("door", "adapter"),
+    ("kind", "adapter"),
     [
         (Qwen3Embedder, Qwen3TextEmbedder),
         (Qwen3Embedder, Qwen3DocumentEmbedder),
@@ -194,15 +201,15 @@ def test_async_gives_what_sync_does(doors: Doors) -> None:
         (Qwen3Reranker, LlamaIndexRerank),
     ],
 )
-def test_every_setting_of_the_door_is_one_of_the_adapter(door: Any, adapter: Any) -> None:
-    settings = set(inspect.signature(door.__init__).parameters) - {"self", "backend"}
+def test_every_argument_of_the_class_is_one_of_the_adapter(kind: Any, adapter: Any) -> None:
+    arguments = set(inspect.signature(kind.__init__).parameters) - {"self"}
     fields = getattr(adapter, "model_fields", None)
     offered = set(fields if fields else inspect.signature(adapter.__init__).parameters)
     if {"dim", "model_name"} <= offered:  # as LlamaIndex calls an embedding model's name
         offered.add("model")
     documents_only = {"instruction"} if adapter is Qwen3DocumentEmbedder else set()
 
-    assert settings - offered - documents_only == set()
+    assert arguments - offered - documents_only == set()
 
 
 @pytest.mark.parametrize(
@@ -231,11 +238,15 @@ def test_adapters_work_in_proportion_to_the_documents(embed: Vectors) -> None:
     """Their own time is the benchmark's to tell; here only that no call is made per document."""
     calls: list[int] = []
 
-    class Counting(DeterministicBackend):
+    class Running(RunningDeterministic):
         def run(self, prompts: Any, *args: Any, **kwargs: Any) -> Any:
             calls.append(len(prompts))
             return super().run(prompts, *args, **kwargs)
 
-    embed(Qwen3Embedder("counted", backend=Counting("embedding")))
+    class Counting(DeterministicBackend):
+        def start(self, model: str, role: Role) -> Backend:
+            return Running(role, self.dim)
+
+    embed(Qwen3Embedder("counted", backend=Counting()))
 
     assert calls == [len(TEXTS)]

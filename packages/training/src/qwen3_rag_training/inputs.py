@@ -1,8 +1,4 @@
-"""Prompts to padded token batches, through core's own prompts and tokenizer.
-
-The one place that touches core's tokens: training reads exactly what inference will. Knows no
-losses and no optimiser.
-"""
+"""Prompts to padded token batches, tokenised as the core does it for inference."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt, Role
-from qwen3_rag.backends._local.model.tokens import Tokens
+from qwen3_rag.integration import prompt_tokenizer
 
 __all__ = ["Inputs", "TokenBatch"]
 
@@ -56,7 +52,7 @@ class Inputs:
         Raises:
             ModelError: The tokenizer is missing, broken or lacks a token the prompts need.
         """
-        self._tokens = Tokens.from_folder(folder, role, name=str(folder))
+        self._tokens = prompt_tokenizer(folder, role)
         self._context = context
 
     @property

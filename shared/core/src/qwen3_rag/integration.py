@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from qwen3_rag._flow import Call, Flow, run, run_async
@@ -132,14 +133,20 @@ def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) 
     return checkpoint
 
 
-def prompt_tokenizer(checkpoint: Checkpoint, role: Role) -> PromptTokenizer:
+def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokenizer:
     """Read a checkpoint's tokenizer: it encodes prompts and counts tokens as the engine does.
+
+    Args:
+        checkpoint: A checkpoint, or its folder.
+        role: Whose prompts it is to encode.
 
     Raises:
         ModelError: It is missing, broken, or lacks a token that the prompts need.
     """
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
+    if isinstance(checkpoint, Path):
+        return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
     return PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
 
 
