@@ -104,11 +104,11 @@ def segments(text: str) -> list[str]:
 
 def terms(segment: str) -> tuple[str, ...]:
     """Turn one of `segments` into its terms, each once unless the script is written unspaced."""
-    return _cached_terms(segment) if len(segment) <= _CACHED else _terms(segment)
+    return cached_terms(segment) if len(segment) <= _CACHED else _terms(segment)
 
 
 @lru_cache(maxsize=1 << 16)
-def _cached_terms(segment: str) -> tuple[str, ...]:
+def cached_terms(segment: str) -> tuple[str, ...]:
     return _terms(segment)
 
 
