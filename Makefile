@@ -20,7 +20,7 @@ LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 # What the adapters' tests and guides use beside them.
 FRAMEWORKS := langchain-classic langchain-openai langchain-qdrant langchain-tests \
 	llama-index-llms-openai-like llama-index-vector-stores-qdrant qdrant-haystack pytest-asyncio
-TOOLS := hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
+TOOLS := coverage hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement a line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
@@ -43,14 +43,25 @@ demo: $(STAMP)  ## index this documentation and ask it three questions, with the
 test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
 	$(PY) -m pytest $(ARGS)
 
+.PHONY: test-light
+test-light:  ## run the tests that need no torch, in an environment without it
+	$(PYTHON) .ci/light.py $(ARGS)
+
+.PHONY: coverage
+coverage: $(STAMP)  ## run the tests and list the lines and branches they leave out
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest $(ARGS)
+	$(PY) -m coverage combine --quiet
+	$(PY) -m coverage report
+
 .PHONY: slow
 slow: $(STAMP)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow --require-slow $(ARGS)
 
 .PHONY: train-tiny
 train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, some ten minutes
-	$(PY) -m pip install --quiet -c constraints.txt -e 'packages/training[tiny]'
-	$(PY) -m qwen3_rag_training.tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
+	$(PY) -m pip install --quiet -c constraints.txt -r tools/train_tiny/requirements.txt
+	$(PY) -m tools.train_tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
 .PHONY: bench
 bench: $(STAMP)  ## compare the engine with its peers on this machine (ARGS="--quick", ARGS=--help)
@@ -69,7 +80,7 @@ format: $(STAMP)  ## format the code and sort its imports
 	$(PY) -m ruff format .
 
 .PHONY: wheels
-wheels: $(STAMP)  ## build each wheel, install it alone and import it
+wheels: $(STAMP)  ## build sdists and wheels, check them, install each wheel alone and import it
 	.ci/wheels
 
 .PHONY: compat
@@ -87,9 +98,9 @@ constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14,
 	@$(REQUIREMENTS) | .ci/constraints-check $(SIBLINGS)
 
 .PHONY: clean
-clean:  ## remove .venv, built wheels and caches
-	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find shared packages -name __pycache__ -type d -prune -exec rm -rf {} +
+clean:  ## remove .venv, what was built, and caches
+	rm -rf $(VENV) build/light dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find shared packages tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,7 +1,8 @@
-"""What holds for every test here: only loopback sockets open, and a required test does not skip."""
+"""What holds for every test: no network, required tests do not skip, torch may be absent."""
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import socket
 import urllib.request
@@ -21,6 +22,11 @@ MARKS = {
     "gpu": "a CUDA device",
     "slow": "minutes of time",
 }
+
+
+# Without the extra `local`, as `make test-light` installs it, the tests of everything else run.
+WITHOUT_TORCH = importlib.util.find_spec("torch") is None
+LOCAL = {"huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,11 +50,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip of a required test into a failure."""
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a file that imports torch where it is not installed."""
     report = yield
+    call = getattr(report, "call", None)
+    if report.failed and call is not None and (reason := _needs_torch(call.excinfo)):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 0, reason)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Skip a test that needs torch where it is not installed; fail a required test that skips."""
+    report = yield
+    if report.failed and (reason := _needs_torch(call.excinfo)):
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, reason)
     if report.skipped and not hasattr(report, "wasxfail"):
         for mark in MARKS:
             if item.get_closest_marker(mark) and item.config.getoption(f"--require-{mark}"):
@@ -79,6 +101,18 @@ def online() -> bool:
             return True
     except OSError:
         return False
+
+
+def _needs_torch(raised: pytest.ExceptionInfo[BaseException] | None) -> str | None:
+    """Say so where a test fails for want of the extra `local` alone."""
+    error = raised.value if raised is not None and WITHOUT_TORCH else None
+    while error is not None:
+        if isinstance(error, ImportError):
+            missing = (error.name or "").partition(".")[0] in LOCAL
+            if missing or 'pip install "qwen3-rag[local]"' in str(error):
+                return "Skipped: needs torch, which is not installed"
+        error = error.__cause__
+    return None
 
 
 def _close_the_network(patch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/adapters.py [--documents 2000] [--json FILE]
 
-Both sides run in this process, in turns: the core's door, then the adapter around it. The figure is
-the difference of the medians, in microseconds per document; vectors have 1,024 numbers.
+Both sides run in this process, in turns: the core's class, then the adapter around it. The figure
+is the difference of the medians, in microseconds per document; vectors have 1,024 numbers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ QUERY = "what is it?"
 
 def overheads(texts: list[str]) -> dict[str, float]:
     """Measure everything; microseconds per document, by name."""
-    embedder = Qwen3Embedder("any", backend=DeterministicBackend("embedding", 1_024))
-    reranker = Qwen3Reranker("any", backend=DeterministicBackend("reranking"))
+    embedder = Qwen3Embedder("any", backend=DeterministicBackend(dim=1_024))
+    reranker = Qwen3Reranker("any", backend=DeterministicBackend())
     langchain = [LangChainDocument(page_content=text) for text in texts]
     nodes = [NodeWithScore(node=TextNode(text=text)) for text in texts]
     haystack = [HaystackDocument(content=text) for text in texts]

@@ -1,4 +1,4 @@
-"""How well the lexical encoder finds things by itself: BM25, nDCG@10, exact, all queries.
+"""How well BM25 alone retrieves: nDCG@10, exact, all queries.
 
     python benchmarks/lexical.py [--data FOLDER] [--only NAME ...] [--json PATH]
 

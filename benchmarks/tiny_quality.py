@@ -1,6 +1,6 @@
 """How well the tiny pair searches collections it was not trained on.
 
-    python benchmarks/tiny_quality.py [--data FOLDER] [--only NAME ...] [--json PATH]
+    python -m benchmarks.tiny_quality [--data FOLDER] [--only NAME ...] [--json PATH]
 
 nDCG@10 over 300 fixed queries each of BM25, dense, both fused, and the first 20 of either
 reranked; what a quarter of the vector keeps; how often an answer beats its BM25 hard negative; how
@@ -28,7 +28,7 @@ from qwen3_rag.fusion import rrf
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_tiny import embedding_folder, reranking_folder
 from qwen3_rag_training.evaluation import ndcg, pair_accuracy
-from qwen3_rag_training.tiny.pairs import translations
+from tools.train_tiny.pairs import translations
 
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -56,7 +56,7 @@ LEAST_QUARTER_SHARE = 0.85
 
 QUERIES = 300
 DEPTH = 20
-LEG = 100
+CANDIDATES = 100
 
 Scores = NDArray[np.float64]
 
@@ -155,15 +155,16 @@ def bm25(collection: Collection) -> Scores:
     return scores
 
 
-def fused(dense: Scores, lexical: Scores) -> Scores:
-    """RRF of the best of both, as scores; what neither leg found is at the end."""
+def fused(dense: Scores, sparse: Scores) -> Scores:
+    """RRF of the best of both, as scores; what neither retriever found is at the end."""
     scores = np.full_like(dense, -1.0)
     for row in range(len(dense)):
-        legs = {}
-        for name, leg in (("dense", dense[row]), ("lexical", lexical[row])):
-            best = np.argsort(-leg, kind="stable")[:LEG]
-            legs[name] = [(int(i), float(leg[i])) for i in best if name == "dense" or leg[i] > 0]
-        for hit in rrf(legs):
+        lists = {}
+        for name, own in (("dense", dense[row]), ("bm25", sparse[row])):
+            best = np.argsort(-own, kind="stable")[:CANDIDATES]
+            found = [(int(i), float(own[i])) for i in best]
+            lists[name] = [hit for hit in found if name == "dense" or hit[1] > 0]
+        for hit in rrf(lists):
             scores[row, int(hit.id)] = hit.score
     return scores
 
@@ -180,12 +181,12 @@ def reranked(reranker: Qwen3Reranker, collection: Collection, scores: Scores) ->
     return result
 
 
-def hard_pairs(reranker: Qwen3Reranker, collection: Collection, lexical: Scores) -> float:
+def hard_pairs(reranker: Qwen3Reranker, collection: Collection, sparse: Scores) -> float:
     """How often an answer scores above the best document by BM25 that is none."""
     pairs: list[tuple[str, str]] = []
     for row, query in enumerate(collection.queries):
         answers = collection.relevant[row]
-        rivals = lexical[row].copy()
+        rivals = sparse[row].copy()
         rivals[list(answers)] = -np.inf
         pairs += [(query, collection.documents[min(answers)])]
         pairs += [(query, collection.documents[int(rivals.argmax())])]
@@ -205,8 +206,8 @@ def measure(embedder: Qwen3Embedder, reranker: Qwen3Reranker, collection: Collec
     documents = embedder.embed_documents(collection.documents)
     quarter = queries.shape[1] // 4
     dense = _similarities(queries, documents)
-    lexical = bm25(collection)
-    both = fused(dense, lexical)
+    sparse = bm25(collection)
+    both = fused(dense, sparse)
 
     def figure(scores: Scores) -> float:
         return ndcg(scores, collection.relevant)
@@ -215,13 +216,13 @@ def measure(embedder: Qwen3Embedder, reranker: Qwen3Reranker, collection: Collec
         collection=collection.name,
         documents=len(collection.documents),
         queries=len(collection.queries),
-        bm25=figure(lexical),
+        bm25=figure(sparse),
         dense=figure(dense),
         fused=figure(both),
         dense_reranked=figure(reranked(reranker, collection, dense)),
         fused_reranked=figure(reranked(reranker, collection, both)),
         dense_quarter=figure(_similarities(queries[:, :quarter], documents[:, :quarter])),
-        pair_accuracy=hard_pairs(reranker, collection, lexical),
+        pair_accuracy=hard_pairs(reranker, collection, sparse),
     )
 
 

@@ -25,7 +25,7 @@ from transformers.utils import logging
 from benchmarks.engine import models
 from benchmarks.engine.apart import alone
 from benchmarks.engine.concurrency import concurrency
-from benchmarks.engine.machine import machine, roof
+from benchmarks.engine.machine import machine, matmul_peak
 from benchmarks.engine.memory import memory
 from benchmarks.engine.sides import Setup
 from benchmarks.engine.startup import cold_start, imports
@@ -98,7 +98,7 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
 
 def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
     shapes = models.shapes(model.embedding)
-    return alone(roof, model.name, shapes, options.device, options.dtype)
+    return alone(matmul_peak, model.name, shapes, options.device, options.dtype)
 
 
 def _pair(

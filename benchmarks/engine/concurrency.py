@@ -12,7 +12,7 @@ from benchmarks.engine.apart import apart
 from benchmarks.engine.models import Model
 from benchmarks.engine.sides import Setup, sentence_transformers
 from benchmarks.engine.texts import Texts
-from benchmarks.engine.timing import OURS, Row, note, seconds
+from benchmarks.engine.timing import QWEN3_RAG, Row, note, seconds
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder
 from qwen3_rag.backends import EmbedPrompt
 
@@ -40,15 +40,15 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
     texts = Texts(model.embedding)
     queries = [texts.text(QUERY) for _ in range(CALLERS)]
     bulk = texts.texts([DOCUMENT] * (BATCHES * BATCH // DOCUMENT))
-    about = {"section": "concurrency", "model": model.name, "who": OURS}
+    about = {"section": "concurrency", "model": model.name, "who": QWEN3_RAG}
     with (
         ExitStack() as stack,
-        Qwen3Embedder(str(model.embedding), batch_tokens=BATCH, **setup.ours) as door,
+        Qwen3Embedder(str(model.embedding), batch_tokens=BATCH, **setup.options) as embedder,
         ThreadPoolExecutor(CALLERS) as callers,
     ):
 
         def ask(query: str) -> object:
-            return door.embed_queries([query])
+            return embedder.embed_queries([query])
 
         peer = apart(stack, sentence_transformers, model.embedding, setup)
         prompts = [EmbedPrompt(query, DEFAULT_INSTRUCTION).rendered for query in queries]
@@ -60,8 +60,8 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
             in_turn.append(seconds(lambda: [ask(query) for query in queries]))
             at_once.append(seconds(lambda: list(callers.map(ask, queries))))
             alone.append(seconds(ask, queries[0]))
-            batch.append(seconds(door.embed_documents, bulk[: BATCH // DOCUMENT]))
-            job = callers.submit(door.embed_documents, bulk)
+            batch.append(seconds(embedder.embed_documents, bulk[: BATCH // DOCUMENT]))
+            job = callers.submit(embedder.embed_documents, bulk)
             time.sleep(median(batch) / 2)  # into the first batch
             longest = 0.0
             while not job.done():

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and the roof: how fast it multiplies matrices."""
+"""What the figures were measured on, and its matmul peak: how fast it multiplies matrices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from benchmarks.engine.models import Shapes
 from benchmarks.engine.timing import Row
 
-__all__ = ["machine", "roof"]
+__all__ = ["machine", "matmul_peak"]
 
 TOKENS = 1_024
 """Rows of the layers' products when they are measured."""
@@ -47,7 +47,7 @@ def machine(device: str) -> dict[str, Any]:
     return {**told, **{name: importlib.metadata.version(name) for name in packages}}
 
 
-def roof(model: str, shapes: Shapes, device: str, dtype: str) -> list[Row]:
+def matmul_peak(model: str, shapes: Shapes, device: str, dtype: str) -> list[Row]:
     """Measure matrix products: a plain square one, and those of the layers."""
     products = {
         f"plain, {SIDE} x {SIDE} x {SIDE}": (SIDE, SIDE, SIDE),
@@ -56,7 +56,7 @@ def roof(model: str, shapes: Shapes, device: str, dtype: str) -> list[Row]:
             for name, (inputs, outputs) in shapes.products.items()
         },
     }
-    about = {"section": "roof", "model": model}
+    about = {"section": "matmul peak", "model": model}
     return [
         {**about, "case": case, "flops": _flops(sizes, device, getattr(torch, dtype))}
         for case, sizes in products.items()

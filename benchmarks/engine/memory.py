@@ -1,6 +1,6 @@
 """Peak memory above the weights, each figure from a process of its own.
 
-The child opens a door, warms up on a short text, forgets the peak so far and works: what the peak
+The child opens a model, warms up on a short text, forgets the peak so far and works: what the peak
 then is above what it began with. Linux only. Started by `memory`, not by hand.
 """
 
@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.engine.models import LAYERS, NARROW, QWEN3_0_6B, Model, checkpoint
-from benchmarks.engine.sides import Setup, ours_embedding, sentence_transformers
+from benchmarks.engine.sides import Setup, qwen3_rag_embedding, sentence_transformers
 from benchmarks.engine.texts import Texts, log_normal
-from benchmarks.engine.timing import OURS, Row, note
+from benchmarks.engine.timing import QWEN3_RAG, Row, note
 
 __all__ = ["memory"]
 
@@ -52,14 +52,20 @@ def memory(
     mixed = log_normal(180, 32)
     together = max(32, documents)  # texts of a call, all of them
     works = [
-        (OURS, cut_name, cut, mixed, together),
+        (QWEN3_RAG, cut_name, cut, mixed, together),
         ("sentence-transformers", cut_name, cut, mixed, together),
-        (OURS, cut_name, cut, LENGTHS, 1),
+        (QWEN3_RAG, cut_name, cut, LENGTHS, 1),
         ("sentence-transformers", cut_name, cut, LENGTHS, 1),
-        (OURS, cut_name, cut, [tokens] * 2, together),
-        (OURS, cut_name, cut, [longest], together),
-        (OURS, "one narrow layer", checkpoint("embedding", NARROW), [tokens] * documents, together),
-        (OURS, model.name, model.embedding, [tokens], together),
+        (QWEN3_RAG, cut_name, cut, [tokens] * 2, together),
+        (QWEN3_RAG, cut_name, cut, [longest], together),
+        (
+            QWEN3_RAG,
+            "one narrow layer",
+            checkpoint("embedding", NARROW),
+            [tokens] * documents,
+            together,
+        ),
+        (QWEN3_RAG, model.name, model.embedding, [tokens], together),
     ]
     for who, name, folder, lengths, at_once in works:
         if at_once == 1:
@@ -81,7 +87,7 @@ def memory(
             "model": name,
             "case": case,
             "who": who,
-            "setting": "batch 32, its default" if who != OURS else "",
+            "setting": "batch 32, its default" if who != QWEN3_RAG else "",
             **_run(work),
         }
 
@@ -104,8 +110,8 @@ def _child(work: Row) -> Row:
 
     logging.disable_progress_bar()
     folder, setup = Path(work["folder"]), Setup(**work["setup"])
-    if work["who"] == OURS:
-        side = ours_embedding(folder, setup, max_length=32_768)
+    if work["who"] == QWEN3_RAG:
+        side = qwen3_rag_embedding(folder, setup, max_length=32_768)
     else:
         side = sentence_transformers(folder, setup)
     texts = Texts(folder).texts(work["lengths"])

@@ -1,7 +1,7 @@
 """The checkpoints that are timed: the exact 0.6B with random weights, cut-down ones, and `tiny`.
 
-Knows what a layer multiplies. Timing does not depend on what weights say, so they are made here
-once, stored in bfloat16 as the published ones are, and kept in the user's cache folder.
+Time does not depend on the values of weights, so random ones are made once, stored in bfloat16 as
+the published ones are, and kept in the user's cache folder.
 """
 
 from __future__ import annotations

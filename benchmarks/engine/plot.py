@@ -16,7 +16,7 @@ __all__ = ["plot"]
 
 
 def plot(result: dict[str, Any], file: Path) -> None:
-    """Draw how many times as long as ours each peer takes to embed and to rerank."""
+    """Draw how many times as long as qwen3-rag each peer takes to embed and to rerank."""
     try:
         from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
     except ImportError:

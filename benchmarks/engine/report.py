@@ -41,8 +41,8 @@ OpenVINO takes an environment of its own, which `--openvino openvino/bin/python`
 - **Texts** are made of words of one token each, so they have the tokens the table claims. Mixed
   texts and documents have log-normal lengths; the others are all of one length, which suits those
   who pad. A reranker's prompt has 80 tokens before the document and 9 after it, and tokens per
-  second count it whole for everybody, though we compute the 80 once per query. Each round is for
-  another query.
+  second count it whole for everybody, though qwen3-rag computes the 80 once per query. Each round
+  is for another query.
 - **Peers**: `SentenceTransformer` and `CrossEncoder` with the best of the batch sizes 1, 2, 4, 8,
   16 and 32, and with 32, their default; the script of the model card, 8 texts at a time so that
   memory is bounded, timed once; OpenVINO, exported by optimum-intel, with the best of 1, 8 and 32.
@@ -51,14 +51,14 @@ OpenVINO takes an environment of its own, which `--openvino openvino/bin/python`
 - **Processes**: each side has one of its own, and they take turns. Two in one process would each
   keep a pool of OpenMP threads; more of them than cores go to sleep between any two products, which
   slows everybody.
-- **The roof** is how many tokens a second there would be if a model were its matrix products alone
-  and these ran at the speed of the plain square one.
+- **The matmul peak** is how many tokens a second there would be if a model were its matrix products
+  alone and these ran at the speed of the plain square one.
 - **Medians** of {repeats}. Memory is the highest resident size during the work, above that of the
   process with the model loaded and warmed up, a process of its own for each figure.
 """
 
 TAIL = """
-## The knobs
+## Options that matter for speed
 
 - `batch_tokens`: tokens per batch. On a CPU large batches are no faster, take more memory, and a
   query waits longer behind one of a bulk job; GPUs want large ones. The default suits the device.
@@ -78,10 +78,10 @@ The weights: parameters times 2 bytes in bfloat16, times 4 in float32; the 0.6B 
 float32, 4 KB each at 1,024 numbers. On a CPU the keys and values of the instructions and queries
 used last are kept, of up to 1,024 tokens: 117 MB for the 0.6B in bfloat16.
 
-glibc gives freed memory back to the system at once until it has seen a large block freed. On a CPU
-we free one when a model is loaded, so that what a batch has used is kept for the next, up to 64 MB:
-asking for its pages anew took a tenth of the time of short texts. This holds for the whole process;
-the `MALLOC_` variables of glibc overrule it. What was kept goes back when a model is closed, and
+glibc returns freed memory to the system at once until it has seen a large block freed. On a CPU,
+loading a model frees one, so that up to 64 MB which a batch has used are kept for the next one:
+requesting those pages again took a tenth of the time of short texts. This holds for the whole
+process; glibc's `MALLOC_` variables override it. The memory goes back when a model is closed, and
 before a text of 8,192 tokens or more.
 
 On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
@@ -134,7 +134,7 @@ def _agreement(result: dict[str, Any]) -> str:
     """How far the sides' answers are apart on the 0.6B."""
     told = []
     for section, pick, what in (
-        ("embedding", min, "the least cosine between a peer's vectors and ours is {:.4f}"),
+        ("embedding", min, "the least cosine between a peer's vectors and qwen3-rag's is {:.4f}"),
         ("reranking", max, "the largest difference of a probability {:.4f}"),
     ):
         values = [

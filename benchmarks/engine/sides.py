@@ -1,7 +1,6 @@
-"""Who is compared: our doors, sentence-transformers, the model card's script, OpenVINO.
+"""Who is compared: qwen3-rag, sentence-transformers, the model card's script, OpenVINO.
 
-Each is opened on the same checkpoint, device and number format and given the same texts. Knows no
-timing.
+Each is opened on the same checkpoint, device and number format and given the same texts.
 """
 
 from __future__ import annotations
@@ -19,11 +18,18 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.engine.timing import OURS, Side
+from benchmarks.engine.timing import QWEN3_RAG, Side
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import RerankPrompt, Role
 
-__all__ = ["Setup", "card", "openvino", "ours_embedding", "ours_reranking", "sentence_transformers"]
+__all__ = [
+    "Setup",
+    "card",
+    "openvino",
+    "qwen3_rag_embedding",
+    "qwen3_rag_reranking",
+    "sentence_transformers",
+]
 
 SWEEP = (1, 2, 4, 8, 16, 32)
 
@@ -35,7 +41,7 @@ class Setup:
     Attributes:
         device: Where.
         dtype: Number format.
-        compile: Whether our doors are told to compile.
+        compile: Whether qwen3-rag is told to compile.
         peer_attention: transformers' attention implementation of the peers, its default if `None`.
         sweep_layers: Layers with which the peers look for their best batch.
     """
@@ -47,8 +53,8 @@ class Setup:
     sweep_layers: int
 
     @property
-    def ours(self) -> dict[str, Any]:
-        """Arguments of our doors."""
+    def options(self) -> dict[str, Any]:
+        """Arguments of the two classes."""
         settings: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
         return {**settings, "compile": True} if self.compile else settings
 
@@ -61,16 +67,16 @@ class Setup:
         return settings
 
 
-def ours_embedding(folder: Path, setup: Setup, *, max_length: int | None = None) -> Side:
+def qwen3_rag_embedding(folder: Path, setup: Setup, *, max_length: int | None = None) -> Side:
     """Our embedder."""
-    door = Qwen3Embedder(str(folder), max_length=max_length, **setup.ours)
-    return Side(OURS, lambda texts, _: door.embed_documents(texts))
+    embedder = Qwen3Embedder(str(folder), max_length=max_length, **setup.options)
+    return Side(QWEN3_RAG, lambda texts, _: embedder.embed_documents(texts))
 
 
-def ours_reranking(folder: Path, setup: Setup) -> Side:
+def qwen3_rag_reranking(folder: Path, setup: Setup) -> Side:
     """Our reranker, its scores in the order of the pairs."""
-    door = Qwen3Reranker(str(folder), **setup.ours)
-    return Side(OURS, lambda pairs, _: np.asarray(door.score(pairs)))
+    reranker = Qwen3Reranker(str(folder), **setup.options)
+    return Side(QWEN3_RAG, lambda pairs, _: np.asarray(reranker.score(pairs)))
 
 
 def sentence_transformers(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
@@ -110,7 +116,7 @@ def _shallow(trunk: Any, layers: int) -> Iterator[None]:
 def card(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
     """The model card's script: padded on the left, for reranking the logits of every token.
 
-    Batches are ours, to bound memory; the script takes all texts at once. One round: it is slow.
+    Batches bound memory here; the script itself takes all texts at once. One round: it is slow.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     kind: Any = AutoModel if role == "embedding" else AutoModelForCausalLM

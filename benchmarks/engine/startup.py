@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from benchmarks.engine.models import Model
 from benchmarks.engine.sides import Setup
-from benchmarks.engine.timing import OURS, Row, note, seconds
+from benchmarks.engine.timing import QWEN3_RAG, Row, note, seconds
 
 __all__ = ["cold_start", "imports"]
 
@@ -30,7 +30,7 @@ SentenceTransformer({folder!r}, **settings).encode(["first"])
 """
 
 IMPORTS = {
-    OURS: "from qwen3_rag import Qwen3Embedder; Qwen3Embedder('tiny')",
+    QWEN3_RAG: "from qwen3_rag import Qwen3Embedder; Qwen3Embedder('tiny')",
     "sentence-transformers": "from sentence_transformers import SentenceTransformer",
     "an empty program": "pass",
 }
@@ -44,10 +44,10 @@ def cold_start(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
     """
     note(f"{model.name}: cold start")
     folder = str(model.embedding)
-    ours = OUR_FIRST.format(folder=folder, settings=setup.ours)
+    own = OUR_FIRST.format(folder=folder, settings=setup.options)
     theirs = THEIR_FIRST.format(folder=folder, device=setup.device, dtype=setup.dtype)
     about = {"section": "cold start", "model": model.name, "case": "start to first vector"}
-    yield from _times({OURS: ours, "sentence-transformers": theirs}, repeats, about)
+    yield from _times({QWEN3_RAG: own, "sentence-transformers": theirs}, repeats, about)
 
 
 def imports(repeats: int) -> Iterator[Row]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.engine.timing import OURS, Row, ratio
+from benchmarks.engine.timing import QWEN3_RAG, Row, ratio
 
 __all__ = ["ratios", "tables"]
 
@@ -28,12 +28,12 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[tuple[Row, float]]:
-    """Each row of a peer with how many times as long as ours it took."""
+    """Each row of a peer with how many times as long as qwen3-rag it took."""
     timed = [row for row in rows if row.get("runs")]
-    ours = {_key(row): row for row in timed if row["who"] == OURS}
+    own = {_key(row): row for row in timed if row["who"] == QWEN3_RAG}
     for row in timed:
-        if row["who"] != OURS and _key(row) in ours:
-            yield row, ratio(row, ours[_key(row)])
+        if row["who"] != QWEN3_RAG and _key(row) in own:
+            yield row, ratio(row, own[_key(row)])
 
 
 def _key(row: Row) -> tuple[str, str, str]:
@@ -57,7 +57,7 @@ def _who(row: Row) -> str:
 
 def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
     """Embedding and reranking."""
-    roofs = [row["flops"] for row in result["rows"] if row["section"] == "roof"]
+    peaks = [row["flops"] for row in result["rows"] if row["section"] == "matmul peak"]
     shows_share = rows[0]["section"] == "embedding" and rows[0]["model"] != "tiny"
     times = {id(row): value for row, value in ratios(rows)}
     lines = []
@@ -69,13 +69,13 @@ def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
             speed = row["tokens"] / median(row["runs"])
             faster = f"{times[id(row)]:.2f} x" if id(row) in times else ""
             line += [f"{median(row['runs']):.2f}", f"{speed:,.0f}", faster]
-            line += [f"{2 * row['parameters'] * speed / roofs[0]:.0%}"] if shows_share else []
+            line += [f"{2 * row['parameters'] * speed / peaks[0]:.0%}"] if shows_share else []
         lines.append(line + [""] * (5 + shows_share - len(line)))
-    head = ["case", "who", "seconds", "tokens/s", "ours is faster by"]
-    return _table([*head, "of the roof"] if shows_share else head, lines)
+    head = ["case", "who", "seconds", "tokens/s", "qwen3-rag is faster by"]
+    return _table([*head, "of the matmul peak"] if shows_share else head, lines)
 
 
-def _roofs(rows: Sequence[Row], result: dict[str, Any]) -> str:
+def _peaks(rows: Sequence[Row], result: dict[str, Any]) -> str:
     lines = [[row["case"], f"{row['flops'] / 1e12:.2f}"] for row in rows]
     return _table(["matrix product", "TFLOP/s"], lines)
 
@@ -92,21 +92,19 @@ def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
         ]
         for row in rows
     ]
-    return _table(["what", "who", "seconds", "times ours"], lines)
+    return _table(["what", "who", "seconds", "times qwen3-rag's"], lines)
 
 
 def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
     lines = [[row["case"], row["who"], f"{median(row['runs']):.3f}", ""] for row in rows]
-    ours = [median(row["runs"]) for row in rows if row["who"] == OURS]
-    in_turn, at_once, alone, batch, longest = ours
+    own = [median(row["runs"]) for row in rows if row["who"] == QWEN3_RAG]
+    in_turn, at_once, alone, batch, longest = own
     for line, row in zip(lines, rows, strict=True):
         if "callers at once" in row["case"]:
             line[3] = f"{in_turn / at_once:.2f} x the throughput"
-        elif row["who"] != OURS:
+        elif row["who"] != QWEN3_RAG:
             times = median(row["runs"])
-            line[3] = (
-                f"ours is faster by {times / in_turn:.2f} x; at once by {times / at_once:.2f} x"
-            )
+            line[3] = f"faster by {times / in_turn:.2f} x; at once by {times / at_once:.2f} x"
         elif "bulk job" in row["case"]:
             line[3] = f"it waited {(longest - alone) / batch:.2f} batches"
     return _table(["what", "who", "seconds", ""], lines)
@@ -127,7 +125,7 @@ def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
 
 
 _RENDER: dict[str, Callable[[Sequence[Row], dict[str, Any]], str]] = {
-    "roof": _roofs,
+    "matmul peak": _peaks,
     "embedding": _throughput,
     "reranking": _throughput,
     "concurrency": _concurrency,

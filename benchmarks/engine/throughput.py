@@ -14,12 +14,12 @@ from benchmarks.engine.sides import (
     Setup,
     card,
     openvino,
-    ours_embedding,
-    ours_reranking,
+    qwen3_rag_embedding,
+    qwen3_rag_reranking,
     sentence_transformers,
 )
 from benchmarks.engine.texts import Texts, log_normal
-from benchmarks.engine.timing import OURS, Row, Side, compare, note
+from benchmarks.engine.timing import QWEN3_RAG, Row, Side, compare, note
 
 __all__ = ["embedding", "reranking"]
 
@@ -53,12 +53,12 @@ def embedding(
         "long, 512 tokens": [512] * max(2, count // 4),
     }
     with ExitStack() as stack:
-        ours = apart(stack, ours_embedding, model.embedding, setup)
+        own = apart(stack, qwen3_rag_embedding, model.embedding, setup)
         peer = apart(stack, sentence_transformers, model.embedding, setup)
         for name, lengths in cases.items():
             note(f"{model.name}: embedding {len(lengths)} texts, {name}")
             some = texts.texts(lengths)
-            sides = [ours, peer]
+            sides = [own, peer]
             about: Row = {"section": "embedding", "model": model.name, "tokens": sum(lengths)}
             about |= {"case": f"{len(some)} texts, {name}", "parameters": parameters}
             with ExitStack() as extra:
@@ -86,12 +86,12 @@ def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[
     """
     texts = Texts(model.reranking)
     with ExitStack() as stack:
-        ours = apart(stack, ours_reranking, model.reranking, setup)
+        own = apart(stack, qwen3_rag_reranking, model.reranking, setup)
         peer = apart(stack, sentence_transformers, model.reranking, setup, "reranking")
         for mean, few in ((185, count), (50, count), (500, max(2, count // 4))):
             note(f"{model.name}: reranking {few} documents of about {mean} tokens")
             documents = [texts.text(length) for length in log_normal(mean, few)]
-            sides = [ours, peer]
+            sides = [own, peer]
             about: Row = {"section": "reranking", "model": model.name}
             about["case"] = f"{few} documents of about {mean} tokens"
             # What is known of a query must not make a later round faster.
@@ -109,14 +109,14 @@ def _answers(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, np.ndarra
 
 
 def _least_cosine(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, float]:
-    """Whether all compute the same: the least cosine between a peer's vectors and ours."""
+    """Give the least cosine between a peer's vectors and those of qwen3-rag."""
     answers = _answers(sides, items)
-    ours = answers.pop(OURS)
-    return {who: float((ours * theirs).sum(axis=1).min()) for who, theirs in answers.items()}
+    own = answers.pop(QWEN3_RAG)
+    return {who: float((own * theirs).sum(axis=1).min()) for who, theirs in answers.items()}
 
 
 def _largest_difference(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, float]:
     """The same for probabilities: the largest difference."""
     answers = _answers(sides, items)
-    ours = answers.pop(OURS)
-    return {who: float(np.abs(ours - theirs).max()) for who, theirs in answers.items()}
+    own = answers.pop(QWEN3_RAG)
+    return {who: float(np.abs(own - theirs).max()) for who, theirs in answers.items()}

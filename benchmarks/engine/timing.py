@@ -1,6 +1,6 @@
 """Timing sides against each other: find each one's best batch, then take turns.
 
-Knows nothing of models. A machine's speed drifts, so sides take turns round by round and only
+A machine's speed drifts, so sides take turns round by round and only
 times of one run are compared.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-__all__ = ["OURS", "Row", "Side", "compare", "note", "ratio", "seconds"]
+__all__ = ["QWEN3_RAG", "Row", "Side", "compare", "note", "ratio", "seconds"]
 
-OURS = "qwen3-rag"
+QWEN3_RAG = "qwen3-rag"
 
 #: A line of a table, as it goes to JSON.
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) 
     """Time each side on what each round has for all of them, in turns.
 
     Args:
-        sides: Ours among them.
+        sides: qwen3-rag among them.
         rounds: Items; the first are for warming up and looking for the best batch.
         about: What every row says besides.
 
@@ -119,9 +119,9 @@ def seconds(work: Callable[..., object], *arguments: object) -> float:
     return time.perf_counter() - start
 
 
-def ratio(row: Row, ours: Row) -> float:
-    """How many times as long as ours it took, by medians."""
-    return float(median(row["runs"]) / median(ours["runs"]))
+def ratio(row: Row, own: Row) -> float:
+    """How many times as long as qwen3-rag it took, by medians."""
+    return float(median(row["runs"]) / median(own["runs"]))
 
 
 def note(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What the frameworks' generic classes do to Qwen3 models, and what ours do instead.
+"""What the frameworks' generic classes do to Qwen3 models, beside those of this project.
 
     python -m benchmarks.peers [--only NAME ...] [--data FOLDER [--collection NAME]] [--json FILE]
 
@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Print a table per framework; 1 when ours shows a defect."""
+    """Print a table per framework; 1 when this project shows a defect."""
     arguments = _arguments()
     transformers.utils.logging.disable_progress_bar()
     searched = collection(arguments.data, arguments.collection, arguments.queries)
@@ -130,7 +130,7 @@ def main() -> int:
             python = python_of(name, arguments.environments.absolute())
             results[name] = {
                 which: with_ndcg(observed(where, name, which, file), searched)
-                for which, where in (("theirs", python), ("ours", Path(sys.executable)))
+                for which, where in (("theirs", python), ("own", Path(sys.executable)))
             }
             print(table(name, **results[name]), flush=True)
     print(
@@ -149,7 +149,7 @@ def main() -> int:
             "frameworks": results,
         }
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    return 1 if any(defects(sides["ours"]) for sides in results.values()) else 0
+    return 1 if any(defects(sides["own"]) for sides in results.values()) else 0
 
 
 if __name__ == "__main__":

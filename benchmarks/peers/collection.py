@@ -1,7 +1,4 @@
-"""What is searched: this repository's own guides, or a collection of the training data.
-
-Knows Markdown and the data's format; knows no framework.
-"""
+"""What is searched: this repository's own guides, or a collection of the training data."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The peers' environments: which versions are compared, and where they are installed.
-
-Knows venv and pip; knows nothing of what runs there.
-"""
+"""The peers' environments: which versions are compared, and where they are installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Haystack's components: those of sentence-transformers-haystack, and ours.
+"""Haystack's components: those of sentence-transformers-haystack, and those of this project.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -90,7 +90,7 @@ def theirs(models: Models) -> HaystackSide:
     )
 
 
-def ours(models: Models) -> HaystackSide:
+def own(models: Models) -> HaystackSide:
     """The same places, filled with our components."""
     from haystack_integrations.components.embedders.qwen3_rag import (
         Qwen3DocumentEmbedder,
@@ -121,4 +121,4 @@ def _vectors(result: dict[str, Any]) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    main(theirs, ours)
+    main(theirs, own)

@@ -1,4 +1,4 @@
-"""LangChain's classes: langchain-huggingface with LangChain's cross encoders, and ours.
+"""LangChain's classes: langchain-huggingface with its cross encoders, and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -77,7 +77,7 @@ def theirs(models: Models) -> LangChainSide:
     )
 
 
-def ours(models: Models) -> LangChainSide:
+def own(models: Models) -> LangChainSide:
     """The same places, filled with our classes."""
     from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Rerank
 
@@ -99,4 +99,4 @@ def _documents(texts: Sequence[str]) -> list[Document]:
 
 
 if __name__ == "__main__":
-    main(theirs, ours)
+    main(theirs, own)

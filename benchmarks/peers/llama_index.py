@@ -1,4 +1,4 @@
-"""LlamaIndex's classes: HuggingFaceEmbedding with SentenceTransformerRerank, and ours.
+"""LlamaIndex's classes: HuggingFaceEmbedding with SentenceTransformerRerank, and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -108,7 +108,7 @@ def theirs(models: Models) -> LlamaIndexSide:
     )
 
 
-def ours(models: Models) -> LlamaIndexSide:
+def own(models: Models) -> LlamaIndexSide:
     """The same places, filled with our classes."""
     from llama_index.embeddings.qwen3_rag import Qwen3Embedding
     from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
@@ -141,4 +141,4 @@ def _nodes(texts: Sequence[str]) -> list[NodeWithScore]:
 
 
 if __name__ == "__main__":
-    main(theirs, ours)
+    main(theirs, own)

@@ -1,7 +1,7 @@
-"""What a framework's classes are asked, the peer's and ours in the same words.
+"""What a framework's classes are asked: the peer's and this project's in the same words.
 
-Knows texts, vectors and positions; each framework's module puts its classes behind a `Side`. Runs
-in the peers' environments too, so it needs numpy and nothing of this project.
+Each framework's module puts its classes behind a `Side`. This module runs in the peers'
+environments too, so it needs numpy and nothing of this project.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Ranking:
 
 
 class Side(Protocol):
-    """One framework's classes for both models, the peer's or ours."""
+    """One framework's classes for both models, the peer's or this project's."""
 
     @property
     def packages(self) -> Sequence[str]:
@@ -188,11 +188,11 @@ def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(theirs: Callable[[Models], Side], ours: Callable[[Models], Side]) -> None:
-    """Run as a program: `theirs` or `ours`, a file of what is given, a file for what was seen."""
+def main(theirs: Callable[[Models], Side], own: Callable[[Models], Side]) -> None:
+    """Run as a program: `theirs` or `own`, a file of what is given, a file for what was seen."""
     which, given, seen = sys.argv[1:]
     content = json.loads(Path(given).read_text(encoding="utf-8"))
-    side = {"theirs": theirs, "ours": ours}[which](Models(**content["models"]))
+    side = {"theirs": theirs, "own": own}[which](Models(**content["models"]))
     Path(seen).write_text(json.dumps(observe(side, content)), encoding="utf-8")
 
 

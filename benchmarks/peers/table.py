@@ -1,7 +1,4 @@
-"""What was seen, judged and set side by side.
-
-Knows the figures of `observe`; a defect is one by these figures and by nothing else.
-"""
+"""Judges what `observe` measured and sets both sides in a table."""
 
 from __future__ import annotations
 
@@ -49,16 +46,16 @@ def defects(seen: Seen) -> list[str]:
     return [name for name, (good, _) in judgements(seen).items() if not good]
 
 
-def table(framework: str, theirs: Seen, ours: Seen) -> str:
+def table(framework: str, theirs: Seen, own: Seen) -> str:
     """One framework's table, in Markdown."""
-    rows = [f"| {framework} | {_versions(theirs)} | {_versions(ours)} |", "|---|---|---|"]
-    left, right = judgements(theirs), judgements(ours)
+    rows = [f"| {framework} | {_versions(theirs)} | {_versions(own)} |", "|---|---|---|"]
+    left, right = judgements(theirs), judgements(own)
     rows += [f"| {name} | {_said(*left[name])} | {_said(*right[name])} |" for name in left]
     for name, worth in theirs["ndcg@10"].items():
-        rows.append(f"| nDCG@10, {name} | {worth:.3f} | {ours['ndcg@10'][name]:.3f} |")
+        rows.append(f"| nDCG@10, {name} | {worth:.3f} | {own['ndcg@10'][name]:.3f} |")
     for name, seconds in theirs["seconds"].items():
-        rows.append(_seconds(name, seconds, ours["seconds"][name]))
-    rows.append(_seconds("documents, async", theirs["async"]["seconds"], ours["async"]["seconds"]))
+        rows.append(_seconds(name, seconds, own["seconds"][name]))
+    rows.append(_seconds("documents, async", theirs["async"]["seconds"], own["async"]["seconds"]))
     missing = [name for name, (good, _) in left.items() if good]
     rows.append("\nNot a defect of these versions: " + (", ".join(missing) or "none") + ".\n")
     return "\n".join(rows)
@@ -72,5 +69,5 @@ def _said(good: bool, figure: str) -> str:
     return ("yes" if good else "**no**") + (f" ({figure})" if figure else "")
 
 
-def _seconds(name: str, theirs: float, ours: float) -> str:
-    return f"| {name}, s | {theirs:.2f} | {ours:.2f}, {theirs / ours:.1f} times as fast |"
+def _seconds(name: str, theirs: float, own: float) -> str:
+    return f"| {name}, s | {theirs:.2f} | {own:.2f}, {theirs / own:.1f} times as fast |"

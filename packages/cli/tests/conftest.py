@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
 from qwen3_rag_hybrid import QdrantEdgeStore
-from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 # Data too large for the repository lies beside it.
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -40,6 +39,8 @@ class Cli:
     """The command, with two checkpoints of random weights: right computations, senseless order."""
 
     def __init__(self, folder: Path) -> None:
+        from qwen3_rag_testkit.checkpoints import write_checkpoint
+
         # One layer: how good or exact a model is matters elsewhere, here its time does.
         layers = {"num_hidden_layers": 1}
         self.embedding = write_checkpoint(folder / "embedding", "embedding", config=layers)

@@ -190,6 +190,7 @@ def test_merge_of_one_model_is_an_input_error(cli: Any, tmp_path: Path) -> None:
     "command", [["train", "embed", "x", "--output", "y"], ["merge", "a", "b", "--output", "c"]]
 )
 def test_without_the_training_package_the_install_line_is_given(command: list[str]) -> None:
+    pytest.importorskip("torch")
     code = (
         "import sys\nsys.modules['qwen3_rag_training'] = None\n"
         f"from qwen3_rag_cli.app import app\napp({command!r})"

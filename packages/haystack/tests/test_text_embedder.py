@@ -159,6 +159,7 @@ async def test_closing_from_an_event_loop_lets_go_too() -> None:
 
 
 def test_threads_that_come_first_together_share_one_door() -> None:
+    pytest.importorskip("torch")
     component = Qwen3TextEmbedder("tiny")
     gate = threading.Barrier(8)
     doors: list[Qwen3Embedder] = []

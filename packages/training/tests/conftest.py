@@ -1,4 +1,4 @@
-"""A checkpoint small enough to train inside a test, and the shared data where it is."""
+"""A checkpoint small enough to train inside a test."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from qwen3_rag.backends import Role
+from qwen3_rag_testkit.tokenizer import write_tokenizer
 from qwen3_rag_training.checkpoints import save_model
 from qwen3_rag_training.data import Example, write_examples
-from qwen3_rag_training.tiny.tokenizer import answer_tokens, save_tokenizer, train_tokenizer
 
-VOCABULARY = 700
 TOPICS = ("apples", "rivers", "engines", "violins", "glaciers", "lanterns", "pepper", "marble")
 
 
@@ -43,17 +43,14 @@ def data(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> P
 
 
 @pytest.fixture(scope="session")
-def checkpoints(
-    tmp_path_factory: pytest.TempPathFactory, examples: list[Example]
-) -> dict[str, Path]:
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Untrained embedding and reranking checkpoints of the published layout."""
-    texts = [f"{example.query}\n{example.positive}" for example in examples]
-    tokenizer = train_tokenizer(texts, VOCABULARY)
-    size = tokenizer.get_vocab_size() + 26
     folders: dict[str, Path] = {}
     roles: tuple[Role, ...] = ("embedding", "reranking")
     for role in roles:
         torch.manual_seed(1)
+        folder = tmp_path_factory.mktemp(role)
+        size = write_tokenizer(folder, role)
         config = Qwen3Config(
             vocab_size=size,
             hidden_size=32,
@@ -65,16 +62,8 @@ def checkpoints(
             max_position_embeddings=512,
             tie_word_embeddings=True,
         )
-        folder = tmp_path_factory.mktemp(role)
-        save_tokenizer(tokenizer, folder, role, 512)
-        save_model(Qwen3ForCausalLM(config), folder, role, answer_tokens(tokenizer))
+        tokens = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        answers = tokens.encode("no").ids[0], tokens.encode("yes").ids[0]
+        save_model(Qwen3ForCausalLM(config), folder, role, answers)
         folders[role] = folder
     return folders
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    folder = Path(__file__).resolve().parents[4] / "shared"
-    if not (folder / "DATA.md").is_file():
-        pytest.skip(f"the shared data folder is not at {folder.name!r} beside the repository")
-    return folder

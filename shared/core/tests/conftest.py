@@ -12,7 +12,6 @@ import pytest
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import Role
 from qwen3_rag.integration import PUBLISHED
-from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -22,6 +21,8 @@ REAL = {"embedding": "Qwen/Qwen3-Embedding-0.6B", "reranking": "Qwen/Qwen3-Reran
 @pytest.fixture(scope="session")
 def make_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> MakeCheckpoint:
     """Write a checkpoint once per session and set of arguments."""
+    from qwen3_rag_testkit.checkpoints import write_checkpoint
+
     made: dict[str, Path] = {}
 
     def make(role: Role, **settings: Any) -> Path:

@@ -5,6 +5,13 @@ Importing this loads nothing but the standard library.
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from typing import Any
 
-__all__ = ["__version__"]
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Reading metadata takes 10 ms, which every start of the command would pay.
+    from importlib.metadata import version
+
+    return version("qwen3-rag-cli")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 __all__ = ["VERSION"]
 
-VERSION = "0.1.0"
+VERSION = version("qwen3-rag-hybrid")

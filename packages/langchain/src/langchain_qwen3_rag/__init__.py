@@ -7,17 +7,17 @@ is first named.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from langchain_qwen3_rag.embeddings import Qwen3Embeddings
 from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.retrievers import Qwen3HybridRetriever, Qwen3RerankRetriever
-from langchain_qwen3_rag.version import VERSION
 
 if TYPE_CHECKING:
     from langchain_qwen3_rag.qdrant import BM25SparseEmbeddings
 
-__version__ = VERSION
+__version__ = version("langchain-qwen3-rag")
 
 __all__ = [
     "BM25SparseEmbeddings",

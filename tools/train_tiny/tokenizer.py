@@ -1,7 +1,7 @@
-"""A byte-level BPE tokenizer with Qwen3's pre-tokenisation and control tokens.
+"""Train a byte-level BPE tokenizer with Qwen3's pre-tokenisation and control tokens.
 
-Trains on any text; knows nothing of models. `yes` and `no` become single tokens because the
-training text is given them often enough, and that is checked.
+`yes` and `no` become single tokens because the training text has them often enough, and that is
+checked.
 """
 
 from __future__ import annotations
@@ -9,60 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
+from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, SPLIT_PATTERN, tokenizer_definition
 
-__all__ = [
-    "CONTROL_TOKENS",
-    "SPECIAL_TOKENS",
-    "answer_tokens",
-    "save_tokenizer",
-    "train_tokenizer",
-]
-
-#: Qwen3's added tokens in the order of their ids; the first 14 are special, the others are not.
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-CONTROL_TOKENS = (
-    *SPECIAL_TOKENS,
-    "<tool_call>",
-    "</tool_call>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-    "<tool_response>",
-    "</tool_response>",
-    "<think>",
-    "</think>",
-)
-
-# Qwen3's own pattern, tokenizer.json of Qwen/Qwen3-Embedding-0.6B.
-_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+__all__ = ["answer_tokens", "save_tokenizer", "train_tokenizer"]
 
 # How often the prompts and the two answers are shown to the trainer: enough to become whole.
 _PROMPT_REPEATS = 20_000
@@ -70,7 +25,7 @@ _PROMPT_REPEATS = 20_000
 
 def _prompt_text() -> list[str]:
     pair = RerankPrompt("", "").rendered
-    for token in CONTROL_TOKENS:
+    for token in ADDED_TOKENS:
         pair = pair.replace(token, "\n")
     query = EmbedPrompt("", DEFAULT_INSTRUCTION).rendered
     # Each on a line of its own: pre-tokenisation would glue the words to their neighbours.
@@ -94,13 +49,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PATTERN), "isolated"),
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(CONTROL_TOKENS),
+        vocab_size=vocabulary - len(ADDED_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -127,42 +82,6 @@ def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def _definition(tokenizer: Tokenizer, role: Role) -> dict[str, Any]:
-    """The content of `tokenizer.json`, laid out like the published one."""
-    definition: dict[str, Any] = json.loads(tokenizer.to_str())
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False}
-    level["use_regex"] = False
-    first = tokenizer.get_vocab_size(with_added_tokens=False)
-    definition["added_tokens"] = [
-        {
-            "id": first + index,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": token in SPECIAL_TOKENS,
-        }
-        for index, token in enumerate(CONTROL_TOKENS)
-    ]
-    definition["decoder"] = level
-    definition["model"] |= {"continuing_subword_prefix": "", "end_of_word_suffix": ""}
-    end = CONTROL_TOKENS[0]
-    closing = {"SpecialToken": {"id": end, "type_id": 0}}
-    one = {"Sequence": {"id": "A", "type_id": 0}}
-    two = {"Sequence": {"id": "B", "type_id": 0}}
-    template = {
-        "type": "TemplateProcessing",
-        "single": [one, closing],
-        "pair": [one, two, closing],
-        "special_tokens": {end: {"id": end, "ids": [first], "tokens": [end]}},
-    }
-    definition["post_processor"] = (
-        {"type": "Sequence", "processors": [level, template]} if role == "embedding" else level
-    )
-    return definition
-
-
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, role: Role, context: int) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json` as the published checkpoints have them.
 
@@ -173,7 +92,8 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, role: Role, context: int)
         context: The model's longest input, for libraries that cut by it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    definition = _definition(tokenizer, role)
+    model = json.loads(tokenizer.to_str())["model"]
+    definition = tokenizer_definition(role, vocab=model["vocab"], merges=model["merges"])
     (folder / "tokenizer.json").write_text(
         json.dumps(definition, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
     )
@@ -184,13 +104,15 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, role: Role, context: int)
             str(token["id"]): {key: token[key] for key in sorted(token) if key != "id"}
             for token in definition["added_tokens"]
         },
-        "additional_special_tokens": list(SPECIAL_TOKENS[1:]),
+        "additional_special_tokens": [
+            token for token, special in ADDED_TOKENS.items() if special and token != "<|endoftext|>"
+        ],
         "bos_token": None,
         "clean_up_tokenization_spaces": False,
-        "eos_token": CONTROL_TOKENS[0] if role == "embedding" else "<|im_end|>",
+        "eos_token": "<|endoftext|>" if role == "embedding" else "<|im_end|>",
         "errors": "replace",
         "model_max_length": context,
-        "pad_token": CONTROL_TOKENS[0],
+        "pad_token": "<|endoftext|>",
         "padding_side": "left",
         "split_special_tokens": False,
         "tokenizer_class": "Qwen2Tokenizer",

@@ -1,0 +1,56 @@
+"""Run the tests that need no torch, on any system: python .ci/light.py [pytest's arguments].
+
+Installs the packages without the extra `local` into build/light. A test that needs torch skips and
+says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "build" / "light"
+PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+PACKAGES = [
+    "shared/core",
+    "shared/tiny",
+    "packages/hybrid[qdrant,edge]",
+    "packages/langchain[qdrant]",
+    "packages/llama-index",
+    "packages/haystack",
+]
+# They require the extra `local`, so they are installed without their requirements.
+NEED_LOCAL = ["shared/testkit", "packages/cli"]
+LIBRARIES = [
+    # For the tests.
+    *("hypothesis", "pytest", "pytest-asyncio"),
+    # What the adapters' tests use.
+    *("langchain-classic", "langchain-openai", "langchain-tests", "llama-index-llms-openai-like"),
+    *("llama-index-vector-stores-qdrant", "qdrant-haystack"),
+    # The command line's other requirements.
+    *("markdown-it-py", "rich", "semantic-text-splitter", "typer"),
+]
+
+
+def main() -> int:
+    """Install and test; pytest's exit status."""
+    if not PYTHON.exists():
+        venv.create(FOLDER, with_pip=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]
+    subprocess.run([*pip, *LIBRARIES, *_editable(PACKAGES)], cwd=ROOT, check=True)
+    subprocess.run([*pip, "--no-deps", *_editable(NEED_LOCAL)], cwd=ROOT, check=True)
+    folders = [project.partition("[")[0] for project in (*PACKAGES, *NEED_LOCAL)]
+    command = [str(PYTHON), "-m", "pytest", *folders, *sys.argv[1:]]
+    return subprocess.run(command, cwd=ROOT).returncode
+
+
+def _editable(projects: list[str]) -> list[str]:
+    return [argument for project in projects for argument in ("-e", f"./{project}")]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
