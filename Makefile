@@ -43,6 +43,11 @@ demo: $(STAMP)  ## index this documentation and ask it three questions, with the
 test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
 	$(PY) -m pytest $(ARGS)
 
+.PHONY: test-older-cpu
+test-older-cpu: $(STAMP)  ## run the core's tests as on a processor without AVX512, four minutes
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PY) -m pytest shared/core/tests \
+		-k 'not lexical and not memory and not few_shapes and not another_processor' $(ARGS)
+
 .PHONY: test-light
 test-light:  ## run the tests that need no torch, in an environment without it
 	$(PYTHON) .ci/light.py $(ARGS)
