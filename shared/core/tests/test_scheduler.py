@@ -181,22 +181,22 @@ class HeldTokens(LetterTokens):
         return super().encode(prompts, limits, context)
 
 
-@pytest.mark.parametrize(("patience", "batches"), [(2 * WAIT, [[1, 1]]), (0.001, [[1], [1]])])
+@pytest.mark.parametrize(("wait_seconds", "batches"), [(2 * WAIT, [[1, 1]]), (0.001, [[1], [1]])])
 def test_a_batch_waits_for_requests_that_are_being_encoded_but_not_for_long(
-    patience: float,
+    wait_seconds: float,
     batches: list[list[int]],
     scheduler: Scheduler,
     forward: SumForward,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "BATCH_WAIT_SECONDS", patience)
+    monkeypatch.setattr(module, "BATCH_WAIT_SECONDS", wait_seconds)
     tokens = HeldTokens()
     model = loaded(tokens, {"one": forward})
     scheduler.add(model)
     first, second = (submit(scheduler, model, text) for text in "ab")
     tokens.may_start.set()  # both are there before either is encoded
     wait_until(lambda: second.read == 1)
-    if patience < WAIT:
+    if wait_seconds < WAIT:
         first.future.result(WAIT)
     tokens.may_encode.set()
 

@@ -142,8 +142,8 @@ def _by_heads(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Shape states for torch's kernels, `[key heads, heads per key head, rows, size]`."""
-    k, v = (states.transpose(0, 1)[:, None] for states in (key, value))
-    return query.permute(1, 2, 0, 3), k, v
+    k, v = key.transpose(0, 1), value.transpose(0, 1)
+    return query.permute(1, 2, 0, 3), k[:, None], v[:, None]
 
 
 def _flash(
