@@ -261,16 +261,39 @@ def test_close_while_weights_load_frees_them(
         assert again.embed_documents(["a"]).shape == (1, 64)
 
 
-def test_a_model_is_never_freed_under_a_new_user(embedding_folder: Path) -> None:
-    """One opens and closes while others do: whoever has opened it can compute."""
+class InterruptedLock:
+    """Runs something after this thread has released it for the n-th time."""
 
-    def open_and_close(_: int) -> None:
-        for _ in range(20):
-            with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
-                assert embedder.embed_documents(["a"]).shape == (1, 64)
+    def __init__(self, count: int, then: Callable[[], object]) -> None:
+        self.lock, self.thread = threading.Lock(), threading.current_thread()
+        self.left, self.then = count, then
 
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(open_and_close, range(4)))
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+        if threading.current_thread() is self.thread:
+            self.left -= 1
+            if self.left == 0:
+                self.then()
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_a_model_is_not_freed_under_one_who_opens_it_while_another_closes_it(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    first, second = local(embedding_folder), local(embedding_folder)
+    first.open().result(WAIT)
+    lock = InterruptedLock(moment, lambda: second.open().result(WAIT))
+    monkeypatch.setattr(pool(), "lock", lock)
+
+    first.close()
+    lock.left = 0  # closing may release it fewer times
+
+    output = second.run([EmbedPrompt("a")], Limits()).result(WAIT)
+    assert output.values.shape == (1, 64)
+    second.close()
 
 
 def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) -> None:
