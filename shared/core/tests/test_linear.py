@@ -61,9 +61,9 @@ def test_reordered_products_equal_plain_ones(
     with torch.inference_mode():
         for expected, result in (
             (plain(states), reordered(states)),
-            (plain.silu(states), reordered.silu(states)),
-            (plain.times(states, other), reordered.times(states, other)),
-            (plain.plus(states, other), reordered.plus(states, other)),
+            (plain.linear_silu(states), reordered.linear_silu(states)),
+            (plain.linear_mul(states, other), reordered.linear_mul(states, other)),
+            (plain.linear_add(states, other), reordered.linear_add(states, other)),
         ):
             torch.testing.assert_close(result, expected, rtol=tolerance, atol=tolerance)
 
@@ -134,11 +134,12 @@ def test_operators_that_torch_has_changed_are_not_used(
     def wrong(rows: torch.Tensor, weight: Any, *_: Any) -> torch.Tensor:
         return torch.zeros(len(rows), 96)
 
-    operators = SimpleNamespace(mkldnn=SimpleNamespace())
+    operators: dict[str, Any] = {}
     if trouble == "wrong":
-        operators.mkldnn._reorder_linear_weight = lambda weight, rows: weight
-        operators.mkldnn._linear_pointwise = wrong
-    monkeypatch.setattr(torch, "ops", operators)
+        wrong.binary = wrong  # type: ignore[attr-defined]  # as torch's operators have overloads
+        operators["_reorder_linear_weight"] = lambda weight, rows: weight
+        operators["_linear_pointwise"] = wrong
+    monkeypatch.setattr(torch, "ops", SimpleNamespace(mkldnn=SimpleNamespace(**operators)))
 
     layer = module()
 
