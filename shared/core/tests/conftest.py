@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag._published import PUBLISHED, Role
+from qwen3_rag.backends import Role
+from qwen3_rag.integration import PUBLISHED
 
 MakeCheckpoint = Callable[..., Path]
 

@@ -25,12 +25,12 @@ def main(folder: Path, cache: Path) -> None:
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self._serve(body=False)
+            self.serve(body=False)
 
         def do_GET(self) -> None:
-            self._serve(body=True)
+            self.serve(body=True)
 
-        def _listing(self) -> object:
+        def listing(self) -> object:
             sizes = {name: path.stat().st_size for name, path in files.items()}
             if "/tree/" in self.path:
                 return [
@@ -40,10 +40,10 @@ def main(folder: Path, cache: Path) -> None:
             siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
             return {"id": "a/b", "sha": COMMIT, "siblings": siblings}
 
-        def _serve(self, *, body: bool) -> None:
+        def serve(self, *, body: bool) -> None:
             headers["authorization"] = self.headers.get("authorization")
             if self.path.startswith("/api/models/"):
-                content = json.dumps(self._listing()).encode()
+                content = json.dumps(self.listing()).encode()
             else:
                 name = self.path.rpartition("/")[2]
                 content = files[name].read_bytes()

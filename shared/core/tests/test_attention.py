@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
 from itertools import product
 from typing import Any
 
@@ -13,12 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwen3_rag.backends._local.model.attention import packed as packed_attention
-from qwen3_rag.backends._local.model.attention import varlen as varlen_attention
-from qwen3_rag.backends._local.model.attention.choose import Attention, choose
-from qwen3_rag.backends._local.model.attention.packed import PackedAttention, room
-from qwen3_rag.backends._local.model.attention.short import groups
-from qwen3_rag.backends._local.model.attention.varlen import VarlenAttention, varlen_kernel
+from qwen3_rag.backends._local.model.attention import matmul as matmul_module
+from qwen3_rag.backends._local.model.attention import packed as packed_module
+from qwen3_rag.backends._local.model.attention import varlen as varlen_module
+from qwen3_rag.backends._local.model.attention.choose import Attention, choose_attention
+from qwen3_rag.backends._local.model.attention.matmul import alloc_states, group
+from qwen3_rag.backends._local.model.attention.packed import PackedAttention, has_lse
+from qwen3_rag.backends._local.model.attention.varlen import (
+    VarlenAttention,
+    varlen_kernel,
+    varlen_kernels,
+)
 from qwen3_rag.backends._local.serving.batching import Packing, Span, TokenSequence, pack
 
 KEY_HEADS, SHARING, SIZE = 2, 3, 16
@@ -40,7 +44,10 @@ def plain(packing: Packing, *states: torch.Tensor) -> torch.Tensor:
     query, key, value = (part.double() for part in states)
     output = torch.zeros_like(query)
     for span in packing.spans:
-        rows = [*range(span.prefix_start, span.prefix_stop), *range(span.start, span.stop)]
+        rows = [
+            *range(span.prefix_start, span.prefix_start + span.prefix_length),
+            *range(span.start, span.start + span.length),
+        ]
         for place, row in enumerate(rows):
             seen = rows[: place + 1]
             for head, shared in product(range(KEY_HEADS), range(SHARING)):
@@ -85,11 +92,11 @@ def aligned_kernel(
 
 
 def fused(packing: Packing, like: torch.Tensor) -> Attention:
-    return PackedAttention(packing, like, eager=False)
+    return PackedAttention(packing, device=like.device, dtype=like.dtype, eager=False)
 
 
 def eager(packing: Packing, like: torch.Tensor) -> Attention:
-    return PackedAttention(packing, like, eager=True)
+    return PackedAttention(packing, device=like.device, dtype=like.dtype, eager=True)
 
 
 def varlen(packing: Packing, like: torch.Tensor) -> Attention:
@@ -103,7 +110,7 @@ Way = Callable[[Packing, torch.Tensor], Attention]
 def check(way: Way, packing: Packing, dtype: torch.dtype, tolerance: float) -> None:
     by_rows = states(packing, dtype)
     expected = plain(packing, *by_rows)
-    by_heads = [room(part, *part.shape[1:]).fill_(float("nan")) for part in by_rows]
+    by_heads = [alloc_states(part, *part.shape[1:]).fill_(float("nan")) for part in by_rows]
     for part, rows in zip(by_heads, by_rows, strict=True):
         part[: len(rows)] = rows
     last = torch.from_numpy(packing.last)
@@ -147,46 +154,45 @@ def test_many_short_sequences_equal_the_formula(way: Way) -> None:
 def test_company_does_not_change_a_short_sequences_bits(dtype: torch.dtype) -> None:
     """Equal texts have to get equal scores, and a damaged one must not spoil its neighbours."""
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in LENGTHS], share_from=1)
-    query, key, value = (room(part, *part.shape[1:]) for part in states(packing, dtype))
+    query, key, value = (alloc_states(part, *part.shape[1:]) for part in states(packing, dtype))
     for part, rows in zip((query, key, value), states(packing, dtype), strict=True):
         part[: len(rows)] = rows
     damaged = packing.spans[4]
-    value[damaged.start : damaged.stop] = float("nan")
+    value[damaged.start : damaged.start + damaged.length] = float("nan")
     asked = query.clone()
 
     together = fused(packing, query).all(query, key, value)
 
     for span in packing.spans:
-        only = Packing(packing.ids, packing.positions, (), (span,), packing.last)
-        alone = fused(only, query).all(asked.clone(), key, value)[span.start : span.stop]
-        torch.testing.assert_close(
-            together[span.start : span.stop], alone, rtol=0, atol=0, equal_nan=True
-        )
+        own = slice(span.start, span.start + span.length)
+        only = Packing(packing.ids, packing.positions, [], [span], packing.last)
+        alone = fused(only, query).all(asked.clone(), key, value)[own]
+        torch.testing.assert_close(together[own], alone, rtol=0, atol=0, equal_nan=True)
         assert alone.isnan().any() == (span is damaged)
 
 
 @given(
     spans=st.lists(
-        st.builds(Span, st.just(0), st.sampled_from([0, 7]), st.just(10), st.integers(11, 58)),
+        st.builds(Span, st.just(10), st.integers(1, 48), st.just(0), st.sampled_from([0, 7])),
         max_size=40,
     )
 )
 def test_groups_hold_each_short_sequence_once(spans: list[Span]) -> None:
-    made = list(groups(spans))
+    made = list(group(spans))
 
-    held = [span for group in made for span in group]
-    assert sorted(map(astuple, held)) == sorted(map(astuple, spans))
-    for group in made:
-        assert len({span.before for span in group}) == 1
-        assert len({(span.own - 1) // 16 for span in group}) == 1
-        assert len(group) in (1, 2, 3, 4, 13, 14, 15, 16)  # filled up by three at most
+    assert sorted(span for some, _ in made for span in some) == sorted(spans)
+    for some, size in made:
+        assert len({span.prefix_length for span in some}) == 1
+        assert len({(span.length - 1) // 16 for span in some}) == 1
+        assert size in (1, 4, 16)
+        assert size - 3 <= len(some) <= size  # padded by three at most
 
 
 def test_without_the_private_kernel_the_prefix_comes_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
-    monkeypatch.setattr(packed_attention, "_has_lse", lambda: False)
+    monkeypatch.setattr(packed_module, "has_lse", lambda: False)
 
     check(fused, packing, torch.float32, 1e-5)
 
@@ -195,7 +201,7 @@ def test_sequences_too_long_for_products_take_the_fused_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packing = pack([TokenSequence((1,) * 10, (2,) * n) for n in (4, 30, 60, 28)])
-    monkeypatch.setitem(packed_attention.LONGEST, torch.bfloat16, 50)
+    monkeypatch.setitem(packed_module.LONGEST, torch.bfloat16, 50)
 
     check(fused, packing, torch.bfloat16, 5e-2)
 
@@ -204,12 +210,13 @@ def test_a_kernel_that_torch_has_changed_is_not_used(monkeypatch: pytest.MonkeyP
     def changed(*_: Any, **__: Any) -> Any:
         raise TypeError("unexpected argument")
 
-    monkeypatch.setattr(packed_attention, "_flash", changed)
-    packed_attention._has_lse.cache_clear()
+    name = "_scaled_dot_product_flash_attention_for_cpu"
+    monkeypatch.setattr(torch.ops.aten, name, changed)
+    has_lse.cache_clear()
     try:
-        assert not packed_attention._has_lse()
+        assert not has_lse()
     finally:
-        packed_attention._has_lse.cache_clear()
+        has_lse.cache_clear()
 
 
 @pytest.mark.parametrize("way", [fused, eager])
@@ -218,7 +225,7 @@ def test_long_sequences_are_attended_from_some_rows_at_a_time(
     way: Way, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (50, 4, 33)])
-    monkeypatch.setattr(packed_attention, "SCORES", 300)
+    monkeypatch.setattr(matmul_module, "STEP_SCORES", 300)
 
     check(way, packing, dtype, 1e-5 if dtype == torch.float32 else 5e-2)
 
@@ -245,7 +252,7 @@ def test_the_first_kernel_that_works_is_taken(
     monkeypatch: pytest.MonkeyPatch, fresh_choice: None
 ) -> None:
     kernels = [failing, unaligned_kernel, aligned_kernel]
-    monkeypatch.setattr(varlen_attention, "_varlen_kernels", lambda: iter(kernels))
+    monkeypatch.setattr(varlen_module, "varlen_kernels", lambda: iter(kernels))
 
     assert varlen_kernel(torch.device("cpu"), torch.float32) is aligned_kernel
 
@@ -253,7 +260,7 @@ def test_the_first_kernel_that_works_is_taken(
 def test_where_none_works_there_is_none(
     monkeypatch: pytest.MonkeyPatch, fresh_choice: None
 ) -> None:
-    monkeypatch.setattr(varlen_attention, "_varlen_kernels", lambda: iter([failing]))
+    monkeypatch.setattr(varlen_module, "varlen_kernels", lambda: iter([failing]))
 
     assert varlen_kernel(torch.device("cpu"), torch.float32) is None
 
@@ -270,7 +277,7 @@ def test_torchs_kernel_is_called_as_this_release_wants_it(monkeypatch: pytest.Mo
 
     record.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` looks for
     monkeypatch.setattr(module, "varlen_attn", record)
-    kernel = list(varlen_attention._varlen_kernels())[-1]
+    kernel = list(varlen_kernels())[-1]
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2)])
     query, key, value = states(packing, torch.float32)
 
@@ -286,7 +293,7 @@ def test_the_device_kernel_equals_the_formula() -> None:
     packing = pack([TokenSequence((1, 2, 3), (4,) * n) for n in (5, 2, 9)])
     query, key, value = (part.cuda() for part in states(packing, torch.bfloat16))
 
-    attend = choose(packing, query, eager=False)
+    attend = choose_attention(query.device, query.dtype, eager=False)(packing, 0)
     expected = plain(packing, query.cpu(), key.cpu(), value.cpu())
     result = attend.all(query, key, value)
     torch.testing.assert_close(result.cpu().double(), expected, rtol=0, atol=5e-2)

@@ -1,4 +1,4 @@
-"""Whatever callers hand over ends in a result or a typed error that says what to do."""
+"""Whatever callers give ends in a result or a typed error that says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwen3_rag import InputError, InputTypeError, Qwen3Embedder, Qwen3RagError, Qwen3Reranker
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag.backends import Role
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,9 @@ def test_dim_out_of_a_folders_range_is_refused_before_computing(
 
 @pytest.mark.parametrize("value", [63, 32_769, 0, -5])
 def test_max_length_out_of_range(value: int) -> None:
-    for door in (Qwen3Embedder, Qwen3Reranker):
+    for kind in (Qwen3Embedder, Qwen3Reranker):
         with pytest.raises(InputError, match="`max_length` must be from 64 to 32768"):
-            door(max_length=value)
+            kind(max_length=value)
 
 
 @pytest.mark.parametrize("value", ["512", 1.5, True])
@@ -55,9 +56,9 @@ def test_numbers_of_the_wrong_type(value: Any) -> None:
 
 @pytest.mark.parametrize("model", [None, 3, "", " ", b"x"])
 def test_something_else_than_a_model(model: Any) -> None:
-    for door in (Qwen3Embedder, Qwen3Reranker):
+    for kind in (Qwen3Embedder, Qwen3Reranker):
         with pytest.raises(InputTypeError, match="`model` must be the name or folder"):
-            door(model)
+            kind(model)
 
 
 @pytest.mark.parametrize("device", [0, [], ["cpu", 1], ""])
@@ -87,18 +88,22 @@ def test_budgets_reach_the_model_and_cuts_the_caller(reranking_folder: Path) -> 
     assert (details.query_cut_at, details.cut_at) == ((8,), (9,))
 
 
-def test_progress_reaches_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_reaches_the_backend() -> None:
     given: list[bool] = []
 
-    class Watched(DeterministicBackend):
+    class Running(RunningDeterministic):
         def run(self, prompts: Any, limits: Any, on_done: Any = None) -> Any:
             given.append(on_done is not None)
             return super().run(prompts, limits, on_done)
 
-    with Qwen3Embedder("any", backend=Watched("embedding")) as embedder:
+    class Watched(DeterministicBackend):
+        def start(self, model: str, role: Role) -> Running:
+            return Running(role, self.dim)
+
+    with Qwen3Embedder("any", backend=Watched()) as embedder:
         embedder.embed_documents(["a"], progress=True)
         embedder.embed_documents(["a"])
-    with Qwen3Reranker("any", backend=Watched("reranking")) as reranker:
+    with Qwen3Reranker("any", backend=Watched()) as reranker:
         reranker.rank("q", ["a"], progress=True)
     assert given == [True, False, True]
 
@@ -204,7 +209,7 @@ anything = st.one_of(
 lists = st.one_of(st.lists(anything, max_size=4), anything, st.dictionaries(anything, anything))
 
 
-# 10,000 generated calls over the seam's fake for breadth, then fewer over the model for depth.
+# 10,000 generated calls with a stand-in backend for breadth, then fewer with a model for depth.
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +260,7 @@ def test_every_generated_text_the_model_reads_gives_numbers(
 
 
 def _outcome(call: Callable[[], object]) -> bool:
-    """Whether a call ends well; any other exception than ours is let through."""
+    """Whether a call ends well; exceptions that are not the project's own are let through."""
     try:
         return call() is not None
     except Qwen3RagError as error:

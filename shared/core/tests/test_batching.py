@@ -1,3 +1,5 @@
+"""Batches within the budget, and streams from which every sequence can be read back."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -6,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence, filled, pack, plan
+from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence, pack, plan, round_up
 
 prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
 sequences = st.lists(
@@ -76,7 +78,10 @@ def test_pack_lets_every_sequence_be_read_back(items: list[TokenSequence], share
     packing = pack(items, share_from=share_from)
 
     for sequence, span, last in zip(items, packing.spans, packing.last, strict=True):
-        rows = [*range(span.prefix_start, span.prefix_stop), *range(span.start, span.stop)]
+        rows = [
+            *range(span.prefix_start, span.prefix_start + span.prefix_length),
+            *range(span.start, span.start + span.length),
+        ]
         assert packing.ids[rows].tolist() == [*sequence.prefix, *sequence.ids]
         assert packing.positions[rows].tolist() == list(range(sequence.length))
         assert last == rows[-1]
@@ -91,15 +96,15 @@ def test_pack_holds_no_padding_and_each_prefix_once(items: list[TokenSequence]) 
 
 
 @given(count=st.integers(1, 100_000), finest=st.sampled_from([1, 2, 32]))
-def test_counts_are_filled_up_by_little(count: int, finest: int) -> None:
-    result = filled(count, finest=finest)
+def test_counts_are_rounded_up_by_little(count: int, finest: int) -> None:
+    result = round_up(count, finest=finest)
 
     assert result % finest == 0
     assert count <= result < count + max(finest, count / 8)
-    assert result <= filled(count + 1, finest=finest)
-    assert filled(result, finest=finest) == result
-    assert filled(count, coarsest=32) < count + 32
+    assert result <= round_up(count + 1, finest=finest)
+    assert round_up(result, finest=finest) == result
+    assert round_up(count, coarsest=32) < count + 32
 
 
-def test_filled_counts_are_few() -> None:
-    assert len({filled(count) for count in range(1, 1_025)}) == 8 + 8 * 7
+def test_rounded_counts_are_few() -> None:
+    assert len({round_up(count) for count in range(1, 1_025)}) == 8 + 8 * 7

@@ -15,10 +15,12 @@ from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Limits
-from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, resolve
-from qwen3_rag.backends._local.checkpoint.load import load
+from qwen3_rag.backends._local.checkpoint.hub import resolve
+from qwen3_rag.backends._local.checkpoint.weights import load_weights
 from qwen3_rag.backends._local.model.forward import PackedForward
-from qwen3_rag.backends._local.model.tokens import Tokens
+from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+from qwen3_rag.backends._local.serving.batching import TokenSequence
+from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag_testkit.checkpoints import SIZES, write_checkpoint
 from qwen3_rag_testkit.contracts import TEXTS
 from qwen3_rag_testkit.reference import TASK, reference_logits, reference_vectors
@@ -151,11 +153,12 @@ def role(request: pytest.FixtureRequest) -> Role:
 def test_shared_prefix_equals_repeating_it(role: Role, make_checkpoint: MakeCheckpoint) -> None:
     folder = make_checkpoint(role)
     spec = LocalSpec(str(folder), role)
-    tokens = Tokens.from_folder(folder, role, name="small")
+    tokens = PromptTokenizer.from_folder(folder, role, name="small")
 
-    def forward(**settings: bool) -> PackedForward:
-        loaded = load(spec, resolve(spec), tokens, device="cpu", dtype=torch.float32)
-        return PackedForward(loaded, "cpu", **settings)
+    def forward() -> PackedForward:
+        checkpoint = resolve(spec)
+        trunk, head = load_weights(spec, checkpoint, tokens, device="cpu", dtype=torch.float32)
+        return PackedForward(trunk, head, "cpu")
 
     prompts: list[Prompt] = [
         EmbedPrompt(text) if role == "embedding" else RerankPrompt(query, text)
@@ -165,7 +168,7 @@ def test_shared_prefix_equals_repeating_it(role: Role, make_checkpoint: MakeChec
     sequences = [item.sequence for item in tokens.encode(prompts, Limits(), 4096)]
 
     shared = forward().run(sequences)
-    repeated = forward(share_prefix=False).run(sequences)
+    repeated = forward().run([TokenSequence((), (*s.prefix, *s.ids)) for s in sequences])
     one_by_one = forward()
     alone = np.concatenate([one_by_one.run([s]) for s in sequences])
 
@@ -262,11 +265,11 @@ def test_logits_equal_a_cross_encoder_given_the_same_prompt(
         str(reranking), device="cpu", model_kwargs={"dtype": torch.float32}
     )
 
-    theirs = cross_encoder_logits(peer, [RerankPrompt(*pair).rendered for pair in PAIRS])
+    expected = cross_encoder_logits(peer, [RerankPrompt(*pair).rendered for pair in PAIRS])
     with Qwen3Reranker(str(reranking), dtype="float32", device="cpu") as reranker:
-        ours = reranker.score(PAIRS, details=True).logits
+        logits = reranker.score(PAIRS, details=True).logits
 
-    np.testing.assert_allclose(ours, theirs, atol=LOGIT)
+    np.testing.assert_allclose(logits, expected, atol=LOGIT)
 
 
 def cross_encoder_logits(peer: Any, prompts: list[str]) -> list[float]:

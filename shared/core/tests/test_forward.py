@@ -1,47 +1,48 @@
-"""Memory errors and broken numbers on their way out of torch."""
+"""What a forward pass makes of torch's memory errors and of numbers that are not finite."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModel
 
-from qwen3_rag.backends._local.checkpoint.load import Loaded
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
 from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence
-from qwen3_rag.backends._local.serving.request import OutOfMemory
+from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 SEQUENCES = [TokenSequence((), (1, 2))]
 
 
-class Stand:
-    """A forward whose layers are the test's own function."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def __call__(self, layers: Callable[..., torch.Tensor]) -> PackedForward:
-        def last_hidden(_: Layers, packing: Packing, known: None, *, eager: bool) -> torch.Tensor:
-            return layers(eager)
-
-        self._monkeypatch.setattr(Layers, "last_hidden", last_hidden)
-        trunk = SimpleNamespace(device=torch.device("cpu"), layers=[])
-        return PackedForward(Loaded(trunk), "cpu")
+ForwardOver = Callable[[Callable[[bool], torch.Tensor]], PackedForward]
 
 
 @pytest.fixture
-def forward_over(monkeypatch: pytest.MonkeyPatch) -> Stand:
-    return Stand(monkeypatch)
+def forward_over(embedding_folder: Path, monkeypatch: pytest.MonkeyPatch) -> ForwardOver:
+    """Make a forward pass whose layers are the test's own function of `eager`."""
+    eager = [False]
+
+    def set_attention(layers: Layers, *, eager: bool, eager_now: list[bool] = eager) -> None:
+        eager_now[0] = eager
+
+    def make(compute: Callable[[bool], torch.Tensor]) -> PackedForward:
+        def last_hidden(layers: Layers, packing: Packing, known: None) -> torch.Tensor:
+            return compute(eager[0])
+
+        monkeypatch.setattr(Layers, "set_attention", set_attention)
+        monkeypatch.setattr(Layers, "last_hidden", last_hidden)
+        trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32).eval()
+        return PackedForward(trunk, None, "cpu")
+
+    return make
 
 
-def test_allocator_that_gives_up_is_out_of_memory(forward_over: Stand) -> None:
+def test_allocator_that_gives_up_is_out_of_memory(forward_over: ForwardOver) -> None:
     def layers(eager: bool) -> torch.Tensor:
         return torch.empty(1 << 60)
 
@@ -49,7 +50,7 @@ def test_allocator_that_gives_up_is_out_of_memory(forward_over: Stand) -> None:
         forward_over(layers).run(SEQUENCES)
 
 
-def test_cudas_error_is_out_of_memory(forward_over: Stand) -> None:
+def test_cudas_error_is_out_of_memory(forward_over: ForwardOver) -> None:
     def layers(eager: bool) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -57,7 +58,7 @@ def test_cudas_error_is_out_of_memory(forward_over: Stand) -> None:
         forward_over(layers).run(SEQUENCES)
 
 
-def test_other_errors_stay_themselves(forward_over: Stand) -> None:
+def test_other_errors_stay_themselves(forward_over: ForwardOver) -> None:
     def layers(eager: bool) -> torch.Tensor:
         raise RuntimeError("device-side assert")
 
@@ -67,7 +68,7 @@ def test_other_errors_stay_themselves(forward_over: Stand) -> None:
 
 @pytest.mark.parametrize(("platform", "tries"), [("darwin", [False, True]), ("linux", [False])])
 def test_nan_is_tried_again_without_the_fused_kernel_on_macos(
-    forward_over: Stand, monkeypatch: pytest.MonkeyPatch, platform: str, tries: Sequence[bool]
+    forward_over: ForwardOver, monkeypatch: pytest.MonkeyPatch, platform: str, tries: Sequence[bool]
 ) -> None:
     seen: list[bool] = []
 
@@ -90,7 +91,7 @@ def test_nan_is_tried_again_without_the_fused_kernel_on_macos(
 def test_damaged_weight_spoils_those_texts_alone_that_use_it(embedding_folder: Path) -> None:
     trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32).eval()
     trunk.embed_tokens.weight.data[99] = float("nan")
-    forward = PackedForward(Loaded(trunk), "cpu")
+    forward = PackedForward(trunk, None, "cpu")
     sound = [TokenSequence((), (5, 6, 7)), TokenSequence((), (8, 9))]
     expected = forward.run(sound)
 

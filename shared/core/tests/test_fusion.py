@@ -1,4 +1,4 @@
-"""Fusion: one order for the same legs, whoever returned them and in whatever order."""
+"""Fusion: one order for the same lists, whoever returned them and in whatever order."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.fusion import Fused, Id, fuse, relative_score, rrf
 
-Leg = list[tuple[Id, float]]
+RankedList = list[tuple[Id, float]]
 METHODS = pytest.mark.parametrize("method", [rrf, relative_score])
 
 ids = st.integers(0, 20) | st.text("ab1", max_size=2)
 # Few distinct values, so that ties are the rule.
-leg = st.lists(st.tuples(ids, st.integers(-3, 3).map(lambda n: n / 4)), max_size=15)
-legs_of = st.dictionaries(st.sampled_from(["dense", "lexical", "third"]), leg)
+ranked = st.lists(st.tuples(ids, st.integers(-3, 3).map(lambda n: n / 4)), max_size=15)
+lists_of = st.dictionaries(st.sampled_from(["dense", "bm25", "third"]), ranked)
 weights_of = st.dictionaries(
-    st.sampled_from(["dense", "lexical", "third"]), st.integers(0, 8).map(lambda n: n / 4)
+    st.sampled_from(["dense", "bm25", "third"]), st.integers(0, 8).map(lambda n: n / 4)
 )
 
 
@@ -39,7 +39,7 @@ def sort_key(id_: Id) -> tuple[int, Id]:
 
 
 def test_rrf_adds_one_over_k_plus_rank() -> None:
-    hits = rrf({"dense": [("a", 0.9), ("b", 0.8)], "lexical": [("b", 7.0), ("c", 2.0)]}, k=10)
+    hits = rrf({"dense": [("a", 0.9), ("b", 0.8)], "bm25": [("b", 7.0), ("c", 2.0)]}, k=10)
 
     assert order(hits) == ["b", "a", "c"]
     assert [hit.score for hit in hits] == pytest.approx([1 / 12 + 1 / 11, 1 / 11, 1 / 12])
@@ -50,7 +50,7 @@ def test_rrf_uses_sixty_unless_told() -> None:
 
 
 def test_rrf_weights_multiply_and_default_to_one() -> None:
-    hits = rrf({"dense": [("a", 1.0)], "lexical": [("b", 1.0)]}, weights={"lexical": 2.5})
+    hits = rrf({"dense": [("a", 1.0)], "bm25": [("b", 1.0)]}, weights={"bm25": 2.5})
 
     assert order(hits) == ["b", "a"]
     assert [hit.score for hit in hits] == pytest.approx([2.5 / 61, 1 / 61])
@@ -63,9 +63,9 @@ def test_rrf_ignores_how_far_apart_scores_are() -> None:
     assert [(hit.id, hit.score) for hit in near] == [(hit.id, hit.score) for hit in far]
 
 
-def test_rrf_tie_of_three_legs_is_not_broken_by_rounding() -> None:
+def test_rrf_tie_of_three_lists_is_not_broken_by_rounding() -> None:
     x, y, z = (1 / (2 + rank) for rank in (1, 2, 3))
-    assert (x + y) + z != (y + z) + x  # what adding up leg by leg would give "c" and "b"
+    assert (x + y) + z != (y + z) + x  # what adding up ranked by ranked would give "c" and "b"
 
     hits = rrf(
         {
@@ -84,16 +84,19 @@ def test_rrf_tie_of_three_legs_is_not_broken_by_rounding() -> None:
 
 
 def test_relative_score_brings_each_leg_to_zero_and_one() -> None:
-    hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "lexical": [("c", 12.0)]})
+    hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "bm25": [("c", 12.0)]})
 
     assert order(hits) == ["a", "c", "b"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.0 + 1.0, 0.25])
 
 
 def test_relative_score_weights_multiply_and_default_to_one() -> None:
-    legs: dict[str, Leg] = {"dense": [("a", 2.0), ("b", 1.0)], "lexical": [("b", 5.0), ("a", 4.0)]}
+    lists: dict[str, RankedList] = {
+        "dense": [("a", 2.0), ("b", 1.0)],
+        "bm25": [("b", 5.0), ("a", 4.0)],
+    }
 
-    hits = relative_score(legs, weights={"lexical": 0.25})
+    hits = relative_score(lists, weights={"bm25": 0.25})
 
     assert [(hit.id, hit.score) for hit in hits] == [("a", 1.0), ("b", 0.25)]
 
@@ -109,11 +112,11 @@ def test_relative_score_gives_a_leg_without_distances_its_whole_weight(
 
 def test_relative_score_tie_on_paper_is_a_tie() -> None:
     # On paper both sum to 1 (3/6 + 3/6, 5/6 + 1/6); as floats "b" is 2e-16 ahead.
-    legs: dict[str, Leg] = {
+    lists: dict[str, RankedList] = {
         "dense": [("top", 0.7), ("b", 0.4), ("a", 0.6), ("low", 0.1)],
-        "lexical": [("top", 0.7), ("b", 0.4), ("a", 0.2), ("low", 0.1)],
+        "bm25": [("top", 0.7), ("b", 0.4), ("a", 0.2), ("low", 0.1)],
     }
-    hits = relative_score(legs)
+    hits = relative_score(lists)
     scores = {hit.id: hit.score for hit in hits}
 
     assert scores["a"] == pytest.approx(scores["b"], abs=1e-12)
@@ -132,7 +135,7 @@ def test_scores_equal_to_five_decimals_are_ordered_by_id(
     other = method({"dense": [("a", 0.500001), ("b", 0.500002), ("c", 0.4)]})
 
     assert order(one) == order(other) == ["a", "b", "c"]
-    assert one[0].legs["dense"].rank == 1
+    assert one[0].ranks["dense"].rank == 1
 
 
 @METHODS
@@ -144,134 +147,134 @@ def test_scores_that_differ_in_the_fifth_decimal_are_not_tied(
 
 @METHODS
 def test_tied_ids_come_numbers_first_each_ascending(method: Callable[..., list[Fused]]) -> None:
-    leg: Leg = [(id_, 1.0) for id_ in ("b", 10, "a", 9, "10", "", -1)]
+    ranked: RankedList = [(id_, 1.0) for id_ in ("b", 10, "a", 9, "10", "", -1)]
 
-    assert order(method({"dense": leg})) == [-1, 9, 10, "", "10", "a", "b"]
+    assert order(method({"dense": ranked})) == [-1, 9, 10, "", "10", "a", "b"]
 
 
 @METHODS
 def test_fused_ties_are_ordered_by_id_not_by_leg(method: Callable[..., list[Fused]]) -> None:
-    assert order(method({"dense": [("b", 1.0)], "lexical": [("a", 1.0)]})) == ["a", "b"]
+    assert order(method({"dense": [("b", 1.0)], "bm25": [("a", 1.0)]})) == ["a", "b"]
 
 
 @METHODS
 def test_number_and_string_of_the_same_digits_are_two_ids(
     method: Callable[..., list[Fused]],
 ) -> None:
-    hits = method({"dense": [(1, 2.0)], "lexical": [("1", 2.0)]})
+    hits = method({"dense": [(1, 2.0)], "bm25": [("1", 2.0)]})
 
     assert order(hits) == [1, "1"]
 
 
 @METHODS
-@pytest.mark.parametrize("leg", [[("a", 1.0), ("b", 2.0), ("a", 3.0)], [("a", 3.0), ("b", 2.0)]])
+@pytest.mark.parametrize("ranked", [[("a", 1.0), ("b", 2.0), ("a", 3.0)], [("a", 3.0), ("b", 2.0)]])
 def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(
-    method: Callable[..., list[Fused]], leg: Leg
+    method: Callable[..., list[Fused]], ranked: RankedList
 ) -> None:
-    hits = method({"dense": leg})
+    hits = method({"dense": ranked})
 
     assert order(hits) == ["a", "b"]
-    assert hits[0].legs == {"dense": RankScore(1, 3.0)}
-    assert hits[1].legs == {"dense": RankScore(2, 2.0)}
+    assert hits[0].ranks == {"dense": RankScore(1, 3.0)}
+    assert hits[1].ranks == {"dense": RankScore(2, 2.0)}
 
 
 @METHODS
 def test_every_hit_keeps_rank_and_unrounded_score_of_each_leg_that_found_it(
     method: Callable[..., list[Fused]],
 ) -> None:
-    hits = method({"dense": [("a", 0.123456789)], "lexical": [("b", 9.0), ("a", 8.0)]})
+    hits = method({"dense": [("a", 0.123456789)], "bm25": [("b", 9.0), ("a", 8.0)]})
 
-    legs = {hit.id: hit.legs for hit in hits}
-    assert legs == {
-        "a": {"dense": RankScore(1, 0.123456789), "lexical": RankScore(2, 8.0)},
-        "b": {"lexical": RankScore(1, 9.0)},
+    lists = {hit.id: hit.ranks for hit in hits}
+    assert lists == {
+        "a": {"dense": RankScore(1, 0.123456789), "bm25": RankScore(2, 8.0)},
+        "b": {"bm25": RankScore(1, 9.0)},
     }
 
 
 @METHODS
-@pytest.mark.parametrize("legs", [{}, {"dense": []}, {"dense": [], "lexical": []}])
+@pytest.mark.parametrize("lists", [{}, {"dense": []}, {"dense": [], "bm25": []}])
 def test_nothing_found_is_nothing_fused(
-    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+    method: Callable[..., list[Fused]], lists: dict[str, RankedList]
 ) -> None:
-    assert method(legs) == []
+    assert method(lists) == []
 
 
 @METHODS
 def test_an_empty_leg_changes_nothing(method: Callable[..., list[Fused]]) -> None:
-    leg: Leg = [("a", 2.0), ("b", 1.0)]
+    ranked: RankedList = [("a", 2.0), ("b", 1.0)]
 
-    assert method({"dense": leg, "lexical": []}) == method({"dense": leg})
+    assert method({"dense": ranked, "bm25": []}) == method({"dense": ranked})
 
 
 @METHODS
 def test_hits_of_a_leg_of_weight_zero_come_last_but_come(
     method: Callable[..., list[Fused]],
 ) -> None:
-    legs: dict[str, Leg] = {"dense": [("z", 2.0), ("y", 1.0)], "lexical": [("a", 1.0)]}
+    lists: dict[str, RankedList] = {"dense": [("z", 2.0), ("y", 1.0)], "bm25": [("a", 1.0)]}
 
-    hits = method(legs, weights={"lexical": 0})
+    hits = method(lists, weights={"bm25": 0})
 
     assert hits[0].id == "z"
     assert {hit.id: hit.score for hit in hits}["a"] == 0
 
 
-# Any legs at all.
+# Any lists at all.
 
 
 @METHODS
-@given(legs=legs_of, seed=st.integers())
-def test_order_of_legs_and_of_hits_inside_them_does_not_matter(
-    method: Callable[..., list[Fused]], legs: dict[str, Leg], seed: int
+@given(lists=lists_of, seed=st.integers())
+def test_order_of_lists_and_of_hits_inside_them_does_not_matter(
+    method: Callable[..., list[Fused]], lists: dict[str, RankedList], seed: int
 ) -> None:
     shuffle = random.Random(seed)
-    names = shuffle.sample(list(legs), len(legs))
-    shuffled = {name: shuffle.sample(legs[name], len(legs[name])) for name in names}
+    names = shuffle.sample(list(lists), len(lists))
+    shuffled = {name: shuffle.sample(lists[name], len(lists[name])) for name in names}
 
-    assert method(shuffled) == method(legs)
+    assert method(shuffled) == method(lists)
 
 
 @METHODS
-@given(legs=legs_of)
+@given(lists=lists_of)
 def test_scores_as_another_engine_rounds_them_give_the_same_order(
-    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+    method: Callable[..., list[Fused]], lists: dict[str, RankedList]
 ) -> None:
     noisy = {
-        name: [(id_, score + 4e-6 * (-1) ** place) for place, (id_, score) in enumerate(leg)]
-        for name, leg in legs.items()
+        name: [(id_, score + 4e-6 * (-1) ** place) for place, (id_, score) in enumerate(ranked)]
+        for name, ranked in lists.items()
     }
 
-    assert order(method(noisy)) == order(method(legs))
+    assert order(method(noisy)) == order(method(lists))
 
 
 @METHODS
-@given(legs=legs_of)
-def test_legs_are_left_as_they_were(
-    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+@given(lists=lists_of)
+def test_lists_are_left_as_they_were(
+    method: Callable[..., list[Fused]], lists: dict[str, RankedList]
 ) -> None:
-    before = copy.deepcopy(legs)
+    before = copy.deepcopy(lists)
 
-    method(legs)
+    method(lists)
 
-    assert legs == before
+    assert lists == before
 
 
 @METHODS
-@given(legs=legs_of)
-def test_every_id_comes_once_with_the_legs_that_found_it(
-    method: Callable[..., list[Fused]], legs: dict[str, Leg]
+@given(lists=lists_of)
+def test_every_id_comes_once_with_the_lists_that_found_it(
+    method: Callable[..., list[Fused]], lists: dict[str, RankedList]
 ) -> None:
-    hits = method(legs)
+    hits = method(lists)
 
     assert len({hit.id for hit in hits}) == len(hits)
-    found = {(name, id_) for name, leg in legs.items() for id_, _ in leg}
-    assert {(name, hit.id) for hit in hits for name in hit.legs} == found
+    found = {(name, id_) for name, ranked in lists.items() for id_, _ in ranked}
+    assert {(name, hit.id) for hit in hits for name in hit.ranks} == found
 
 
-def exactly(legs: dict[str, Leg], weights: dict[str, float], relative: bool) -> list[Id]:
+def exactly(lists: dict[str, RankedList], weights: dict[str, float], relative: bool) -> list[Id]:
     """Both fusions once more, in fractions and by counting instead of sorting."""
     total: dict[Id, Fraction] = {}
-    for name, leg in legs.items():
-        best = {id_: max(Fraction(s) for other, s in leg if other == id_) for id_, _ in leg}
+    for name, ranked in lists.items():
+        best = {id_: max(Fraction(s) for other, s in ranked if other == id_) for id_, _ in ranked}
         weight = Fraction(weights.get(name, 1.0))
         low, high = min(best.values(), default=Fraction(0)), max(best.values(), default=Fraction(0))
         for id_, score in best.items():
@@ -284,30 +287,30 @@ def exactly(legs: dict[str, Leg], weights: dict[str, float], relative: bool) -> 
     return sorted(total, key=lambda id_: (-total[id_], sort_key(id_)))
 
 
-@given(legs=legs_of, weights=weights_of)
+@given(lists=lists_of, weights=weights_of)
 def test_both_fusions_agree_with_exact_arithmetic(
-    legs: dict[str, Leg], weights: dict[str, float]
+    lists: dict[str, RankedList], weights: dict[str, float]
 ) -> None:
-    weights = {name: weight for name, weight in weights.items() if name in legs}
+    weights = {name: weight for name, weight in weights.items() if name in lists}
 
-    assert order(rrf(legs, weights=weights)) == exactly(legs, weights, relative=False)
-    assert order(relative_score(legs, weights=weights)) == exactly(legs, weights, relative=True)
+    assert order(rrf(lists, weights=weights)) == exactly(lists, weights, relative=False)
+    assert order(relative_score(lists, weights=weights)) == exactly(lists, weights, relative=True)
 
 
 # By name.
 
 
 def test_fuse_passes_everything_on_to_the_method_it_is_asked_for() -> None:
-    legs: dict[str, Leg] = {
+    lists: dict[str, RankedList] = {
         "dense": [("a", 0.9), ("b", 0.8), ("c", 0.1)],
-        "lexical": [("c", 9.0), ("b", 1.0)],
+        "bm25": [("c", 9.0), ("b", 1.0)],
     }
-    weights = {"lexical": 0.5}
+    weights = {"bm25": 0.5}
 
-    assert fuse(legs) == rrf(legs)
-    assert fuse(legs, "rrf", k=3, weights=weights) == rrf(legs, k=3, weights=weights)
-    assert fuse(legs, "relative_score", weights=weights) == relative_score(legs, weights=weights)
-    assert rrf(legs) != relative_score(legs)
+    assert fuse(lists) == rrf(lists)
+    assert fuse(lists, "rrf", k=3, weights=weights) == rrf(lists, k=3, weights=weights)
+    assert fuse(lists, "relative_score", weights=weights) == relative_score(lists, weights=weights)
+    assert rrf(lists) != relative_score(lists)
 
 
 def test_fuse_names_the_methods_it_knows() -> None:
@@ -323,8 +326,8 @@ def test_fuse_names_the_methods_it_knows() -> None:
 def test_score_that_is_no_number_is_refused_with_its_place(
     method: Callable[..., list[Fused]], score: float
 ) -> None:
-    with pytest.raises(InputError, match=rf"{score}.*'b'.*'lexical'"):
-        method({"dense": [("a", 1.0)], "lexical": [("a", 1.0), ("b", score)]})
+    with pytest.raises(InputError, match=rf"{score}.*'b'.*'bm25'"):
+        method({"dense": [("a", 1.0)], "bm25": [("a", 1.0), ("b", score)]})
 
 
 @METHODS

@@ -21,7 +21,7 @@ def test_import_loads_no_heavy_library() -> None:
     assert _loaded_after("import qwen3_rag") == set()
 
 
-def test_making_the_doors_loads_no_heavy_library_and_starts_no_thread() -> None:
+def test_making_models_loads_no_heavy_library_and_starts_no_thread() -> None:
     pytest.importorskip("torch")
     code = (
         "import threading, qwen3_rag\n"

@@ -1,12 +1,14 @@
-"""Rows in chunks: the same numbers, and memory that stays small; what bfloat16 changes."""
+"""Layers on chunks of rows: the same numbers, little memory, and what bfloat16 changes."""
 
 from __future__ import annotations
 
+import os
 import platform
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from transformers import AutoModel
 
 import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends._local.checkpoint.load import Loaded
 from qwen3_rag.backends._local.model import layers
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
@@ -39,7 +40,7 @@ def test_chunks_of_any_size_give_the_same(
     packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 5 + n))) for n in (40, 3, 17)])
 
     def compute(chunk: int) -> torch.Tensor:
-        monkeypatch.setattr(layers, "CHUNK", chunk)
+        monkeypatch.setattr(layers, "CHUNK_ROWS", chunk)
         trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32).eval()
         with torch.inference_mode():
             return Layers(trunk).last_hidden(packing)
@@ -79,9 +80,8 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has
 
 def test_products_of_few_shapes_are_met(embedding_folder: Path) -> None:
     """oneDNN keeps memory for each: one shape per length would be a gigabyte for the 0.6B."""
-    forward = PackedForward(
-        Loaded(AutoModel.from_pretrained(embedding_folder, dtype=torch.bfloat16).eval()), "cpu"
-    )
+    trunk = AutoModel.from_pretrained(embedding_folder, dtype=torch.bfloat16).eval()
+    forward = PackedForward(trunk, None, "cpu")
     lengths = random.Random(0).sample(range(1, 1_000), 200)
 
     with Products() as met:
@@ -144,6 +144,76 @@ def test_without_a_compiler_one_line_is_logged_and_the_result_is_the_same(
     assert "\n" not in line
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # within torch's own modules
+@pytest.mark.parametrize("trouble", ["unwritten", "inexact"])
+def test_compiled_code_that_is_wrong_is_not_used(
+    embedding_folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    def wrong(plain: Callable[..., torch.Tensor], **_: Any) -> Callable[..., torch.Tensor]:
+        def call(*given: Any) -> torch.Tensor:
+            result = plain(*given).clone()
+            result[..., result.shape[-1] // 2 :] *= float("nan") if trouble == "unwritten" else 1.01
+            return result
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", wrong)
+
+    result = compute(embedding_folder, compiled=True)
+
+    assert torch.equal(result, compute(embedding_folder))
+    [line] = caplog.messages
+    assert "torch compiled wrongly here" in line
+
+
+COMPILED = """
+import sys
+import torch
+from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
+from qwen3_rag.backends._local.model.layers import Layers
+from transformers import AutoModel
+
+def compute(compiled):
+    trunk = AutoModel.from_pretrained(sys.argv[1], dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return Layers(trunk, compiled=compiled).last_hidden(packing)
+
+packing = pack([TokenSequence((1, 2, 3), tuple(range(5, 45)))])
+torch.testing.assert_close(compute(True), compute(False), rtol=0, atol=1e-4)
+print(torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"),
+    reason="torch uses one size of vectors here",
+)
+def test_code_compiled_for_another_processor_is_not_taken(
+    embedding_folder: Path, tmp_path: Path
+) -> None:
+    """Torch keeps it in a folder that several machines may share."""
+
+    def run(**settings: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", COMPILED, str(embedding_folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), **settings},
+        )
+        return done.stdout.strip(), done.stderr
+
+    run()
+    capability, log = run(ATEN_CPU_CAPABILITY="default")
+
+    assert capability == "DEFAULT"
+    assert "`compile` is not used" not in log
+
+
 # ------------------------------------------------------------------ memory
 
 
@@ -158,12 +228,11 @@ import resource, sys
 import numpy as np, torch
 from qwen3_rag.backends._local.serving.batching import TokenSequence
 from qwen3_rag.backends._local.model.forward import PackedForward
-from qwen3_rag.backends._local.checkpoint.load import Loaded
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel
 
 torch.set_num_threads(1)
-forward = PackedForward(Loaded(AutoModel.from_pretrained(sys.argv[1]).eval()), "cpu")
+forward = PackedForward(AutoModel.from_pretrained(sys.argv[1]).eval(), None, "cpu")
 forward.run([TokenSequence((), (1,) * 3_000)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 forward.run([TokenSequence((), tuple(np.arange(32_000) % 100))])
@@ -180,8 +249,8 @@ def batch():
     # Freeing one teaches glibc to keep two; three the system would get back.
     some = [torch.zeros(16 << 20, dtype=torch.uint8) for _ in range(3)]
 
-with Qwen3Embedder(sys.argv[1], device="cpu") as door:
-    door.embed_queries(["warm"])
+with Qwen3Embedder(sys.argv[1], device="cpu") as embedder:
+    embedder.embed_queries(["warm"])
     for _ in range(3):
         batch()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -206,16 +275,16 @@ from qwen3_rag import Qwen3Embedder
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) >> 10
 
-door = Qwen3Embedder(sys.argv[1], device="cpu")
-door.embed_queries(["warm"])
+embedder = Qwen3Embedder(sys.argv[1], device="cpu")
+embedder.embed_queries(["warm"])
 blocks = [torch.ones(1 << 20, dtype=torch.uint8) for _ in range(100)]
 # What stays lies in between, so that glibc by itself keeps the rest.
 blocks = blocks[::4]
 before = resident()
 if sys.argv[2] == "close":
-    door.close()
+    embedder.close()
 else:
-    door.embed_documents(["word " * 10_000])
+    embedder.embed_documents(["word " * 10_000])
 until = time.monotonic() + 10
 while resident() > before - 50 and time.monotonic() < until:
     time.sleep(0.1)

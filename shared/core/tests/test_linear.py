@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from qwen3_rag.backends._local.device import onednn_takes_bfloat16
 from qwen3_rag.backends._local.model.linear import PlainLinear, ReorderedLinear, can_reorder, linear
 
 NEEDS_ONEDNN = pytest.mark.skipif(
@@ -32,7 +36,18 @@ def module(dtype: torch.dtype = torch.float32, *, bias: bool = False) -> torch.n
 @NEEDS_ONEDNN
 @pytest.mark.parametrize("rows", [1, 7, 600])
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)], ids=str
+    ("dtype", "tolerance"),
+    [
+        (torch.float32, 1e-5),
+        pytest.param(
+            torch.bfloat16,
+            3e-2,
+            marks=pytest.mark.skipif(
+                not onednn_takes_bfloat16(), reason="oneDNN takes no bfloat16 on this CPU"
+            ),
+        ),
+    ],
+    ids=str,
 )
 def test_reordered_products_equal_plain_ones(
     rows: int, dtype: torch.dtype, tolerance: float
@@ -46,11 +61,39 @@ def test_reordered_products_equal_plain_ones(
     with torch.inference_mode():
         for expected, result in (
             (plain(states), reordered(states)),
-            (plain.silu(states), reordered.silu(states)),
-            (plain.times(states, other), reordered.times(states, other)),
-            (plain.plus(states, other), reordered.plus(states, other)),
+            (plain.linear_silu(states), reordered.linear_silu(states)),
+            (plain.linear_mul(states, other), reordered.linear_mul(states, other)),
+            (plain.linear_add(states, other), reordered.linear_add(states, other)),
         ):
             torch.testing.assert_close(result, expected, rtol=tolerance, atol=tolerance)
+
+
+AS_ON_AVX2 = """
+import torch
+from qwen3_rag.backends._local.device import choose_dtype
+from qwen3_rag.backends._local.model.linear import linear
+
+with torch.inference_mode():
+    module = torch.nn.Linear(48, 80, bias=False, dtype=torch.bfloat16)
+    states = torch.randn(7, 48).to(torch.bfloat16)
+    expected = module(states)
+    torch.testing.assert_close(linear(module)(states), expected, rtol=3e-2, atol=3e-2)
+print(choose_dtype(None, "cpu", hidden_size=64))
+"""
+
+
+def test_without_native_bfloat16_it_works_when_asked_for_and_is_not_the_default() -> None:
+    # oneDNN reads the variable once: a process of its own.
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ON_AVX2],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+    assert done.stdout.strip() == "torch.float32"
 
 
 @NEEDS_ONEDNN
@@ -91,11 +134,12 @@ def test_operators_that_torch_has_changed_are_not_used(
     def wrong(rows: torch.Tensor, weight: Any, *_: Any) -> torch.Tensor:
         return torch.zeros(len(rows), 96)
 
-    operators = SimpleNamespace(mkldnn=SimpleNamespace())
+    operators: dict[str, Any] = {}
     if trouble == "wrong":
-        operators.mkldnn._reorder_linear_weight = lambda weight, rows: weight
-        operators.mkldnn._linear_pointwise = wrong
-    monkeypatch.setattr(torch, "ops", operators)
+        wrong.binary = wrong  # type: ignore[attr-defined]  # as torch's operators have overloads
+        operators["_reorder_linear_weight"] = lambda weight, rows: weight
+        operators["_linear_pointwise"] = wrong
+    monkeypatch.setattr(torch, "ops", SimpleNamespace(mkldnn=SimpleNamespace(**operators)))
 
     layer = module()
 

@@ -1,7 +1,8 @@
-"""From a name to a model: every way in, and every way it can fail, with real files."""
+"""Opening a model by name, folder or object, and every way that it can fail, with real files."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -24,13 +25,14 @@ from qwen3_rag import (
     Qwen3RagError,
     Qwen3Reranker,
 )
-from qwen3_rag._published import PUBLISHED
 from qwen3_rag.backends._local import device as machine
-from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, fingerprint, resolve
+from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
+from qwen3_rag.backends._local.checkpoint.hub import FILES, NOT_FILES
+from qwen3_rag.integration import PUBLISHED, resolve_checkpoint
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 MakeCheckpoint = Callable[..., Path]
-Door = type[Qwen3Embedder] | type[Qwen3Reranker]
+Kind = type[Qwen3Embedder] | type[Qwen3Reranker]
 
 EMBEDDING = "Qwen/Qwen3-Embedding-0.6B"
 
@@ -44,9 +46,9 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def fails(door: Door, folder: Path | str, match: str, **options: Any) -> None:
+def fails(kind: Kind, folder: Path | str, match: str, **options: Any) -> None:
     with (
-        door(str(folder), device="cpu", **options) as opened,
+        kind(str(folder), device="cpu", **options) as opened,
         pytest.raises(ModelError, match=match),
     ):
         opened.warm_up()
@@ -78,7 +80,7 @@ def test_published_name_takes_the_pinned_revision(tmp_path: Path, embedding_fold
     )
 
 
-def test_a_cached_commit_is_opened_without_a_look_at_the_hub(
+def test_a_cached_commit_is_opened_without_a_request_to_the_hub(
     tmp_path: Path, embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub
@@ -119,8 +121,7 @@ def test_other_names_take_the_main_branch(tmp_path: Path, reranking_folder: Path
 
 
 def test_download_from_a_hub(tmp_path: Path, embedding_folder: Path) -> None:
-    # A hub of our own on the loopback interface, found by the client's own setting, which it
-    # reads once: so in a process of its own.
+    # A local hub, named by an environment variable that the client reads once: hence the process.
     script = Path(__file__).with_name("hub_download.py")
 
     done = subprocess.run(
@@ -140,9 +141,6 @@ def test_download_from_a_hub(tmp_path: Path, embedding_folder: Path) -> None:
 
 def test_modelscope_name(tmp_path: Path, embedding_folder: Path) -> None:
     pytest.importorskip("modelscope")
-    from qwen3_rag.backends._local.checkpoint import hub as source
-
-    assert source.MODELSCOPE == "modelscope:"
     place = tmp_path / "models" / "Qwen" / "Qwen3-Embedding-0.6B"
     shutil.copytree(embedding_folder, place)
 
@@ -164,7 +162,7 @@ def test_tiny_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(MissingExtraError, match=r'pip install "qwen3-rag\[tiny\]"'):
-        resolve(LocalSpec("tiny", "embedding"))
+        resolve_checkpoint("tiny", "embedding")
 
 
 def test_modelscope_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +170,7 @@ def test_modelscope_without_its_package_names_the_extra(monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(MissingExtraError, match=r'pip install "qwen3-rag\[modelscope\]"'):
-        resolve(LocalSpec("modelscope:a/b", "embedding"))
+        resolve_checkpoint("modelscope:a/b", "embedding")
 
 
 @pytest.mark.parametrize(
@@ -314,7 +312,7 @@ def test_weights_that_qwen3_does_not_have(copy: Any, embedding_folder: Path) -> 
     tensors["projector.0.weight"] = torch.zeros(3)
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
-    fails(Qwen3Embedder, folder, "has weights that Qwen3 does not: projector.0.weight")
+    fails(Qwen3Embedder, folder, "has weights that Qwen3 does not have: projector.0.weight")
 
 
 def test_tokenizer_of_another_checkpoint(make_checkpoint: MakeCheckpoint) -> None:
@@ -371,7 +369,7 @@ def test_folder_without_config_weights_or_tokenizer(copy: Any, embedding_folder:
     fails(Qwen3Embedder, folder, "has no config.json")
 
 
-def test_the_wrong_door(embedding_folder: Path, reranking_folder: Path) -> None:
+def test_a_model_of_the_other_role(embedding_folder: Path, reranking_folder: Path) -> None:
     fails(Qwen3Embedder, reranking_folder, "is a reranker. Open it with Qwen3Reranker")
     fails(Qwen3Reranker, embedding_folder, "is an embedding model. Open it with Qwen3Embedder")
     with pytest.raises(InputError, match="Open it with Qwen3Reranker"):
@@ -398,10 +396,10 @@ def test_tokenizer_without_end_token_still_gives_the_same_vectors(
         Qwen3Embedder(str(embedding_folder), dtype="float32", device="cpu") as published,
     ):
         with pytest.warns(UserWarning, match="does not append"):
-            ours = embedder.embed_documents(["some text"])
-        theirs = published.embed_documents(["some text"])
+            without = embedder.embed_documents(["some text"])
+        expected = published.embed_documents(["some text"])
 
-    assert (ours * theirs).sum() == pytest.approx(1, abs=1e-5)
+    assert (without * expected).sum() == pytest.approx(1, abs=1e-5)
 
 
 # ------------------------------------------------------------------ settings
@@ -534,7 +532,7 @@ def test_from_model_refuses_pickling(reranking_folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(reranking_folder)
     reranker = Qwen3Reranker.from_model(model, AutoTokenizer.from_pretrained(reranking_folder))
 
-    with pytest.raises(Qwen3RagError, match="cannot be pickled"):
+    with pytest.raises(Qwen3RagError, match="which no pickle or file holds"):
         pickle.dumps(reranker)
     reranker.close()
 
@@ -561,16 +559,15 @@ def test_fingerprint_notices_one_number_of_a_large_file(
 
 
 def test_only_the_checkpoints_own_files_are_fetched() -> None:
-    from huggingface_hub.utils._paths import filter_repo_objects
-
-    from qwen3_rag.backends._local.checkpoint.hub import FILES, NOT_FILES
-
+    utils: Any = importlib.import_module("huggingface_hub.utils")
     wanted = ["config.json", "model-00001-of-00002.safetensors", "tokenizer.json"]
     wanted += ["model.safetensors.index.json", "1_Pooling/config.json"]
     others = ["checkpoint-500/model.safetensors", "mlx/model.safetensors", "data/train.json"]
     others += ["pytorch_model.bin", "onnx/model.onnx", "a/b/config.json"]
 
-    kept = filter_repo_objects(wanted + others, allow_patterns=FILES, ignore_patterns=NOT_FILES)
+    kept = utils.filter_repo_objects(
+        wanted + others, allow_patterns=FILES, ignore_patterns=NOT_FILES
+    )
 
     assert list(kept) == wanted
 

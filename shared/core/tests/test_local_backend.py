@@ -1,4 +1,4 @@
-"""The local backend on a small checkpoint: the contracts, sharing, closing, forks, many callers."""
+"""The local backend with a small checkpoint: contracts, sharing, closing, forks, many callers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ import numpy as np
 import pytest
 
 from qwen3_rag import BackendError, ModelError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag._published import Role
-from qwen3_rag.backends._base import Backend
+from qwen3_rag._options import check_options
+from qwen3_rag.backends import Backend, EmbedPrompt, Limits, Role
 from qwen3_rag.backends._local.backend import LocalBackend
-from qwen3_rag.backends._local.checkpoint import hub as source
-from qwen3_rag.backends._local.checkpoint.hub import LocalSpec
-from qwen3_rag.backends._local.serving import pool as engines
+from qwen3_rag.backends._local.checkpoint.hub import resolve
+from qwen3_rag.backends._local.checkpoint.weights import load_weights
+from qwen3_rag.backends._local.model.forward import PackedForward
+from qwen3_rag.backends._local.serving.pool import pool
+from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag_testkit.contracts import (
     TEXTS,
     BackendContract,
@@ -38,6 +40,10 @@ from qwen3_rag_testkit.contracts import (
 WAIT = 30.0
 
 
+def local(folder: Path, role: Role = "embedding", **options: Any) -> LocalBackend:
+    return LocalBackend(LocalSpec(str(folder), role, check_options(options)))
+
+
 class TestLocalBackend(BackendContract):
     tolerance = 1e-3  # of unnormalised hidden states up to 30
 
@@ -46,7 +52,7 @@ class TestLocalBackend(BackendContract):
         self.folder = {"embedding": embedding_folder, "reranking": reranking_folder}
 
     def make_backend(self, role: Role) -> Backend:
-        return LocalBackend(LocalSpec(str(self.folder[role]), role, dtype="float32", device="cpu"))
+        return local(self.folder[role], role, dtype="float32", device="cpu")
 
 
 class TestLocalEmbedder(EmbedderContract):
@@ -71,6 +77,46 @@ class TestLocalReranker(RerankerContract):
         return Qwen3Reranker(str(self.path), dtype="float32", device="cpu", **settings)
 
 
+# ------------------------------------------------------------------ equal texts
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Lengths in tokens of all that a model is asked to compute."""
+    lengths: list[int] = []
+    run = PackedForward.run
+
+    def counting(self: Any, sequences: Any) -> Any:
+        lengths.extend(sequence.length for sequence in sequences)
+        return run(self, sequences)
+
+    monkeypatch.setattr(PackedForward, "run", counting)
+    return lengths
+
+
+def test_equal_documents_are_embedded_once(embedder: Qwen3Embedder, computed: list[int]) -> None:
+    texts = ["rain", "a much longer text about the rain", "rain", "snow", "rain"]
+
+    result = embedder.embed_documents(texts, details=True)
+
+    assert len(computed) == 3
+    assert sum(result.tokens or ()) > sum(computed)  # tokens are told for every text given
+    assert result.vectors[0].tobytes() == result.vectors[2].tobytes() == result.vectors[4].tobytes()
+    np.testing.assert_allclose(result.vectors[3], embedder.embed_documents(["snow"])[0], atol=1e-5)
+
+
+def test_equal_documents_are_scored_once(reranker: Qwen3Reranker, computed: list[int]) -> None:
+    documents = ["rain", "a much longer text about the rain", "rain", "snow", "rain"]
+
+    ranked = reranker.rank("weather", documents)
+
+    assert len(computed) == 3
+    logits = {hit.index: hit.logit for hit in ranked}
+    assert logits[0] == logits[2] == logits[4]
+    [(_, snow)] = [(hit.index, hit.logit) for hit in reranker.rank("weather", ["snow"])]
+    assert logits[3] == pytest.approx(snow, abs=1e-4)
+
+
 # ------------------------------------------------------------------ sharing
 
 
@@ -78,8 +124,17 @@ class TestLocalReranker(RerankerContract):
 def no_models() -> Callable[[], int]:
     """Count the models in memory, starting from none."""
     gc.collect()
-    wait_until(lambda: not engines.registry()._engines)
-    return lambda: len(engines.registry()._engines)
+    wait_until(lambda: len(pool()) == 0)
+    return lambda: len(pool())
+
+
+def qwen3_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("qwen3-rag")]
+
+
+def long_texts(count: int) -> list[str]:
+    """No two alike: equal ones of a call are computed once."""
+    return [f"some words {number} " * 50 for number in range(count)]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -89,18 +144,18 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_doors_on_one_checkpoint_share_it(
+def test_models_of_one_checkpoint_share_it(
     no_models: Callable[[], int], embedding_folder: Path, tmp_path: Path
 ) -> None:
     link = tmp_path / "elsewhere"
     link.symlink_to(embedding_folder)
-    doors = [
+    alike = [
         Qwen3Embedder(str(embedding_folder)),
         Qwen3Embedder(str(embedding_folder), dim=32, instruction="Find code"),
         Qwen3Embedder(str(link), max_length=100),
     ]
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda door: door.warm_up(), doors))
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda embedder: embedder.warm_up(), alike))
     assert no_models() == 1
 
     differing: list[dict[str, Any]] = [
@@ -113,11 +168,11 @@ def test_doors_on_one_checkpoint_share_it(
     for count, other in enumerate(others, 2):
         other.warm_up()
         assert no_models() == count
-    for door in (*doors, *others):
-        door.close()
+    for embedder in (*alike, *others):
+        embedder.close()
 
 
-def test_the_last_lease_frees_the_weights_and_ends_the_threads(
+def test_the_last_user_frees_the_weights_and_ends_the_threads(
     no_models: Callable[[], int], embedding_folder: Path
 ) -> None:
     import torch
@@ -131,13 +186,13 @@ def test_the_last_lease_frees_the_weights_and_ends_the_threads(
     second.close()
 
     assert no_models() == 0
-    wait_until(lambda: not any(t.name.startswith("qwen3-rag") for t in threading.enumerate()))
+    wait_until(lambda: not qwen3_threads())
     gc.collect()
     table = [o for o in gc.get_objects() if type(o) is torch.nn.Embedding]
     assert table == []
 
 
-def test_a_forgotten_door_frees_its_weights(
+def test_a_forgotten_embedder_frees_its_weights(
     no_models: Callable[[], int], embedding_folder: Path
 ) -> None:
     Qwen3Embedder(str(embedding_folder)).embed_documents(["a"])
@@ -146,7 +201,7 @@ def test_a_forgotten_door_frees_its_weights(
     wait_until(lambda: no_models() == 0)
 
 
-def test_closed_door_says_so(embedder: Qwen3Embedder) -> None:
+def test_a_closed_embedder_says_so(embedder: Qwen3Embedder) -> None:
     embedder.embed_documents(["a"])
     embedder.close()
     embedder.close()
@@ -155,48 +210,45 @@ def test_closed_door_says_so(embedder: Qwen3Embedder) -> None:
         embedder.embed_documents(["a"])
 
 
-def test_close_during_load_ends_every_waiter_with_an_error(
-    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_close_while_a_checkpoint_is_looked_for_ends_every_waiter_with_an_error(
+    no_models: Callable[[], int], embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_load, loading = threading.Event(), threading.Event()
-    resolve = source.resolve
 
     def slow(spec: LocalSpec) -> Any:
         loading.set()
         assert may_load.wait(WAIT)
         return resolve(spec)
 
-    monkeypatch.setattr(engines, "resolve", slow)
-    embedder = Qwen3Embedder(str(embedding_folder))
-    with ThreadPoolExecutor(8) as pool:
-        waiting = [pool.submit(embedder.embed_documents, ["a"]) for _ in range(8)]
-        assert loading.wait(WAIT)
-        wait_until(lambda: len(embedder._backend._lease._unopened) == 8)  # type: ignore[attr-defined]  # local
+    monkeypatch.setattr("qwen3_rag.backends._local.checkpoint.loader.resolve", slow)
+    backend = local(embedding_folder)
+    waiting = [backend.run([EmbedPrompt("a")], Limits()) for _ in range(8)]
+    assert loading.wait(WAIT)
 
-        embedder.close()
+    backend.close()
 
-        for future in waiting:
-            with pytest.raises(BackendError, match="was closed"):
-                future.result(WAIT)
+    for future in waiting:
+        with pytest.raises(BackendError, match="was closed"):
+            future.result(WAIT)
     may_load.set()
-    wait_until(lambda: not engines.registry()._engines)
+    wait_until(lambda: not qwen3_threads())
+    assert no_models() == 0
 
 
 def test_close_while_weights_load_frees_them(
     no_models: Callable[[], int], embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_load, loading = threading.Event(), threading.Event()
-    load = engines._load
 
     def slow(*args: Any, **options: Any) -> Any:
         loading.set()
         assert may_load.wait(WAIT)
-        return load(*args, **options)
+        return load_weights(*args, **options)
 
-    monkeypatch.setattr(engines, "_load", slow)
+    monkeypatch.setattr("qwen3_rag.backends._local.checkpoint.loader.load_weights", slow)
     embedder = Qwen3Embedder(str(embedding_folder))
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(embedder.warm_up)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(embedder.warm_up)
         assert loading.wait(WAIT)
         embedder.close()
         with pytest.raises(BackendError, match="was closed"):
@@ -204,26 +256,63 @@ def test_close_while_weights_load_frees_them(
     may_load.set()
 
     assert no_models() == 0
-    wait_until(lambda: not any(t.name.startswith("qwen3-rag") for t in threading.enumerate()))
+    wait_until(lambda: not qwen3_threads())
     with Qwen3Embedder(str(embedding_folder)) as again:
         assert again.embed_documents(["a"]).shape == (1, 64)
 
 
-def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) -> None:
-    doors = [Qwen3Embedder(str(tmp_path)) for _ in range(4)] * 2
+class InterruptedLock:
+    """Runs something after this thread has released it for the n-th time."""
 
-    def fail(door: Qwen3Embedder) -> BaseException:
+    def __init__(self, count: int, then: Callable[[], object]) -> None:
+        self.lock, self.thread = threading.Lock(), threading.current_thread()
+        self.left, self.then = count, then
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+        if threading.current_thread() is self.thread:
+            self.left -= 1
+            if self.left == 0:
+                self.then()
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+def test_a_model_is_not_freed_under_one_who_opens_it_while_another_closes_it(
+    embedding_folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    first, second = local(embedding_folder), local(embedding_folder)
+    first.open().result(WAIT)
+    lock = InterruptedLock(moment, lambda: second.open().result(WAIT))
+    monkeypatch.setattr(pool(), "lock", lock)
+
+    first.close()
+    lock.left = 0  # closing may release it fewer times
+
+    output = second.run([EmbedPrompt("a")], Limits()).result(WAIT)
+    assert output.values.shape == (1, 64)
+    second.close()
+
+
+def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) -> None:
+    embedders = [Qwen3Embedder(str(tmp_path)) for _ in range(4)] * 2
+
+    def fail(embedder: Qwen3Embedder) -> BaseException:
         with pytest.raises(ModelError) as caught:
-            door.embed_documents(["a"])
+            embedder.embed_documents(["a"])
         return caught.value
 
-    with ThreadPoolExecutor(8) as pool:
-        errors = list(pool.map(fail, doors))
+    with ThreadPoolExecutor(8) as threads:
+        errors = list(threads.map(fail, embedders))
 
     assert len({id(error) for error in errors}) == len(errors)
 
 
-@pytest.mark.parametrize("where", ["loading.load", "tokens.Tokens.from_folder"])
+@pytest.mark.parametrize(
+    "where", ["checkpoint.loader.load_weights", "model.tokens.PromptTokenizer.from_folder"]
+)
 def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
     embedding_folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -233,15 +322,16 @@ def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
     def panic(*_: object, **__: object) -> None:
         raise Panic("index out of bounds")
 
-    with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
-        with monkeypatch.context() as broken:
-            broken.setattr(f"qwen3_rag.backends._local.{where}", panic)
-            with pytest.raises(BackendError, match="Panic: index out of bounds"):
-                embedder._backend.open().result(60)
-        assert embedder.embed_documents(["a"]).shape == (1, 64)
+    backend = local(embedding_folder, device="cpu")
+    with monkeypatch.context() as broken:
+        broken.setattr(f"qwen3_rag.backends._local.{where}", panic)
+        with pytest.raises(BackendError, match="Panic: index out of bounds"):
+            backend.open().result(60)
+    assert backend.open().result(60).dim == 64
+    backend.close()
 
 
-def test_a_door_whose_thread_cannot_start_says_so_and_recovers(
+def test_an_embedder_whose_thread_cannot_start_says_so_and_recovers(
     embedding_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
@@ -253,7 +343,7 @@ def test_a_door_whose_thread_cannot_start_says_so_and_recovers(
             start(thread)
 
         with Qwen3Embedder(str(embedding_folder), device="cpu") as embedder:
-            wait_until(lambda: not engines.registry().scheduler._threads)
+            wait_until(lambda: not qwen3_threads())
             monkeypatch.setattr(threading.Thread, "start", refuse)
             with pytest.raises(BackendError, match="thread"):
                 embedder.embed_documents(["a"])
@@ -262,16 +352,16 @@ def test_a_door_whose_thread_cannot_start_says_so_and_recovers(
 
 
 def test_close_ends_work_under_way(embedding_folder: Path) -> None:
-    embedder = Qwen3Embedder(str(embedding_folder), batch_tokens=64)
-    embedder.warm_up()
-    with ThreadPoolExecutor(1) as pool:
-        bulk = pool.submit(embedder.embed_documents, ["some words " * 50] * 5_000)
-        wait_until(lambda: bool(engines.registry().scheduler._active))
+    backend = local(embedding_folder, batch_tokens=64)
+    begun = threading.Event()
+    prompts = [EmbedPrompt(text) for text in long_texts(5_000)]
+    bulk = backend.run(prompts, Limits(), lambda _: begun.set())
+    assert begun.wait(WAIT)
 
-        embedder.close()
+    backend.close()
 
-        with pytest.raises(BackendError, match="was closed"):
-            bulk.result(WAIT)
+    with pytest.raises(BackendError, match="was closed"):
+        bulk.result(WAIT)
 
 
 # ------------------------------------------------------------------ many callers
@@ -298,8 +388,8 @@ def test_sixteen_threads_of_250_calls(embedding_folder: Path, reranking_folder: 
                     wrong += bool(abs(hit.logit - logits[place]) > 1e-4)
             return wrong
 
-        with ThreadPoolExecutor(16) as pool:
-            assert sum(pool.map(work, range(16))) == 0
+        with ThreadPoolExecutor(16) as threads:
+            assert sum(threads.map(work, range(16))) == 0
 
 
 def test_two_hundred_awaits_on_one_loop(embedder: Qwen3Embedder) -> None:
@@ -320,16 +410,20 @@ def test_several_event_loops_at_once(embedder: Qwen3Embedder) -> None:
     def own_loop(_: int) -> Any:
         return asyncio.run(embedder.aembed_documents(TEXTS))
 
-    with ThreadPoolExecutor(4) as pool:
-        for rows in pool.map(own_loop, range(8)):
+    with ThreadPoolExecutor(4) as threads:
+        for rows in threads.map(own_loop, range(8)):
             np.testing.assert_array_less(1 - (rows * expected).sum(axis=1), 1e-5)
 
 
-def test_a_cancelled_await_leaves_the_door_usable(embedder: Qwen3Embedder) -> None:
-    async def cancel_some() -> Any:
+def test_cancelled_awaits_are_not_computed_and_leave_the_embedder_usable(
+    embedding_folder: Path, computed: list[int]
+) -> None:
+    texts = long_texts(1_000)
+
+    async def cancel_some(embedder: Qwen3Embedder) -> Any:
         tasks = [
-            asyncio.create_task(embedder.aembed_documents(["some words " * 50] * 100))
-            for _ in range(10)
+            asyncio.create_task(embedder.aembed_documents(texts[start : start + 100]))
+            for start in range(0, 1_000, 100)
         ]
         await asyncio.sleep(0.02)
         for task in tasks:
@@ -338,18 +432,23 @@ def test_a_cancelled_await_leaves_the_door_usable(embedder: Qwen3Embedder) -> No
         assert any(isinstance(result, asyncio.CancelledError) for result in done)
         return await embedder.aembed_documents(["after"])
 
-    embedder.warm_up()
+    with Qwen3Embedder(str(embedding_folder), device="cpu", batch_tokens=256) as embedder:
+        embedder.warm_up()
 
-    assert asyncio.run(cancel_some()).shape == (1, 64)
-    assert not engines.registry().scheduler._active
+        assert asyncio.run(cancel_some(embedder)).shape == (1, 64)
+
+        so_far = len(computed)
+        assert so_far < 900
+        assert embedder.embed_documents(["after that"]).shape == (1, 64)
+        assert len(computed) == so_far + 1  # nothing of what was cancelled is left
 
 
 # ------------------------------------------------------------------ processes
 
 
-def _in_child(door: Any, connection: Any) -> None:
+def _in_child(embedder: Any, connection: Any) -> None:
     try:
-        connection.send(door.embed_documents(["after the fork", "two"]).tolist())
+        connection.send(embedder.embed_documents(["after the fork", "two"]).tolist())
     except BaseException as error:
         connection.send(repr(error))
 
@@ -360,15 +459,15 @@ def _in_child(door: Any, connection: Any) -> None:
 def test_a_forked_child_works(embedder: Qwen3Embedder, busy: bool) -> None:
     expected = embedder.embed_documents(["after the fork", "two"])
     context = multiprocessing.get_context("fork")
-    bulk = threading.Thread(target=embedder.embed_documents, args=(["some words " * 60] * 40,))
+    bulk = threading.Thread(target=embedder.embed_documents, args=(long_texts(40),))
     if busy:
         bulk.start()
 
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_in_child, args=(embedder, theirs))
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(embedder, there))
     child.start()
-    assert ours.poll(60), "the child hangs"
-    rows = ours.recv()
+    assert here.poll(60), "the child hangs"
+    rows = here.recv()
     child.join(10)
     if busy:
         bulk.join()
@@ -386,11 +485,11 @@ def test_a_child_forked_while_the_model_loads_works(embedding_folder: Path, dela
         loading = threading.Thread(target=embedder.warm_up)
         loading.start()
         time.sleep(delay)
-        ours, theirs = context.Pipe()
-        child = context.Process(target=_in_child, args=(embedder, theirs))
+        here, there = context.Pipe()
+        child = context.Process(target=_in_child, args=(embedder, there))
         child.start()
-        assert ours.poll(60), "the child hangs"
-        rows = ours.recv()
+        assert here.poll(60), "the child hangs"
+        rows = here.recv()
         child.join(10)
         loading.join()
 
@@ -403,8 +502,8 @@ def test_a_spawned_child_works(embedder: Qwen3Embedder) -> None:
     expected = embedder.embed_documents(["after the fork", "two"])
     code = (
         "import pickle, sys\n"
-        "door = pickle.load(sys.stdin.buffer)\n"
-        "print(door.embed_documents(['after the fork', 'two']).tolist())"
+        "embedder = pickle.load(sys.stdin.buffer)\n"
+        "print(embedder.embed_documents(['after the fork', 'two']).tolist())"
     )
 
     done = subprocess.run(
@@ -417,12 +516,12 @@ def test_a_spawned_child_works(embedder: Qwen3Embedder) -> None:
 
 def test_an_interpreter_ends_while_work_is_under_way(embedding_folder: Path) -> None:
     code = (
-        "from qwen3_rag import Qwen3Embedder\n"
-        "from qwen3_rag.backends._base import Limits\n"
-        "from qwen3_rag._prompts import EmbedPrompt\n"
-        f"door = Qwen3Embedder({str(embedding_folder)!r})\n"
-        "door.warm_up()\n"
-        "door._backend.run([EmbedPrompt('some words ' * 60)] * 3000, Limits())\n"
+        "from qwen3_rag.backends import EmbedPrompt, Limits\n"
+        "from qwen3_rag.backends._local.spec import Local\n"
+        f"backend = Local().start({str(embedding_folder)!r}, 'embedding')\n"
+        "backend.open().result()\n"
+        "texts = [f'some words {number} ' * 60 for number in range(3_000)]\n"
+        "backend.run([EmbedPrompt(text) for text in texts], Limits())\n"
         "print('end')"
     )
 

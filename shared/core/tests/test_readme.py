@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_rag._published import PUBLISHED
+from qwen3_rag.integration import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[3]
 READMES = ["README.md", "shared/core/README.md", "shared/testkit/README.md"]
@@ -49,9 +49,9 @@ def test_example_runs(name: str, example: str, capsys: pytest.CaptureFixture[str
             value()
     if "print(" in example:
         assert capsys.readouterr().out
-    for door in ("embedder", "reranker"):
-        if door in names:
-            names[door].close()
+    for name in ("embedder", "reranker"):
+        if name in names:
+            names[name].close()
 
 
 def test_every_readme_has_an_example() -> None:

@@ -1,4 +1,4 @@
-"""The scheduler over models of plain Python: no torch, every pause under the test's control."""
+"""The scheduler with models in plain Python: no torch, and every pause made by the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._local.serving import scheduler as module
 from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence
-from qwen3_rag.backends._local.serving.request import Encoded, Model, OutOfMemory, Request
+from qwen3_rag.backends._local.serving.loaded import Encoded, LoadedModel, OutOfMemory, Tokenizer
+from qwen3_rag.backends._local.serving.request import Request
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
 from qwen3_rag.errors import BackendError, InputError, ModelError
 
@@ -80,9 +81,27 @@ def scheduler() -> Iterator[Scheduler]:
     scheduler.stop(WAIT)
 
 
+def loaded(
+    tokenizer: Tokenizer,
+    forwards: dict[str, SumForward],
+    *,
+    context: int = 100,
+    budget: int = 10,
+) -> LoadedModel:
+    return LoadedModel(
+        key=object(),
+        name="sum",
+        devices=tuple(forwards),
+        budget=budget,
+        tokenizer=tokenizer,
+        context=context,
+        forwards=dict(forwards),
+    )
+
+
 @pytest.fixture
-def model(scheduler: Scheduler, forward: SumForward) -> Model:
-    model = Model("sum", LetterTokens(), 100, 10, ("one",), {"one": forward})
+def model(scheduler: Scheduler, forward: SumForward) -> LoadedModel:
+    model = loaded(LetterTokens(), {"one": forward})
     scheduler.add(model)
     return model
 
@@ -91,10 +110,15 @@ def request(*texts: str, on_done: Callable[[int], None] | None = None) -> Reques
     return Request([EmbedPrompt(text) for text in texts], Limits(), on_done)
 
 
-def submit(scheduler: Scheduler, model: Model, *texts: str, **options: Any) -> Request:
+def submit(scheduler: Scheduler, model: LoadedModel, *texts: str, **options: Any) -> Request:
     made = request(*texts, **options)
     scheduler.submit(made, model)
     return made
+
+
+def several(count: int, length: int) -> list[str]:
+    """Texts of one length, no two alike: equal ones of a call are computed once."""
+    return [f"{number:0{length}}" for number in range(count)]
 
 
 def value(text: str) -> int:
@@ -108,7 +132,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_results_come_in_input_order(scheduler: Scheduler, model: Model) -> None:
+def test_results_come_in_input_order(scheduler: Scheduler, model: LoadedModel) -> None:
     texts = ["ccc", "a", "bbbbbbbbbbbbbbbbbbbb", "dd"]
 
     output = submit(scheduler, model, *texts).future.result(WAIT)
@@ -119,16 +143,16 @@ def test_results_come_in_input_order(scheduler: Scheduler, model: Model) -> None
 
 
 def test_batches_keep_to_the_budget(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
-    submit(scheduler, model, *["abcd"] * 100).future.result(WAIT)
+    submit(scheduler, model, *several(100, 4)).future.result(WAIT)
 
     assert max(sum(batch) for batch in forward.batches) <= 10
     assert len(forward.batches) <= 52
 
 
 def test_small_requests_share_a_batch(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.may_run.clear()
     first = submit(scheduler, model, "x")
@@ -144,34 +168,35 @@ def test_small_requests_share_a_batch(
 
 
 class HeldTokens(LetterTokens):
-    """Encodes "b" when told to."""
+    """Encodes nothing before it may start, and "b" when told to."""
 
     def __init__(self) -> None:
+        self.may_start = threading.Event()
         self.may_encode = threading.Event()
 
     def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
+        assert self.may_start.wait(WAIT)
         if any(prompt.rendered == "b" for prompt in prompts):
             assert self.may_encode.wait(WAIT)
         return super().encode(prompts, limits, context)
 
 
-@pytest.mark.parametrize(("patience", "batches"), [(2 * WAIT, [[1, 1]]), (0.001, [[1], [1]])])
+@pytest.mark.parametrize(("wait_seconds", "batches"), [(2 * WAIT, [[1, 1]]), (0.001, [[1], [1]])])
 def test_a_batch_waits_for_requests_that_are_being_encoded_but_not_for_long(
-    patience: float,
+    wait_seconds: float,
     batches: list[list[int]],
     scheduler: Scheduler,
     forward: SumForward,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", patience)
+    monkeypatch.setattr(module, "BATCH_WAIT_SECONDS", wait_seconds)
     tokens = HeldTokens()
-    model = Model("sum", tokens, 100, 10, ("one",), {"one": forward})
+    model = loaded(tokens, {"one": forward})
     scheduler.add(model)
-    # Both are there before either is encoded.
-    with scheduler._condition:
-        first, second = (submit(scheduler, model, text) for text in "ab")
+    first, second = (submit(scheduler, model, text) for text in "ab")
+    tokens.may_start.set()  # both are there before either is encoded
     wait_until(lambda: second.read == 1)
-    if patience < WAIT:
+    if wait_seconds < WAIT:
         first.future.result(WAIT)
     tokens.may_encode.set()
 
@@ -183,12 +208,12 @@ def test_a_batch_waits_for_requests_that_are_being_encoded_but_not_for_long(
 def test_a_full_batch_waits_for_nobody(
     scheduler: Scheduler, forward: SumForward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 2 * WAIT)
+    monkeypatch.setattr(module, "BATCH_WAIT_SECONDS", 2 * WAIT)
     tokens = HeldTokens()
-    model = Model("sum", tokens, 100, 10, ("one",), {"one": forward})
+    model = loaded(tokens, {"one": forward})
     scheduler.add(model)
-    with scheduler._condition:
-        first, second = (submit(scheduler, model, text) for text in ("a" * 10, "b"))
+    first, second = (submit(scheduler, model, text) for text in ("a" * 10, "b"))
+    tokens.may_start.set()
 
     assert first.future.result(WAIT).values.tolist() == [10 * value("a")]
     tokens.may_encode.set()
@@ -199,13 +224,13 @@ def test_a_full_batch_waits_for_nobody(
 def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
     scheduler: Scheduler, forward: SumForward, length: int
 ) -> None:
-    model = Model("sum", PairTokens(), 1_000, 100, ("one",), {"one": forward})
+    model = loaded(PairTokens(), {"one": forward}, context=1_000, budget=100)
     scheduler.add(model)
     forward.may_run.clear()
-    pairs = Request([RerankPrompt("q" * length, "d" * 10) for _ in range(100)], Limits())
+    pairs = Request([RerankPrompt("q" * length, text) for text in several(100, 10)], Limits())
     scheduler.submit(pairs, model)
     assert forward.running.wait(WAIT)
-    wait_until(lambda: pairs.tokens_ahead() >= module.BATCHES_AHEAD * model.budget)
+    wait_until(lambda: pairs.ready_tokens() >= module.BATCHES_AHEAD * model.budget)
 
     forward.may_run.set()
     pairs.future.result(WAIT)
@@ -216,10 +241,10 @@ def test_a_query_of_any_length_is_computed_for_many_documents_at_once(
 
 
 def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 50)
+    bulk = submit(scheduler, model, *several(50, 10))
     assert forward.running.wait(WAIT)
     single = submit(scheduler, model, "abc")
     wait_until(lambda: bool(single.ready))
@@ -232,9 +257,9 @@ def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
 
 
 def test_a_bulk_job_is_not_starved_by_queries(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
-    bulk = submit(scheduler, model, *["0123456789"] * 20)
+    bulk = submit(scheduler, model, *several(20, 10))
     singles = 0
     while not bulk.future.done() and singles < 2_000:
         submit(scheduler, model, "abcdefghi").future.result(WAIT)
@@ -245,20 +270,21 @@ def test_a_bulk_job_is_not_starved_by_queries(
 
 
 def test_encoding_stays_a_few_batches_ahead(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 1_000)
+    texts = several(1_000, 10)
+    bulk = submit(scheduler, model, *texts)
     assert forward.running.wait(WAIT)
     time.sleep(0.05)
 
-    assert bulk.tokens_ahead() <= (module.BATCHES_AHEAD + 4) * model.budget
+    assert bulk.ready_tokens() <= (module.BATCHES_AHEAD + 4) * model.budget
     forward.may_run.set()
-    assert bulk.future.result(WAIT).values.tolist() == [value("0123456789")] * 1_000
+    assert bulk.future.result(WAIT).values.tolist() == [value(text) for text in texts]
 
 
 def test_requests_beyond_the_bound_wait_their_turn(
-    scheduler: Scheduler, model: Model, forward: SumForward, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ACTIVE", 2)
     forward.may_run.clear()
@@ -273,7 +299,7 @@ def test_requests_beyond_the_bound_wait_their_turn(
 
 
 def test_a_cancelled_request_frees_its_place(
-    scheduler: Scheduler, model: Model, forward: SumForward, monkeypatch: pytest.MonkeyPatch
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ACTIVE", 2)
     forward.may_run.clear()
@@ -294,10 +320,10 @@ def test_a_cancelled_request_frees_its_place(
 
 
 def test_cancelling_a_running_bulk_job_stops_it(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 100)
+    bulk = submit(scheduler, model, *several(100, 10))
     assert forward.running.wait(WAIT)
     bulk.future.cancel()
     forward.may_run.set()
@@ -308,7 +334,7 @@ def test_cancelling_a_running_bulk_job_stops_it(
 
 
 def test_out_of_memory_halves_the_budget_and_goes_on(
-    scheduler: Scheduler, model: Model, forward: SumForward, caplog: pytest.LogCaptureFixture
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward, caplog: pytest.LogCaptureFixture
 ) -> None:
     forward.memory = 5
     texts = [c * 2 for c in "abcdefghijklmnop"]
@@ -317,7 +343,7 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
 
     assert output.values.tolist() == [value(text) for text in texts]
     assert model.budget <= 5
-    assert f"goes on with {model.budget} tokens per batch" in caplog.text
+    assert f"continues with {model.budget} tokens per batch" in caplog.text
     assert max(sum(batch) for batch in forward.batches) <= 5
     refused = forward.refused
     submit(scheduler, model, *texts).future.result(WAIT)
@@ -325,20 +351,20 @@ def test_out_of_memory_halves_the_budget_and_goes_on(
 
 
 def test_a_shortage_of_memory_that_passes_leaves_the_batches_as_they_were(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.memory = 0
     with pytest.raises(BackendError, match="does not fit in the memory"):
         submit(scheduler, model, "ab", "cd").future.result(WAIT)
     forward.memory = 100
 
-    submit(scheduler, model, *["ab"] * 5).future.result(WAIT)
+    submit(scheduler, model, *several(5, 2)).future.result(WAIT)
 
     assert forward.batches == [[2] * 5]
 
 
 def test_one_text_too_large_for_memory_is_named(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.memory = 4
 
@@ -349,7 +375,7 @@ def test_one_text_too_large_for_memory_is_named(
 
 
 def test_one_requests_failure_is_not_its_neighbours(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.fail = lambda sequences: any(s.ids[0] == ord("!") for s in sequences)
     forward.may_run.clear()
@@ -365,7 +391,7 @@ def test_one_requests_failure_is_not_its_neighbours(
     assert first.future.result(WAIT).values.tolist() == [value("x")]
 
 
-def test_encoding_errors_reach_their_caller_only(scheduler: Scheduler, model: Model) -> None:
+def test_encoding_errors_reach_their_caller_only(scheduler: Scheduler, model: LoadedModel) -> None:
     bad, good = submit(scheduler, model, "a", "!"), submit(scheduler, model, "a")
 
     with pytest.raises(InputError, match="cannot encode !"):
@@ -375,7 +401,7 @@ def test_encoding_errors_reach_their_caller_only(scheduler: Scheduler, model: Mo
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_raise_and_name_the_text(
-    scheduler: Scheduler, model: Model, forward: SumForward, number: float
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward, number: float
 ) -> None:
     forward.spoil = lambda sequence: number if sequence.ids[0] == ord("b") else None
 
@@ -383,11 +409,45 @@ def test_numbers_that_are_not_finite_raise_and_name_the_text(
         submit(scheduler, model, "a", "b", "c").future.result(WAIT)
 
 
-def test_progress_adds_up_and_its_errors_end_the_request_only(
-    scheduler: Scheduler, model: Model
+def test_equal_texts_of_a_call_are_computed_once(
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
+) -> None:
+    texts = ["aaa", "bb", "aaa", "c" * 10, "bb", "aaa", "d"] * 3
+
+    output = submit(scheduler, model, *texts).future.result(WAIT)
+
+    assert sorted(length for batch in forward.batches for length in batch) == [1, 2, 3, 10]
+    assert output.values.tolist() == [value(text) for text in texts]
+    assert output.tokens is not None
+    assert output.tokens.tolist() == [len(text) for text in texts]
+
+
+def test_equal_texts_all_count_as_done_with_theirs(
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     done: list[int] = []
-    submit(scheduler, model, *["abcd"] * 9, on_done=done.append).future.result(WAIT)
+
+    submit(
+        scheduler, model, *["a" * 10] * 5, *["b" * 10] * 2, "c" * 10, on_done=done.append
+    ).future.result(WAIT)
+
+    assert sorted(done) == [1, 2, 5]
+
+
+def test_a_number_that_is_not_finite_names_the_callers_place_behind_equal_texts(
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
+) -> None:
+    forward.spoil = lambda sequence: float("nan") if sequence.ids[0] == ord("b") else None
+
+    with pytest.raises(ModelError, match="NaN or infinity for text 3"):
+        submit(scheduler, model, "a", "a", "a", "b", "c", "b").future.result(WAIT)
+
+
+def test_progress_adds_up_and_its_errors_end_the_request_only(
+    scheduler: Scheduler, model: LoadedModel
+) -> None:
+    done: list[int] = []
+    submit(scheduler, model, *several(9, 4), on_done=done.append).future.result(WAIT)
     assert sum(done) == 9
 
     def broken(count: int) -> None:
@@ -399,7 +459,10 @@ def test_progress_adds_up_and_its_errors_end_the_request_only(
 
 
 def test_a_panic_ends_its_request_and_not_the_thread(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler,
+    model: LoadedModel,
+    forward: SumForward,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Panic(BaseException):
         pass
@@ -412,16 +475,15 @@ def test_a_panic_ends_its_request_and_not_the_thread(
         submit(scheduler, model, "a").future.result(WAIT)
     forward.fail = lambda _: False
 
-    encode = model.tokens.encode
-    model.tokens.encode = fail  # type: ignore[assignment, method-assign]  # to break it
-    with pytest.raises(BackendError, match="Panic"):
-        submit(scheduler, model, "a").future.result(WAIT)
-    model.tokens.encode = encode  # type: ignore[method-assign]  # whole again
+    with monkeypatch.context() as broken:
+        broken.setattr(model.tokenizer, "encode", fail)
+        with pytest.raises(BackendError, match="Panic"):
+            submit(scheduler, model, "a").future.result(WAIT)
 
     assert submit(scheduler, model, "a").future.result(WAIT).values.tolist() == [value("a")]
 
 
-def test_calls_after_stopping_end_with_an_error(scheduler: Scheduler, model: Model) -> None:
+def test_calls_after_stopping_end_with_an_error(scheduler: Scheduler, model: LoadedModel) -> None:
     scheduler.stop(WAIT)
 
     with pytest.raises(BackendError, match="shutting down"):
@@ -432,25 +494,29 @@ def test_calls_after_stopping_end_with_an_error(scheduler: Scheduler, model: Mod
 
 def test_several_devices_share_a_bulk_job(scheduler: Scheduler) -> None:
     forwards = {"one": SumForward(), "two": SumForward()}
-    model = Model("sum", LetterTokens(), 100, 10, ("one", "two"), dict(forwards))
+    model = loaded(LetterTokens(), forwards)
     for forward in forwards.values():
         forward.may_run.clear()
     scheduler.add(model)
 
-    bulk = submit(scheduler, model, *[chr(97 + i % 26) * 10 for i in range(60)])
+    texts = several(60, 10)
+    bulk = submit(scheduler, model, *texts)
     for forward in forwards.values():
         assert forward.running.wait(WAIT)
         forward.may_run.set()
 
-    expected = [value(chr(97 + i % 26) * 10) for i in range(60)]
+    expected = [value(text) for text in texts]
     assert bulk.future.result(WAIT).values.tolist() == expected
     assert all(forward.batches for forward in forwards.values())
 
 
-def test_threads_end_with_the_last_model(scheduler: Scheduler, model: Model) -> None:
+def test_threads_end_with_the_last_model(scheduler: Scheduler, forward: SumForward) -> None:
+    before = set(threading.enumerate())
+    model = loaded(LetterTokens(), {"one": forward})
+    scheduler.add(model)
     submit(scheduler, model, "a").future.result(WAIT)
-    threads = list(scheduler._threads.values())
-    assert len(threads) == 2
+    threads = set(threading.enumerate()) - before
+    assert {thread.name for thread in threads} == {"qwen3-rag-encode", "qwen3-rag-one"}
 
     scheduler.remove(model)
 
@@ -460,10 +526,10 @@ def test_threads_end_with_the_last_model(scheduler: Scheduler, model: Model) -> 
 
 
 def test_stopping_ends_waiting_requests_with_an_error(
-    scheduler: Scheduler, model: Model, forward: SumForward
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
 ) -> None:
     forward.may_run.clear()
-    bulk = submit(scheduler, model, *["0123456789"] * 3)
+    bulk = submit(scheduler, model, *several(3, 10))
     assert forward.running.wait(WAIT)
     stopper = threading.Thread(target=scheduler.stop, args=(WAIT,))
     stopper.start()

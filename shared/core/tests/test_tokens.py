@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import WHOLE, Limits
-from qwen3_rag.backends._local.model.tokens import Tokens
-from qwen3_rag.backends._local.serving.request import Encoded
+from qwen3_rag.backends._local.model import tokens as module
+from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+from qwen3_rag.backends._local.serving.loaded import Encoded
 from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag_testkit.golden import golden
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, tokenizer_definition
@@ -71,11 +72,11 @@ def _texts(count: int) -> list[str]:
 
 
 @cache
-def small(role: Role) -> Tokens:
-    return Tokens(json.dumps(tokenizer_definition(role)), role, name="small")
+def small(role: Role) -> PromptTokenizer:
+    return PromptTokenizer(json.dumps(tokenizer_definition(role)), role, name="small")
 
 
-def encode(tokens: Tokens, prompt: Prompt, limits: Limits | None = None) -> Encoded:
+def encode(tokens: PromptTokenizer, prompt: Prompt, limits: Limits | None = None) -> Encoded:
     [encoded] = tokens.encode([prompt], limits or Limits(), CONTEXT)
     return encoded
 
@@ -85,10 +86,10 @@ def ids_of(encoded: Encoded) -> list[int]:
 
 
 @pytest.fixture(scope="session")
-def real(real_tokenizer: Callable[[Role], Path]) -> Callable[[Role], Tokens]:
+def real(real_tokenizer: Callable[[Role], Path]) -> Callable[[Role], PromptTokenizer]:
     @cache
-    def load(role: Role) -> Tokens:
-        return Tokens.from_folder(real_tokenizer(role), role, name=f"published {role}")
+    def load(role: Role) -> PromptTokenizer:
+        return PromptTokenizer.from_folder(real_tokenizer(role), role, name=f"published {role}")
 
     return load
 
@@ -106,7 +107,7 @@ def whole(real_tokenizer: Callable[[Role], Path]) -> Callable[[Role], Tokenizer]
 
 # ------------------------------------------------------------------ the published tokenizer
 
-Real = Callable[[Role], Tokens]
+Real = Callable[[Role], PromptTokenizer]
 Whole = Callable[[Role], Tokenizer]
 
 
@@ -186,7 +187,7 @@ def _prompts_with(role: Role, text: str) -> list[Prompt]:
     return [RerankPrompt(text, "d"), RerankPrompt("q", text), RerankPrompt("q", "d", text)]
 
 
-def _assert_stays_text(tokens: Tokens, role: Role, text: str, control: set[int]) -> None:
+def _assert_stays_text(tokens: PromptTokenizer, role: Role, text: str, control: set[int]) -> None:
     for prompt in _prompts_with(role, text):
         ids = ids_of(encode(tokens, prompt))
         around = (0, 1) if role == "embedding" else (len(tokens.prefix), len(tokens.suffix))
@@ -218,6 +219,7 @@ def test_queries_of_one_instruction_share_its_ids_and_keep_their_own() -> None:
     queries = ["plain", ": joins the colon", " space", "\nline", "é"]
     prompts: list[Prompt] = [EmbedPrompt(query, "Find it") for query in queries]
 
+    own = Tokenizer.from_str(json.dumps(tokenizer_definition("embedding")))
     encoded = tokens.encode([*prompts, EmbedPrompt("a document")], Limits(), 4_096)
 
     [shared] = {item.sequence.prefix for item in encoded[:-1]}
@@ -225,7 +227,7 @@ def test_queries_of_one_instruction_share_its_ids_and_keep_their_own() -> None:
     assert encoded[-1].sequence.prefix == ()
     for prompt, item in zip(prompts, encoded[:-1], strict=True):
         assert isinstance(prompt, EmbedPrompt)
-        whole = tokens._plain.encode(prompt.rendered, add_special_tokens=False).ids
+        whole = own.encode(prompt.rendered, add_special_tokens=False).ids
         assert ids_of(item) == [*whole, tokens.end]
 
 
@@ -324,18 +326,26 @@ def test_cut_at_counts_the_callers_characters_not_the_normalised_ones() -> None:
 
 
 def test_only_as_much_is_tokenised_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = Tokens(json.dumps(tokenizer_definition("embedding")), "embedding", name="small")
     seen: list[int] = []
 
     class Watched:
         def __init__(self, inner: Tokenizer) -> None:
-            self._inner = inner
+            self.inner = inner
+
+        @classmethod
+        def from_str(cls, definition: str) -> Watched:
+            return cls(Tokenizer.from_str(definition))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.inner, name)
 
         def encode_batch(self, texts: list[str], **options: bool) -> object:
             seen.append(sum(map(len, texts)))
-            return self._inner.encode_batch(texts, **options)
+            return self.inner.encode_batch(texts, **options)
 
-    monkeypatch.setattr(tokens, "_plain", Watched(tokens._plain))
+    monkeypatch.setattr(module, "Tokenizer", Watched)
+    definition = json.dumps(tokenizer_definition("embedding"))
+    tokens = PromptTokenizer(definition, "embedding", name="small")
 
     encoded = encode(tokens, EmbedPrompt("word " * 1_000_000))
 
@@ -406,7 +416,7 @@ def test_missing_end_token_is_appended_and_warned_of_once() -> None:
     definition = json.dumps(tokenizer_definition("embedding", append_end=False))
 
     with pytest.warns(UserWarning, match=r"does not append <\|endoftext\|>") as caught:
-        tokens = Tokens(definition, "embedding", name="old")
+        tokens = PromptTokenizer(definition, "embedding", name="old")
 
     assert len(caught) == 1
     with warnings.catch_warnings():
@@ -422,7 +432,7 @@ def test_tokenizer_without_control_tokens_is_refused() -> None:
     definition["added_tokens"] = definition["added_tokens"][:1]
 
     with pytest.raises(ModelError, match=r"has no <\|im_start\|> token"):
-        Tokens(json.dumps(definition), "reranking", name="odd")
+        PromptTokenizer(json.dumps(definition), "reranking", name="odd")
 
 
 def test_tokenizer_that_splits_yes_is_refused() -> None:
@@ -430,7 +440,7 @@ def test_tokenizer_that_splits_yes_is_refused() -> None:
     definition["model"]["merges"].remove(["y", "e"])
 
     with pytest.raises(ModelError, match="splits 'yes' into 3 tokens"):
-        Tokens(json.dumps(definition), "reranking", name="odd")
+        PromptTokenizer(json.dumps(definition), "reranking", name="odd")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"model": 3}'])
@@ -438,7 +448,7 @@ def test_unreadable_tokenizer_is_a_model_error(tmp_path: Path, content: str) -> 
     (tmp_path / "tokenizer.json").write_text(content)
 
     with pytest.raises(ModelError, match="cannot be read"):
-        Tokens.from_folder(tmp_path, "embedding", name="broken")
+        PromptTokenizer.from_folder(tmp_path, "embedding", name="broken")
 
 
 def test_prompt_constants_are_what_the_control_segments_encode() -> None:

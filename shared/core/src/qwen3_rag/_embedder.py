@@ -295,7 +295,7 @@ class Qwen3Embedder(ModelBase):
         for index, text in enumerate(texts):
             check_query(text, f"queries[{index}]")
         instructions = spread_instruction(instruction, self.instruction, len(texts))
-        prompts = [EmbedPrompt(*pair) for pair in zip(texts, instructions, strict=True)]
+        prompts = list(map(EmbedPrompt, texts, instructions))
         return (yield from self._embed(prompts, progress, details))
 
     def _embed_documents(

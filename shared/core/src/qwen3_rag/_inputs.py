@@ -1,7 +1,4 @@
-"""What callers hand to the doors, checked before any work is done.
-
-Knows plain Python values and errors; knows no prompt and no model.
-"""
+"""Checks of what callers give, made before any work is done."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ __all__ = [
     "spread_instruction",
 ]
 
-# A rerank prompt without any text takes about this much.
+# About as many tokens as a rerank prompt takes without any text.
 MIN_LENGTH = 64
 
 
@@ -51,7 +48,7 @@ def check_texts(texts: Iterable[str], name: str) -> list[str]:
 
 
 def check_text(text: str, name: str) -> str:
-    """Make sure a value is a string that can be encoded."""
+    """Check that a value is a string that can be encoded."""
     if not isinstance(text, str):
         raise InputTypeError(
             f"`{name}` must be a string, got {type(text).__name__}. Convert it, or leave it out."
@@ -69,7 +66,7 @@ def check_text(text: str, name: str) -> str:
 
 
 def check_query(query: str, name: str = "query") -> str:
-    """Make sure a query is a string with something in it."""
+    """Check that a query is a string and not blank."""
     if not check_text(query, name).strip():
         raise InputError(
             f"`{name}` is empty or only white space ({query!r}), and would match anything. "
@@ -98,7 +95,7 @@ def check_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def check_instruction(instruction: str, name: str = "instruction") -> str:
-    """Make sure an instruction is a string with something in it."""
+    """Check that an instruction is a string and not blank."""
     if not check_text(instruction, name).strip():
         raise InputError(
             f"`{name}` is empty, and the models were trained with one. Omit it for the default; to "
@@ -114,7 +111,7 @@ def spread_instruction(
 
     Args:
         instruction: One for all, one per query, or `None` for the default.
-        default: The door's own.
+        default: The model object's own.
         count: How many queries there are.
 
     Raises:
@@ -134,10 +131,10 @@ def spread_instruction(
 
 
 def check_count(value: int | None, name: str, lowest: int, highest: int | None = None) -> None:
-    """Make sure an optional whole number lies in its range."""
+    """Check that an optional whole number lies in its range."""
     if value is None:
         return
-    # `__index__` is what whole numbers have, numpy's among them.
+    # All whole numbers have `__index__`, numpy's included.
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputTypeError(f"`{name}` must be a whole number, got {value!r}.")
     if value < lowest or (highest is not None and value > highest):
@@ -158,7 +155,7 @@ def check_model(model: str | os.PathLike[str]) -> str:
 
 
 def check_device(device: object) -> str | tuple[str, ...] | None:
-    """Turn one device or several, torch's own objects among them, into names."""
+    """Turn one device or several, as names or torch's objects, into names."""
     if device is None:
         return None
     several = isinstance(device, Sequence) and not isinstance(device, str)
@@ -172,5 +169,5 @@ def check_device(device: object) -> str | tuple[str, ...] | None:
 
 
 def check_max_length(value: int | None) -> None:
-    """Make sure a prompt length is one the models were made for."""
+    """Check that a limit on a prompt's tokens is one that the models support."""
     check_count(value, "max_length", MIN_LENGTH, CONTEXT)

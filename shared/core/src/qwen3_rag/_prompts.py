@@ -1,7 +1,6 @@
-"""The exact text both models were trained on: structure in, text segments out.
+"""The prompts of both models, byte for byte as their model cards give them.
 
-Every byte here is the model's contract (Qwen3-Embedding and Qwen3-Reranker model cards). Knows
-nothing of tokenizers or devices; a checkpoint's own chat template is never rendered.
+A checkpoint's chat template is never rendered.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = [
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
-# The two control segments: the only text whose control tokens are read as such.
+# Only in these two segments are control tokens read as such; in user text they are plain text.
 RERANK_PREFIX = (
     "<|im_start|>system\n"
     "Judge whether the Document meets the requirements based on the Query and the Instruct "
@@ -42,19 +41,19 @@ class EmbedPrompt:
     instruction: str | None = None
 
     @property
-    def size(self) -> int:
-        """Characters behind the head, a rough measure of the work."""
-        return len(self.text)
-
-    @property
     def head(self) -> str:
-        """What comes before the text. No space follows `Query:`."""
+        """The part before the text. No space follows `Query:`."""
         return "" if self.instruction is None else f"Instruct: {self.instruction}\nQuery:"
 
     @property
+    def body(self) -> str:
+        """The text."""
+        return self.text
+
+    @property
     def rendered(self) -> str:
-        """The whole text, tokenised as one piece: `Query:` and the query share tokens."""
-        return self.head + self.text
+        """The whole prompt, tokenised as one piece: a token may span `Query:` and the query."""
+        return self.head + self.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,8 @@ class RerankPrompt:
     """A query-document pair to judge.
 
     Attributes:
-        query: What is asked.
-        document: What may answer it.
+        query: The question.
+        document: The text that may answer it.
         instruction: What counts as an answer.
     """
 
@@ -72,26 +71,21 @@ class RerankPrompt:
     instruction: str = DEFAULT_INSTRUCTION
 
     @property
-    def size(self) -> int:
-        """Characters behind the head, a rough measure of the work."""
-        return len(self.document)
-
-    @property
     def head(self) -> str:
-        """The part all documents of one query share; it ends before the document's space.
+        """The part that all documents of a query share, up to the space before the document.
 
-        Splitting behind that space would change token ids, splitting before it never does.
+        Splitting after that space would change token ids; splitting before it never does.
         """
         return f"<Instruct>: {self.instruction}\n<Query>: {self.query}\n<Document>:"
 
     @property
     def body(self) -> str:
-        """The part that is the document's own, leading space included."""
+        """The document with the space before it."""
         return " " + self.document
 
     @property
     def rendered(self) -> str:
-        """The whole prompt, control segments included."""
+        """The whole prompt, with the control segments."""
         return RERANK_PREFIX + self.head + self.body + RERANK_SUFFIX
 
 

@@ -1,14 +1,14 @@
-"""Every error this project raises on purpose, in one tree.
+"""Every error that this project raises on purpose.
 
     Qwen3RagError
     ├── InputError (ValueError)             what the caller gave cannot be used
-    │   └── InputTypeError (TypeError)      it is not even of the right type
+    │   └── InputTypeError (TypeError)      it is of the wrong type
     ├── MissingExtraError (ImportError)     an optional dependency is not installed
     ├── ModelError                          a checkpoint is missing, broken or gives broken numbers
     ├── StoreError                          a vector store cannot be used as asked
     └── BackendError                        the model could not be run: closed, out of memory
 
-Knows no other room. All of them carry one message and survive pickling.
+Each carries one message and can be pickled.
 """
 
 from __future__ import annotations

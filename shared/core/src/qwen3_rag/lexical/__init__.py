@@ -1,7 +1,6 @@
-"""The lexical side of hybrid search: text in, weighted terms out, in any language, no downloads.
+"""BM25 sparse vectors and terms of texts in any language, without downloads.
 
-Knows words and BM25's document half; knows nothing of stores, which count documents and so own
-the other half (IDF), nor of models. `docs/lexical.md` has the rules and what they measure.
+Inverse document frequencies (IDF) are left to the store, which counts the documents.
 """
 
 from qwen3_rag.lexical._encoder import ENCODER_VERSION, BM25Encoder, SparseVector

@@ -1,7 +1,4 @@
-"""BM25's document half: terms to a sparse vector whose dot product, times IDF, is BM25.
-
-Knows the formula and the term hash; knows nothing of IDF, which a store counts, nor of stores.
-"""
+"""BM25 sparse vectors, whose dot product with the IDF applied is the BM25 score."""
 
 from __future__ import annotations
 
@@ -20,18 +17,18 @@ from qwen3_rag.lexical._tokenizer import segments, terms, tokens
 __all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector"]
 
 ENCODER_VERSION = 1
-"""Goes up whenever any text gets other terms, indices or weights. Vectors of two versions do not
-mix, so a collection records the version it was filled with."""
+"""Raised whenever any text gets other terms, indices or weights. Vectors of two versions must not
+be mixed, so a collection records the version it was filled with."""
 
 _INDEX_SPACE = 2**32 - 1  # Milvus takes indices below 2^32 - 1, Qdrant any uint32
 
 
 @dataclass(frozen=True, eq=False)
 class SparseVector:
-    """A vector given by its non-zero places.
+    """A vector stored as indices and values.
 
     Attributes:
-        indices: uint32, ascending, each once. Read-only.
+        indices: uint32, ascending, without repeats. Read-only.
         values: float32, one per index. Read-only.
     """
 
@@ -42,26 +39,26 @@ class SparseVector:
         return len(self.indices)
 
     def as_dict(self) -> dict[int, float]:
-        """Give the vector as `{index: value}`, the form Milvus takes."""
+        """Give the vector as `{index: value}`, as Milvus takes it."""
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BM25Encoder:
-    """Turns texts into BM25 sparse vectors, for a store that multiplies with IDF.
+    """Encodes texts as BM25 sparse vectors, for a store that multiplies with the IDF.
 
     The score of a document is the sum, over the terms it shares with the query, of
 
         IDF(term) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / avg_len))
 
-    where `tf` is how often the term occurs in it and `length` how many terms it has. The document
-    vector holds all but the IDF, the query vector a 1 for each of its terms.
+    where `tf` is the count of the term in the document and `length` the document's number of terms.
+    The document vector holds everything but the IDF; the query vector holds a 1 for each term.
 
     Attributes:
-        k1: How slowly repeats of a term stop to matter.
-        b: How much a long document is held back, 0 to 1.
-        avg_len: Terms in a typical document of the collection. A constant, so that adding
-            documents never changes the vectors of those already there.
+        k1: How much repeats of a term count: 0 ignores them, larger values count more of them.
+        b: How much long documents are penalised, 0 to 1.
+        avg_len: Number of terms in a typical document of the collection. A constant, so that adding
+            documents never changes existing vectors.
     """
 
     k1: float = 1.2
@@ -83,7 +80,7 @@ class BM25Encoder:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """All that decides the vectors, which a collection records and must find unchanged."""
+        """Everything that decides the vectors; a collection records it and checks it later."""
         return {
             "encoder_version": ENCODER_VERSION,
             "k1": self.k1,
@@ -92,14 +89,14 @@ class BM25Encoder:
         }
 
     def tokens(self, text: str) -> list[str]:
-        """Give the terms of `text` in reading order, for stores with a BM25 of their own."""
+        """Give the terms of `text` in order, for stores that compute BM25 themselves."""
         return tokens(text)
 
     def encode_document(self, text: str) -> SparseVector:
-        """Weigh the terms of a document.
+        """Encode a document.
 
         Args:
-            text: The document. One without any term gives an empty vector.
+            text: The document. Without any terms, the vector is empty.
 
         Raises:
             InputTypeError: `text` is not a string.
@@ -110,20 +107,20 @@ class BM25Encoder:
             found = terms(segment)
             length += times * len(found)
             for term in found:
-                index = term_index(term)  # two terms of one index count as one
+                index = term_index(term)  # terms with the same index count as one
                 counts[index] = counts.get(index, 0) + times
         tf = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
         norm = self.k1 * (1 - self.b + self.b * length / self.avg_len)
         return _vector(counts, tf * (self.k1 + 1) / (tf + norm))
 
     def encode_query(self, text: str) -> SparseVector:
-        """Mark the terms of a query, each with 1 however often it is said.
+        """Encode a query: 1 for each of its terms, however often it occurs.
 
-        That is the BM25 of Qdrant's own encoders; asking twice for a word does not make it the
-        more important one: on eleven collections the count moves nDCG@10 by at most 0.001.
+        Qdrant's own encoders do the same. Counting repeats instead changes nDCG@10 by at most 0.001
+        on eleven collections.
 
         Args:
-            text: The query. One without any term gives an empty vector.
+            text: The query. Without any terms, the vector is empty.
 
         Raises:
             InputTypeError: `text` is not a string.
@@ -142,8 +139,8 @@ def _vector(indices: Iterable[int], values: NDArray[np.float64]) -> SparseVector
 
 
 def term_index(term: str) -> int:
-    """Hash a term to its place in the vector: CRC-32 of its UTF-8 bytes.
+    """Hash a term to its index in the vector: CRC-32 of its UTF-8 bytes.
 
-    The same on every Python and platform, and within reach of any language that has zlib.
+    It is the same on every platform and can be computed in any language with zlib.
     """
     return crc32(term.encode()) % _INDEX_SPACE

@@ -1,7 +1,6 @@
-"""One spelling per word: accents, digits, letter variants and endings folded away.
+"""Normalises words: accents, digits, letter variants and inflections.
 
-Knows writing systems, and picks the stemmer by them: nobody has to name a language. Knows nothing
-of where a word begins or ends.
+The stemmer is chosen by script, so no language has to be configured.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from snowballstemmer.russian_stemmer import RussianStemmer
 
 __all__ = ["normal_form"]
 
-# Marks that people leave out when they type: accents of Latin, Greek and Cyrillic letters (but
-# not the breve that makes a Cyrillic "й" a letter of its own), Hebrew points, Arabic vowels,
-# hamza carriers and the tatweel stroke. Marks of Indic and other scripts are spelling, and stay.
+# Marks that people often leave out: accents of Latin, Greek and Cyrillic letters (but not the breve
+# of Cyrillic "й", which is a letter of its own), Hebrew points, Arabic vowels, hamza carriers and
+# the tatweel. Marks of Indic and other scripts are part of the spelling and are kept.
 _OPTIONAL_MARKS = re.compile(
     "(?:(?<!и)\u0306|[\u0300-\u0305\u0307-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2"
     "\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed])+"
 )
 
-# In Vietnamese they are tones, and a word without them is another word.
+# Vietnamese marks are tones: without them a word is another word.
 _VIETNAMESE = re.compile("[\u1ea0-\u1ef9ơư]")
 
 _VARIANTS = {"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe"}
 _VARIANTS |= {"ى": "ي", "ی": "ي", "ک": "ك"}  # final yeh; Persian yeh and keheh
-# Every script's decimal digits to ASCII; NFKC leaves them as they are.
+# Decimal digits of all scripts to ASCII, which NFKC does not convert.
 _DIGITS = {
     chr(code): str(unicodedata.decimal(chr(code)))
     for code in range(0x80, 0x20000)
@@ -39,10 +38,10 @@ _SPELLING = str.maketrans(_VARIANTS | _DIGITS)
 
 
 class _Stemmers(threading.local):
-    """One set of stemmers per thread: each keeps the word it works on as its state.
+    """Stemmers of one thread; a stemmer keeps the current word as its state.
 
-    The classes are named one by one because `snowballstemmer.stemmer()` hands out another
-    package's, of another version, where that one happens to be installed.
+    The classes are imported by name because `snowballstemmer.stemmer()` gives those of the package
+    PyStemmer, of another version, where it is installed.
     """
 
     def __init__(self) -> None:
@@ -55,11 +54,11 @@ _stemmers = _Stemmers()
 
 
 def normal_form(word: str) -> str:
-    """Fold the spellings and forms of one word into one term.
+    """Map the spellings and inflections of a word to one term.
 
     Args:
-        word: Letters, digits and marks of one word, NFKC. May come back empty: a word of nothing
-            but optional marks says nothing.
+        word: Letters, digits and marks of one word, in NFKC. The result is empty if all of them are
+            optional marks.
     """
     folded = word.casefold()
     if not folded.isascii():

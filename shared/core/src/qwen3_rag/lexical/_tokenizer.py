@@ -1,8 +1,6 @@
-"""Text to terms: words, identifiers whole and in parts, pairs where a script has no spaces.
+"""Splits text into terms: words, identifiers and their parts, pairs in scripts without spaces.
 
-Knows where terms begin and end in any script; knows nothing of counts, weights or stores. A
-term is made of letters, digits, marks and `_` alone: no space and no punctuation that a store's
-own analyzer could split at.
+Terms consist of letters, digits, marks and `_`, so that no store's own analyzer splits them.
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ from qwen3_rag.lexical._stems import normal_form
 
 __all__ = ["segments", "terms", "tokens"]
 
-_LONGEST = 128  # characters of a term, as many as SHA-512 in hex; what is longer is data, not text
-_CACHED = 64  # longer segments are too rare to meet again
+_LONGEST = 128  # characters of a term, as in a SHA-512 hex digest; longer ones are data, not text
+_CACHED = 64  # characters; longer segments rarely occur again
 
 _MARKS = "".join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code))[0] == "M")
 _HANGUL = "\u1100-\u11ff\uac00-\ud7a3"
@@ -34,8 +32,8 @@ _UNSPACED = (
 )
 _PAIRED = _HANGUL + _HAN_KANA + _UNSPACED
 
-# Joiners hold an identifier together: `snake_case`, `3.11.2`, `U-20`, `don't`, 12,000, and the
-# zero-width non-joiner inside Persian words.
+# What joins the parts of an identifier or number: `snake_case`, `3.11.2`, `U-20`, `don't`, 12,000,
+# and the zero-width non-joiner in Persian words.
 _JOINER = r"_+|[.\-'\u2019\u200c\u2010\u2011]|(?<=\d),(?=\d{3}(?!\d))"
 _WORD = rf"[^\W_{_PAIRED}](?:[^\W_{_PAIRED}]|(?![{_PAIRED}])[{_MARKS}])*"
 _SEGMENT = re.compile(
@@ -44,8 +42,8 @@ _SEGMENT = re.compile(
 _JOINERS = re.compile(rf"({_JOINER})")
 _CAMEL_PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^A-Z]+|[A-Z]+")  # HTTP|Server, max|Len
 
-# One written syllable: a letter with its marks, the vowel Thai and Lao write before it and the one
-# after it, Khmer's subscript letters, and the letter that closes a Myanmar syllable.
+# One written syllable: a letter with its marks, Thai and Lao vowels before and after it, Khmer
+# subscript letters, and the final letter of a Myanmar syllable.
 _SYLLABLE = re.compile(
     rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?[^{_MARKS}\u0e40-\u0e44\u0ec0-\u0ec4]"
     rf"(?:[{_MARKS}]|(?<=\u17d2)[\u1780-\u17b3])*[\u0e30\u0e32\u0e45\u0eb0\u0eb2]?"
@@ -56,7 +54,7 @@ _FIRST_PAIRED = "\u0e01"
 _IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
-# Characters that only steer layout go; the zero-width space separates words.
+# Characters that only affect layout are removed; the zero-width space separates words.
 _INVISIBLE: dict[int, str | None] = dict.fromkeys(
     (0xAD, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
 )
@@ -68,10 +66,10 @@ _SHARP = re.compile(r"(?<!\w)([A-Za-z])[#♯](?![\w#])")
 
 
 def tokens(text: str) -> list[str]:
-    """Split `text` into terms, in reading order, repeats kept.
+    """Split `text` into terms, in order and with repeats.
 
-    A document and a query give the same terms for the same words, so this is also what a store
-    with a BM25 of its own is given: the terms joined by spaces.
+    A document and a query give the same terms for the same words. A store that computes BM25 itself
+    is given these terms, joined by spaces.
 
     Args:
         text: Any text in any mix of languages.
@@ -89,12 +87,12 @@ def tokens(text: str) -> list[str]:
 
 
 def segments(text: str) -> list[str]:
-    """Cut `text` into runs of one kind each: a word or identifier, or unspaced script."""
+    """Split `text` into segments: a word, an identifier, or a run of a script without spaces."""
     if not isinstance(text, str):
         raise InputTypeError(f"The text to tokenize must be a str, got {type(text).__name__}.")
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
-    # The two names that live by their punctuation; "C++20" keeps its "20" as a part of its own.
+    # Names that differ by punctuation alone: C++ and C#. "C++20" keeps "20" as a separate part.
     if "++" in text:
         text = _PLUS_PLUS.sub(lambda found: "plusplus-" if found[1] else "plusplus", text)
     if "#" in text or "♯" in text:
@@ -103,12 +101,12 @@ def segments(text: str) -> list[str]:
 
 
 def terms(segment: str) -> tuple[str, ...]:
-    """Turn one of `segments` into its terms, each once unless the script is written unspaced."""
-    return _cached_terms(segment) if len(segment) <= _CACHED else _terms(segment)
+    """Split a segment into terms. Only pairs of a script without spaces may repeat."""
+    return cached_terms(segment) if len(segment) <= _CACHED else _terms(segment)
 
 
 @lru_cache(maxsize=1 << 16)
-def _cached_terms(segment: str) -> tuple[str, ...]:
+def cached_terms(segment: str) -> tuple[str, ...]:
     return _terms(segment)
 
 
@@ -126,7 +124,7 @@ def _pairs(units: Iterable[str]) -> tuple[str, ...]:
 
 
 def _word_terms(word: str) -> tuple[str, ...]:
-    """A word's term; for an identifier its whole, each dotted name, each piece and its parts."""
+    """Give a word's term; for an identifier the whole, each dotted name, and all their parts."""
     found = [_whole(word)]
     for name in word.split("."):
         found.append(_whole(name))
@@ -143,9 +141,10 @@ def _parts(piece: str) -> list[str]:
 
 
 def _whole(name: str) -> str:
-    """Close the gaps, so that `http_client`, `http-client` and `HttpClient` are one term.
+    """Remove joiners, so that `http_client`, `http-client` and `HttpClient` are one term.
 
-    Between digits the gap stays, as `_`: version 1.23 is not 12.3. A comma there only groups.
+    Between digits they become `_`, since version 1.23 is not 12.3, except for a comma, which groups
+    digits.
     """
     whole, *rest = _JOINERS.split(name)  # pieces alternating with the joiners between them
     for joiner, piece in zip(rest[::2], rest[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""The local backend: a model of the process's pool, on behalf of one embedder or reranker."""
+"""The local backend, which runs a model of the process's pool for one embedder or reranker."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from qwen3_rag._prompts import Prompt
 from qwen3_rag.backends._base import Capabilities, Limits, Output
 from qwen3_rag.backends._local.checkpoint.hub import require_extra
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
-from qwen3_rag.backends._local.serving.pool import ModelPool, pool, typed_error
-from qwen3_rag.backends._local.serving.request import Request, settle
+from qwen3_rag.backends._local.serving.pool import OPENING_FAILED, ModelPool, pool
+from qwen3_rag.backends._local.serving.request import Request, settle, typed_error
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec
 from qwen3_rag.errors import BackendError
 
@@ -24,14 +24,14 @@ __all__ = ["LocalBackend"]
 
 
 class LocalBackend:
-    """Runs one model in this process, sharing it with every other backend that asks for it."""
+    """Runs one model in this process, shared with all other backends of the same model."""
 
     def __init__(self, spec: LocalSpec, caller: CallerModel | None = None) -> None:
-        """Keep what to run; nothing is imported, read or downloaded yet.
+        """Keep the arguments; nothing is imported, read or downloaded yet.
 
         Args:
-            spec: What to load and how.
-            caller: A model and tokenizer to use instead of loading any.
+            spec: The checkpoint and how to load it.
+            caller: A model and tokenizer that the caller has loaded, to use instead.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
@@ -58,12 +58,12 @@ class LocalBackend:
         """Compute; see `Backend.run`."""
         request = Request(prompts, limits, on_done)
         ref = self._claim()
-        name = self.spec.model  # not `self`: the request must not keep a forgotten backend open
+        name = self.spec.model  # not `self`, so that a request does not keep its backend alive
 
         def submit(model: LoadedModel) -> None:
             if not prompts:
                 settle(request.future, _empty(model))
-            elif model.gone:  # closed meanwhile
+            elif model.gone:  # closed in the meantime
                 settle(request.future, error=_closed(name))
             else:
                 ref.pool.scheduler.submit(request, model)
@@ -91,18 +91,27 @@ class LocalBackend:
             ref = self._ref
             if ref is None or ref.pid != os.getpid():  # first use, or in a forked child
                 ref = self._ref = ModelRef(current, self.spec, self._caller)
-                # A finaliser may run inside any lock, so it only leaves a note.
+                # A finaliser may run while its thread holds any lock, so it takes none itself.
                 weakref.finalize(self, current.scheduler.call_soon, ref.close).atexit = False
             return ref
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:
+        twin = LocalBackend(self.spec, self._caller)
+        twin._closed = self._closed
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
-        if self._caller is not None:
-            self._caller.__reduce__()
-        return {"spec": self.spec, "_caller": None, "_ref": None, "_closed": self._closed}
+        # The caller's model refuses to be pickled, with a message that says what to do instead.
+        return {
+            "spec": self.spec,
+            "_caller": self._caller,
+            "_ref": None,
+            "_closed": self._closed,
+        }
 
 
 class ModelRef:
-    """A backend's claim on a model of the pool, from its first use to its closing."""
+    """A backend's reference to a model of the pool, from its first use until it is closed."""
 
     def __init__(self, pool: ModelPool, spec: LocalSpec, caller: CallerModel | None) -> None:
         self.pool = pool
@@ -120,7 +129,7 @@ class ModelRef:
         """Call `then` with the loaded model, loading it first if need be.
 
         Args:
-            future: What the caller waits for; ends with the error if there is one.
+            future: What the caller waits for; gets the error if there is one.
             then: Must not block.
         """
         start = False
@@ -139,14 +148,14 @@ class ModelRef:
         if model is not None:
             then(model)
         elif start:
-            # A thread of its own: a download may take minutes, and others' work goes on.
+            # On a separate thread: a download may take minutes, and other models go on working.
             try:
                 threading.Thread(target=self._open, name="qwen3-rag-open", daemon=True).start()
             except RuntimeError as error:
-                self._opened(None, typed_error(error))
+                self._opened(None, typed_error(error, OPENING_FAILED))
 
     def close(self) -> None:
-        """End every unfinished request with an error and give the model back."""
+        """End every unfinished request with an error and release the model."""
         with self.pool.lock:
             self._closed = True
             model, self._model = self._model, None
@@ -162,8 +171,8 @@ class ModelRef:
     def _open(self) -> None:
         try:
             model = self.pool.acquire(self._spec, self._caller)
-        except BaseException as error:  # whatever it is, somebody waits
-            self._opened(None, typed_error(error))
+        except BaseException as error:  # whatever it is, callers are waiting
+            self._opened(None, typed_error(error, OPENING_FAILED))
             return
         with self.pool.lock:
             closed = self._closed
@@ -176,7 +185,7 @@ class ModelRef:
 
     def _opened(self, model: LoadedModel | None, error: BaseException | None) -> None:
         with self.pool.lock:
-            if self._model is not model:  # closed meanwhile, which gave the model back
+            if self._model is not model:  # closed in the meantime, which released the model
                 return
             self._opening = False
             waiting, self._waiting = self._waiting, {}
@@ -187,7 +196,7 @@ class ModelRef:
             self.pool.release(model)
         for future, then in waiting.items():
             if error is not None:
-                # One exception object raised in many threads would gather all their tracebacks.
+                # One exception raised in many threads would collect all their tracebacks.
                 copy = type(error)(*error.args)
                 copy.__cause__ = error.__cause__
                 settle(future, error=copy)

@@ -1,7 +1,4 @@
-"""Which device, which number format, how many threads: decided from what the machine has.
-
-The one place that looks at the machine and its environment.
-"""
+"""Chooses devices, number format, batch size and threads by what the machine has."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ __all__ = [
     "default_budget",
     "empty_cache",
     "keep_freed_memory",
+    "onednn_takes_bfloat16",
 ]
 
 DTYPES = {
@@ -35,16 +33,17 @@ DTYPES = {
     "float16": torch.float16,
 }
 
-# Tokens per batch. On a CPU larger ones are no faster (1,024 to 8,192 take the same time within a
-# few percent), and a query waits longer behind them.
+# Tokens per batch. On a CPU, larger batches are no faster (1,024 to 8,192 tokens differ by a few
+# percent), and a query waits longer for them.
 BUDGETS = {"cpu": 2_048, "mps": 8_192, "cuda": 32_768}
 
-# The largest block by which glibc learns, `DEFAULT_MMAP_THRESHOLD_MAX`, but for its head.
+# Just below glibc's `DEFAULT_MMAP_THRESHOLD_MAX`: freeing a block of this size raises glibc's
+# thresholds as far as they go.
 LARGEST_LEARNT = (32 << 20) - (8 << 10)
 
 
 def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Name the devices to run on.
+    """Choose the devices to run on.
 
     Args:
         device: A torch device, several of them, or `None` for CUDA, else MPS, else CPU.
@@ -81,9 +80,8 @@ def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
 def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.dtype:
     """Choose the number format.
 
-    bfloat16 where it is multiplied natively, else float32. Float16 is only ever
-    used when asked for, and refused for the 8B models, whose activations overflow it
-    (QwenLM/Qwen3-Embedding#164).
+    bfloat16 where it is multiplied natively, else float32. float16 is only used on request, and
+    refused for the 8B models, whose activations overflow it (QwenLM/Qwen3-Embedding#164).
 
     Args:
         dtype: `"float32"`, `"bfloat16"`, `"float16"` or `None` to choose.
@@ -106,54 +104,62 @@ def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.d
 
 def _multiplies_bfloat16(device: str) -> bool:
     if device.startswith("cuda"):
-        return torch.cuda.get_device_capability(device)[0] >= 8  # Ampere; older ones emulate it
+        return torch.cuda.get_device_capability(device)[0] >= 8  # Ampere; older GPUs emulate it
     return device == "cpu" and cpu_has_bfloat16()
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep the memory of one batch for the next.
+    """Let glibc keep the memory of one batch for the next.
 
-    glibc gives freed blocks back to the system at once, and the next batch's come back page by
-    page, which took a tenth of the time of short texts; unless it has seen a large one freed: then
-    it keeps up to twice as much. Where the library is another, or told otherwise by `MALLOC_`
-    variables, nothing happens.
+    By default glibc returns large freed blocks to the system at once, and page faults for the next
+    batch took a tenth of the time of short texts. Once a large block has been freed, it keeps up to
+    twice its size. This has no effect with another C library or with `MALLOC_` variables set.
     """
     torch.empty(LARGEST_LEARNT, dtype=torch.uint8)
 
 
 def empty_cache(device: str) -> None:
-    """Give memory back that is kept for later: by torch, on a CPU by glibc."""
+    """Release cached memory: torch's, or glibc's on a CPU."""
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
     elif sys.platform == "linux":
-        with suppress(AttributeError):  # another library than glibc
+        with suppress(AttributeError):  # not glibc
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def default_budget(device: str) -> int:
-    """Tokens per batch that suit a device."""
+    """Give the default number of tokens per batch."""
     return BUDGETS.get(device.partition(":")[0], BUDGETS["cpu"])
 
 
 @cache
 def cpu_has_bfloat16() -> bool:
-    """Tell whether this CPU multiplies bfloat16 natively (AMX or AVX512-BF16).
+    """Whether bfloat16 is multiplied natively on this CPU (AMX or AVX512-BF16).
 
-    Without either, bfloat16 is emulated and slower than float32.
+    Without either, or where `ONEDNN_MAX_CPU_ISA` keeps oneDNN from using them, bfloat16 is emulated
+    and slower than float32.
     """
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return ("avx512_bf16" in flags or "amx_bf16" in flags) and onednn_takes_bfloat16()
+
+
+def onednn_takes_bfloat16() -> bool:
+    """Whether oneDNN, which multiplies matrices on a CPU, supports bfloat16 here."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN
+        return False
 
 
 def allowed_threads() -> int:
-    """Count the CPUs this process may really use: its affinity and its container's quota.
+    """Count the CPUs this process may use, by its affinity and its container's quota.
 
-    Torch counts the host's cores, which in a container with a quota makes it slower, not faster.
+    Torch counts the host's cores; in a container with a quota, as many threads are slower.
     """
     if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))

@@ -1,8 +1,9 @@
-"""What the local engine is asked to run: a checkpoint with options, or a model of the caller's."""
+"""What the local engine runs: a checkpoint with options, or a model that the caller loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ class Local(BackendSpec, kind="local"):
     """Loads a checkpoint into this process.
 
     Attributes:
-        options: All of them, completed with the defaults.
+        options: All options of the local engine.
     """
 
     options: LocalOptions = field(default_factory=lambda: check_options({}), repr=False)
@@ -31,9 +32,11 @@ class Local(BackendSpec, kind="local"):
         return LocalBackend(LocalSpec(model, role, self.options))
 
     def given(self) -> dict[str, Any]:
-        """The options that differ from their defaults."""
-        defaults = check_options({})
-        return {name: v for name, v in self.options.items() if v != dict(defaults)[name]}
+        """Give the options that differ from their defaults."""
+        defaults: Mapping[str, Any] = check_options({})
+        return {
+            name: copy(value) for name, value in self.options.items() if value != defaults[name]
+        }
 
     def to_dict(self) -> dict[str, Any]:
         given = self.given()
@@ -46,8 +49,8 @@ class Local(BackendSpec, kind="local"):
 
 
 @dataclass(frozen=True, eq=False)
-class CallerModel(BackendSpec, kind="caller-model"):
-    """Runs a model that the caller loaded; equal to itself alone, and in no file or pickle.
+class CallerModel(BackendSpec, kind=""):
+    """Runs a model that the caller loaded. Cannot be pickled or written to a file.
 
     Attributes:
         model: A transformers Qwen3 model.
@@ -94,12 +97,12 @@ class CallerModel(BackendSpec, kind="caller-model"):
 
 @dataclass(frozen=True)
 class LocalSpec:
-    """One model for the local engine; picklable, comparable, without weights.
+    """Which model the local engine runs in which role, and how it is loaded.
 
     Attributes:
         model: Folder, Hub id or `modelscope:` id.
-        role: What the model is to do.
-        options: All of them.
+        role: Whether it embeds or reranks.
+        options: All options of the local engine.
     """
 
     model: str
@@ -108,7 +111,7 @@ class LocalSpec:
 
 
 def canonical(value: Any) -> str:
-    """Write nested settings as one string, equal for equal content."""
+    """Write nested values as one string, the same for the same content."""
     if hasattr(value, "to_dict"):
         value = value.to_dict()
     if isinstance(value, Mapping):

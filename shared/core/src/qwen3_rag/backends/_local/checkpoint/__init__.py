@@ -1,1 +1,1 @@
-"""From a model's name to weights in memory."""
+"""Finding, checking and loading checkpoints."""

@@ -1,4 +1,4 @@
-"""A model that the caller loaded: what of it is used, and what is refused."""
+"""Checks a model that the caller loaded, and finds the parts that are used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.load import check_rows, classifier_rows
+from qwen3_rag.backends._local.checkpoint.weights import check_rows, classifier_rows
 from qwen3_rag.backends._local.model.forward import Head, ProjectionHead, RowsHead
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.errors import ModelError
@@ -17,7 +17,7 @@ __all__ = ["caller_fingerprint", "caller_parts"]
 
 
 def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[Any, Head | None]:
-    """Take a model the caller loaded; it is used as it is and not changed.
+    """Find the parts of a model that the caller loaded. It is used as it is and not changed.
 
     Args:
         model: A transformers Qwen3 model, possibly quantised or with a PEFT adapter on it.
@@ -25,7 +25,7 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
         role: `"embedding"` or `"reranking"`.
 
     Returns:
-        The transformer and a reranker's head.
+        The transformer without a head, and a reranker's head.
 
     Raises:
         ModelError: Not of this family, or without the head a reranker needs.
@@ -67,10 +67,10 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
 
 
 def caller_fingerprint(model: Any) -> str:
-    """Digest a model in memory: its configuration, and a few numbers of every tensor."""
+    """Hash a model in memory: its configuration and a few numbers of every tensor."""
     digest = hashlib.sha256(repr(model.config.to_diff_dict()).encode())
     for name, value in model.state_dict().items():
-        # Quantised layers keep more than tensors in their state.
+        # The state of quantised layers holds more than tensors.
         numbers = value.flatten()[:16].tolist() if isinstance(value, torch.Tensor) else value
         digest.update(f"{name}:{numbers!r}".encode())
     return digest.hexdigest()[:32]

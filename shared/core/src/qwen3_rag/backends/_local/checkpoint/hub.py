@@ -1,4 +1,4 @@
-"""A model's name to a checkpoint folder on this disk, downloaded if need be."""
+"""Finds the folder of a checkpoint by the model's name, downloading it if necessary."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["TINY", "Checkpoint", "require_extra", "resolve"]
 
 MODELSCOPE = "modelscope:"
 
-#: Names the small trained pair of the package qwen3-rag-tiny; a folder of that name is "./tiny".
+#: The name of both small models of the package qwen3-rag-tiny. A folder of that name is "./tiny".
 TINY = "tiny"
 
 COMMIT = re.compile("[0-9a-f]{40}")
 NAME = re.compile(rf"(?:{MODELSCOPE})?[\w-][\w.-]{{0,95}}/[\w-][\w.-]{{0,95}}")
 
-# What a checkpoint needs; other weight formats are neither needed nor safe to read.
+# The files to download. Other weight formats are not needed, and not safe to read.
 FILES = [
     *("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"),
     *("config_sentence_transformers.json", "sentence_bert_config.json"),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
 ]
-# A star matches folders too: checkpoints of a training run, other formats of the weights.
+# A star also matches folders, such as a training run's checkpoints or weights in other formats.
 NOT_FILES = ["*/*.safetensors", "*/*.safetensors.index.json", "*/*/*"]
 
 
@@ -39,9 +39,9 @@ class Checkpoint:
     """A checkpoint on this disk.
 
     Attributes:
-        name: For people and messages.
-        folder: Where it lies.
-        fingerprint: Equal for equal content wherever it lies.
+        name: As the caller gave it, for messages.
+        folder: Where it is.
+        fingerprint: The same for the same content in any folder.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:
-    """Make sure an optional dependency can be imported, without importing it.
+    """Check that an optional dependency is installed, without importing it.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -63,7 +63,7 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
 
 
 def resolve(spec: LocalSpec) -> Checkpoint:
-    """Find the checkpoint's folder, downloading it if need be.
+    """Find the checkpoint's folder, downloading it if necessary.
 
     Raises:
         ModelError: It is not there and cannot be fetched.
@@ -91,7 +91,7 @@ def resolve(spec: LocalSpec) -> Checkpoint:
 
 
 def _tiny(role: Role) -> Path:
-    """Find the small trained pair that comes as a package."""
+    """Find the model of a role in the package qwen3-rag-tiny."""
     require_extra("qwen3_rag_tiny", "tiny", f"The model {TINY!r}")
     import qwen3_rag_tiny
 
@@ -119,8 +119,8 @@ def _from_hub(spec: LocalSpec) -> Path:
             )
         )
 
-    # A commit never changes, so what is in the cache needs no look at the Hub, which without a
-    # network takes the client half a minute to give up on.
+    # A commit never changes, so a cached one needs no request to the Hub. Without a network, the
+    # client would take half a minute to give up.
     if revision is not None and COMMIT.fullmatch(revision):
         with suppress(Exception):
             folder = fetch(local_files_only=True)
@@ -128,12 +128,12 @@ def _from_hub(spec: LocalSpec) -> Path:
                 return folder
     try:
         return fetch(spec.options["local_files_only"])
-    except Exception as error:  # the client lets its transport's errors through
+    except Exception as error:  # the client also raises its HTTP library's errors
         raise _unreachable(spec, "Hugging Face Hub", revision, error) from error
 
 
 def _is_complete(folder: Path) -> bool:
-    """Tell whether a cached checkpoint has all its parts; a download may have been interrupted."""
+    """Whether a cached checkpoint has all files; its download may have been interrupted."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

@@ -1,4 +1,4 @@
-"""What may be in a checkpoint's folder, and what is refused."""
+"""Checks that a folder holds a checkpoint that can be run here."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from qwen3_rag.errors import ModelError
 
 __all__ = ["check_layout"]
 
-# What a checkpoint's `architectures` may say.
+# Accepted values of `architectures` in config.json.
 ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
 
 
 def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
-    """Read `config.json` and make sure the folder holds a checkpoint this project can run.
+    """Read `config.json` and check that the folder holds a checkpoint this project can run.
 
     Raises:
         ModelError: Not a checkpoint, another family, or one trained for another use.
@@ -60,7 +60,7 @@ def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
 
 
 def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
-    """Refuse what sentence-transformers' files say was trained for another use."""
+    """Refuse a checkpoint whose sentence-transformers files describe another use."""
     modules = _read_json(checkpoint, "modules.json")
     if modules is None:
         return

@@ -1,4 +1,4 @@
-"""How a model comes into memory: from a checkpoint's folder, or from the caller's objects."""
+"""Loads a model, from a checkpoint or from the caller's objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qwen3_rag.backends._base import Capabilities
 from qwen3_rag.backends._local.checkpoint.caller import caller_fingerprint, caller_parts
 from qwen3_rag.backends._local.checkpoint.hub import TINY, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
-from qwen3_rag.backends._local.checkpoint.load import load
+from qwen3_rag.backends._local.checkpoint.weights import load_weights
 from qwen3_rag.backends._local.device import (
     allowed_threads,
     choose_devices,
@@ -32,11 +32,11 @@ ATTENTIONS = ("sdpa", "eager")
 
 
 class Loader(Protocol):
-    """Brings one model into memory.
+    """Loads one model.
 
     Attributes:
-        key: Equal for what can be shared.
-        devices: Where the model is to run.
+        key: Models with equal keys are shared.
+        devices: Where the model runs.
         budget: Tokens per batch.
     """
 
@@ -44,18 +44,17 @@ class Loader(Protocol):
     devices: tuple[str, ...]
     budget: int
 
-    @property
-    def tokenizer(self) -> PromptTokenizer:
-        """Read the tokenizer."""
+    def read_tokenizer(self) -> PromptTokenizer:
+        """Read the tokenizer; comes before `load`."""
         ...
 
     def load(self, device: str) -> tuple[Forward, Capabilities]:
-        """Load a replica. Runs on the device's thread."""
+        """Load the weights onto a device, on that device's thread."""
         ...
 
 
 def loader_for(spec: LocalSpec, caller: CallerModel | None) -> Loader:
-    """Find what is to be loaded; takes as long as a download.
+    """Find what to load. Blocks while a checkpoint is downloaded.
 
     Raises:
         InputError: An option out of its range.
@@ -93,8 +92,7 @@ class _CheckpointLoader:
             options["batch_tokens"],
         )
 
-    @property
-    def tokenizer(self) -> PromptTokenizer:
+    def read_tokenizer(self) -> PromptTokenizer:
         checkpoint = self._checkpoint
         self._tokenizer = PromptTokenizer.from_folder(
             checkpoint.folder, self._spec.role, name=checkpoint.name
@@ -103,7 +101,7 @@ class _CheckpointLoader:
 
     def load(self, device: str) -> tuple[Forward, Capabilities]:
         _limit_threads(device)
-        trunk, head = load(
+        trunk, head = load_weights(
             self._spec, self._checkpoint, self._tokenizer, device=device, dtype=self._dtype
         )
         capabilities = _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint)
@@ -115,7 +113,7 @@ class _CheckpointLoader:
             compiled=self._spec.options["compile"],
         )
         if device == "cpu":
-            keep_freed_memory()  # after loading: weights are better off by themselves
+            keep_freed_memory()  # only now: it would keep memory that loading has freed, too
         return forward, capabilities
 
 
@@ -136,8 +134,7 @@ class _CallerLoader:
             caller.batch_tokens,
         )
 
-    @property
-    def tokenizer(self) -> PromptTokenizer:
+    def read_tokenizer(self) -> PromptTokenizer:
         given = self._caller.tokenizer
         fast = getattr(given, "backend_tokenizer", given)
         if not hasattr(fast, "to_str"):

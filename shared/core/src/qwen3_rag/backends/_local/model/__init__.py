@@ -1,1 +1,1 @@
-"""From prompts to token ids, and from token ids to numbers."""
+"""The model itself: prompts to token ids, and token ids to hidden states."""

@@ -1,12 +1,13 @@
-"""A product with a weight, and the element-wise step that follows it in Qwen3's layers.
+"""Products with a weight, fused with the element-wise operation that follows them.
 
-Plain on any device; on a CPU through oneDNN's fused operators over weights re-ordered once, where
-torch has them and they pass a check. Knows nothing of layers.
+On a CPU they run through oneDNN's fused operators over weights that are reordered once, where
+torch has these operators and they pass a check; elsewhere as plain modules.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
@@ -15,34 +16,34 @@ from torch.nn import functional
 
 __all__ = ["Linear", "PlainLinear", "ReorderedLinear", "can_reorder", "linear"]
 
-# The number of rows oneDNN is told to choose a layout for; other numbers of rows work as well.
+# oneDNN chooses its layout for this number of rows; other numbers of rows work as well.
 ROWS = 512
 
 logger = logging.getLogger("qwen3_rag")
 
 
 class Linear(Protocol):
-    """`rows @ weight.T`, and what may ride on it. Rows are `[tokens, width]`."""
+    """`rows @ weight.T`, alone or with an element-wise operation. Rows are `[tokens, width]`."""
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """Multiply."""
+        """Compute `linear(rows)`."""
         ...
 
-    def silu(self, rows: torch.Tensor) -> torch.Tensor:
-        """Multiply, then apply SiLU."""
+    def linear_silu(self, rows: torch.Tensor) -> torch.Tensor:
+        """Compute `silu(linear(rows))`."""
         ...
 
-    def times(self, rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-        """Multiply, then multiply by `factor` element by element."""
+    def linear_mul(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Compute `linear(rows) * other`."""
         ...
 
-    def plus(self, rows: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
-        """Multiply, then add `term`."""
+    def linear_add(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """Compute `linear(rows) + other`."""
         ...
 
 
 class PlainLinear:
-    """Calls a module, whatever it is: a plain layer, a quantised one, one with an adapter."""
+    """Calls a module of any kind: a plain layer, a quantised one, one with an adapter."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
@@ -51,53 +52,43 @@ class PlainLinear:
         result: torch.Tensor = self._module(rows)
         return result
 
-    def silu(self, rows: torch.Tensor) -> torch.Tensor:
+    def linear_silu(self, rows: torch.Tensor) -> torch.Tensor:
         return functional.silu(self(rows), inplace=True)
 
-    def times(self, rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-        return self(rows).mul_(factor)
+    def linear_mul(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return self(rows).mul_(other)
 
-    def plus(self, rows: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
-        return self(rows).add_(term)
+    def linear_add(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return self(rows).add_(other)
 
 
 class ReorderedLinear:
-    """Runs oneDNN's fused operators over a weight it has re-ordered."""
+    """Runs oneDNN's fused operators over a copy of a weight in oneDNN's layout."""
 
     def __init__(self, weight: torch.Tensor) -> None:
         self._weight: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
+        self._unary: Callable[..., torch.Tensor] = torch.ops.mkldnn._linear_pointwise
+        self._binary: Callable[..., torch.Tensor] = torch.ops.mkldnn._linear_pointwise.binary
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return self._unary(rows, "none")
+        return self._unary(rows, self._weight, None, "none", [], "")
 
-    def silu(self, rows: torch.Tensor) -> torch.Tensor:
-        return self._unary(rows, "swish")
+    def linear_silu(self, rows: torch.Tensor) -> torch.Tensor:
+        return self._unary(rows, self._weight, None, "swish", [], "")
 
-    def times(self, rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-        return self._binary(rows, factor, "mul")
+    def linear_mul(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return self._binary(rows, other, self._weight, None, "mul")
 
-    def plus(self, rows: torch.Tensor, term: torch.Tensor) -> torch.Tensor:
-        return self._binary(rows, term, "add")
-
-    def _unary(self, rows: torch.Tensor, step: str) -> torch.Tensor:
-        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows, self._weight, None, step, [], ""
-        )
-        return result
-
-    def _binary(self, rows: torch.Tensor, other: torch.Tensor, step: str) -> torch.Tensor:
-        result: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-            rows, other, self._weight, None, step
-        )
-        return result
+    def linear_add(self, rows: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return self._binary(rows, other, self._weight, None, "add")
 
 
 def linear(module: Any) -> Linear:
-    """Choose how to run a layer's product; a re-ordered weight replaces the module's own."""
+    """Choose how to run a module; a reordered weight takes the place of the module's own."""
     if type(module) is not torch.nn.Linear or getattr(module, "bias", None) is not None:
         return PlainLinear(module)
     weight = module.weight
-    plain = type(weight) is torch.nn.Parameter  # and not a quantised tensor posing as one
+    plain = type(weight) is torch.nn.Parameter  # not a quantised tensor in its place
     if plain and weight.device.type == "cpu" and can_reorder(weight.dtype):
         reordered = ReorderedLinear(weight.detach())
         module.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
@@ -107,7 +98,7 @@ def linear(module: Any) -> Linear:
 
 @cache
 def can_reorder(dtype: torch.dtype) -> bool:
-    """Try the fused operators, which are private to torch, against the plain ones."""
+    """Check the fused operators, which are private to torch, against the plain ones."""
     generator = torch.Generator().manual_seed(0)
     rows, other, weight = (
         torch.randn(shape, generator=generator).to(dtype) for shape in ((5, 64), (5, 96), (96, 64))
@@ -118,9 +109,9 @@ def can_reorder(dtype: torch.dtype) -> bool:
             fused = ReorderedLinear(weight)
             for expected, result in (
                 (plain(rows), fused(rows)),
-                (plain.silu(rows), fused.silu(rows)),
-                (plain.times(rows, other), fused.times(rows, other)),
-                (plain.plus(rows, other), fused.plus(rows, other)),
+                (plain.linear_silu(rows), fused.linear_silu(rows)),
+                (plain.linear_mul(rows, other), fused.linear_mul(rows, other)),
+                (plain.linear_add(rows, other), fused.linear_add(rows, other)),
             ):
                 tolerance = 1e-4 if dtype == torch.float32 else 2e-2
                 torch.testing.assert_close(result, expected, rtol=tolerance, atol=10 * tolerance)

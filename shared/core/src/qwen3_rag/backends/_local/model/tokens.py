@@ -1,8 +1,7 @@
-"""Prompts to token ids, and how much of each text fits.
+"""Encodes prompts as token ids and cuts texts that do not fit.
 
-User text is encoded by a copy of the tokenizer that has no added tokens, so that `<|im_end|>` or
-`<think>` in a document stays text; only the two control segments are read with them. Knows no
-tensors and no batches.
+User text is encoded by a copy of the tokenizer without added tokens, so that `<|im_end|>` or
+`<think>` in a document stays text. Only the control segments are encoded with them.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from tokenizers import Tokenizer
 
@@ -24,17 +24,17 @@ from qwen3_rag.errors import InputError, ModelError
 
 __all__ = ["DEFAULT_MAX_LENGTH", "PromptTokenizer"]
 
-#: Tokens of a prompt when the caller says nothing; the authors' own scripts use the same.
+#: Default limit on a prompt's tokens, the same as in the authors' scripts.
 DEFAULT_MAX_LENGTH = 8_192
 
 END_TOKEN = "<|endoftext|>"
 
-# A window of this many characters per allowed token is enough for nearly all text; where it is
-# not (long runs of spaces are one token), the window doubles.
+# Only a window of a long text is encoded. This many characters per allowed token are enough for
+# nearly all texts; where they are not (a long run of spaces is one token), the window doubles.
 CHARACTERS_PER_TOKEN = 6
 
-# Tokens this close to the end of a window may differ from those of the whole text: the window may
-# have cut a word. Longer words than this do not occur in text.
+# Tokens this close to the end of a window are not used: the window may have cut a word there, and
+# words are shorter than this.
 WINDOW_MARGIN = 256
 
 
@@ -55,8 +55,8 @@ class PromptTokenizer:
         try:
             full = Tokenizer.from_str(definition)
             plain = json.loads(definition)
-            # Without its added tokens the tokenizer cannot emit one. `encode_special_tokens` is
-            # not enough: it lets those through whose `special` flag is false, such as `<think>`.
+            # `encode_special_tokens` would not be enough: it still reads added tokens whose
+            # `special` flag is false, such as `<think>`.
             plain |= {
                 "added_tokens": [],
                 "post_processor": None,
@@ -72,6 +72,7 @@ class PromptTokenizer:
         full.no_truncation()
         full.no_padding()
         self._name = name
+        self._role = role
         self.size = full.get_vocab_size()
         if role == "embedding":
             self.end = self._find_end(full)
@@ -96,122 +97,129 @@ class PromptTokenizer:
         """Encode prompts, cutting what does not fit.
 
         Args:
-            prompts: All of one role.
-            limits: Token budgets.
-            context: The model's longest input, which bounds `limits.max_length`.
+            prompts: Prompts of the tokenizer's role.
+            limits: Limits on their tokens.
+            context: The model's longest input.
 
         Raises:
-            InputError: An instruction or query leaves no room for the text behind it.
+            InputError: An instruction or query leaves no room for the text after it.
         """
         longest = min(limits.max_length or DEFAULT_MAX_LENGTH, context)
-        embeds = [p for p in prompts if isinstance(p, EmbedPrompt)]
-        pairs = [p for p in prompts if isinstance(p, RerankPrompt)]
-        return self._encode_texts(embeds, longest) + self._encode_pairs(pairs, longest, limits)
+        if self._role == "embedding":
+            return self._encode_texts(cast("Sequence[EmbedPrompt]", prompts), longest)
+        return self._encode_pairs(cast("Sequence[RerankPrompt]", prompts), longest, limits)
 
     def count(self, text: str) -> int:
-        """Count the tokens of a text alone, the way a document's are counted."""
+        """Count the tokens of a text, as those of a document are counted."""
         return len(self._plain.encode(text, add_special_tokens=False).ids)
 
-    def _encode_texts(self, prompts: list[EmbedPrompt], longest: int) -> list[Encoded]:
-        pieces = self._pieces([(prompt.rendered, longest - 1) for prompt in prompts])
-        # The colon is left to the query, whose first characters may share a token with it.
-        heads = {prompt.head: prompt.head.removesuffix(":") for prompt in prompts}
-        shared = dict(zip(heads, self._pieces([(h, longest) for h in heads.values()]), strict=True))
+    def _encode_texts(self, prompts: Sequence[EmbedPrompt], longest: int) -> list[Encoded]:
+        heads = dict.fromkeys([prompt.head for prompt in prompts])
+        texts = [(prompt.rendered, longest - 1) for prompt in prompts]
+        # Without the colon, which may share a token with the first characters of a query.
+        texts += [(head.removesuffix(":"), longest) for head in heads]
+        pieces = self._encode_pieces(texts)
+        prefixes = dict(zip(heads, pieces[len(prompts) :], strict=True))
         encoded = []
-        for prompt, (ids, cut) in zip(prompts, pieces, strict=True):
-            if cut != WHOLE:
-                cut -= len(prompt.head)
-                if cut <= 0:
+        for prompt, (ids, cut_at) in zip(prompts, pieces, strict=False):
+            head = prompt.head
+            if cut_at != WHOLE:
+                cut_at -= len(head)
+                if cut_at <= 0:
                     raise InputError(
                         f"The instruction fills all {longest} tokens that `max_length` allows and "
                         "leaves no room for the query. Shorten it or raise `max_length`."
                     )
-            prefix, _ = shared[prompt.head]
-            if ids[: len(prefix)] != prefix:  # this tokenizer joins more than the colon
-                prefix = []
-            own = (*ids[len(prefix) :], self.end)
-            encoded.append(Encoded(TokenSequence(tuple(prefix), own), cut))
+            prefix, _ = prefixes[head]
+            if ids[: len(prefix)] != prefix:  # this tokenizer merges more than the colon
+                prefix = ()
+            sequence = TokenSequence(prefix, (*ids[len(prefix) :], self.end))
+            encoded.append(Encoded(sequence, cut_at))
         return encoded
 
     def _encode_pairs(
-        self, prompts: list[RerankPrompt], longest: int, limits: Limits
+        self, prompts: Sequence[RerankPrompt], longest: int, limits: Limits
     ) -> list[Encoded]:
         heads: dict[tuple[str, str], tuple[tuple[int, ...], int]] = {}
+        prefixes = []
+        documents = []
         for prompt in prompts:
-            if (prompt.instruction, prompt.query) not in heads:
-                heads[prompt.instruction, prompt.query] = self._head(prompt, longest, limits)
-        rooms = []
-        for prompt in prompts:
-            prefix, _ = heads[prompt.instruction, prompt.query]
-            room = longest - len(prefix) - len(self.suffix)
-            rooms.append((prompt.body, min(room, limits.max_document_tokens or room)))
-        return [
-            Encoded(
-                TokenSequence(prefix, (*ids, *self.suffix)),
-                # The offset counts the space before the document, which is the prompt's.
-                WHOLE if cut == WHOLE else max(cut - 1, 0),
-                query_cut,
-            )
-            for (prefix, query_cut), (ids, cut) in zip(
-                (heads[prompt.instruction, prompt.query] for prompt in prompts),
-                self._pieces(rooms),
-                strict=True,
-            )
-        ]
+            key = prompt.instruction, prompt.query
+            if key not in heads:
+                heads[key] = self._encode_head(prompt, longest, limits)
+            prefix, query_cut_at = heads[key]
+            prefixes.append((prefix, query_cut_at))
+            free = longest - len(prefix) - len(self.suffix)
+            documents.append((prompt.body, min(free, limits.max_document_tokens or free)))
+        encoded = []
+        pieces = self._encode_pieces(documents)
+        for (prefix, query_cut_at), (ids, cut_at) in zip(prefixes, pieces, strict=True):
+            if cut_at != WHOLE:
+                cut_at = max(cut_at - 1, 0)  # the space before the document is not its own
+            sequence = TokenSequence(prefix, (*ids, *self.suffix))
+            encoded.append(Encoded(sequence, cut_at, query_cut_at))
+        return encoded
 
-    def _head(
+    def _encode_head(
         self, prompt: RerankPrompt, longest: int, limits: Limits
     ) -> tuple[tuple[int, ...], int]:
-        """Encode the part that all documents of one query share."""
+        """Encode the part that all documents of one query share.
+
+        Returns:
+            Its ids, and how many characters of the query were kept, `WHOLE` if all were.
+        """
         budget = min(limits.max_query_tokens or longest, longest)
-        [(_, cut)] = self._pieces([(prompt.query, budget)])
-        if cut != WHOLE and limits.max_query_tokens is not None:
-            prompt = replace(prompt, query=prompt.query[:cut])
-        [(ids, head_cut)] = self._pieces([(prompt.head, longest)])
+        [(_, cut_at)] = self._encode_pieces([(prompt.query, budget)])
+        if cut_at != WHOLE and limits.max_query_tokens is not None:
+            prompt = replace(prompt, query=prompt.query[:cut_at])
+        [(ids, head_cut_at)] = self._encode_pieces([(prompt.head, longest)])
         prefix = (*self.prefix, *ids)
-        if head_cut != WHOLE or len(prefix) + len(self.suffix) >= longest:
+        if head_cut_at != WHOLE or len(prefix) + len(self.suffix) >= longest:
             raise InputError(
                 f"The query and its instruction leave no room for a document within {longest} "
                 "tokens. Shorten them, raise `max_length`, or set `max_query_tokens` to cut "
                 "long queries."
             )
-        return prefix, cut
+        return prefix, cut_at
 
-    def _pieces(self, texts: Sequence[tuple[str, int]]) -> list[tuple[list[int], int]]:
-        """Encode user text up to a number of tokens, reading no more of it than that takes.
+    def _encode_pieces(self, texts: Sequence[tuple[str, int]]) -> list[tuple[tuple[int, ...], int]]:
+        """Encode user text up to a number of tokens, reading no more of it than necessary.
 
         Args:
-            texts: Text and token limit of each.
+            texts: Each text with its limit on tokens.
 
         Returns:
-            Ids and the number of characters they cover, `WHOLE` for all, of each.
+            For each text, its ids and the number of characters they cover, `WHOLE` for all.
         """
-        results: list[tuple[list[int], int]] = [([], WHOLE)] * len(texts)
-        windows = {
-            index: CHARACTERS_PER_TOKEN * limit + WINDOW_MARGIN
-            for index, (_, limit) in enumerate(texts)
-        }
-        while windows:
-            # A batch call releases the interpreter's lock, a single call does not.
+        results: list[tuple[tuple[int, ...], int]] = [((), WHOLE)] * len(texts)
+        pending: Sequence[int] = range(len(texts))
+        scale = 1
+        while pending:
+            windows = [
+                (CHARACTERS_PER_TOKEN * texts[index][1] + WINDOW_MARGIN) * scale
+                for index in pending
+            ]
+            # A batch call releases the interpreter's lock; a single call does not.
             encodings = self._plain.encode_batch(
-                [texts[index][0][:window] for index, window in windows.items()],
+                [texts[index][0][:window] for index, window in zip(pending, windows, strict=True)],
                 add_special_tokens=False,
             )
-            again = {}
-            for (index, window), encoding in zip(windows.items(), encodings, strict=True):
+            again = []
+            for index, window, encoding in zip(pending, windows, encodings, strict=True):
                 text, limit = texts[index]
                 ids = encoding.ids
                 if window >= len(text) and len(ids) <= limit:
-                    results[index] = (ids, WHOLE)
+                    results[index] = (tuple(ids), WHOLE)
                     continue
-                # Offsets count characters. A character of several tokens appears in each.
+                # Offsets count characters; the tokens of one character have the same.
                 offsets = encoding.offsets
-                stable = len(text) if window >= len(text) else window - WINDOW_MARGIN
-                if len(ids) > limit and (limit == 0 or offsets[limit - 1][1] <= stable):
-                    results[index] = (ids[:limit], offsets[limit][0])
+                reliable = len(text) if window >= len(text) else window - WINDOW_MARGIN
+                if len(ids) > limit and (limit == 0 or offsets[limit - 1][1] <= reliable):
+                    results[index] = (tuple(ids[:limit]), offsets[limit][0])
                 else:
-                    again[index] = window * 2
-            windows = again
+                    again.append(index)
+            pending = again
+            scale *= 2
         return results
 
     def _find_end(self, full: Tokenizer) -> int:

@@ -1,1 +1,1 @@
-"""Who shares a model, and whose prompts run in which batch."""
+"""Sharing of models between callers, and batching of their requests."""

@@ -1,21 +1,19 @@
-"""Token sequences to batches, and a batch to one flat stream without padding.
-
-Pure arithmetic over lengths and ids: knows no text, no torch and no model.
-"""
+"""Splits token sequences into batches and lays a batch out without padding."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packing", "Span", "TokenSequence", "filled", "pack", "plan"]
+__all__ = ["Packing", "Span", "TokenSequence", "pack", "plan", "round_up"]
 
-# How many times the budget a batch's sequences may have in all, shared prefixes counted for each:
-# kernels of GPUs read keys that were gathered so.
+# Limit on a batch's total length, in budgets, with a shared prefix counted for every sequence: the
+# kernels of GPUs read keys that are gathered per sequence.
 GATHERED = 8
 
 
@@ -24,8 +22,8 @@ class TokenSequence:
     """The ids of one prompt.
 
     Attributes:
-        prefix: Leading ids that other sequences of the batch may share; empty for none.
-        ids: The rest, at least one.
+        prefix: Leading ids that other sequences may share; may be empty.
+        ids: The remaining ids, at least one.
     """
 
     prefix: tuple[int, ...]
@@ -33,21 +31,21 @@ class TokenSequence:
 
     @property
     def length(self) -> int:
-        """Tokens in all."""
+        """Number of tokens, prefix included."""
         return len(self.prefix) + len(self.ids)
 
 
 def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False) -> list[list[int]]:
     """Split sequences into batches.
 
-    Sequences of one prefix stay together, longest first, so that the prefix is computed once per
-    batch and a batch that does not fit in memory is met early.
+    Sequences with the same prefix stay together, so that the prefix is computed once per batch,
+    and the longest come first, so that a batch too large for memory fails early.
 
     Args:
         sequences: What to compute.
-        budget: Tokens a batch may hold beside its first prefix, which is free: with less beside
-            it, it would be computed more often. A longer sequence gets a batch of its own.
-        pads: Whether the model fills every row up to the longest.
+        budget: Maximum tokens per batch. The first prefix of a batch is not counted: counting it
+            would split the batch and compute it more often. A longer sequence gets its own batch.
+        pads: Whether the model pads all rows to the longest.
 
     Returns:
         Indices into `sequences`, each exactly once.
@@ -84,93 +82,97 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
     return batches
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Where one sequence lies in the flat stream: its shared prefix if any, and its own rows."""
+class Span(NamedTuple):
+    """The rows of one sequence in the flat stream, and those of its shared prefix.
 
-    prefix_start: int
-    prefix_stop: int
+    Attributes:
+        start: First row.
+        length: Number of rows, without the prefix.
+        prefix_start: First row of the prefix.
+        prefix_length: Rows of the prefix, 0 without one.
+    """
+
     start: int
-    stop: int
-
-    @property
-    def before(self) -> int:
-        """Rows of the prefix."""
-        return self.prefix_stop - self.prefix_start
-
-    @property
-    def own(self) -> int:
-        """Rows of its own."""
-        return self.stop - self.start
+    length: int
+    prefix_start: int = 0
+    prefix_length: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packing:
-    """A batch as one flat stream.
+    """A batch as one flat stream of tokens.
 
     Attributes:
         ids: Token ids, `[tokens]`.
         positions: Position of each token in its own sequence, `[tokens]`.
-        prefixes: Rows, from and up to, of each shared prefix; they come before all others.
+        prefixes: The shared prefixes, which come before everything else.
         spans: One per sequence, in the order given.
         last: Row of each sequence's last token, `[sequences]`.
     """
 
     ids: NDArray[np.int64]
     positions: NDArray[np.int64]
-    prefixes: tuple[tuple[int, int], ...]
-    spans: tuple[Span, ...]
+    prefixes: list[Span]
+    spans: list[Span]
     last: NDArray[np.int64]
 
 
 def pack(sequences: Sequence[TokenSequence], *, share_from: int = 2) -> Packing:
-    """Lay sequences end to end behind the prefixes they share, each of which is there once.
+    """Concatenate sequences, storing each shared prefix once.
 
     Args:
         sequences: At least one.
-        share_from: How many sequences an equal prefix takes to get rows of its own.
+        share_from: How many sequences must have a prefix for it to be shared.
 
     Returns:
-        The stream. Attention has to keep to the spans; everything else works row by row.
+        The stream. Attention must respect the spans; everything else works row by row.
     """
-    uses = Counter(sequence.prefix for sequence in sequences if sequence.prefix)
     ids: list[int] = []
     positions: list[int] = []
-    spans: list[Span] = []
 
-    def lay(tokens: Sequence[int], first: int) -> tuple[int, int]:
+    def append(tokens: Sequence[int], position: int) -> tuple[int, int]:
         start = len(ids)
         ids.extend(tokens)
-        positions.extend(range(first, first + len(tokens)))
-        return start, len(ids)
+        positions.extend(range(position, position + len(tokens)))
+        return start, len(tokens)
 
-    shared = {prefix: lay(prefix, 0) for prefix, count in uses.items() if count >= share_from}
+    shared: dict[tuple[int, ...], Span] = {}
+    for prefix, uses in Counter([sequence.prefix for sequence in sequences]).items():
+        if prefix and uses >= share_from:
+            shared[prefix] = Span(*append(prefix, 0))
+    spans: list[Span] = []
+    last: list[int] = []
     for sequence in sequences:
-        if sequence.prefix in shared:
-            own = lay(sequence.ids, len(sequence.prefix))
-            spans.append(Span(*shared[sequence.prefix], *own))
+        if prefix_span := shared.get(sequence.prefix):
+            rows = append(sequence.ids, prefix_span.length)
+            spans.append(Span(*rows, prefix_span.start, prefix_span.length))
         else:
-            spans.append(Span(0, 0, *lay((*sequence.prefix, *sequence.ids), 0)))
+            spans.append(Span(*append((*sequence.prefix, *sequence.ids), 0)))
+        last.append(len(ids) - 1)
     return Packing(
         ids=np.asarray(ids, dtype=np.int64),
         positions=np.asarray(positions, dtype=np.int64),
-        prefixes=tuple(shared.values()),
-        spans=tuple(spans),
-        last=np.asarray([span.stop - 1 for span in spans], dtype=np.int64),
+        prefixes=list(shared.values()),
+        spans=spans,
+        last=np.asarray(last, dtype=np.int64),
     )
 
 
-def filled(count: int, *, finest: int = 1, coarsest: int | None = None) -> int:
-    """Round a count up to one of few, eight to each power of two: by less than an eighth.
+def round_up(count: int, *, finest: int = 1, coarsest: int | None = None) -> int:
+    """Round up to a multiple of a power of two that grows with the count.
+
+    There are at most eight results per power of two, each less than an eighth above the count.
 
     Args:
         count: At least one.
-        finest: What it has to be a multiple of at least.
-        coarsest: The most that it has to be a multiple of.
+        finest: Smallest multiple to use.
+        coarsest: Largest multiple to use; no limit when omitted.
 
     Returns:
-        As much or more.
+        The rounded count.
     """
-    grain = 1 << max(0, (count - 1).bit_length() - 4)
-    grain = max(finest, grain if coarsest is None else min(coarsest, grain))
-    return -(-count // grain) * grain
+    multiple = 1 << max(0, (count - 1).bit_length() - 4)
+    if coarsest is not None:
+        multiple = min(coarsest, multiple)
+    multiple = max(finest, multiple)
+    return -(-count // multiple) * multiple

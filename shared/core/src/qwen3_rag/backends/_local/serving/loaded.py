@@ -25,7 +25,7 @@ class Encoded:
 
     Attributes:
         sequence: The ids.
-        cut_at: Characters of the text or document that were kept, `WHOLE` for all.
+        cut_at: Characters of the text or document that were kept, `WHOLE` if all were.
         query_cut_at: The same for the query of a pair.
     """
 
@@ -43,9 +43,9 @@ class Tokenizer(Protocol):
 
 
 class Forward(Protocol):
-    """A replica of a model on one device."""
+    """Runs batches on one device's copy of a model."""
 
-    pads: bool  # whether it pads every row of a batch to the longest
+    pads: bool  # whether it pads all rows of a batch to the longest
 
     def run(self, sequences: Sequence[TokenSequence]) -> FloatArray:
         """Compute vectors `[sequences, dim]` or logits `[sequences]`, float32.
@@ -58,19 +58,19 @@ class Forward(Protocol):
 
 @dataclass(eq=False)
 class LoadedModel:
-    """A model in memory, or on its way there.
+    """A model that is in memory or being loaded.
 
     Attributes:
-        key: Equal for what can be shared.
+        key: Requests with equal keys share the model.
         name: For messages.
         devices: Where it runs.
-        budget: Tokens per batch; halves when a batch does not fit in memory.
-        tokenizer: Encodes its prompts, once there.
-        context: Its longest input, once loaded.
-        forwards: Its replica on each device, once loaded.
-        capabilities: What it turned out to be, once loaded.
-        users: How many references there are to it.
-        loaded: Done when every device has its replica.
+        budget: Tokens per batch; halved when a batch does not fit in memory.
+        tokenizer: Encodes its prompts; set before the weights are loaded.
+        context: Longest input in tokens; set once loaded.
+        forwards: One per device; set once loaded.
+        capabilities: Set once loaded.
+        users: Number of backends that use it.
+        loaded: Completes when every device has the weights, or with the error.
         gone: Whether loading failed or the last user left.
     """
 

@@ -1,31 +1,31 @@
-"""The models of one process: each is in memory once, whoever uses it."""
+"""The models of this process, each in memory once for all backends that use it."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import threading
-import traceback
 from functools import partial
 from typing import TYPE_CHECKING
 
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
-from qwen3_rag.backends._local.serving.request import settle
+from qwen3_rag.backends._local.serving.request import settle, typed_error
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec
-from qwen3_rag.errors import BackendError, Qwen3RagError
 
 if TYPE_CHECKING:
     from qwen3_rag.backends._local.checkpoint.loader import Loader
 
-__all__ = ["ModelPool", "pool", "typed_error"]
+__all__ = ["OPENING_FAILED", "ModelPool", "pool"]
 
-# How many seconds an interpreter that ends waits for a batch under way.
+#: How long interpreter exit waits for a batch that is being computed.
 EXIT_WAIT_SECONDS = 10.0
+
+OPENING_FAILED = "The model could not be opened"
 
 
 class ModelPool:
-    """Loads models and shares them between all who ask for the same."""
+    """Loads models and shares them between backends with the same key."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -36,10 +36,13 @@ class ModelPool:
         return len(self._models)
 
     def acquire(self, spec: LocalSpec, caller: CallerModel | None) -> LoadedModel:
-        """Find a model or start loading it; takes as long as a download. Release it after use."""
+        """Find a model or start loading it, to be released after use.
+
+        Blocks while a checkpoint is downloaded.
+        """
         with _imports:
-            # The heavy imports, under a lock that forks wait for: a child born in the middle of
-            # an import would wait for the module's lock for ever.
+            # Imports torch. Forks wait for this lock: a child forked during an import would wait
+            # for the module's lock forever.
             from qwen3_rag.backends._local.checkpoint.loader import loader_for
         loader = loader_for(spec, caller)
         with self.lock:
@@ -51,33 +54,34 @@ class ModelPool:
             model.users += 1
         if not found:
             try:
-                model.tokenizer = loader.tokenizer
+                model.tokenizer = loader.read_tokenizer()
                 self._load(model, loader)
             except BaseException as error:  # a panic in the tokenizer is not an Exception
                 self._failed(model, error)
         return model
 
     def release(self, model: LoadedModel) -> None:
-        """Give a model back; the last user frees its weights."""
+        """Stop using a model; after the last user, its weights are freed."""
         with self.lock:
             model.users -= 1
-            if model.users or self._models.get(model.key) is not model:
+            if model.users or model.gone:
                 return
-        self._remove(model)
+            self._forget(model)
+        self._unload(model)
 
     def _load(self, model: LoadedModel, loader: Loader) -> None:
-        """Have each device's thread load its replica."""
+        """Load the weights onto each device, on that device's thread."""
         left = list(model.devices)
 
         def job(device: str) -> None:
             if model.loaded.done():
                 return
             try:
-                # Transformers changes torch's default dtype and its own verbosity while it loads,
-                # for the whole process: two devices' threads must not do so at once.
+                # While it loads, transformers changes torch's default dtype and its own verbosity
+                # for the whole process, which two threads must not do at once.
                 with _loading:
                     forward, capabilities = loader.load(device)
-            except BaseException as error:  # whatever it is, somebody waits
+            except BaseException as error:  # whatever it is, callers are waiting
                 self._failed(model, error)
                 return
             with self.lock:
@@ -95,39 +99,29 @@ class ModelPool:
             self.scheduler.post(device, partial(job, device))
 
     def _failed(self, model: LoadedModel, error: BaseException) -> None:
-        self._remove(model)
-        settle(model.loaded, error=typed_error(error))
-
-    def _remove(self, model: LoadedModel) -> None:
         with self.lock:
-            if self._models.get(model.key) is model:
-                del self._models[model.key]
-            model.gone = True
+            if not model.gone:
+                self._forget(model)
+        self._unload(model)
+        settle(model.loaded, error=typed_error(error, OPENING_FAILED))
+
+    def _forget(self, model: LoadedModel) -> None:
+        """Have the next `acquire` load the model again. The caller holds the lock."""
+        model.gone = True
+        del self._models[model.key]
+
+    def _unload(self, model: LoadedModel) -> None:
+        """Free the weights, on the devices' threads."""
+        from qwen3_rag.backends._local.device import empty_cache
+
+        def job(device: str) -> None:
+            model.forwards.pop(device, None)
+            empty_cache(device)
+
         for device in model.devices:
-            self.scheduler.post(device, partial(_unload, model, device))
+            self.scheduler.post(device, partial(job, device))
         self.scheduler.remove(model)
 
-
-def _unload(model: LoadedModel, device: str) -> None:
-    """Free a replica; runs on the device's thread."""
-    from qwen3_rag.backends._local.device import empty_cache
-
-    model.forwards.pop(device, None)
-    empty_cache(device)
-
-
-def typed_error(error: BaseException) -> Qwen3RagError:
-    """Turn whatever opening a model raised into an error of this project."""
-    if isinstance(error, Qwen3RagError):
-        return error
-    # A caller may keep the error for long; what was loaded so far must not stay with it.
-    traceback.clear_frames(error.__traceback__)
-    typed = BackendError(f"The model could not be opened: {type(error).__name__}: {error}")
-    typed.__cause__ = error
-    return typed
-
-
-# ---------------------------------------------------------------------- the process's pool
 
 _pool = ModelPool()
 _imports = threading.RLock()
@@ -135,13 +129,12 @@ _loading = threading.Lock()
 
 
 def pool() -> ModelPool:
-    """Give the pool of this process; a forked child has one of its own."""
+    """Give the pool of this process; a forked child gets its own."""
     return _pool
 
 
 def _after_fork() -> None:
-    # The parent's threads do not exist here, and its locks may be held by them for ever. Torch
-    # works in threads that are new.
+    # In a child, the parent's threads do not exist, and locks that they hold are never released.
     global _pool, _loading
     _pool, _loading = ModelPool(), threading.Lock()
     _imports.release()

@@ -1,7 +1,8 @@
-"""One caller's prompts on their way through the scheduler."""
+"""One call's prompts on their way through the scheduler."""
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -13,13 +14,18 @@ from qwen3_rag._prompts import Prompt
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import WHOLE, Limits, Output
 from qwen3_rag.backends._local.serving.batching import TokenSequence
-from qwen3_rag.backends._local.serving.loaded import LoadedModel
+from qwen3_rag.backends._local.serving.loaded import Encoded, LoadedModel
+from qwen3_rag.errors import BackendError, Qwen3RagError
 
-__all__ = ["Request", "settle"]
+__all__ = ["Request", "settle", "typed_error"]
 
 
 class Request:
-    """Prompts to compute, those that are encoded, and the results so far."""
+    """The prompts of one call, those encoded so far, and the results so far.
+
+    Equal prompts are computed once: the last bit of a result can depend on where in the batch it
+    is computed. An index counts distinct prompts; only `output` is in the caller's order.
+    """
 
     def __init__(
         self,
@@ -29,47 +35,78 @@ class Request:
     ) -> None:
         self.future: Future[Output] = Future()
         self.model: LoadedModel | None = None
-        self.prompts = prompts
+        indices: dict[Prompt, int] = {}
+        #: For each of the caller's prompts, the index of its distinct prompt.
+        self._index_of = np.asarray(
+            [indices.setdefault(prompt, len(indices)) for prompt in prompts], dtype=np.int64
+        )
+        self._times_given = np.bincount(self._index_of)
+        self.prompts = list(indices)
         self.limits = limits
         self.on_done = on_done
         self.read = 0  # prompts taken for encoding
         self.encoded = 0
-        self.ready: dict[int, TokenSequence] = {}  # encoded, by place, not yet computed
-        self._own_tokens = 0  # in `ready`, prefixes left out
-        self._prefixes: Counter[tuple[int, ...]] = Counter()
-        self.left = len(prompts)
+        self.ready: dict[int, TokenSequence] = {}  # encoded but not yet computed, by index
+        self._ready_tokens = 0  # in `ready`, without prefixes
+        self._ready_prefixes: Counter[tuple[int, ...]] = Counter()
+        self.left = len(self.prompts)
         self.turn = 0
         self.values: FloatArray | None = None
-        self.tokens = np.zeros(len(prompts), dtype=np.int64)
-        self.cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
-        self.query_cut_at = np.full(len(prompts), WHOLE, dtype=np.int64)
+        self.tokens = np.zeros(len(self.prompts), dtype=np.int64)
+        self.cut_at = np.full(len(self.prompts), WHOLE, dtype=np.int64)
+        self.query_cut_at = np.full(len(self.prompts), WHOLE, dtype=np.int64)
 
-    def put(self, place: int, sequence: TokenSequence) -> None:
-        """Have a prompt ready for the device."""
+    def put(self, index: int, item: Encoded) -> None:
+        """Add an encoded prompt."""
+        sequence = item.sequence
         self.encoded += 1
-        self.ready[place] = sequence
-        self._own_tokens += len(sequence.ids)
-        self._prefixes[sequence.prefix] += 1
+        self.ready[index] = sequence
+        self._ready_tokens += len(sequence.ids)
+        self._ready_prefixes[sequence.prefix] += 1
+        self.tokens[index] = sequence.length
+        self.cut_at[index] = item.cut_at
+        self.query_cut_at[index] = item.query_cut_at
 
-    def take(self, places: Sequence[int]) -> dict[int, TokenSequence]:
-        """Hand prompts that are ready to the device."""
-        taken = {place: self.ready.pop(place) for place in places}
-        self._own_tokens -= sum(len(sequence.ids) for sequence in taken.values())
-        self._prefixes -= Counter(sequence.prefix for sequence in taken.values())
+    def take(self, indices: Sequence[int]) -> dict[int, TokenSequence]:
+        """Remove encoded prompts, to be computed."""
+        taken = {}
+        for index in indices:
+            sequence = taken[index] = self.ready.pop(index)
+            self._ready_tokens -= len(sequence.ids)
+            self._ready_prefixes[sequence.prefix] -= 1
+            if not self._ready_prefixes[sequence.prefix]:
+                del self._ready_prefixes[sequence.prefix]
         return taken
 
-    def tokens_ahead(self, beside: Collection[tuple[int, ...]] = ()) -> int:
-        """Count what is ready, each prefix once, and those that are there already not at all."""
-        return self._own_tokens + sum(len(p) for p in self._prefixes if p not in beside)
+    def ready_tokens(self, known: Collection[tuple[int, ...]] = ()) -> int:
+        """Count the tokens in `ready`, each prefix once and those in `known` not at all."""
+        tokens = self._ready_tokens
+        for prefix in self._ready_prefixes:
+            if prefix not in known:
+                tokens += len(prefix)
+        return tokens
+
+    def times_given(self, indices: list[int]) -> int:
+        """Count the caller's prompts that these distinct prompts stand for."""
+        return int(self._times_given[indices].sum())
+
+    def first_given(self, index: int) -> int:
+        """Find a distinct prompt's first position in the caller's order."""
+        return int((self._index_of == index).argmax())
 
     def output(self) -> Output:
-        """The result, once nothing is left."""
+        """Give the result in the caller's order, once nothing is left."""
         values = np.zeros(0, dtype=np.float32) if self.values is None else self.values
-        return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+        if len(self.prompts) == len(self._index_of):
+            return Output(values, self.tokens, self.cut_at, self.query_cut_at)
+        order = self._index_of
+        return Output(
+            values[order], self.tokens[order], self.cut_at[order], self.query_cut_at[order]
+        )
 
 
 def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:
-    """End a future that its owner may have cancelled, or that another thread may have ended."""
+    """Complete a future that may be cancelled or completed by another thread meanwhile."""
     try:
         if error is None:
             future.set_result(result)
@@ -77,3 +114,14 @@ def settle(future: Future[Any], result: object = None, error: BaseException | No
             future.set_exception(error)
     except InvalidStateError:
         pass
+
+
+def typed_error(error: BaseException, message: str) -> Qwen3RagError:
+    """Wrap an error that is not one of this project's in a `BackendError`."""
+    if isinstance(error, Qwen3RagError):
+        return error
+    # The caller may keep the error; its traceback must not keep weights and tensors alive.
+    traceback.clear_frames(error.__traceback__)
+    wrapped = BackendError(f"{message}: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

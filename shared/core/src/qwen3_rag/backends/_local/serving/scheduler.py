@@ -1,7 +1,7 @@
-"""Requests from any thread to batches on each device, fairly and with bounded work in hand.
+"""Turns requests from any thread into batches on each device.
 
-One thread encodes text, one thread per device computes. Both take requests in turns, so that a
-single query overtakes a bulk job at the next batch, and small requests share a batch.
+One thread encodes text and one thread per device computes. Both take requests in turn, so that a
+single query overtakes a bulk job at the next batch and small requests share a batch.
 """
 
 from __future__ import annotations
@@ -12,47 +12,50 @@ import math
 import queue
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._local.serving.batching import TokenSequence, plan
 from qwen3_rag.backends._local.serving.loaded import LoadedModel, OutOfMemory
-from qwen3_rag.backends._local.serving.request import Request, settle
-from qwen3_rag.errors import BackendError, ModelError, Qwen3RagError
+from qwen3_rag.backends._local.serving.request import Request, settle, typed_error
+from qwen3_rag.errors import BackendError, ModelError
 
 __all__ = ["Scheduler"]
 
-#: Requests worked on at a time. Further ones wait, unread, for one of these to end.
+#: Requests processed at a time. Further ones wait, not yet encoded, until one of these ends.
 MAX_ACTIVE = 1_024
 
-#: Batches' worth of tokens encoded ahead of the device, per request.
+#: How many batches of tokens are encoded ahead of the device, per request.
 BATCHES_AHEAD = 3
 
-#: Seconds a batch that is not full waits for requests that are being encoded. It never waits for
-#: requests that may come.
+#: How long a batch that is not full waits for requests that are being encoded. It never waits for
+#: requests that might come.
 BATCH_WAIT_SECONDS = 0.005
-
-SHUTTING_DOWN = "The interpreter is shutting down."
 
 #: Prompts encoded at a time, so that requests take turns in encoding too.
 MAX_CHUNK = 1_024
 
+#: Estimate for choosing how many prompts to encode next.
+CHARACTERS_PER_TOKEN = 4
+
+SHUTTING_DOWN = "The interpreter is shutting down."
 
 logger = logging.getLogger("qwen3_rag")
 
-#: One request's share of a batch: the places of its prompts and their ids.
+#: One request's share of a batch: token sequences by the index of their prompts.
 _Part: TypeAlias = tuple[Request, dict[int, TokenSequence]]
 
 
 class Scheduler:
-    """The threads of one process and what they have in hand."""
+    """The worker threads of a process and the requests they process."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -63,12 +66,12 @@ class Scheduler:
         self._threads: dict[str, threading.Thread] = {}
         self._turns = itertools.count(1)
         self._stopped = False
-        # Wakes the encoding thread. Unlike a lock it may be used by a finaliser, which can run
-        # anywhere, in the middle of anything.
+        # Wakes the encoding thread. A finaliser may put into it, even while its own thread holds a
+        # lock, which it could not take.
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def add(self, model: LoadedModel) -> None:
-        """Take on a model; its devices get a thread each."""
+        """Add a model and start the threads of its devices."""
         with self._condition:
             if self._stopped:
                 raise BackendError(SHUTTING_DOWN)
@@ -85,7 +88,7 @@ class Scheduler:
                 ) from error
 
     def remove(self, model: LoadedModel) -> None:
-        """Let a model go; threads that serve no other end."""
+        """Remove a model; threads that serve no other model end."""
         with self._condition:
             if model in self._models:
                 self._models.remove(model)
@@ -95,7 +98,7 @@ class Scheduler:
     def post(self, device: str, job: Callable[[], None]) -> None:
         """Run something on a device's thread, before its next batch."""
         with self._condition:
-            if device in self._threads:  # else there is nothing on it
+            if device in self._threads:  # else nothing was loaded there
                 self._jobs[device].append(job)
                 self._condition.notify_all()
 
@@ -104,7 +107,7 @@ class Scheduler:
         self._events.put(job)
 
     def submit(self, request: Request, model: LoadedModel) -> None:
-        """Queue a request. Its future ends it, whoever ends the future."""
+        """Queue a request. It ends when its future does, by result, error or cancellation."""
         request.model = model
         with self._condition:
             stopped = self._stopped
@@ -113,11 +116,11 @@ class Scheduler:
                 self._admit()
         if stopped:
             settle(request.future, error=BackendError(SHUTTING_DOWN))
-        request.future.add_done_callback(lambda _: self._forget(request))
+        request.future.add_done_callback(partial(self._forget, request))
         self._events.put(None)
 
     def stop(self, timeout: float) -> None:
-        """End all threads at interpreter exit; a batch under way is waited for."""
+        """End all threads at interpreter exit, after the batches being computed."""
         with self._condition:
             self._stopped = True
             self._models.clear()
@@ -144,8 +147,8 @@ class Scheduler:
             request.turn = next(self._turns)
             self._active.append(request)
 
-    def _forget(self, request: Request) -> None:
-        """Free the place of a request that ended or was cancelled."""
+    def _forget(self, request: Request, _: Future[Any]) -> None:
+        """Remove a request that has ended."""
         with self._condition:
             if request in self._active:
                 self._active.remove(request)
@@ -166,7 +169,7 @@ class Scheduler:
                     job()
                 while (chunk := self._next_chunk()) is not None:
                     self._encode(*chunk)
-            except BaseException as error:  # this thread is everybody's and must go on
+            except BaseException as error:  # all requests depend on this thread
                 self._fail(self._active, error)
             with self._condition:
                 if not self._models:
@@ -174,53 +177,50 @@ class Scheduler:
                     return
 
     def _next_chunk(self) -> tuple[Request, range] | None:
-        """Choose what to encode next: the request that has been read the least."""
+        """Choose what to encode next: the request of which the fewest prompts have been read."""
         with self._condition:
-            hungry = [
+            candidates = [
                 request
                 for request in self._active
                 if request.read < len(request.prompts)
                 and request.model is not None
-                and request.tokens_ahead() < BATCHES_AHEAD * request.model.budget
+                and request.ready_tokens() < BATCHES_AHEAD * request.model.budget
             ]
-            if not hungry:
+            if not candidates:
                 return None
-            request = min(hungry, key=lambda r: (r.read, r.turn))
+            request = min(candidates, key=attrgetter("read", "turn"))
             assert request.model is not None
-            # About one batch's worth, going by four characters a token.
-            room = 4 * request.model.budget
+            characters = CHARACTERS_PER_TOKEN * request.model.budget  # about one batch
             stop = request.read
             head = ""
-            while stop < len(request.prompts) and stop - request.read < MAX_CHUNK and room > 0:
+            while stop < len(request.prompts) and stop - request.read < MAX_CHUNK:
                 prompt = request.prompts[stop]
-                if prompt.head != head:  # else its tokens are there already
+                if prompt.head != head:  # a shared head is encoded once
                     head = prompt.head
-                    room -= len(head)
-                room -= prompt.size
+                    characters -= len(head)
+                characters -= len(prompt.body)
                 stop += 1
-            places = range(request.read, stop)
+                if characters <= 0:
+                    break
+            indices = range(request.read, stop)
             request.read = stop
-        return request, places
+        return request, indices
 
-    def _encode(self, request: Request, places: range) -> None:
+    def _encode(self, request: Request, indices: range) -> None:
         model = request.model
         assert model is not None
         assert model.tokenizer is not None
+        prompts = request.prompts[indices.start : indices.stop]
         try:
-            encoded = model.tokenizer.encode(
-                [request.prompts[place] for place in places], request.limits, model.context
-            )
+            encoded = model.tokenizer.encode(prompts, request.limits, model.context)
         except BaseException as error:  # a panic in the tokenizer is not an Exception
-            settle(request.future, error=_as_backend_error(error, model))
+            settle(request.future, error=typed_error(error, _not_run(model)))
             return
         with self._condition:
             if request.future.done():
                 return
-            for place, item in zip(places, encoded, strict=True):
-                request.put(place, item.sequence)
-                request.tokens[place] = item.sequence.length
-                request.cut_at[place] = item.cut_at
-                request.query_cut_at[place] = item.query_cut_at
+            for index, item in zip(indices, encoded, strict=True):
+                request.put(index, item)
             self._condition.notify_all()
 
     # ------------------------------------------------------------------ computing
@@ -246,52 +246,60 @@ class Scheduler:
                 if job is not None:
                     job()
                 else:
-                    self._events.put(None)  # there is room to encode more, meanwhile
+                    self._events.put(None)  # more can be encoded meanwhile
                     self._compute(device, parts)
-            except BaseException as error:  # this thread is everybody's and must go on
+            except BaseException as error:  # all requests depend on this thread
                 self._fail([request for request, _ in parts], error)
-            del parts, job  # they may hold a model
+            del parts, job  # they may keep a model alive
 
     def _ready(self, device: str) -> list[Request]:
-        """Who has something to compute, the longest-waiting first."""
-        ready = (r for r in self._active if r.ready and r.model and device in r.model.forwards)
-        return sorted(ready, key=lambda r: r.turn)
+        """List the requests with something to compute, the longest-waiting first."""
+        ready = [r for r in self._active if r.ready and r.model and device in r.model.forwards]
+        ready.sort(key=attrgetter("turn"))
+        return ready
 
     def _should_wait_for_more(self, device: str) -> bool:
-        """Tell whether the next batch has room for requests that are being encoded."""
+        """Whether the next batch has space for requests that are being encoded."""
         ready = self._ready(device)
         if not ready or (model := ready[0].model) is None or model.forwards[device].pads:
             return False
-        tokens = sum(r.tokens_ahead() for r in ready if r.model is model)
-        return tokens < model.budget and any(
-            r.model is model and r.encoded < len(r.prompts) for r in self._active
-        )
+        tokens = 0
+        waiting = False
+        for request in self._active:
+            if request.model is model:
+                tokens += request.ready_tokens()
+                waiting = waiting or request.encoded < len(request.prompts)
+        return waiting and tokens < model.budget
 
     def _next_batch(self, device: str) -> list[_Part]:
         """Take the next batch: the longest-waiting request's, filled up with others'."""
         ready = self._ready(device)
         if not ready:
             return []
-        leader = ready[0]
-        model = leader.model
+        first, others = ready[0], ready[1:]
+        model = first.model
         assert model is not None
         pads = model.forwards[device].pads
-        places = list(leader.ready)
-        first = plan(list(leader.ready.values()), model.budget, pads=pads)[0]
-        leader.turn = next(self._turns)
-        parts: list[_Part] = [(leader, leader.take([places[i] for i in first]))]
-        taken = parts[0][1].values()
-        held = {sequence.prefix for sequence in taken}
-        room = model.budget - sum(len(sequence.ids) for sequence in taken) - sum(map(len, held))
-        for request in ready[1:] if not pads else []:
-            # Only those that fit whole: planning each would take longer than computing them.
-            if request.model is model and (size := request.tokens_ahead(held)) <= room:
-                room -= size
+        indices = list(first.ready)
+        batch = plan(list(first.ready.values()), model.budget, pads=pads)[0]
+        first.turn = next(self._turns)
+        parts: list[_Part] = [(first, first.take([indices[i] for i in batch]))]
+        if others and not pads:
+            self._fill_up(parts, others, model)
+        return parts
+
+    def _fill_up(self, parts: list[_Part], others: list[Request], model: LoadedModel) -> None:
+        """Add requests that fit whole; planning part of each would take longer than it saves."""
+        batch = parts[0][1].values()
+        prefixes = {sequence.prefix for sequence in batch}
+        free = model.budget - sum(len(sequence.ids) for sequence in batch) - sum(map(len, prefixes))
+        for request in others:
+            if request.model is model and (size := request.ready_tokens(prefixes)) <= free:
+                free -= size
                 request.turn = next(self._turns)
                 part = request.take(list(request.ready))
-                held.update(sequence.prefix for sequence in part.values())
+                prefixes.update(sequence.prefix for sequence in part.values())
                 parts.append((request, part))
-        return parts
 
     def _compute(self, device: str, parts: list[_Part]) -> None:
         model = parts[0][0].model
@@ -301,9 +309,9 @@ class Scheduler:
             values = self._run(model, device, sequences, model.budget)
         except Exception as error:
             if len(parts) == 1:
-                settle(parts[0][0].future, error=_as_backend_error(error, model))
+                settle(parts[0][0].future, error=typed_error(error, _not_run(model)))
                 return
-            # One request's trouble is not its neighbours'.
+            # An error that one request causes must not end the others.
             for one in parts:
                 self._compute(device, [one])
             return
@@ -317,7 +325,7 @@ class Scheduler:
             failed = list(requests)
         for request in failed:
             if request.model is not None:
-                settle(request.future, error=_as_backend_error(error, request.model))
+                settle(request.future, error=typed_error(error, _not_run(request.model)))
 
     def _run(
         self, model: LoadedModel, device: str, sequences: list[TokenSequence], budget: int
@@ -325,7 +333,7 @@ class Scheduler:
         forward = model.forwards[device]
         with suppress(OutOfMemory):
             return forward.run(sequences)
-        # Outside any handler, so that the failed batch's tensors are gone.
+        # Outside the handler, where the failed batch's tensors have been freed.
         if len(sequences) == 1:
             raise BackendError(
                 f"One text of {sequences[0].length} tokens does not fit in the memory of "
@@ -341,27 +349,28 @@ class Scheduler:
                 values = np.empty((len(sequences), *part.shape[1:]), dtype=np.float32)
             values[batch] = part
         assert values is not None
-        if smaller < model.budget:  # now that it has helped
+        if smaller < model.budget:  # only now that the smaller batches have succeeded
             model.budget = smaller
             logger.warning(
-                "Memory of %s is short: %r goes on with %d tokens per batch. Open it with that as "
-                "`batch_tokens`, and it begins so.",
+                "%s is short of memory: %r continues with %d tokens per batch. Open it with "
+                "`batch_tokens` set to that to start with smaller batches.",
                 device,
                 model.name,
                 smaller,
             )
         return values
 
-    def _deliver(self, request: Request, places: list[int], values: FloatArray) -> None:
+    def _deliver(self, request: Request, indices: list[int], values: FloatArray) -> None:
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not finite.all():
             assert request.model is not None
+            text = request.first_given(indices[int(finite.argmin())])
             settle(
                 request.future,
                 error=ModelError(
-                    f"{request.model.name!r} gave NaN or infinity for text "
-                    f"{places[int(finite.argmin())]}. Use dtype 'bfloat16' or 'float32' instead "
-                    "of 'float16'; if it is one of those already, the checkpoint is damaged."
+                    f"{request.model.name!r} gave NaN or infinity for text {text}. Use dtype "
+                    "'bfloat16' or 'float32' instead of 'float16'; if it is one of those already, "
+                    "the checkpoint is damaged."
                 ),
             )
             return
@@ -371,24 +380,18 @@ class Scheduler:
             if request.values is None:
                 shape = (len(request.prompts), *values.shape[1:])
                 request.values = np.empty(shape, dtype=np.float32)
-            request.values[places] = values
-            request.left -= len(places)
+            request.values[indices] = values
+            request.left -= len(indices)
             request.turn = next(self._turns)
             left = request.left
         try:
             if request.on_done is not None:
-                request.on_done(len(places))
-        except Exception as error:  # the caller's own code, which must not end this thread
+                request.on_done(request.times_given(indices))
+        except Exception as error:  # raised by the caller's code, which must not end this thread
             settle(request.future, error=error)
         if left == 0:
             settle(request.future, request.output())
 
 
-def _as_backend_error(error: BaseException, model: LoadedModel) -> Exception:
-    if isinstance(error, Qwen3RagError):
-        return error
-    # A caller may keep the error for long; the batch's tensors must not stay with it.
-    traceback.clear_frames(error.__traceback__)
-    wrapped = BackendError(f"{model.name!r} could not be run: {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped
+def _not_run(model: LoadedModel) -> str:
+    return f"{model.name!r} could not be run"

@@ -1,1 +1,1 @@
-"""Attention over packed sequences."""
+"""Attention over sequences of different lengths, without padding."""

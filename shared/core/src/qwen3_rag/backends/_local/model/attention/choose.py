@@ -1,13 +1,15 @@
-"""Attention over a flat stream: each row sees its own sequence and its shared prefix, causally.
+"""Chooses how a model's attention is computed, by device and number format.
 
-Chooses a way to the same numbers by device and number format. Queries and answers are
-`[rows, key heads, sharing, size]`, where `sharing` query heads share a key head; keys and values
-are `[rows, key heads, size]`.
+All ways give the same numbers: each row attends to its own sequence and its shared prefix,
+causally. Queries and results are `[rows, key heads, heads per key head, size]`; keys and values are
+`[rows, key heads, size]`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeAlias
 
 import torch
 
@@ -15,38 +17,42 @@ from qwen3_rag.backends._local.model.attention.packed import PackedAttention
 from qwen3_rag.backends._local.model.attention.varlen import VarlenAttention, varlen_kernel
 from qwen3_rag.backends._local.serving.batching import Packing
 
-__all__ = ["Attention", "choose"]
+__all__ = ["Attention", "MakeAttention", "choose_attention"]
 
 
 class Attention(Protocol):
-    """Which rows attend to which in one batch."""
+    """Attention within the sequences of one batch."""
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from every row that is wanted; other rows of the answer hold anything.
+        """Attend from every row that is wanted; other rows of the result are undefined.
 
-        The answer may take the place of `query`.
+        The result may be stored in `query`.
         """
         ...
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from the last row of each sequence, the only ones in `query`; see `all`."""
+        """Attend from the last row of each sequence; `query` holds these rows alone."""
         ...
 
 
-def choose(packing: Packing, like: torch.Tensor, start: int = 0, *, eager: bool) -> Attention:
+#: Makes the attention of a batch, given the first row whose result is wanted.
+MakeAttention: TypeAlias = Callable[[Packing, int], Attention]
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype, *, eager: bool) -> MakeAttention:
     """Choose how to attend.
 
     Args:
-        packing: Where the sequences are.
-        like: A tensor of the states' device and number format.
-        start: The first row whose answer is wanted; those before it may be computed as well.
-        eager: Whether to do without fused kernels.
+        device: Where the model is.
+        dtype: Number format of queries, keys and values.
+        eager: Whether to use plain products instead of fused kernels.
     """
-    half = like.dtype in (torch.bfloat16, torch.float16)
-    if like.is_cuda and half and not eager:
-        kernel = varlen_kernel(like.device, like.dtype)
+    half = dtype in (torch.bfloat16, torch.float16)
+    if device.type == "cuda" and half and not eager:
+        kernel = varlen_kernel(device, dtype)
         if kernel is not None:
-            return VarlenAttention(packing, kernel, like.device)
+            return lambda packing, start: VarlenAttention(packing, kernel, device)
     # On MPS the fused kernel masks wrongly in half precision before torch 2.13 (pytorch#195910),
     # and may hold the scores of all heads at once, beyond what Metal can address.
-    return PackedAttention(packing, like, start, eager=eager or like.device.type == "mps")
+    eager = eager or device.type == "mps"
+    return partial(PackedAttention, device=device, dtype=dtype, eager=eager)

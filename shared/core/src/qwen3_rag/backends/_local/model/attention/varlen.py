@@ -1,6 +1,6 @@
-"""Attention by a kernel for sequences of various lengths: flash-attn's or torch's own.
+"""Attention by a variable-length kernel: flash-attn's or torch's own.
 
-Knows where sequences lie and which kernels there are. States are shaped as in `attention`.
+States are shaped as in `choose`.
 """
 
 from __future__ import annotations
@@ -14,51 +14,53 @@ from typing import Any
 
 import torch
 
-from qwen3_rag.backends._local.model.attention.packed import PackedAttention, pieces, room
+from qwen3_rag.backends._local.model.attention.matmul import alloc_states
+from qwen3_rag.backends._local.model.attention.packed import PackedAttention
 from qwen3_rag.backends._local.serving.batching import Packing, Span, TokenSequence, pack
 
-__all__ = ["Kernel", "VarlenAttention", "varlen_kernel"]
+__all__ = ["Kernel", "VarlenAttention", "varlen_kernel", "varlen_kernels"]
 
 logger = logging.getLogger("qwen3_rag")
 
 
 class VarlenAttention:
-    """A kernel for sequences of various lengths, with each sequence's prefix before its own keys.
+    """Attention by a kernel that is given each sequence's keys after those of its prefix.
 
-    The kernel aligns queries with the end of the keys, as FlashAttention has since 2.1.
+    The kernel aligns queries with the end of the keys, as FlashAttention does since 2.1.
     """
 
     def __init__(self, packing: Packing, kernel: Kernel, device: torch.device) -> None:
         self._kernel = kernel
-        stretches = pieces(packing)
-        self._all = _Layout(stretches, [piece.own for piece in stretches], device)
+        spans = packing.prefixes + packing.spans
+        self._all = _Layout(spans, [span.length for span in spans], device)
         self._last = _Layout(packing.spans, [1] * len(packing.spans), device)
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend; see `attention.Attention.all`."""
+        """Attend; see `Attention.all`."""
         return self._attend(self._all, query, key, value)
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend; see `attention.Attention.last`."""
+        """Attend; see `Attention.last`."""
         return self._attend(self._last, query, key, value)
 
     def _attend(
-        self, at: _Layout, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+        self, layout: _Layout, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
-        k, v = (states if at.keys is None else states[at.keys] for states in (key, value))
-        attended = self._kernel(query.flatten(1, 2), k, v, *at.bounds, *at.longest)
-        return attended.view_as(query)
+        if layout.keys is not None:
+            key, value = key[layout.keys], value[layout.keys]
+        result = self._kernel(query.flatten(1, 2), key, value, *layout.bounds, *layout.longest)
+        return result.view_as(query)
 
 
 class _Layout:
-    """Where a kernel finds each sequence's queries and keys."""
+    """Where the kernel finds each sequence's queries and keys."""
 
     def __init__(self, spans: Sequence[Span], queries: list[int], device: torch.device) -> None:
         keys = [
             torch.cat(
                 (
-                    torch.arange(span.prefix_start, span.prefix_stop),
-                    torch.arange(span.start, span.stop),
+                    span.prefix_start + torch.arange(span.prefix_length),
+                    span.start + torch.arange(span.length),
                 )
             )
             for span in spans
@@ -71,26 +73,27 @@ class _Layout:
         self.longest = (max(queries), max(lengths))
 
 
-#: query `[rows, heads, size]`, key, value, bounds of queries and of keys, longest of each; to the
-#: attended states.
+#: Takes queries `[rows, heads, size]`, keys, values, the bounds of the sequences' queries and keys,
+#: and the longest of each; returns the results.
 Kernel = Callable[..., torch.Tensor]
 
 
 @cache
 def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
     """Find a variable-length kernel that works here: flash-attn's if installed, or torch's own."""
-    return next((kernel for kernel in _varlen_kernels() if _works(kernel, device, dtype)), None)
+    return next((kernel for kernel in varlen_kernels() if _works(kernel, device, dtype)), None)
 
 
-def _varlen_kernels() -> Iterator[Kernel]:
+def varlen_kernels() -> Iterator[Kernel]:
+    """Give the kernels that are installed, the preferred one first."""
     try:
         from flash_attn import flash_attn_varlen_func
 
-        def flash(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *at: Any) -> torch.Tensor:
+        def flash_attn(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *at: Any) -> torch.Tensor:
             result: torch.Tensor = flash_attn_varlen_func(q, k, v, *at, causal=True)
             return result
 
-        yield flash
+        yield flash_attn
     except ImportError:
         pass
     try:
@@ -100,18 +103,18 @@ def _varlen_kernels() -> Iterator[Kernel]:
     parameters = inspect.signature(varlen_attn).parameters
     causal = {"window_size": (-1, 0)} if "window_size" in parameters else {"is_causal": True}
 
-    def torchs(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *at: Any) -> torch.Tensor:
+    def torch_varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *at: Any) -> torch.Tensor:
         sharing = q.shape[1] // k.shape[1]
         k, v = (states.repeat_interleave(sharing, dim=1) for states in (k, v))
         result = varlen_attn(q, k, v, *at, **causal)
-        assert isinstance(result, torch.Tensor)  # asked for nothing else
+        assert isinstance(result, torch.Tensor)  # a tuple only where the LSE is asked for
         return result
 
-    yield torchs
+    yield torch_varlen
 
 
 def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
-    """Try a kernel against plain products: one may be built for other devices, or have changed."""
+    """Check a kernel against plain products: it may be built for other devices or have changed."""
     packing = pack([TokenSequence((1, 2, 3), (4,) * length) for length in (4, 2)])
     generator = torch.Generator().manual_seed(0)
     states = [
@@ -120,17 +123,18 @@ def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
     ]
     query, key, value = states
     last = query[torch.from_numpy(packing.last).to(device)]
-    plain = PackedAttention(packing, query, eager=True)
-    roomy = room(query, *query.shape[1:])
-    roomy[: len(query)] = query
+    plain = PackedAttention(packing, device=device, dtype=dtype, eager=True)
+    # The plain products overwrite queries and need rows to spare.
+    padded = alloc_states(query, *query.shape[1:])
+    padded[: len(query)] = query
     try:
         fused = VarlenAttention(packing, kernel, device)
         for result, expected in (
-            (fused.all(query, key, value), plain.all(roomy, key, value)[: len(query)]),
+            (fused.all(query, key, value), plain.all(padded, key, value)[: len(query)]),
             (fused.last(last, key, value), plain.last(last.clone(), key, value)),
         ):
             torch.testing.assert_close(result, expected, rtol=2e-2, atol=2e-2)
-    except Exception as error:  # what a kernel raises where it does not fit has many names
+    except Exception as error:  # kernels raise errors of many classes where they do not fit
         logger.info("A fused attention kernel is not used on %s: %s", device, str(error)[:200])
         return False
     return True

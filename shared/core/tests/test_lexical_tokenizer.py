@@ -337,5 +337,5 @@ def test_threads_get_the_terms_that_one_thread_gets() -> None:
     finally:
         sys.setswitchinterval(interval)
 
-    tokenizer._cached_terms.cache_clear()
+    tokenizer.cached_terms.cache_clear()
     assert found == {name: [*map(tokens, texts(name))] for name in names}

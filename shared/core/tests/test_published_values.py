@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag._published import PUBLISHED
+from qwen3_rag.integration import PUBLISHED
 from qwen3_rag_testkit.golden import golden
 from qwen3_rag_testkit.reference import TASK, reference_logits, reference_vectors
 
@@ -59,18 +59,18 @@ def test_published_similarities(entry: str, field: str, tolerance: float, dtype:
     queries = values.get("queries") or [values["query"]]
     task = values.get("task", TASK)
 
-    ours = cosines(real_folder(EMBEDDING), queries, values["documents"], task, dtype=dtype)
+    found = cosines(real_folder(EMBEDDING), queries, values["documents"], task, dtype=dtype)
 
-    np.testing.assert_allclose(ours, np.atleast_2d(values[field]), atol=tolerance)
+    np.testing.assert_allclose(found, np.atleast_2d(values[field]), atol=tolerance)
 
 
 @pytest.mark.weights
 def test_published_logits() -> None:
     values = golden("st_planets_reranker_0.6b_fp32")
 
-    ours = logits(real_folder(RERANKER), values["query"], values["documents"], dtype="float32")
+    found = logits(real_folder(RERANKER), values["query"], values["documents"], dtype="float32")
 
-    np.testing.assert_allclose(ours, values["scores"], atol=1e-3)
+    np.testing.assert_allclose(found, values["scores"], atol=1e-3)
 
 
 @pytest.mark.weights
@@ -83,8 +83,8 @@ def test_published_vectors() -> None:
 
     np.testing.assert_allclose(documents[0, :5], values["document"], atol=1e-3)
     np.testing.assert_allclose(queries[0, :5], values["query"], atol=1e-3)
-    theirs = np.asarray(tei["vector"])
-    assert documents[1] @ theirs / np.linalg.norm(theirs) > 0.999
+    expected = np.asarray(tei["vector"])
+    assert documents[1] @ expected / np.linalg.norm(expected) > 0.999
 
 
 @pytest.mark.weights
@@ -132,23 +132,23 @@ def test_similarities_body_against_the_reference(embedding_folder: Path, entry: 
     queries = values.get("queries") or [values["query"]]
     task = values.get("task", TASK)
 
-    ours = cosines(str(embedding_folder), queries, values["documents"], task, dtype="float32")
+    found = cosines(str(embedding_folder), queries, values["documents"], task, dtype="float32")
 
-    theirs = (
+    expected = (
         reference_vectors(embedding_folder, queries, task=task)
         @ reference_vectors(embedding_folder, values["documents"]).T
     )
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_logits_body_against_the_reference(reranking_folder: Path) -> None:
     values = golden("st_planets_reranker_0.6b_fp32")
     documents = values["documents"]
 
-    ours = logits(str(reranking_folder), values["query"], documents, dtype="float32")
+    found = logits(str(reranking_folder), values["query"], documents, dtype="float32")
 
     pairs = [(values["query"], text) for text in documents]
-    np.testing.assert_allclose(ours, reference_logits(reranking_folder, pairs), atol=1e-4)
+    np.testing.assert_allclose(found, reference_logits(reranking_folder, pairs), atol=1e-4)
 
 
 def test_tutorial_body(embedding_folder: Path, reranking_folder: Path, tmp_path: Path) -> None:

@@ -1,17 +1,14 @@
+"""One flow for blocking and async callers: results, errors, interrupts and cancelling."""
+
 from __future__ import annotations
 
 import asyncio
-import os
-import pty
-import subprocess
-import sys
-import termios
+import threading
 from concurrent.futures import CancelledError, Future
 
 import pytest
 
-from qwen3_rag._flow import Steps, run, run_async
-from qwen3_rag._progress import progress_bar
+from qwen3_rag.integration import Call, Flow, run, run_async
 
 
 def _future(value: object = None, error: Exception | None = None) -> Future[object]:
@@ -23,13 +20,13 @@ def _future(value: object = None, error: Exception | None = None) -> Future[obje
     return future
 
 
-def _sum() -> Steps[object]:
+def _sum() -> Flow[object]:
     left = yield _future(2)
     right = yield _future(3)
     return left + right
 
 
-def _recover() -> Steps[str]:
+def _recover() -> Flow[str]:
     try:
         yield _future(error=ValueError("x"))
     except ValueError:
@@ -37,7 +34,7 @@ def _recover() -> Steps[str]:
     return "not reached"
 
 
-def test_both_drivers_send_results_and_errors_into_the_steps() -> None:
+def test_both_drivers_send_results_and_errors_into_the_flow() -> None:
     assert run(_sum()) == 5
     assert asyncio.run(run_async(_sum())) == 5
     assert run(_recover()) == "recovered"
@@ -47,11 +44,11 @@ def test_both_drivers_send_results_and_errors_into_the_steps() -> None:
 def test_cancelling_the_task_cancels_the_future() -> None:
     waiting: Future[object] = Future()
 
-    def steps() -> Steps[object]:
+    def flow() -> Flow[object]:
         return (yield waiting)
 
     async def cancel() -> None:
-        task = asyncio.create_task(run_async(steps()))
+        task = asyncio.create_task(run_async(flow()))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -70,22 +67,22 @@ def test_an_interrupt_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(waiting, "result", interrupt)
 
-    def steps() -> Steps[object]:
+    def flow() -> Flow[object]:
         return (yield waiting)
 
     with pytest.raises(KeyboardInterrupt):
-        run(steps())
+        run(flow())
     assert waiting.cancelled()
 
 
 def test_a_dropped_coroutine_gives_up_the_place() -> None:
     waiting: Future[object] = Future()
 
-    def steps() -> Steps[object]:
+    def flow() -> Flow[object]:
         return (yield waiting)
 
     async def drop() -> None:
-        coroutine = run_async(steps())
+        coroutine = run_async(flow())
         coroutine.send(None)
         coroutine.close()
 
@@ -98,38 +95,41 @@ def test_a_cancelled_future_ends_a_blocking_call() -> None:
     waiting: Future[object] = Future()
     waiting.cancel()
 
-    def steps() -> Steps[object]:
+    def flow() -> Flow[object]:
         return (yield waiting)
 
     with pytest.raises(CancelledError):
-        run(steps())
+        run(flow())
 
 
-def test_progress_is_silent_in_a_pipe(capfd: pytest.CaptureFixture[str]) -> None:
-    with progress_bar(True, 3, "Embedding", "text") as advance:
-        assert advance is not None
-        advance(3)
+def test_a_call_runs_blocking_here_and_awaited_on_the_loop() -> None:
+    def blocking() -> str:
+        return f"blocking on {threading.current_thread().name}"
 
-    assert capfd.readouterr() == ("", "")
+    async def awaited() -> str:
+        await asyncio.sleep(0)
+        return "awaited"
 
+    def flow() -> Flow[object]:
+        return (yield Call(blocking, awaited))
 
-def test_progress_shows_a_bar_on_a_terminal() -> None:
-    parent, child = pty.openpty()
-    termios.tcsetwinsize(child, (24, 80))  # tqdm shows nothing in a window without columns
-    code = (
-        "from qwen3_rag._progress import progress_bar\n"
-        "with progress_bar(True, 3, 'Embedding', 'text') as advance: advance(3)\n"
-    )
-    subprocess.run([sys.executable, "-c", code], stderr=child, check=True)
-    os.set_blocking(parent, False)
-    said = os.read(parent, 4096).decode()
-    os.close(child)
-    os.close(parent)
-
-    assert "Embedding" in said
-    assert "0/3" in said
+    assert run(flow()) == f"blocking on {threading.current_thread().name}"
+    assert asyncio.run(run_async(flow())) == "awaited"
 
 
-def test_no_progress_gives_no_callback() -> None:
-    with progress_bar(False, 3, "Embedding", "text") as advance:
-        assert advance is None
+def test_an_error_of_a_call_is_raised_in_the_flow() -> None:
+    def blocking() -> None:
+        raise ValueError("x")
+
+    async def awaited() -> None:
+        raise ValueError("x")
+
+    def flow() -> Flow[str]:
+        try:
+            yield Call(blocking, awaited)
+        except ValueError:
+            return "recovered"
+        return "not reached"
+
+    assert run(flow()) == "recovered"
+    assert asyncio.run(run_async(flow())) == "recovered"

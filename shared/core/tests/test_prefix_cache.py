@@ -10,13 +10,12 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from qwen3_rag.backends._local.checkpoint.load import Loaded
-from qwen3_rag.backends._local.model import prefix_cache as prefixes
-from qwen3_rag.backends._local.model.attention import packed as packed_attention
+from qwen3_rag.backends._local.model import forward as forward_module
+from qwen3_rag.backends._local.model.attention import packed as packed_module
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
 from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence
-from qwen3_rag.backends._local.serving.request import OutOfMemory
+from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 Computed = list[list[int]]
 
@@ -25,13 +24,13 @@ Computed = list[list[int]]
 def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
     """The tokens of each pass over prefixes."""
     passes: Computed = []
-    states = Layers.states
+    keys_and_values = Layers.keys_and_values
 
-    def counted(layers: Layers, packing: Packing, *, eager: bool) -> torch.Tensor:
+    def counted(layers: Layers, packing: Packing) -> torch.Tensor:
         passes.append(packing.ids.tolist())
-        return states(layers, packing, eager=eager)
+        return keys_and_values(layers, packing)
 
-    monkeypatch.setattr(Layers, "states", counted)
+    monkeypatch.setattr(Layers, "keys_and_values", counted)
     return passes
 
 
@@ -39,13 +38,18 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
 def forward(embedding_folder: Path) -> Callable[..., PackedForward]:
     def make(dtype: torch.dtype = torch.float32, **settings: bool) -> PackedForward:
         trunk = AutoModel.from_pretrained(embedding_folder, dtype=dtype).eval()
-        return PackedForward(Loaded(trunk), "cpu", **settings)
+        return PackedForward(trunk, None, "cpu", **settings)
 
     return make
 
 
 def sequences(prefix: Sequence[int], *lengths: int) -> list[TokenSequence]:
     return [TokenSequence(tuple(prefix), tuple(range(5, 5 + n))) for n in lengths]
+
+
+def unshared(batch: list[TokenSequence]) -> list[TokenSequence]:
+    """The same tokens, without a prefix that could be computed once."""
+    return [TokenSequence((), (*sequence.prefix, *sequence.ids)) for sequence in batch]
 
 
 def test_prefix_is_computed_once_for_all_batches(
@@ -91,11 +95,11 @@ def test_known_prefix_equals_repeating_it(
     longest: int,
     has_lse: bool,
 ) -> None:
-    monkeypatch.setitem(packed_attention.LONGEST, dtype, longest)
-    monkeypatch.setattr(packed_attention, "_has_lse", lambda: has_lse)
+    monkeypatch.setitem(packed_module.LONGEST, dtype, longest)
+    monkeypatch.setattr(packed_module, "has_lse", lambda: has_lse)
     tolerance = 1e-5 if dtype == torch.float32 else 0.1
     model, batch = forward(dtype, eager=eager), sequences(range(40), 1, 3, 30, 200)
-    expected = forward(dtype, eager=eager, share_prefix=False).run(batch)
+    expected = forward(dtype, eager=eager).run(unshared(batch))
 
     for _ in range(2):
         difference = np.linalg.norm(model.run(batch) - expected, axis=1)
@@ -117,7 +121,7 @@ def test_several_prefixes_are_computed_in_one_pass(
 ) -> None:
     model = forward()
     batch = sequences((1, 2), 9) + sequences((3,), 9) + sequences((1, 2), 4)
-    expected = forward(share_prefix=False).run(batch)
+    expected = forward().run(unshared(batch))
 
     result = model.run(batch)
     again = model.run(sequences((3,), 4) + sequences((1, 2), 9))
@@ -130,7 +134,7 @@ def test_several_prefixes_are_computed_in_one_pass(
 def test_prefix_used_longest_ago_makes_room(
     forward: Callable[..., PackedForward], computed: Computed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefixes, "KEPT", 5)
+    monkeypatch.setattr(forward_module, "CACHED_TOKENS", 5)
     model = forward()
 
     for prefix in ((1, 1), (2, 2), (1, 1), (3, 3), (1, 1), (2, 2)):
@@ -142,13 +146,13 @@ def test_prefix_used_longest_ago_makes_room(
 def test_prefix_too_long_to_keep_gives_the_same(
     forward: Callable[..., PackedForward], computed: Computed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefixes, "KEPT", 5)
+    monkeypatch.setattr(forward_module, "CACHED_TOKENS", 5)
     batch = sequences(range(20), 9, 4)
 
     result = forward().run(batch)
 
     assert computed == []
-    np.testing.assert_allclose(result, forward(share_prefix=False).run(batch), atol=1e-4)
+    np.testing.assert_allclose(result, forward().run(unshared(batch)), atol=1e-4)
 
 
 def test_memory_error_frees_what_was_kept(

@@ -21,14 +21,14 @@ from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import InputError, ModelError
 
-__all__ = ["check_rows", "classifier_rows", "load"]
+__all__ = ["check_rows", "classifier_rows", "load_weights"]
 
-# Rows of a head closer than this, relative to their length, cannot separate yes from no. Trained
-# heads differ by about their own length.
+# A head whose rows differ by less than this, relative to its norm, cannot tell yes from no. In
+# trained heads the difference is about as large as the rows.
 DEGENERATE = 1e-6
 
 
-def load(
+def load_weights(
     spec: LocalSpec,
     checkpoint: Checkpoint,
     tokenizer: PromptTokenizer,
@@ -36,17 +36,17 @@ def load(
     device: str,
     dtype: torch.dtype,
 ) -> tuple[Any, Head | None]:
-    """Load a checkpoint from its folder. Runs on the device's worker thread.
+    """Load a checkpoint from its folder.
 
     Args:
         spec: What the caller asked for.
-        checkpoint: Where it is.
+        checkpoint: The checkpoint.
         tokenizer: Its tokenizer.
-        device: Where to put it.
-        dtype: Number format.
+        device: Where to put the weights.
+        dtype: Their number format.
 
     Returns:
-        The transformer, token ids to hidden states after the final norm, and a reranker's head.
+        The transformer without a head, and a reranker's head.
 
     Raises:
         ModelError: Weights are missing, truncated or of another shape, or the head is degenerate.
@@ -74,7 +74,7 @@ def load(
         if not model_kwargs:
             raise
         raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
-    except Exception as error:  # safetensors, transformers and json raise their own
+    except Exception as error:  # safetensors, transformers and json raise errors of their own
         raise ModelError(
             f"The weights of {checkpoint.name!r} cannot be read: {error}. "
             "If a download was interrupted, delete the folder and fetch it again."
@@ -97,13 +97,13 @@ def load(
 def _check_weights(
     model: Any, info: dict[str, Any], checkpoint: Checkpoint, tokenizer: PromptTokenizer
 ) -> None:
-    """Make sure that what was loaded is a whole Qwen3 and nothing else."""
+    """Check that the checkpoint has all weights of a Qwen3 model and no others."""
     foreign = sorted(
         key for key in info["unexpected_keys"] if not key.endswith(("lm_head.weight", "inv_freq"))
     )
     if foreign:
         raise ModelError(
-            f"The checkpoint {checkpoint.name!r} has weights that Qwen3 does not: "
+            f"The checkpoint {checkpoint.name!r} has weights that Qwen3 does not have: "
             f"{', '.join(foreign[:3])}. Its numbers would be wrong here; use the software it was "
             "published for."
         )
@@ -122,7 +122,7 @@ def _check_weights(
 
 
 def classifier_rows(model: Any, name: str) -> torch.Tensor:
-    """Rows of a sequence-classification head, in the order no, yes."""
+    """Give the rows of a sequence-classification head, in the order no, yes."""
     rows: torch.Tensor = model.score.weight
     if rows.shape[0] == 1:
         return rows
@@ -136,7 +136,7 @@ def classifier_rows(model: Any, name: str) -> torch.Tensor:
 
 
 def check_rows(head: torch.Tensor, name: str) -> None:
-    """Make sure that a head can tell yes from no.
+    """Check that a head can tell yes from no.
 
     Raises:
         ModelError: It holds NaN, or its rows are equal or zero.
@@ -154,7 +154,7 @@ def check_rows(head: torch.Tensor, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from printing bars and reports; what matters is checked and raised."""
+    """Suppress transformers' progress bars and reports; `_check_weights` raises what matters."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)
