@@ -269,7 +269,8 @@ class HybridSearcher(Closing):
     ) -> Flow[list[Hit]]:
         self.pipeline.check_request(query, limit, offset, instruction)
         record = yield from self._collection.ready()
-        self.store.check_filter(filter, record.fields)
+        if filter is not None:
+            self.store.check_filter(filter, record.fields)
 
         def retrieve(vector: FloatArray, fuse: Fuse) -> Call:
             find = partial(self._find, query, vector, fuse, filter)

@@ -306,10 +306,10 @@ class Qwen3Embedder(ModelBase):
 
     def _open(self) -> Flow[Capabilities]:
         capabilities = yield from super()._open()
-        if self.dim is not None and not capabilities.min_dim <= self.dim <= capabilities.dim:
+        least, most = min(MIN_DIM, capabilities.dim), capabilities.dim
+        if self.dim is not None and not least <= self.dim <= most:
             raise InputError(
-                f"`dim` must be from {capabilities.min_dim} to {capabilities.dim} for "
-                f"{capabilities.model!r}, got {self.dim}."
+                f"`dim` must be from {least} to {most} for {capabilities.model!r}, got {self.dim}."
             )
         return capabilities
 

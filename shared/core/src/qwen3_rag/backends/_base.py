@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen3_rag._prompts import Prompt
-from qwen3_rag._published import MIN_DIM, Role
+from qwen3_rag._published import Role
 from qwen3_rag._results import FloatArray
 from qwen3_rag.errors import InputError
 
@@ -63,11 +63,6 @@ class Capabilities:
     dim: int
     context: int
     counts_tokens: bool
-
-    @property
-    def min_dim(self) -> int:
-        """Smallest vector a caller may ask for."""
-        return min(MIN_DIM, self.dim)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
