@@ -1,27 +1,27 @@
-# Needs make and Python 3.11 or later; everything else goes into .venv.
+# Requires make and Python 3.11 or later. Everything else is installed into .venv.
 
 PYTHON ?= python3
-# A further index for torch, such as https://download.pytorch.org/whl/cpu: torch without CUDA.
+# An extra index for torch, such as https://download.pytorch.org/whl/cpu for torch without CUDA.
 TORCH_INDEX ?=
-# Where the training data is.
+# Folder of the training data.
 DATA ?= ../shared
-# More arguments for pytest: make test ARGS="-k tokens"
+# Extra arguments, for example make test ARGS="-k tokens"
 ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-# The one pip line: every member, what the tests compare with, and the tools.
+# What pip installs: all packages, libraries that the tests compare with, and tools.
 MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[qdrant,edge]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
-# Their names, which constraints.txt does not pin.
+# The packages' names, which constraints.txt does not pin.
 SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
-# What the adapters' tests and guides use beside them.
+# Libraries for the tests and guides of the adapters.
 FRAMEWORKS := langchain-classic langchain-openai langchain-qdrant langchain-tests \
 	llama-index-llms-openai-like llama-index-vector-stores-qdrant qdrant-haystack pytest-asyncio
 TOOLS := coverage hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
-# One requirement a line, for uv.
+# One requirement per line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
 .DEFAULT_GOAL := help
@@ -33,18 +33,18 @@ help:  ## list the targets
 	@echo 'Variables: PYTHON=python3.12  TORCH_INDEX=https://download.pytorch.org/whl/cpu  ARGS="-k tokens"'
 
 .PHONY: install
-install: $(STAMP)  ## make .venv and install the pinned set; done once
+install: $(STAMP)  ## create .venv and install everything, with pinned versions
 
 .PHONY: demo
-demo: $(STAMP)  ## index this documentation and ask it three questions, with the small pair
+demo: $(STAMP)  ## index this documentation with the tiny models and ask it three questions
 	$(VENV)/bin/qwen3-rag demo
 
 .PHONY: test
-test: $(STAMP)  ## run the tests (ARGS= goes to pytest)
+test: $(STAMP)  ## run the tests (ARGS= is passed to pytest)
 	$(PY) -m pytest $(ARGS)
 
 .PHONY: test-older-cpu
-test-older-cpu: $(STAMP)  ## run the core's tests as on a processor without AVX512, four minutes
+test-older-cpu: $(STAMP)  ## run the core's tests like on a CPU without AVX-512, in four minutes
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PY) -m pytest shared/core/tests \
 		-k 'not lexical and not memory and not few_shapes and not another_processor' $(ARGS)
 
@@ -53,7 +53,7 @@ test-light:  ## run the tests that need no torch, in an environment without it
 	$(PYTHON) .ci/light.py $(ARGS)
 
 .PHONY: coverage
-coverage: $(STAMP)  ## run the tests and list the lines and branches they leave out
+coverage: $(STAMP)  ## run the tests and list the lines and branches that they miss
 	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest $(ARGS)
 	$(PY) -m coverage combine --quiet
@@ -64,61 +64,61 @@ slow: $(STAMP)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow --require-slow $(ARGS)
 
 .PHONY: train-tiny
-train-tiny: $(STAMP)  ## make the small trained pair anew from DATA=../shared, some ten minutes
+train-tiny: $(STAMP)  ## train the tiny checkpoints from DATA=../shared, in about ten minutes
 	$(PY) -m pip install --quiet -c constraints.txt -r tools/train_tiny/requirements.txt
 	$(PY) -m tools.train_tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
 .PHONY: bench
-bench: $(STAMP)  ## compare the engine with its peers on this machine (ARGS="--quick", ARGS=--help)
+bench: $(STAMP)  ## compare the engine with other libraries on this machine (ARGS="--quick", ARGS=--help)
 	$(PY) -m benchmarks.engine $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP)  ## check style, types and who imports whom
+lint: $(STAMP)  ## check style, types and import rules
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
 .PHONY: format
-format: $(STAMP)  ## format the code and sort its imports
+format: $(STAMP)  ## format the code and sort imports
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
 .PHONY: wheels
-wheels: $(STAMP)  ## build sdists and wheels, check them, install each wheel alone and import it
+wheels: $(STAMP)  ## build and check sdists and wheels; install and import each wheel separately
 	.ci/wheels
 
 .PHONY: compat
-compat: $(STAMP)  ## test the adapters with the lowest and the newest versions they allow
+compat: $(STAMP)  ## test the adapters with the lowest and the newest allowed versions
 	TORCH_INDEX='$(TORCH_INDEX)' .ci/compat
 
 .PHONY: constraints
-constraints: $(STAMP)  ## resolve constraints.txt anew, keeping pins that still fit (ARGS=--upgrade)
+constraints: $(STAMP)  ## update constraints.txt, keeping pins that still work (ARGS=--upgrade)
 	@$(REQUIREMENTS) | UV_PYTHON_DOWNLOADS=never $(VENV)/bin/uv pip compile - --universal --python-version 3.11 --quiet \
 		--no-annotate $(patsubst %,--no-emit-package %,$(SIBLINGS)) \
 		--custom-compile-command 'make constraints' $(ARGS) --output-file constraints.txt > /dev/null
 
 .PHONY: constraints-check
-constraints-check: $(STAMP)  ## resolve constraints.txt for Python 3.11 to 3.14, installing nothing
+constraints-check: $(STAMP)  ## check that constraints.txt resolves on Python 3.11 to 3.14
 	@$(REQUIREMENTS) | .ci/constraints-check $(SIBLINGS)
 
 .PHONY: clean
-clean:  ## remove .venv, what was built, and caches
+clean:  ## remove .venv, build results and caches
 	rm -rf $(VENV) build/light dist .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find shared packages tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): constraints.txt Makefile $(wildcard shared/*/pyproject.toml packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo 'Python 3.11 or later is needed. If it has another name: make PYTHON=python3.12 ...'; exit 1; }
+		echo 'Python 3.11 or later is needed. To name one: make PYTHON=python3.12 ...'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
-		echo 'This Python cannot make virtual environments. On Debian and Ubuntu, run:'; \
+		echo 'This Python cannot create virtual environments. On Debian and Ubuntu, run:'; \
 		echo 'apt install python3-venv'; exit 1; }
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@if [ -n '$(TORCH_INDEX)' ] || [ "$$(uname -s)" != Linux ]; then \
-		echo 'Fetching what is not cached yet, about 0.4 GB.'; \
+		echo 'Downloading up to 0.4 GB that are not cached yet.'; \
 	else \
-		echo 'Fetching what is not cached yet: up to 3 GB, most of it CUDA for torch.'; \
-		echo 'Without an NVIDIA GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu makes it 0.4 GB.'; \
+		echo 'Downloading up to 3 GB that are not cached yet, most of it CUDA for torch.'; \
+		echo 'Without an NVIDIA GPU, use TORCH_INDEX=https://download.pytorch.org/whl/cpu (0.4 GB).'; \
 	fi
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(PY) -m pip install \
 		--disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \

@@ -1,4 +1,4 @@
-"""What holds for every test: no network, required tests do not skip, torch may be absent."""
+"""Rules for all tests: no network, `--require-MARK`, and skips where torch is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# How long a test takes says something of the machine only.
+# The duration of a test depends mostly on the machine.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
@@ -24,7 +24,7 @@ MARKS = {
 }
 
 
-# Without the extra `local`, as `make test-light` installs it, the tests of everything else run.
+# `make test-light` runs without the extra `local`; tests that need it are skipped.
 WITHOUT_TORCH = importlib.util.find_spec("torch") is None
 LOCAL = {"huggingface_hub", "safetensors", "tokenizers", "torch", "transformers"}
 
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow tests out unless they are asked for."""
+    """Skip slow tests unless `--require-slow` is given."""
     if config.getoption("--require-slow"):
         return
     for item in items:
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Skip a file that imports torch where it is not installed."""
+    """Skip a test file that imports torch if torch is not installed."""
     report = yield
     call = getattr(report, "call", None)
     if report.failed and call is not None and (reason := _needs_torch(call.excinfo)):
@@ -66,7 +66,7 @@ def pytest_make_collect_report(
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Skip a test that needs torch where it is not installed; fail a required test that skips."""
+    """Skip a test that needs torch if it is not installed; fail a required test that skips."""
     report = yield
     if report.failed and (reason := _needs_torch(call.excinfo)):
         report.outcome = "skipped"
@@ -83,17 +83,17 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Close the network around a test and its fixtures, unless it asks for `online`."""
+    """Block the network for a test and its fixtures, unless it uses the fixture `online`."""
     if "online" in getattr(item, "fixturenames", ()):
         return (yield)
     with pytest.MonkeyPatch.context() as patch:
-        _close_the_network(patch)
+        _block_the_network(patch)
         return (yield)
 
 
 @pytest.fixture(scope="session")
 def online() -> bool:
-    """Tell whether the Hugging Face Hub answers; asking for this opens the network to a test."""
+    """Whether the Hugging Face Hub is reachable. A test with this fixture may use the network."""
     from huggingface_hub.constants import ENDPOINT
 
     try:
@@ -104,7 +104,7 @@ def online() -> bool:
 
 
 def _needs_torch(raised: pytest.ExceptionInfo[BaseException] | None) -> str | None:
-    """Say so where a test fails for want of the extra `local` alone."""
+    """Return a reason to skip if a test failed only because the extra `local` is missing."""
     error = raised.value if raised is not None and WITHOUT_TORCH else None
     while error is not None:
         if isinstance(error, ImportError):
@@ -115,8 +115,8 @@ def _needs_torch(raised: pytest.ExceptionInfo[BaseException] | None) -> str | No
     return None
 
 
-def _close_the_network(patch: pytest.MonkeyPatch) -> None:
-    """Refuse sockets and names of other hosts the way a machine without a network does."""
+def _block_the_network(patch: pytest.MonkeyPatch) -> None:
+    """Refuse connections to and look-ups of other hosts, like a machine without a network."""
     for name in ("connect", "connect_ex"):
         patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
@@ -126,7 +126,7 @@ def _close_the_network(patch: pytest.MonkeyPatch) -> None:
 def _guarded_connect(connect: Any) -> Any:
     def guarded(self: socket.socket, address: Any) -> Any:
         if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
-            raise ConnectionRefusedError(f"Tests open loopback sockets only, not {address!r}.")
+            raise ConnectionRefusedError(f"Tests may connect to loopback only, not to {address!r}.")
         return connect(self, address)
 
     return guarded
@@ -136,7 +136,7 @@ def _guarded_lookup(lookup: Any) -> Any:
     def guarded(host: str | bytes | None, *args: Any, **kwargs: Any) -> Any:
         if host and not _is_loopback(host):
             raise socket.gaierror(
-                socket.EAI_NONAME, f"Tests look up loopback names only, not {host!r}."
+                socket.EAI_NONAME, f"Tests may look up loopback names only, not {host!r}."
             )
         return lookup(host, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Check what a package index shows of each distribution in dist/, and that all are alike."""
+"""Check the metadata of each distribution in dist/, and that they agree with each other."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 
-# The same in every distribution.
-ALIKE = (
+# Fields that have the same value in every distribution.
+COMMON_FIELDS = (
     "Version",
     "Project-URL",
     "Author",
@@ -23,7 +23,7 @@ ALIKE = (
     "Requires-Python",
     "Description-Content-Type",
 )
-ALIKE_CLASSIFIERS = (
+COMMON_CLASSIFIERS = (
     "Development Status",
     "Intended Audience",
     "Operating System",
@@ -35,30 +35,30 @@ LINK = re.compile(r"\]\((?!https://|#)([^)]*)\)")
 
 
 def main() -> int:
-    """Print each fault; 1 if there is one."""
+    """Print each problem; return 1 if there is any."""
     wheels = {wheel: _wheel(wheel) for wheel in sorted(DIST.glob("*.whl"))}
     projects = [*ROOT.glob("shared/*/pyproject.toml"), *ROOT.glob("packages/*/pyproject.toml")]
-    faults = []
+    problems = []
     if len(wheels) != len(projects):
-        faults.append(f"dist: {len(wheels)} wheels of {len(projects)} projects")
+        problems.append(f"dist: {len(wheels)} wheels for {len(projects)} projects")
     for wheel, (metadata, licence, typed) in wheels.items():
         name = wheel.name.split("-")[0]
-        faults += [f"{name}: {fault}" for fault in _faults(metadata)]
+        problems += [f"{name}: {problem}" for problem in _problems(metadata)]
         if licence != (ROOT / "LICENSE").read_bytes():
-            faults.append(f"{name}: its LICENSE is not the repository's")
+            problems.append(f"{name}: its LICENSE differs from the repository's")
         if not typed:
-            faults.append(f"{name}: no py.typed")
+            problems.append(f"{name}: no py.typed")
         sdist = DIST / f"{wheel.name.removesuffix('-py3-none-any.whl')}.tar.gz"
         if _sdist(sdist).as_bytes() != metadata.as_bytes():
-            faults.append(f"{name}: sdist and wheel differ in their metadata")
+            problems.append(f"{name}: sdist and wheel differ in their metadata")
     for field, values in _fields([metadata for metadata, _, _ in wheels.values()]).items():
         if len(values) > 1:
-            faults.append(f"{field} differs between distributions: {values}")
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    if not faults:
-        print(f"{len(wheels)} wheels: licence, URLs and metadata alike, sdists complete")
-    return bool(faults)
+            problems.append(f"{field} differs between distributions: {values}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"{len(wheels)} wheels: licence, URLs and metadata agree, sdists are complete")
+    return bool(problems)
 
 
 def _wheel(path: Path) -> tuple[Message, bytes, bool]:
@@ -79,29 +79,29 @@ def _sdist(path: Path) -> Message:
         return message_from_bytes(file.read() if file else b"")
 
 
-def _faults(metadata: Message) -> list[str]:
-    faults = []
+def _problems(metadata: Message) -> list[str]:
+    problems = []
     missing = URLS - {url.split(",")[0] for url in metadata.get_all("Project-URL", [])}
     if missing:
-        faults.append(f"no URL for {', '.join(sorted(missing))}")
+        problems.append(f"no URL for {', '.join(sorted(missing))}")
     for field in ("Summary", "Keywords", "Author", "License-Expression"):
         if not metadata[field]:
-            faults.append(f"no {field}")
+            problems.append(f"no {field}")
     readme = metadata.get_payload()
     for link in LINK.findall(str(readme)):
-        faults.append(f"its README links {link!r}, which is dead on a package index")
-    return faults
+        problems.append(f"its README links {link!r}, which is dead on a package index")
+    return problems
 
 
 def _fields(all_metadata: list[Message]) -> dict[str, set[str]]:
-    """The values of each field that should have one."""
+    """Collect the values of each field that should have only one."""
     found: dict[str, set[str]] = {}
     for metadata in all_metadata:
-        for field in ALIKE:
+        for field in COMMON_FIELDS:
             found.setdefault(field, set()).add("; ".join(metadata.get_all(field, [])))
-        for kind in ALIKE_CLASSIFIERS:
-            mine = [one for one in metadata.get_all("Classifier", []) if one.startswith(kind)]
-            found.setdefault(kind, set()).add("; ".join(mine))
+        for kind in COMMON_CLASSIFIERS:
+            values = [one for one in metadata.get_all("Classifier", []) if one.startswith(kind)]
+            found.setdefault(kind, set()).add("; ".join(values))
     return found
 
 

@@ -1,7 +1,7 @@
-"""Run the tests that need no torch, on any system: python .ci/light.py [pytest's arguments].
+"""Run the tests that need no torch, on any system: python .ci/light.py [pytest arguments].
 
-Installs the packages without the extra `local` into build/light. A test that needs torch skips and
-says so.
+The packages are installed into build/light, without the extra `local`. Tests that need torch are
+skipped.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ PACKAGES = [
     "packages/llama-index",
     "packages/haystack",
 ]
-# They require the extra `local`, so they are installed without their requirements.
+# These require the extra `local`, so they are installed without dependencies.
 NEED_LOCAL = ["shared/testkit", "packages/cli"]
 LIBRARIES = [
     # For the tests.
     *("hypothesis", "pytest", "pytest-asyncio"),
-    # What the adapters' tests use.
+    # For the adapters' tests.
     *("langchain-classic", "langchain-openai", "langchain-tests", "llama-index-llms-openai-like"),
     *("llama-index-vector-stores-qdrant", "qdrant-haystack"),
-    # The command line's other requirements.
+    # Dependencies of the command line, without `local`.
     *("markdown-it-py", "rich", "semantic-text-splitter", "typer"),
 ]
 
 
 def main() -> int:
-    """Install and test; pytest's exit status."""
+    """Install, run the tests and return pytest's exit status."""
     if not PYTHON.exists():
         venv.create(FOLDER, with_pip=True)
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]

@@ -1,9 +1,9 @@
-"""What each adapter's own work costs per document, over a stand-in that computes nothing.
+"""Overhead of each adapter per document, measured with a backend that hardly computes.
 
     python benchmarks/adapters.py [--documents 2000] [--json FILE]
 
-Both sides run in this process, in turns: the core's class, then the adapter around it. The figure
-is the difference of the medians, in microseconds per document; vectors have 1,024 numbers.
+The model class and the adapter around it run alternately in this process. The result is the
+difference of the medians, in microseconds per document. Vectors have 1,024 dimensions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUERY = "what is it?"
 
 
 def overheads(texts: list[str]) -> dict[str, float]:
-    """Measure everything; microseconds per document, by name."""
+    """Measure all adapters; the result is in microseconds per document, by name."""
     embedder = Qwen3Embedder("any", backend=DeterministicBackend(dim=1_024))
     reranker = Qwen3Reranker("any", backend=DeterministicBackend())
     langchain = [LangChainDocument(page_content=text) for text in texts]
@@ -48,7 +48,7 @@ def overheads(texts: list[str]) -> dict[str, float]:
     compressor = LangChainRerank.from_reranker(reranker)
     postprocessor = LlamaIndexRerank.from_reranker(reranker, top_n=len(texts))
     ranker = Qwen3Ranker.from_reranker(reranker, top_k=len(texts))
-    sides: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+    pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "LangChain, embedding": (
             lambda: embedder.embed_documents(texts),
             lambda: embeddings.embed_documents(texts),
@@ -74,7 +74,7 @@ def overheads(texts: list[str]) -> dict[str, float]:
             lambda: ranker.run(query=QUERY, documents=haystack),
         ),
     }
-    return {name: _overhead(*pair) / len(texts) * 1e6 for name, pair in sides.items()}
+    return {name: _overhead(*pair) / len(texts) * 1e6 for name, pair in pairs.items()}
 
 
 def _overhead(core: Callable[[], object], adapter: Callable[[], object]) -> float:
@@ -88,8 +88,8 @@ def _overhead(core: Callable[[], object], adapter: Callable[[], object]) -> floa
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Adapter overhead over a stand-in model.")
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description="Overhead of the adapters per document.")
     parser.add_argument("--documents", type=int, default=2_000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

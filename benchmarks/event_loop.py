@@ -1,9 +1,9 @@
-"""How steadily an event loop ticks while 200 requests are in flight on a model in this process.
+"""Responsiveness of an event loop while 200 requests run on a model in the same process.
 
     python benchmarks/event_loop.py [--model FOLDER] [--json FILE]
 
-The other side is the same work through `asyncio.to_thread` around sentence-transformers, which is
-what the frameworks' stock classes do. Both sides run in this process, one after the other.
+The comparison is sentence-transformers behind `asyncio.to_thread`, which is what the frameworks'
+generic classes do. Both run in this process, one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TICK = 0.001
 
 
 async def measure(call: Callable[[str], Awaitable[object]]) -> dict[str, float]:
-    """Run all requests at once beside a ticking task."""
+    """Run all requests concurrently while another task ticks."""
     late: list[float] = []
 
     async def tick() -> None:
@@ -57,15 +57,15 @@ async def measure(call: Callable[[str], Awaitable[object]]) -> dict[str, float]:
     }
 
 
-def ours(folder: str) -> dict[str, float]:
+def measure_qwen3_rag(folder: str) -> dict[str, float]:
     """Measure `aembed_documents`."""
     with Qwen3Embedder(folder, dtype="float32", device="cpu") as embedder:
         embedder.embed_documents(["warm up"])
         return asyncio.run(measure(lambda text: embedder.aembed_documents([text])))
 
 
-def peers(folder: str) -> dict[str, float]:
-    """Measure sentence-transformers behind a thread per call."""
+def measure_sentence_transformers(folder: str) -> dict[str, float]:
+    """Measure `SentenceTransformer.encode` in a thread per call."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": torch.float32})
@@ -77,12 +77,15 @@ def main() -> None:
     """Measure both and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="a checkpoint folder; a small random one when omitted")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.model or str(write_checkpoint(Path(temporary) / "model", "embedding"))
-        results = {"qwen3-rag": ours(folder), "sentence-transformers in threads": peers(folder)}
-    print(f"{REQUESTS} requests at once, one loop\n")
+        results = {
+            "qwen3-rag": measure_qwen3_rag(folder),
+            "sentence-transformers in threads": measure_sentence_transformers(folder),
+        }
+    print(f"{REQUESTS} concurrent requests on one event loop\n")
     for name in next(iter(results.values())):
         row = "".join(f"{result[name]:>14.2f}" for result in results.values())
         print(f"{name:<20}{row}")

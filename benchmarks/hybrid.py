@@ -1,7 +1,8 @@
-"""What the store's part of a hybrid query takes: both legs, fusion and look-up, without the models.
+"""Latency of a hybrid query without the models: dense search, BM25, fusion and look-up.
 
-Run `python benchmarks/hybrid.py`, with `--json FILE` for the figures. Vectors and words are random,
-from a fixed seed: times depend on their number and not on what they mean.
+    python benchmarks/hybrid.py [--json FILE]
+
+Vectors and words are random, from a fixed seed: the times depend on their number only.
 """
 
 from __future__ import annotations
@@ -19,11 +20,21 @@ from typing import Any
 import numpy as np
 from qdrant_client import QdrantClient
 
+from qwen3_rag import Hit
 from qwen3_rag.fusion import fuse
-from qwen3_rag.integration import FloatArray
+from qwen3_rag.integration import FloatArray, Flow, run
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag_hybrid import CollectionSettings, Document, Legs, Point, QdrantEdgeStore, QdrantStore
-from qwen3_rag_hybrid.candidates import candidates, hits_of
+from qwen3_rag_hybrid import (
+    CollectionRecord,
+    Document,
+    Point,
+    QdrantEdgeStore,
+    QdrantStore,
+    Query,
+    Store,
+)
+from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
+from qwen3_rag_hybrid.worker import StoreCalls
 
 ENCODER = BM25Encoder()
 WORDS = 30_000
@@ -36,16 +47,18 @@ def main() -> None:
     vectors = _unit(random.standard_normal((options.documents, options.dim)))
     texts = [_words(random, 90) for _ in range(options.documents)]
     queries = _unit(random.standard_normal((options.queries, options.dim)))
-    asked = [_words(random, 8) for _ in range(options.queries)]
+    query_texts = [_words(random, 8) for _ in range(options.queries)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        stores: dict[str, Callable[[], Legs]] = {
+        stores: dict[str, Callable[[], Store]] = {
             "Qdrant Edge": lambda: QdrantEdgeStore(Path(folder) / "edge"),
             "client, local mode": lambda: QdrantStore(QdrantClient(":memory:"), "benchmark"),
         }
         for name in options.stores or stores:
             few = len(queries) if name == "Qdrant Edge" else min(len(queries), options.slow_queries)
-            row = _measure(stores[name](), texts, vectors, queries[:few], asked[:few], options.dim)
+            row = _measure(
+                stores[name](), texts, vectors, queries[:few], query_texts[:few], options.dim
+            )
             rows.append({"store": name, **row})
     _print_table(rows, options)
     if options.json:
@@ -59,37 +72,37 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, default=10_000)
     parser.add_argument("--dim", type=int, default=1_024)
     parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--slow-queries", type=int, default=30, help="queries for the slow stores")
     parser.add_argument(
-        "--slow-queries", type=int, default=30, help="queries for stores that take long"
+        "--stores", action="append", help="measure only this store; may be repeated"
     )
-    parser.add_argument("--stores", action="append", help="one of the table; all when omitted")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
     return parser.parse_args()
 
 
 def _measure(
-    legs: Legs,
+    store: Store,
     texts: Sequence[str],
     vectors: FloatArray,
     queries: FloatArray,
-    asked: Sequence[str],
+    query_texts: Sequence[str],
     dim: int,
 ) -> dict[str, Any]:
-    legs.create(CollectionSettings("random", "random", dim, ENCODER.settings))
+    store.create(CollectionRecord("random", "random", dim, ENCODER.parameters))
     start = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # local mode would rather see a server
+        warnings.simplefilter("ignore")  # local mode warns about large collections
         for begin in range(0, len(texts), 256):
             batch = range(begin, min(begin + 256, len(texts)))
-            legs.upsert([_point(number, texts[number], vectors[number]) for number in batch])
+            store.upsert([_point(number, texts[number], vectors[number]) for number in batch])
     ingest = time.perf_counter() - start
     took = []
-    for vector, text in zip(queries, asked, strict=True):
+    for vector, text in zip(queries, query_texts, strict=True):
         start = time.perf_counter()
-        _search(legs, vector, text)
+        _search(store, vector, text)
         took.append((time.perf_counter() - start) * 1e3)
-    repeats = {_search(legs, queries[0], asked[0]) for _ in range(100)}
-    legs.close()
+    repeats = {_search(store, queries[0], query_texts[0]) for _ in range(100)}
+    store.close()
     return {
         "ingest_s": round(ingest, 2),
         "queries": len(took),
@@ -99,10 +112,16 @@ def _measure(
     }
 
 
-def _search(legs: Legs, vector: FloatArray, text: str) -> tuple[object, ...]:
-    """What `HybridSearcher.search` does between embedding and reranking, at its defaults."""
-    ranked = candidates(legs, vector, ENCODER.encode_query(text), 100, None)
-    return tuple(hit.id for hit in hits_of(legs, fuse(ranked)[:50]))
+def _search(store: Store, vector: FloatArray, text: str) -> tuple[object, ...]:
+    """Do what `HybridSearcher.search` does between embedding and reranking, with its defaults."""
+    query = Query(vector, ENCODER.encode_query(text), ENCODER.tokens(text))
+    calls = StoreCalls(store)
+
+    def find() -> Flow[list[Hit]]:
+        lists = yield from find_candidates(calls, query, 100, None)
+        return (yield from find_hits(calls, fuse(lists)[:50]))
+
+    return tuple(hit.id for hit in run(find()))
 
 
 def _point(number: int, text: str, vector: FloatArray) -> Point:
@@ -126,7 +145,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _print_table(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
-    print(f"{options.documents:,} documents, dim {options.dim:,}, candidates 100, 50 looked up")
+    print(f"{options.documents:,} documents, dim {options.dim:,}, 100 candidates, 50 fetched")
     print(f"{'store':<20} {'ingest s':>9} {'queries':>8} {'p50 ms':>8} {'p95 ms':>8} {'orders':>7}")
     for row in rows:
         print(_line(row))

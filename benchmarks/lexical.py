@@ -1,10 +1,9 @@
-"""How well BM25 alone retrieves: nDCG@10, exact, all queries.
+"""Retrieval quality of BM25 alone: nDCG@10 over all queries.
 
     python benchmarks/lexical.py [--data FOLDER] [--only NAME ...] [--json PATH]
 
-Scores every document of a corpus for every query, with the encoder's own vectors and the IDF that
-Qdrant uses: once with the corpus' true mean length as `avg_len`, once with the default. Knows the
-encoder and the data's format; no store and no approximate index takes part.
+Every document of a corpus is scored for every query, with the encoder's vectors and Qdrant's IDF.
+This is done once with the true mean length of the corpus as `avg_len`, and once with the default.
 """
 
 from __future__ import annotations
@@ -34,17 +33,17 @@ FLOORS = {
     "xquad_ar": 0.87,
     "xquad_ru": 0.86,
 }
-"""The least nDCG@10, with the true mean length, that the project promises."""
+"""Minimum nDCG@10 with the true mean length."""
 
 LARGEST_LOSS = 0.01
-"""The most that the constant `avg_len` may cost against the true mean."""
+"""Maximum loss of nDCG@10 with the default `avg_len`."""
 
 DEPTH = 10
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents, queries and which documents answer which query."""
+    """Documents, queries and relevance grades."""
 
     name: str
     documents: dict[str, str]
@@ -66,12 +65,12 @@ class Measurement:
 
     @property
     def loss(self) -> float:
-        """What the constant costs; below zero where it helps."""
+        """Loss of nDCG@10 with the default `avg_len`; negative if it is better."""
         return self.ndcg_true_mean - self.ndcg_default
 
     @property
     def good(self) -> bool:
-        """Whether the promise holds; always so for a corpus without one."""
+        """Whether the limits are met; true for a corpus without limits."""
         if self.corpus not in FLOORS:
             return True
         return self.ndcg_true_mean >= FLOORS[self.corpus] and self.loss <= LARGEST_LOSS
@@ -93,7 +92,7 @@ def read(folder: Path) -> Corpus:
 
 
 def measure(corpus: Corpus) -> Measurement:
-    """Score `corpus` with the true mean length and with the default."""
+    """Measure a corpus with the true mean length and with the default."""
     texts = list(corpus.documents.values())
     default = BM25Encoder()
     start = time.perf_counter()
@@ -114,7 +113,7 @@ def measure(corpus: Corpus) -> Measurement:
 
 
 def ndcg(corpus: Corpus, encoder: BM25Encoder, vectors: Sequence[SparseVector]) -> float:
-    """Mean nDCG@10 over all queries; a query that finds nothing counts as 0."""
+    """Compute the mean nDCG@10 over all queries; a query without results counts as 0."""
     ids = list(corpus.documents)
     postings = _postings(vectors)
     gains = []
@@ -136,7 +135,7 @@ def ndcg(corpus: Corpus, encoder: BM25Encoder, vectors: Sequence[SparseVector]) 
 def _postings(
     vectors: Sequence[SparseVector],
 ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """For each index its documents and their weights, IDF multiplied in."""
+    """Map each index to its documents and their weights times the IDF."""
     columns: dict[int, tuple[list[int], list[float]]] = {}
     for place, vector in enumerate(vectors):
         for index, value in vector.as_dict().items():
@@ -165,15 +164,15 @@ def _texts(path: Path) -> dict[str, str]:
 def _report(rows: Sequence[Measurement]) -> None:
     print(
         "| corpus | documents | queries | terms | nDCG@10, true mean | nDCG@10, avg_len 256 "
-        "| costs | promised | MB/s |"
+        "| loss | minimum | MB/s |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        promise = f">= {FLOORS[row.corpus]:.2f}" if row.corpus in FLOORS else ""
+        minimum = f">= {FLOORS[row.corpus]:.2f}" if row.corpus in FLOORS else ""
         print(
             f"| {row.corpus} | {row.documents} | {row.queries} | {row.mean_length:.0f} "
             f"| {row.ndcg_true_mean:.4f} | {row.ndcg_default:.4f} | {row.loss:+.4f} "
-            f"| {promise}{'' if row.good else ' MISSED'} | {row.megabytes_per_second:.1f} |",
+            f"| {minimum}{'' if row.good else ' MISSED'} | {row.megabytes_per_second:.1f} |",
             flush=True,
         )
 
@@ -181,17 +180,17 @@ def _report(rows: Sequence[Measurement]) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with corpora/")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these corpora alone")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures there, too")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these corpora only")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the results to this file")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Print the table; 1 when a promised figure is missed."""
+    """Print the table; return 1 if a limit is missed."""
     arguments = _arguments()
     corpora: Path = arguments.data / "corpora"
     if not corpora.is_dir():
-        sys.exit(f"No corpora at {str(corpora)!r}. Name the folder that has them with --data.")
+        sys.exit(f"No corpora at {str(corpora)!r}. Give their folder with --data.")
     names = sorted(path.parent.name for path in corpora.glob("*/qrels.tsv"))
     unknown = sorted(set(arguments.only or ()) - set(names))
     if unknown:
@@ -202,7 +201,7 @@ def main() -> int:
     _report(rows)
     if arguments.json:
         result: dict[str, Any] = {
-            "settings": BM25Encoder().settings,
+            "settings": BM25Encoder().parameters,
             "python": platform.python_version(),
             "rows": [asdict(row) for row in rows],
         }

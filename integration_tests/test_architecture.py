@@ -1,4 +1,4 @@
-"""What import-linter cannot see: tests and benchmarks keep to the core's public modules too."""
+"""Import rules that import-linter cannot check: they hold in tests and benchmarks too."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Programs for maintainers, which no wheel carries."""
+"""Programs for maintainers. They are not part of any distribution."""

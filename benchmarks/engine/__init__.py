@@ -1,5 +1,5 @@
-"""The engine beside its peers, back to back in one run; `python -m benchmarks.engine --help`.
+"""Compares the local engine with other libraries; see `python -m benchmarks.engine --help`.
 
-Run it from the repository's root, best on a quiet machine. `python -m benchmarks.engine.report`
-makes `docs/performance.md` of what `--json` wrote.
+Run it from the root of the repository, best on an idle machine. The module `report` makes
+`docs/performance.md` from the files that `--json` writes.
 """

@@ -1,7 +1,7 @@
-"""Runs the comparisons and prints their tables; see the package.
+"""Run the comparisons and print their tables.
 
-python -m benchmarks.engine                           # about a quarter of an hour in bfloat16
-python -m benchmarks.engine --quick                   # whether it runs at all
+python -m benchmarks.engine                           # takes about 15 minutes in bfloat16
+python -m benchmarks.engine --quick                   # only checks that everything runs
 python -m benchmarks.engine --texts 96 --documents 100 --json benchmarks/results/NAME.json
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ["TOKENIZERS_PARALLELISM"] = "true"  # else a fork for a child process warns
+os.environ["TOKENIZERS_PARALLELISM"] = "true"  # otherwise tokenizers warns at each fork
 
 import torch
 from transformers.utils import logging
@@ -37,15 +37,15 @@ from qwen3_rag.integration import device_report
 SECTIONS = ("embedding", "reranking", "concurrency", "memory", "cold start", "import")
 
 TINY = 2
-"""How many times the texts `tiny` gets."""
+"""Factor of the number of texts and documents for `tiny`."""
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     options = _options()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.set_num_threads(device_report().threads)  # as many as qwen3-rag takes
+    torch.set_num_threads(device_report().threads)  # as many as qwen3-rag uses
     settings = {
         name: value
         for name, value in vars(options).items()
@@ -54,10 +54,10 @@ def main() -> None:
     about = {"machine": machine(options.device), "settings": settings}
     rows: list[Row] = []
     result = {**about, "rows": rows}
-    with suppress(KeyboardInterrupt):  # what has been measured so far is shown
+    with suppress(KeyboardInterrupt):  # print what has been measured so far
         for row in _rows(options):
             rows.append(row)
-            if options.json:  # each time: a long run may be killed
+            if options.json:  # after each row, because a long run may be interrupted
                 _write(result, options.json)
     print(tables(result))
     if options.plot:
@@ -81,10 +81,10 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
     )
     big, small = models.cached(options.layers), models.tiny()
     if "embedding" in options.only:
-        before = _roof(big, options)
+        before = _matmul_peak(big, options)
     yield from _pair(big, setup, options, 1)
-    if "embedding" in options.only:  # again: the machine may have been busy the first time
-        for first, second in zip(before, _roof(big, options), strict=True):
+    if "embedding" in options.only:  # again, in case the machine was busy the first time
+        for first, second in zip(before, _matmul_peak(big, options), strict=True):
             yield max(first, second, key=lambda row: row["flops"])
     if not options.quick:
         yield from _pair(small, replace(setup, dtype="float32"), options, TINY)
@@ -96,7 +96,7 @@ def _rows(options: argparse.Namespace) -> Iterator[Row]:
         yield from imports(options.repeats)
 
 
-def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
+def _matmul_peak(model: models.Model, options: argparse.Namespace) -> list[Row]:
     shapes = models.shapes(model.embedding)
     return alone(matmul_peak, model.name, shapes, options.device, options.dtype)
 
@@ -104,7 +104,7 @@ def _roof(model: models.Model, options: argparse.Namespace) -> list[Row]:
 def _pair(
     model: models.Model, setup: Setup, options: argparse.Namespace, factor: int
 ) -> Iterator[Row]:
-    """Everything that is measured on both the 0.6B and `tiny`."""
+    """Measure what is measured on both the 0.6B and `tiny`."""
     repeats = options.repeats
     if "embedding" in options.only:
         yield from embedding(model, setup, factor * options.texts, repeats, options.openvino)
@@ -119,27 +119,29 @@ def _pair(
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.engine",
-        description="The engine beside its peers, on the exact 0.6B with random weights.",
+        description="Compare the local engine with other libraries, on a random 0.6B model.",
     )
     add = parser.add_argument
-    add("--only", type=_sections, metavar="NAME,NAME", help=f"of {', '.join(SECTIONS)}")
-    add("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="of the 0.6B")
-    add("--layers", type=int, default=models.LAYERS, help="fewer make it quick, and not the 0.6B")
-    add("--texts", type=int, default=16, help="to embed per case; twice as many on tiny")
-    add("--documents", type=int, default=16, help="to rerank per case; twice as many on tiny")
-    add("--memory-documents", type=int, default=20, help="of 8,000 tokens, on a narrow model")
-    add("--repeats", type=int, default=3, help="rounds; figures are medians")
-    add("--sweep-layers", type=int, default=7, help="with which peers look for their best batch")
-    add("--compile", action="store_true", help="have our side compile")
+    add("--only", type=_sections, metavar="NAME,NAME", help=f"run some of: {', '.join(SECTIONS)}")
+    add("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="dtype of the 0.6B")
+    add("--layers", type=int, default=models.LAYERS, help="use only this many layers")
+    add("--texts", type=int, default=16, help="texts per case; tiny gets twice as many")
+    add("--documents", type=int, default=16, help="documents per case; tiny gets twice as many")
+    add("--memory-documents", type=int, default=20, help="documents of 8,000 tokens")
+    add("--repeats", type=int, default=3, help="rounds; the results are medians")
+    add("--sweep-layers", type=int, default=7, help="layers used to find the peers' best batch")
+    add("--compile", action="store_true", help="run qwen3-rag with compile=True")
     add("--device", default="cpu")
-    add("--peer-attention", metavar="NAME", help="of the peers, such as flash_attention_2")
-    add("--openvino", metavar="PYTHON", help="an interpreter that has optimum-intel[openvino]")
-    add("--json", type=Path, metavar="FILE", help="write the figures there")
-    add("--plot", type=Path, metavar="FILE.png", help="draw the ratios; needs matplotlib")
+    add(
+        "--peer-attention", metavar="NAME", help="attention of the peers, such as flash_attention_2"
+    )
+    add("--openvino", metavar="PYTHON", help="a Python with optimum-intel[openvino]")
+    add("--json", type=Path, metavar="FILE", help="write the results to this file")
+    add("--plot", type=Path, metavar="FILE.png", help="plot the ratios; needs matplotlib")
     add(
         "--quick",
         action="store_true",
-        help="whether it runs: 2 layers, 4 texts, 1 round, only the first three sections",
+        help="check that it runs: 2 layers, 4 texts, 1 round, only the first three sections",
     )
     options = parser.parse_args()
     if options.quick:
@@ -153,7 +155,9 @@ def _options() -> argparse.Namespace:
 def _sections(text: str) -> tuple[str, ...]:
     sections = tuple(text.split(","))
     if unknown := set(sections) - set(SECTIONS):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {', '.join(SECTIONS)}")
+        raise argparse.ArgumentTypeError(
+            f"no section {', '.join(unknown)}; choose from {', '.join(SECTIONS)}"
+        )
     return sections
 
 

@@ -1,8 +1,8 @@
-"""Work in a process of its own.
+"""Runs an implementation in a separate process.
 
-Every thread that multiplies keeps a pool of OpenMP threads. Where two sides do so in one process,
-there are more threads than cores, and libgomp lets them all sleep between any two products: that
-slows everybody, small products most, and is not how anybody would run.
+Every thread that multiplies matrices has its own pool of OpenMP threads. Two implementations in one
+process would have more threads than cores. libgomp then lets them sleep between products, which
+slows both down, and no user would run them that way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["alone", "apart"]
 
 
 def alone(measure: Callable[..., Iterable[Row]], *arguments: Any) -> list[Row]:
-    """Measure something in a process of its own."""
+    """Run a measurement in a new process."""
     context = multiprocessing.get_context("spawn")
     threads = (torch.get_num_threads(),)
     with ProcessPoolExecutor(1, context, initializer=_prepare, initargs=threads) as process:
@@ -35,15 +35,15 @@ def _listed(measure: Callable[..., Iterable[Row]], arguments: tuple[Any, ...]) -
 
 
 def apart(stack: ExitStack, make: Callable[..., Side], *arguments: Any) -> Side:
-    """Make a side in a process that lives as long as the stack.
+    """Make an implementation in a new process.
 
     Args:
-        stack: Ends the process.
-        make: A function of a module.
-        arguments: Its arguments.
+        stack: Ends the process when it is closed.
+        make: A module-level function that makes the implementation.
+        arguments: Arguments of `make`.
 
     Returns:
-        The side; what it answers are arrays.
+        The implementation; its `run` returns arrays.
     """
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
@@ -52,14 +52,14 @@ def apart(stack: ExitStack, make: Callable[..., Side], *arguments: Any) -> Side:
     child.start()
     there.close()
     stack.callback(child.join)
-    stack.callback(here.close)  # which the child takes for the end
+    stack.callback(here.close)  # tells the child to end
     shallow = False
 
     def answer() -> Any:
         try:
             return here.recv()
         except EOFError:
-            raise RuntimeError("A side's process ended; what it said is above.") from None
+            raise RuntimeError("A benchmark process ended; its output is above.") from None
 
     def run(items: Sequence[Any], size: int) -> object:
         here.send((items, size, shallow))

@@ -1,4 +1,4 @@
-"""Many callers at once, and a single query beside a bulk job."""
+"""Many concurrent callers, and the latency of a query during a bulk job."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["concurrency"]
 CALLERS = 32
 IN_TURN = f"{CALLERS} queries one after the other"
 QUERY = 12
-"""Tokens, without the instruction."""
+"""Tokens of a query, without the instruction."""
 
 DOCUMENT = 128
 BATCH = 1_024
-"""Tokens per batch of the bulk job, set so that the time of one batch can be taken."""
+"""Tokens per batch of the bulk job; fixed, so that the time of one batch can be measured."""
 
 BATCHES = 6
 
 
 def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
-    """Time callers at once against callers in turn, then a query's wait.
+    """Time concurrent calls, sequential calls, and a query during a bulk job.
 
     Yields:
         Rows of the table.
@@ -54,15 +54,15 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
         prompts = [EmbedPrompt(query, DEFAULT_INSTRUCTION).rendered for query in queries]
         list(callers.map(ask, queries))
         peer.run(prompts, 1)
-        in_turn, at_once, alone, batch, waits, theirs = [], [], [], [], [], []
+        in_turn, at_once, alone, batch, waits, peer_runs = [], [], [], [], [], []
         for _ in range(repeats):
-            theirs.append(seconds(lambda: [peer.run([prompt], 1) for prompt in prompts]))
+            peer_runs.append(seconds(lambda: [peer.run([prompt], 1) for prompt in prompts]))
             in_turn.append(seconds(lambda: [ask(query) for query in queries]))
             at_once.append(seconds(lambda: list(callers.map(ask, queries))))
             alone.append(seconds(ask, queries[0]))
             batch.append(seconds(embedder.embed_documents, bulk[: BATCH // DOCUMENT]))
             job = callers.submit(embedder.embed_documents, bulk)
-            time.sleep(median(batch) / 2)  # into the first batch
+            time.sleep(median(batch) / 2)  # the job is now in its first batch
             longest = 0.0
             while not job.done():
                 start = time.perf_counter()
@@ -72,7 +72,7 @@ def concurrency(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
             waits.append(longest)
     yield {**about, "case": IN_TURN, "runs": in_turn}
     yield {**about, "case": f"{CALLERS} callers at once", "runs": at_once}
-    yield {**about, "case": IN_TURN, "who": peer.who, "runs": theirs}
+    yield {**about, "case": IN_TURN, "who": peer.who, "runs": peer_runs}
     yield {**about, "case": "one query alone", "runs": alone}
     yield {**about, "case": f"one batch of {BATCH:,} tokens", "runs": batch}
     yield {**about, "case": "longest answer to one query during a bulk job", "runs": waits}

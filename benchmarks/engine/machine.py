@@ -1,4 +1,4 @@
-"""What the figures were measured on, and its matmul peak: how fast it multiplies matrices."""
+"""A description of the machine, and its peak speed of matrix products."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from benchmarks.engine.timing import Row
 __all__ = ["machine", "matmul_peak"]
 
 TOKENS = 1_024
-"""Rows of the layers' products when they are measured."""
+"""Rows of the matrix products."""
 
 SIDE = 2_048
 TRIES = 10
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Describe processor, threads and libraries."""
+    """Describe the processor, the threads and the library versions."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -32,7 +32,7 @@ def machine(device: str) -> dict[str, Any]:
     fields = dict(line.partition(":")[::2] for line in text.split("\n\n")[0].splitlines())
     cpu = {key.strip(): value.strip() for key, value in fields.items()}
     flags = set(cpu.get("flags", "").split())
-    told = {
+    found = {
         "cpu": cpu.get("model name") or platform.processor() or platform.machine(),
         "flags": sorted(flags & {"amx_bf16", "avx512_bf16", "avx512f", "avx2"}),
         "cores": os.cpu_count(),
@@ -42,13 +42,13 @@ def machine(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     if device.startswith("cuda"):
-        told["gpu"] = torch.cuda.get_device_name(device)
+        found["gpu"] = torch.cuda.get_device_name(device)
     packages = ("torch", "transformers", "sentence-transformers")
-    return {**told, **{name: importlib.metadata.version(name) for name in packages}}
+    return {**found, **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def matmul_peak(model: str, shapes: Shapes, device: str, dtype: str) -> list[Row]:
-    """Measure matrix products: a plain square one, and those of the layers."""
+    """Measure a square matrix product and those of the layers."""
     products = {
         f"plain, {SIDE} x {SIDE} x {SIDE}": (SIDE, SIDE, SIDE),
         **{

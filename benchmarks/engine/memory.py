@@ -1,7 +1,7 @@
-"""Peak memory above the weights, each figure from a process of its own.
+"""Peak memory above that of the loaded model, each measured in a new process.
 
-The child opens a model, warms up on a short text, forgets the peak so far and works: what the peak
-then is above what it began with. Linux only. Started by `memory`, not by hand.
+The child process opens a model, warms up on a short text, resets the peak and embeds. The result is
+the difference between the new peak and the memory before. Linux only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from benchmarks.engine.timing import QWEN3_RAG, Row, note
 __all__ = ["memory"]
 
 CUT = 2
-"""Layers of the cut 0.6B: its layers are as wide as the whole model's, and run one by one."""
+"""Layers of the shortened 0.6B. Layers run in sequence, so depth hardly affects the peak."""
 
 LENGTHS = list(range(8, 1_000, 4))
-"""Of texts one by one: libraries keep memory for what they have met."""
+"""Lengths of single texts: libraries keep memory for every shape they have seen."""
 
 
 def memory(
@@ -35,10 +35,10 @@ def memory(
     """Measure the peaks.
 
     Args:
-        model: The 0.6B, for the one figure of the model itself.
-        setup: How.
-        documents: Long documents for the narrow model.
-        tokens: Of a long document.
+        model: The 0.6B; one row is measured on it.
+        setup: Device and number format.
+        documents: Number of long documents for the narrow model.
+        tokens: Tokens of a long document.
         longest: Tokens of the longest document.
 
     Yields:
@@ -50,7 +50,7 @@ def memory(
     cut = checkpoint("embedding", {**QWEN3_0_6B, "num_hidden_layers": CUT})
     cut_name = f"0.6B cut to {CUT} of {LAYERS} layers"
     mixed = log_normal(180, 32)
-    together = max(32, documents)  # texts of a call, all of them
+    together = max(32, documents)  # all texts in one call
     works = [
         (QWEN3_RAG, cut_name, cut, mixed, together),
         ("sentence-transformers", cut_name, cut, mixed, together),
@@ -116,7 +116,7 @@ def _child(work: Row) -> Row:
         side = sentence_transformers(folder, setup)
     texts = Texts(folder).texts(work["lengths"])
     side.run(["warm up"], 32)
-    ctypes.CDLL(None).malloc_trim(0)  # what loading freed but the process still holds
+    ctypes.CDLL(None).malloc_trim(0)  # return to the system what loading has freed
     before = _kilobytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     for start in range(0, len(texts), work["at_once"]):

@@ -1,7 +1,7 @@
-"""The checkpoints that are timed: the exact 0.6B with random weights, cut-down ones, and `tiny`.
+"""The checkpoints of the benchmark: the exact 0.6B, smaller variants of it, and `tiny`.
 
-Time does not depend on the values of weights, so random ones are made once, stored in bfloat16 as
-the published ones are, and kept in the user's cache folder.
+Speed does not depend on the values of the weights. Random checkpoints are made once, in bfloat16
+like the published ones, and kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["LAYERS", "NARROW", "QWEN3_0_6B", "Model", "Shapes", "cached", "shape
 
 LAYERS = 28
 
-#: As published, vocabulary included.
+#: The published configuration, including the vocabulary size.
 QWEN3_0_6B: dict[str, Any] = {
     "hidden_size": 1024,
     "intermediate_size": 3072,
@@ -33,7 +33,7 @@ QWEN3_0_6B: dict[str, Any] = {
     "initializer_range": 0.02,
 }
 
-#: As little work per token as can be: for what grows with the number of tokens alone.
+#: Minimal work per token, to measure what depends on the number of tokens only.
 NARROW: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -48,7 +48,7 @@ NARROW: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Model:
-    """A pair of checkpoints of one size."""
+    """An embedding and a reranking checkpoint of one size."""
 
     name: str
     embedding: Path
@@ -57,19 +57,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The matrix products of a model, as (inputs, outputs), and how often they come."""
+    """The matrix products of a layer, as (inputs, outputs), and the number of layers."""
 
     layers: int
     products: dict[str, tuple[int, int]]
 
     @property
     def parameters(self) -> int:
-        """Weights outside the embedding table; the norms' few are left out."""
+        """Number of weights without the embedding table and the norms."""
         return self.layers * sum(rows * columns for rows, columns in self.products.values())
 
 
 def shapes(folder: Path) -> Shapes:
-    """Read the shapes off a checkpoint's configuration."""
+    """Read the shapes from a checkpoint's configuration."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     query = config["num_attention_heads"] * config["head_dim"]
@@ -84,19 +84,19 @@ def shapes(folder: Path) -> Shapes:
 
 
 def tiny() -> Model:
-    """The small trained pair."""
+    """Return the tiny checkpoints."""
     return Model("tiny", embedding_folder(), reranking_folder())
 
 
 def cached(layers: int) -> Model:
-    """The 0.6B of random weights, or its first layers."""
+    """Return the random 0.6B checkpoints, or variants with fewer layers."""
     name = "0.6B" if layers == LAYERS else f"0.6B cut to {layers} of {LAYERS} layers"
     config = {**QWEN3_0_6B, "num_hidden_layers": layers}
     return Model(name, checkpoint("embedding", config), checkpoint("reranking", config))
 
 
 def checkpoint(role: Role, config: dict[str, Any]) -> Path:
-    """Make a checkpoint unless it is there. The tokenizer is the small pair's."""
+    """Make a checkpoint unless it is cached. The tokenizer is that of the tiny checkpoints."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = f"{role}-{config['hidden_size']}-{config['num_hidden_layers']}"
     folder = cache / "qwen3-rag" / "benchmarks" / name
@@ -118,7 +118,7 @@ def _write(folder: Path, role: Role, config: dict[str, Any]) -> None:
     try:
         write_checkpoint(folder, role, config=config, tokenizer=tokenizer)
         for name in ("chat_template.jinja", "config_sentence_transformers.json"):
-            if (tokenizer / name).exists():  # the reranker's, by which peers render pairs
+            if (tokenizer / name).exists():  # with the reranker's, peers render pairs
                 shutil.copy(tokenizer / name, folder / name)
         file = folder / "model.safetensors"
         weights = {name: part.to(torch.bfloat16) for name, part in load_file(file).items()}

@@ -1,9 +1,9 @@
-"""OpenVINO's part, run by the interpreter that `--openvino` names; needs optimum-intel[openvino].
+"""Runs OpenVINO in the interpreter that `--openvino` names; needs optimum-intel[openvino].
 
     python openvino_side.py FOLDER DTYPE
 
-The first line written is the version. Each line read is `{"ids": [[...]], "batch": n}`; each line
-written then, the vectors. Imports nothing of this repository.
+It first writes its version. It then reads lines `{"ids": [[...]], "batch": n}` and writes a line of
+vectors for each. It imports nothing from this repository.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 
 
 def main() -> None:
-    """Open the model and serve until the input ends."""
+    """Open the model and answer until the input ends."""
     folder, dtype = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # keep the output of libraries apart from the answers
     import openvino  # type: ignore[import-not-found]
     import torch
     from optimum.intel import OVModelForFeatureExtraction  # type: ignore[import-not-found]

@@ -1,4 +1,4 @@
-"""The ratios as bars. Needs matplotlib, which nothing else here does: `pip install matplotlib`.
+"""A bar chart of the ratios. Needs matplotlib, which is not installed by default.
 
 python -m benchmarks.engine.plot benchmarks/results/NAME.json NAME.png
 """
@@ -16,7 +16,7 @@ __all__ = ["plot"]
 
 
 def plot(result: dict[str, Any], file: Path) -> None:
-    """Draw how many times as long as qwen3-rag each peer takes to embed and to rerank."""
+    """Plot the time of each peer relative to qwen3-rag, for embedding and reranking."""
     try:
         from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -36,12 +36,12 @@ def plot(result: dict[str, Any], file: Path) -> None:
     axes.tick_params(axis="y", labelsize=7)
     settings = result["settings"]
     mode = "compiled" if settings["compile"] else "as installed"
-    axes.set_title(f"Times as long as qwen3-rag ({mode}), {result['machine']['cpu']}")
+    axes.set_title(f"Time relative to qwen3-rag ({mode}), {result['machine']['cpu']}")
     figure.savefig(file, dpi=120)
 
 
 def main() -> None:
-    """Draw the figures of a file."""
+    """Plot the results of a file."""
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     source, target = map(Path, sys.argv[1:])

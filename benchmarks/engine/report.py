@@ -1,4 +1,4 @@
-"""Writes `docs/performance.md` of the figures of one or more runs, and names their machines.
+"""Makes `docs/performance.md` from the results of one or more runs.
 
 python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
 """
@@ -20,83 +20,83 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 HEAD = """\
 # Performance
 
-What the engine takes beside its peers, all timed in turns in one run, on the same texts, threads
-and number format. Times by themselves mean nothing: the machines were shared, and yours is
-another. Ratios within one run are what to look at, and you can measure them where you are:
+The speed and memory of the local engine, compared with other libraries in the same run, on the same
+texts, with the same threads and number format. The machines were shared, so look at the ratios
+within a run rather than at absolute times. You can measure on your own machine:
 
     python -m benchmarks.engine --json benchmarks/results/NAME.json --plot docs/NAME.png
     python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
 
-OpenVINO takes an environment of its own, which `--openvino openvino/bin/python` names:
+OpenVINO needs a separate environment; pass `--openvino openvino/bin/python`:
 
     python -m venv openvino && openvino/bin/pip install "optimum-intel[openvino]" torch
 
 {gpu}
 
-## How it is measured
+## Method
 
-- **The model** is the exact architecture of the 0.6B models, vocabulary included, with random
-  weights: time does not depend on what weights say. The tokenizer is that of the small trained
-  pair; `tiny` runs in float32 on both sides.
-- **Texts** are made of words of one token each, so they have the tokens the table claims. Mixed
-  texts and documents have log-normal lengths; the others are all of one length, which suits those
-  who pad. A reranker's prompt has 80 tokens before the document and 9 after it, and tokens per
-  second count it whole for everybody, though qwen3-rag computes the 80 once per query. Each round
-  is for another query.
+- **Model**: the exact architecture of the 0.6B models, including the vocabulary, with random
+  weights; speed does not depend on their values. The tokenizer is that of `tiny`, the small trained
+  checkpoints. `tiny` runs in float32 everywhere.
+- **Texts** consist of words of one token each, so they have exactly the stated number of tokens.
+  Mixed texts and documents have log-normal lengths. The others all have the same length, which
+  favours implementations that pad. A reranking prompt has 80 tokens before the document and 9 after
+  it. Tokens per second count the whole prompt for everybody, although qwen3-rag computes the first
+  80 tokens only once per query. Each round has a new query.
 - **Peers**: `SentenceTransformer` and `CrossEncoder` with the best of the batch sizes 1, 2, 4, 8,
-  16 and 32, and with 32, their default; the script of the model card, 8 texts at a time so that
-  memory is bounded, timed once; OpenVINO, exported by optimum-intel, with the best of 1, 8 and 32.
-  The best size is looked for with the first layers of the model, as many as a run names below, for
-  all layers are alike; then everybody runs the whole model.
-- **Processes**: each side has one of its own, and they take turns. Two in one process would each
-  keep a pool of OpenMP threads; more of them than cores go to sleep between any two products, which
-  slows everybody.
-- **The matmul peak** is how many tokens a second there would be if a model were its matrix products
-  alone and these ran at the speed of the plain square one.
-- **Medians** of {repeats}. Memory is the highest resident size during the work, above that of the
-  process with the model loaded and warmed up, a process of its own for each figure.
+  16 and 32, and with the default of 32; the model card's script, with batches of 8 to limit memory,
+  timed once; and OpenVINO, exported by optimum-intel, with the best of 1, 8 and 32. To save time,
+  the best batch size is found with the first layers of the model only (their number is given below
+  for each run). The measurement itself uses the whole model.
+- **Processes**: each implementation runs in a separate process, and they alternate. Two in one
+  process would each have a pool of OpenMP threads, and more threads than cores slow both down.
+- **Matmul peak**: 100 % is the throughput of a model that consists only of its matrix products, at
+  the speed of the plain square product.
+- **Medians** of {repeats}. Memory is the peak resident size during the work minus that of the
+  process with the model loaded and warmed up. Each value is from a new process.
 """
 
 TAIL = """
-## Options that matter for speed
+## Options that affect speed
 
-- `batch_tokens`: tokens per batch. On a CPU large batches are no faster, take more memory, and a
-  query waits longer behind one of a bulk job; GPUs want large ones. The default suits the device.
-- `dtype`: bfloat16 halves the weights and is much faster where the processor multiplies it natively
-  (flags `amx_bf16` and `avx512_bf16`, CUDA); there it is the default, and float32 elsewhere.
-- `compile=True`: torch compiles what lies between the matrix products. It takes a C++ compiler and
-  ten seconds at the first load; without a compiler one line is logged and nothing changes. Off
-  unless asked for. `--compile` measures it on your machine.
-- `device`: where to run, or several devices to share the work. On a CPU there are as many threads
-  as the process may use.
+- `batch_tokens`: tokens per batch. On a CPU, large batches are no faster, take more memory and make
+  a query wait longer behind a bulk job. GPUs need large batches. The default depends on the device.
+- `dtype`: bfloat16 halves the size of the weights and is much faster where the hardware multiplies
+  it natively (CPU flags `amx_bf16` and `avx512_bf16`, and CUDA). It is the default there; elsewhere
+  the default is float32.
+- `compile=True`: torch compiles the operations between the matrix products. This needs a C++
+  compiler and takes ten seconds at the first load. Without a compiler, a line is logged and nothing
+  changes. It is off by default. `--compile` measures it on your machine.
+- `device`: one device, or several to share the work. On a CPU, the engine uses as many threads as
+  the process may use.
 
-## What memory to expect
+## Memory
 
-The weights: parameters times 2 bytes in bfloat16, times 4 in float32; the 0.6B has 0.6 billion, so
-1.2 or 2.4 GB. On top comes what one batch needs, as the tables on memory show: it depends on
-`batch_tokens` and on the longest text, not on how many texts there are. Vectors come back as
-float32, 4 KB each at 1,024 numbers. On a CPU the keys and values of the instructions and queries
-used last are kept, of up to 1,024 tokens: 117 MB for the 0.6B in bfloat16.
+The weights take 2 bytes per parameter in bfloat16 and 4 in float32: 1.2 or 2.4 GB for the 0.6B
+models. A batch needs additional memory, as the tables show. It depends on `batch_tokens` and on the
+longest text, not on the number of texts. Vectors are float32, 4 KB each at 1,024 dimensions. On a
+CPU, the keys and values of recent instructions and queries are cached, up to 1,024 tokens: 117 MB
+for the 0.6B in bfloat16.
 
-glibc returns freed memory to the system at once until it has seen a large block freed. On a CPU,
-loading a model frees one, so that up to 64 MB which a batch has used are kept for the next one:
-requesting those pages again took a tenth of the time of short texts. This holds for the whole
-process; glibc's `MALLOC_` variables override it. The memory goes back when a model is closed, and
+glibc returns freed memory to the system at once until the process first frees a large block.
+Loading a model on a CPU does that, so up to 64 MB that a batch has used are kept for the next one:
+requesting these pages again took a tenth of the time of short texts. This affects the whole
+process; glibc's `MALLOC_` variables override it. The memory is returned when a model is closed, and
 before a text of 8,192 tokens or more.
 
-On a CPU, oneDNN besides keeps memory for every shape it has multiplied. Rows and keys are filled
-up to a few hundred shapes in all, so a process that meets texts of every length grows by some
-0.4 GB and no further; the row of many lengths shows it.
+On a CPU, oneDNN also keeps memory for every matrix shape it has seen. Rows and keys are padded so
+that there are only a few hundred shapes. A process that embeds texts of all lengths therefore grows
+by about 0.4 GB and no further; see the row with many lengths.
 """
 
 
 def report(results: list[dict[str, Any]]) -> str:
-    """The page."""
+    """Render the page."""
     devices = [result["machine"]["gpu"] for result in results if "gpu" in result["machine"]]
     gpu = (
         f"GPUs measured: {', '.join(sorted(set(devices)))}."
         if devices
-        else "Nothing here was measured on a GPU: none was at hand."
+        else "No GPU was available; all results are from CPUs."
     )
     rounds = sorted({result["settings"]["repeats"] for result in results})
     repeats = " or ".join(f"{number} rounds" if number > 1 else "1 round" for number in rounds)
@@ -109,33 +109,38 @@ def _about(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result["settings"]
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     mode = ", `compile=True`" if settings["compile"] else ", default install"
-    flags = ", ".join(machine["flags"]) or "no vector flags known"
-    told = [
+    flags = ", ".join(machine["flags"]) or "vector extensions unknown"
+    parts = [
         f"\n## {settings['dtype']}{mode}: {where}\n",
         f"{machine['memory_gb']} GB of memory; {flags}; {machine['system']}, Python "
         f"{machine['python']}, torch {machine['torch']}, transformers {machine['transformers']}, "
-        f"sentence-transformers {machine['sentence-transformers']}. Best batches were looked for "
-        f"with {min(settings['sweep_layers'], settings['layers'])} of {settings['layers']} layers.",
+        f"sentence-transformers {machine['sentence-transformers']}. The best batch sizes were "
+        f"found with {min(settings['sweep_layers'], settings['layers'])} of {settings['layers']} "
+        "layers.",
     ]
     if settings["layers"] != LAYERS:
-        told.append(
-            f"The model was cut to {settings['layers']} of {LAYERS} layers: a trial, not the 0.6B."
+        parts.append(
+            f"This is a trial run with {settings['layers']} of {LAYERS} layers, not the whole 0.6B."
         )
     if agreement := _agreement(result):
-        told.append(agreement)
-    if "note" in result:  # put in by hand
-        told.append(result["note"])
+        parts.append(agreement)
+    if "note" in result:  # added by hand
+        parts.append(result["note"])
     if "plot" in result:
-        told.append(f"\n![The ratios below as bars]({result['plot']})")
-    return "\n".join(told)
+        parts.append(f"\n![Bar chart of the ratios below]({result['plot']})")
+    return "\n".join(parts)
 
 
 def _agreement(result: dict[str, Any]) -> str:
-    """How far the sides' answers are apart on the 0.6B."""
-    told = []
+    """Describe how far the results of the implementations differ on the 0.6B."""
+    parts = []
     for section, pick, what in (
-        ("embedding", min, "the least cosine between a peer's vectors and qwen3-rag's is {:.4f}"),
-        ("reranking", max, "the largest difference of a probability {:.4f}"),
+        (
+            "embedding",
+            min,
+            "the lowest cosine between vectors of a peer and of qwen3-rag is {:.4f}",
+        ),
+        ("reranking", max, "the largest difference between scores is {:.4f}"),
     ):
         values = [
             value
@@ -144,21 +149,21 @@ def _agreement(result: dict[str, Any]) -> str:
             for value in row.get("agreement", {}).values()
         ]
         if values:
-            told.append(what.format(pick(values)))
-    if not told:
+            parts.append(what.format(pick(values)))
+    if not parts:
         return ""
-    figures = f"How far the sides are apart: {', '.join(told)}."
+    agreement = f"Agreement: {', '.join(parts)}."
     if result["settings"]["dtype"] == "float32":
-        return figures
+        return agreement
     return (
-        f"{figures} That is rounding, which the random weights of this model amplify: the peers in "
-        "this number format are as far from themselves in float32. In float32, and on the trained "
-        "small pair, the sides agree, which the tests assert."
+        f"{agreement} The cause is rounding, which the random weights of this model amplify: each "
+        "peer differs as much from its own float32 results. In float32, and with the trained tiny "
+        "checkpoints, all implementations agree, as the tests assert."
     )
 
 
 def main() -> None:
-    """Read the files that are named and print the page."""
+    """Read result files and print the page."""
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     files = [Path(name) for name in sys.argv[1:]]

@@ -1,6 +1,6 @@
-"""Who is compared: qwen3-rag, sentence-transformers, the model card's script, OpenVINO.
+"""The implementations: qwen3-rag, sentence-transformers, the model card's script and OpenVINO.
 
-Each is opened on the same checkpoint, device and number format and given the same texts.
+All run the same checkpoint on the same device, in the same number format and with the same texts.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ SWEEP = (1, 2, 4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class Setup:
-    """What both sides have in common.
+    """Settings of a comparison.
 
     Attributes:
-        device: Where.
+        device: Torch device.
         dtype: Number format.
-        compile: Whether qwen3-rag is told to compile.
-        peer_attention: transformers' attention implementation of the peers, its default if `None`.
-        sweep_layers: Layers with which the peers look for their best batch.
+        compile: Whether qwen3-rag runs with `compile=True`.
+        peer_attention: Attention implementation of the peers; transformers' default if `None`.
+        sweep_layers: Number of layers with which the peers' best batch size is found.
     """
 
     device: str
@@ -54,12 +54,12 @@ class Setup:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of the two classes."""
+        """Arguments of `Qwen3Embedder` and `Qwen3Reranker`."""
         settings: dict[str, Any] = {"device": self.device, "dtype": self.dtype}
         return {**settings, "compile": True} if self.compile else settings
 
     @property
-    def theirs(self) -> dict[str, Any]:
+    def transformers_options(self) -> dict[str, Any]:
         """Arguments of transformers' `from_pretrained`."""
         settings: dict[str, Any] = {"dtype": getattr(torch, self.dtype)}
         if self.peer_attention:
@@ -68,22 +68,22 @@ class Setup:
 
 
 def qwen3_rag_embedding(folder: Path, setup: Setup, *, max_length: int | None = None) -> Side:
-    """Our embedder."""
+    """Make a `Qwen3Embedder`."""
     embedder = Qwen3Embedder(str(folder), max_length=max_length, **setup.options)
     return Side(QWEN3_RAG, lambda texts, _: embedder.embed_documents(texts))
 
 
 def qwen3_rag_reranking(folder: Path, setup: Setup) -> Side:
-    """Our reranker, its scores in the order of the pairs."""
+    """Make a `Qwen3Reranker`; scores are in the order of the pairs."""
     reranker = Qwen3Reranker(str(folder), **setup.options)
     return Side(QWEN3_RAG, lambda pairs, _: np.asarray(reranker.score(pairs)))
 
 
 def sentence_transformers(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
-    """`SentenceTransformer` or `CrossEncoder`, whose template renders our prompt."""
+    """Make a `SentenceTransformer`, or a `CrossEncoder` with the same prompt as qwen3-rag."""
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    settings: dict[str, Any] = {"device": setup.device, "model_kwargs": setup.theirs}
+    settings: dict[str, Any] = {"device": setup.device, "model_kwargs": setup.transformers_options}
     if role == "embedding":
         model: Any = SentenceTransformer(str(folder), **settings)
 
@@ -104,7 +104,7 @@ def sentence_transformers(folder: Path, setup: Setup, role: Role = "embedding") 
 
 @contextmanager
 def _shallow(trunk: Any, layers: int) -> Iterator[None]:
-    """Leave out all but the first layers of transformers' model for a while."""
+    """Run only the first layers of a transformers model while the context is open."""
     all_layers = trunk.layers
     trunk.layers = all_layers[:layers]
     try:
@@ -114,13 +114,14 @@ def _shallow(trunk: Any, layers: int) -> Iterator[None]:
 
 
 def card(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
-    """The model card's script: padded on the left, for reranking the logits of every token.
+    """Run the model card's script: left padding and, for reranking, the logits of every token.
 
-    Batches bound memory here; the script itself takes all texts at once. One round: it is slow.
+    The script computes all texts in one batch; here batches limit the memory. It is slow, so it is
+    timed once.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     kind: Any = AutoModel if role == "embedding" else AutoModelForCausalLM
-    model = kind.from_pretrained(folder, **setup.theirs).to(setup.device).eval()
+    model = kind.from_pretrained(folder, **setup.transformers_options).to(setup.device).eval()
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("yes", "no"))
 
     def batch(texts: list[str]) -> Any:
@@ -143,7 +144,7 @@ def card(folder: Path, setup: Setup, role: Role = "embedding") -> Side:
 
 
 def openvino(python: str, folder: Path, setup: Setup, stack: ExitStack) -> Side:
-    """OpenVINO in an interpreter of its own, which takes token ids and answers when it is done."""
+    """Run OpenVINO in another interpreter, which gets token ids and returns vectors."""
     script = Path(__file__).with_name("openvino_side.py")
     child = subprocess.Popen(
         [python, str(script), str(folder), setup.dtype],
@@ -160,7 +161,7 @@ def openvino(python: str, folder: Path, setup: Setup, stack: ExitStack) -> Side:
         assert child.stdout is not None
         line = child.stdout.readline()
         if not line:
-            raise RuntimeError("OpenVINO ended; what it said is above.")
+            raise RuntimeError("The OpenVINO process ended; its output is above.")
         return json.loads(line)
 
     def run(texts: Sequence[str], size: int) -> object:

@@ -1,6 +1,6 @@
-"""From the start of a process to the first vector, and what an import takes.
+"""Time from the start of a process to the first vector, and import time.
 
-Files are in the page cache: each is run once before it is timed.
+Each program runs once before it is timed, so files are in the page cache.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from benchmarks.engine.timing import QWEN3_RAG, Row, note, seconds
 
 __all__ = ["cold_start", "imports"]
 
-OUR_FIRST = """
+QWEN3_RAG_FIRST = """
 from qwen3_rag import Qwen3Embedder
 Qwen3Embedder({folder!r}, **{settings!r}).embed_documents(["first"])
 """
 
-THEIR_FIRST = """
+PEER_FIRST = """
 import torch
 from transformers.utils import logging
 from sentence_transformers import SentenceTransformer
@@ -37,21 +37,21 @@ IMPORTS = {
 
 
 def cold_start(model: Model, setup: Setup, repeats: int) -> Iterator[Row]:
-    """Time whole processes that embed one text.
+    """Time processes that embed one text.
 
     Yields:
         Rows of the table.
     """
     note(f"{model.name}: cold start")
     folder = str(model.embedding)
-    own = OUR_FIRST.format(folder=folder, settings=setup.options)
-    theirs = THEIR_FIRST.format(folder=folder, device=setup.device, dtype=setup.dtype)
+    own = QWEN3_RAG_FIRST.format(folder=folder, settings=setup.options)
+    peer = PEER_FIRST.format(folder=folder, device=setup.device, dtype=setup.dtype)
     about = {"section": "cold start", "model": model.name, "case": "start to first vector"}
-    yield from _times({QWEN3_RAG: own, "sentence-transformers": theirs}, repeats, about)
+    yield from _times({QWEN3_RAG: own, "sentence-transformers": peer}, repeats, about)
 
 
 def imports(repeats: int) -> Iterator[Row]:
-    """Time whole processes that import.
+    """Time processes that only import.
 
     Yields:
         Rows of the table.

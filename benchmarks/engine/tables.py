@@ -1,4 +1,4 @@
-"""The figures of a run as Markdown tables, which read well in a terminal too."""
+"""The results of a run as Markdown tables, aligned for terminals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ratios", "tables"]
 
 
 def tables(result: dict[str, Any]) -> str:
-    """All tables of a run, each under its heading."""
+    """Render all tables of a run, each under its heading."""
     parts = []
     for section, render in _RENDER.items():
         by_model: dict[str, list[Row]] = {}
@@ -28,7 +28,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def ratios(rows: Sequence[Row]) -> Iterator[tuple[Row, float]]:
-    """Each row of a peer with how many times as long as qwen3-rag it took."""
+    """Yield each row of a peer with its time relative to qwen3-rag."""
     timed = [row for row in rows if row.get("runs")]
     own = {_key(row): row for row in timed if row["who"] == QWEN3_RAG}
     for row in timed:
@@ -56,7 +56,7 @@ def _who(row: Row) -> str:
 
 
 def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
-    """Embedding and reranking."""
+    """Render a table of embedding or reranking."""
     peaks = [row["flops"] for row in result["rows"] if row["section"] == "matmul peak"]
     shows_share = rows[0]["section"] == "embedding" and rows[0]["model"] != "tiny"
     times = {id(row): value for row, value in ratios(rows)}
@@ -71,7 +71,7 @@ def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
             line += [f"{median(row['runs']):.2f}", f"{speed:,.0f}", faster]
             line += [f"{2 * row['parameters'] * speed / peaks[0]:.0%}"] if shows_share else []
         lines.append(line + [""] * (5 + shows_share - len(line)))
-    head = ["case", "who", "seconds", "tokens/s", "qwen3-rag is faster by"]
+    head = ["case", "implementation", "seconds", "tokens/s", "qwen3-rag is faster by"]
     return _table([*head, "of the matmul peak"] if shows_share else head, lines)
 
 
@@ -81,7 +81,7 @@ def _peaks(rows: Sequence[Row], result: dict[str, Any]) -> str:
 
 
 def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
-    """Cold start and import."""
+    """Render a table of cold starts or imports."""
     times = {id(row): value for row, value in ratios(rows)}
     lines = [
         [
@@ -92,7 +92,7 @@ def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
         ]
         for row in rows
     ]
-    return _table(["what", "who", "seconds", "times qwen3-rag's"], lines)
+    return _table(["case", "implementation", "seconds", "relative to qwen3-rag"], lines)
 
 
 def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
@@ -104,10 +104,13 @@ def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
             line[3] = f"{in_turn / at_once:.2f} x the throughput"
         elif row["who"] != QWEN3_RAG:
             times = median(row["runs"])
-            line[3] = f"faster by {times / in_turn:.2f} x; at once by {times / at_once:.2f} x"
+            line[3] = (
+                f"qwen3-rag is faster by {times / in_turn:.2f} x; "
+                f"at once by {times / at_once:.2f} x"
+            )
         elif "bulk job" in row["case"]:
-            line[3] = f"it waited {(longest - alone) / batch:.2f} batches"
-    return _table(["what", "who", "seconds", ""], lines)
+            line[3] = f"waited {(longest - alone) / batch:.2f} batches"
+    return _table(["case", "implementation", "seconds", ""], lines)
 
 
 def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
@@ -121,7 +124,7 @@ def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
         ]
         for row in rows
     ]
-    return _table(["model", "work", "who", "MB before", "MB above at the peak"], lines)
+    return _table(["model", "work", "implementation", "MB loaded", "MB added at the peak"], lines)
 
 
 _RENDER: dict[str, Callable[[Sequence[Row], dict[str, Any]], str]] = {

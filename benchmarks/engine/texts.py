@@ -1,6 +1,6 @@
-"""Texts that have exactly as many tokens as is claimed, from a fixed seed.
+"""Random texts with an exact number of tokens, from a fixed seed.
 
-Made of words that are one token each, with a space before them and without.
+They consist of words that are one token each, with and without a leading space.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from qwen3_rag.integration import RERANK_PREFIX, RERANK_SUFFIX
 __all__ = ["Texts", "log_normal"]
 
 SPREAD = 0.75
-"""Of the logarithm of lengths."""
+"""Standard deviation of the logarithm of the lengths."""
 
 
 def log_normal(mean: int, count: int) -> list[int]:
-    """Lengths at evenly spaced quantiles of a log-normal distribution, in no order.
+    """Return lengths at evenly spaced quantiles of a log-normal distribution, shuffled.
 
     Args:
-        mean: Of the lengths returned, to a token.
-        count: How many.
+        mean: Mean length, up to rounding.
+        count: Number of lengths.
     """
     normal = NormalDist(0, SPREAD)
     raw = [np.exp(normal.inv_cdf((index + 0.5) / count)) for index in range(count)]
@@ -36,7 +36,7 @@ def log_normal(mean: int, count: int) -> list[int]:
 
 
 class Texts:
-    """Makes texts for one tokenizer."""
+    """Makes texts for a tokenizer."""
 
     def __init__(self, folder: Path, seed: int = 5) -> None:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -46,32 +46,32 @@ class Texts:
         self._words = [word for word in words if self.count(word) == self.count(f" {word}") == 1]
 
     def count(self, text: str) -> int:
-        """Tokens of a text, without any that the tokenizer appends."""
+        """Count the tokens of a text, without the end token."""
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def ids(self, text: str) -> list[int]:
-        """Tokens of a text, with those that the tokenizer appends."""
+        """Return the token ids of a text, with the end token."""
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
 
     def text(self, tokens: int) -> str:
-        """A text of so many tokens."""
+        """Make a text with this number of tokens."""
         text = " ".join(self._random.choice(self._words, tokens))
         if self.count(text) != tokens or self.count(f" {text}") != tokens:
             raise AssertionError(f"A text of {tokens} tokens has {self.count(text)}.")
         return text
 
     def texts(self, lengths: Sequence[int]) -> list[str]:
-        """Texts to embed of so many tokens each, the end token included."""
+        """Make texts to embed with these numbers of tokens, including the end token."""
         return [self.text(max(1, length - 1)) for length in lengths]
 
     def query(self, prefix: int) -> str:
-        """A query with which the shared part of a reranker's prompt has so many tokens."""
+        """Make a query such that the prompt before the document has `prefix` tokens."""
         empty = self.count(RERANK_PREFIX) + self.count(RerankPrompt("", "").head)
         return self.text(prefix - empty)
 
     def prompt_tokens(self, query: str, documents: Sequence[str]) -> int:
-        """Tokens of the prompts, each counted whole."""
+        """Count the tokens of all prompts, without any sharing."""
         around = RerankPrompt(query, "")
         fixed = sum(self.count(part) for part in (RERANK_PREFIX, around.head, RERANK_SUFFIX))
         return sum(fixed + self.count(f" {document}") for document in documents)

@@ -1,4 +1,4 @@
-"""Embedding and reranking against the peers, case by case."""
+"""Throughput of embedding and reranking, compared with the peers."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def embedding(
     """Embed texts of several lengths.
 
     Args:
-        model: What to run.
-        setup: How.
-        count: Texts; of the long ones a quarter.
-        repeats: Rounds.
-        python: OpenVINO's interpreter, if any.
+        model: The checkpoints.
+        setup: Device and number format.
+        count: Number of texts; a quarter of it for long texts.
+        repeats: Number of rounds.
+        python: Interpreter with OpenVINO; `None` skips it.
 
     Yields:
         Rows of the table.
@@ -73,13 +73,13 @@ def embedding(
 
 
 def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[Row]:
-    """Rerank documents of several lengths, each round for a query of its own.
+    """Rerank documents of several lengths, with a new query in each round.
 
     Args:
-        model: What to run.
-        setup: How.
-        count: Documents; of the longest a quarter.
-        repeats: Rounds.
+        model: The checkpoints.
+        setup: Device and number format.
+        count: Number of documents; a quarter of it for long documents.
+        repeats: Number of rounds.
 
     Yields:
         Rows of the table.
@@ -94,7 +94,7 @@ def reranking(model: Model, setup: Setup, count: int, repeats: int) -> Iterator[
             sides = [own, peer]
             about: Row = {"section": "reranking", "model": model.name}
             about["case"] = f"{few} documents of about {mean} tokens"
-            # What is known of a query must not make a later round faster.
+            # A cached query prefix must not make a later round faster.
             queries = [texts.query(PREFIX) for _ in range(1 + repeats)]
             about["tokens"] = texts.prompt_tokens(queries[0], documents)
             rounds = [[(query, document) for document in documents] for query in queries]
@@ -109,14 +109,14 @@ def _answers(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, np.ndarra
 
 
 def _least_cosine(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, float]:
-    """Give the least cosine between a peer's vectors and those of qwen3-rag."""
+    """Compute the lowest cosine between each peer's vectors and those of qwen3-rag."""
     answers = _answers(sides, items)
     own = answers.pop(QWEN3_RAG)
-    return {who: float((own * theirs).sum(axis=1).min()) for who, theirs in answers.items()}
+    return {who: float((own * peer).sum(axis=1).min()) for who, peer in answers.items()}
 
 
 def _largest_difference(sides: Sequence[Side], items: Sequence[Any]) -> dict[str, float]:
-    """The same for probabilities: the largest difference."""
+    """Compute the largest difference between each peer's scores and those of qwen3-rag."""
     answers = _answers(sides, items)
     own = answers.pop(QWEN3_RAG)
-    return {who: float(np.abs(own - theirs).max()) for who, theirs in answers.items()}
+    return {who: float(np.abs(own - peer).max()) for who, peer in answers.items()}

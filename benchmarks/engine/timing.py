@@ -1,7 +1,7 @@
-"""Timing sides against each other: find each one's best batch, then take turns.
+"""Timing of the implementations: find each one's best batch size, then time them alternately.
 
-A machine's speed drifts, so sides take turns round by round and only
-times of one run are compared.
+The speed of a machine drifts, so implementations alternate in each round, and only times of the
+same run are compared.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ __all__ = ["QWEN3_RAG", "Row", "Side", "compare", "note", "ratio", "seconds"]
 
 QWEN3_RAG = "qwen3-rag"
 
-#: A line of a table, as it goes to JSON.
+#: A row of a table, as it is written to JSON.
 Row = dict[str, Any]
 
 PAUSE = 0.3
-"""Seconds between two sides, for the threads of the last one to go to sleep."""
+"""Seconds between two measurements, in which the threads of the previous one go to sleep."""
 
 
 WARM_UP = 4
-"""Texts."""
+"""Texts to warm up with."""
 
 BRIEF = 1.0
-"""Seconds. What takes less is swept three times: a single slip would choose a wrong batch size."""
+"""Seconds. A batch size that takes less is timed three times, so that an outlier does not win."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of those compared.
+    """An implementation.
 
     Attributes:
         who: Name in the table.
-        run: Does the work for the items given, in batches of the size given; 0 when the size is
-            not its affair. Items are texts to embed, or pairs to rerank.
-        sweep: Batch sizes among which to find the best; none when there is nothing to choose.
-        default: The batch size it has by itself, timed besides the best.
-        rounds: How often it is timed at most.
-        cut: Makes the model shallower meanwhile, so that the sweep takes less time.
+        run: Processes items (texts to embed or pairs to rerank) with a batch size; 0 if the
+            implementation has no batch size.
+        sweep: Batch sizes to try; empty if there is no choice.
+        default: Its default batch size, which is timed besides the best one.
+        rounds: Maximum number of rounds.
+        cut: Context manager that removes layers from the model, to make the sweep faster.
     """
 
     who: str
@@ -56,7 +56,7 @@ class Side:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A side at one batch size."""
+    """An implementation with a batch size."""
 
     side: Side
     size: int
@@ -65,15 +65,15 @@ class _Entry:
 
 
 def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) -> Iterator[Row]:
-    """Time each side on what each round has for all of them, in turns.
+    """Time the implementations alternately on the same items.
 
     Args:
-        sides: qwen3-rag among them.
-        rounds: Items; the first are for warming up and looking for the best batch.
-        about: What every row says besides.
+        sides: The implementations, qwen3-rag among them.
+        rounds: The items of each round; the first are used to warm up and to find the best batch.
+        about: Further entries of every row.
 
     Yields:
-        A row per side and batch size.
+        A row per implementation and batch size.
     """
     first, *others = rounds
     entries = [entry for side in sides for entry in _entries(side, first)]
@@ -81,7 +81,9 @@ def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) 
     for number, items in enumerate(others):
         for entry, times in zip(entries, runs, strict=True):
             if number < entry.side.rounds:
-                entry.side.run(first[:1], entry.size)  # the caches are the last side's
+                entry.side.run(
+                    first[:1], entry.size
+                )  # warm the caches again after the previous implementation
                 times.append(seconds(entry.side.run, items, entry.size))
     for entry, times in zip(entries, runs, strict=True):
         note(f"  {entry.side.who} {entry.setting}: {median(times):.2f} s")
@@ -93,7 +95,9 @@ def _entries(side: Side, items: Sequence[Any]) -> list[_Entry]:
     side.run(items[:WARM_UP], side.default)
     if not side.sweep:
         return [_Entry(side, side.default, f"batch {side.default}" if side.default else "", {})]
-    sizes = [size for size in side.sweep if size < 2 * len(items)]  # more would be the same again
+    sizes = [
+        size for size in side.sweep if size < 2 * len(items)
+    ]  # larger sizes give the same single batch
     with side.cut():
         swept = {size: _least(side.run, items, size) for size in sizes}
     best = min(swept, key=lambda size: swept[size])
@@ -106,7 +110,7 @@ def _entries(side: Side, items: Sequence[Any]) -> list[_Entry]:
 
 
 def _least(work: Callable[..., object], *arguments: object) -> float:
-    """Time a call, a brief one as the best of three."""
+    """Time a call; take the best of three if it is short."""
     once = seconds(work, *arguments)
     return once if once > BRIEF else min(once, *(seconds(work, *arguments) for _ in range(2)))
 
@@ -120,10 +124,10 @@ def seconds(work: Callable[..., object], *arguments: object) -> float:
 
 
 def ratio(row: Row, own: Row) -> float:
-    """How many times as long as qwen3-rag it took, by medians."""
+    """Compute the median time relative to qwen3-rag."""
     return float(median(row["runs"]) / median(own["runs"]))
 
 
 def note(text: str) -> None:
-    """Tell how far it has come."""
+    """Print progress to stderr."""
     print(text, file=sys.stderr, flush=True)

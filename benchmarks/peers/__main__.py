@@ -1,12 +1,11 @@
-"""What the frameworks' generic classes do to Qwen3 models, beside those of this project.
+"""Compares the frameworks' generic classes with this project's, on Qwen3 models.
 
     python -m benchmarks.peers [--only NAME ...] [--data FOLDER [--collection NAME]] [--json FILE]
 
-One checkpoint, one collection and the same questions for both sides of each framework: its generic
-classes with the defaults people use, and this project's. The peers get environments of their own,
-made at the first run (three times torch; pip's settings, such as PIP_EXTRA_INDEX_URL, apply). Both
-sides compute in float32 on the CPU, one after the other. A defect counts as shown only if this
-run shows it.
+For each framework, its generic classes with common settings and this project's classes run the same
+checkpoint, collection and checks, in float32 on the CPU, one after the other. The generic classes
+are installed in separate environments on the first run (torch three times; pip settings such as
+PIP_EXTRA_INDEX_URL apply). Only defects that occur in this run are reported.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from qwen3_rag_training.evaluation import ndcg
 
 
 def card_vectors(folder: Path, texts: Sequence[str]) -> list[list[float]]:
-    """Vectors by the model card's procedure: the last token's state, normalised. One by one."""
+    """Embed texts one by one with the model card's procedure: last token's state, normalised."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
     vectors = []
@@ -49,7 +48,7 @@ def card_vectors(folder: Path, texts: Sequence[str]) -> list[list[float]]:
 
 
 def inputs(searched: Collection, embedding: Path, reranking: Path) -> dict[str, Any]:
-    """What both sides are given; the candidates are those of the model card's vectors."""
+    """Prepare the inputs of both sides; candidates come from the model card's vectors."""
     prompts = [f"Instruct: {DEFAULT_INSTRUCTION}\nQuery:{query}" for query in searched.queries]
     card = f"Instruct: {DEFAULT_INSTRUCTION}\nQuery:{QUERY}"
     vectors = card_vectors(embedding, [card, CODE, *prompts, *searched.documents])
@@ -68,7 +67,7 @@ def inputs(searched: Collection, embedding: Path, reranking: Path) -> dict[str, 
 
 
 def observed(python: Path, module: str, which: str, given: Path) -> dict[str, Any]:
-    """Run one side in its environment."""
+    """Run one side in its environment and return what it observed."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HAYSTACK_TELEMETRY_ENABLED": "False"}
     if which == "theirs":
         environment.pop("PYTHONPATH", None)
@@ -81,13 +80,13 @@ def observed(python: Path, module: str, which: str, given: Path) -> dict[str, An
         text=True,
     )
     if done.returncode:
-        sys.exit(f"{done.stderr}\nThis is what {module} ({which}) said in {python}.")
+        sys.exit(f"{done.stderr}\n{module} ({which}) failed in {python}; its output is above.")
     content: dict[str, Any] = json.loads(seen.read_text(encoding="utf-8"))
     return content
 
 
 def with_ndcg(seen: dict[str, Any], searched: Collection) -> dict[str, Any]:
-    """Replace the places found by what they are worth."""
+    """Replace rankings with their nDCG@10."""
 
     def figure(rankings: Sequence[Sequence[int]]) -> float:
         scores = np.full((len(rankings), len(searched.documents)), -np.inf)
@@ -107,17 +106,19 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=REQUIREMENTS, default=[*REQUIREMENTS])
     parser.add_argument("--environments", type=Path, default=DEFAULT, metavar="FOLDER")
-    parser.add_argument("--data", type=Path, help="folder with corpora/; the guides when omitted")
+    parser.add_argument(
+        "--data", type=Path, help="folder with corpora/; default: this project's guides"
+    )
     parser.add_argument("--collection", choices=COLLECTIONS, default="milvus_faq")
-    parser.add_argument("--queries", type=int, default=50, help="at most")
+    parser.add_argument("--queries", type=int, default=50, help="maximum number of queries")
     parser.add_argument("--embedding", type=Path, default=embedding_folder(), metavar="FOLDER")
     parser.add_argument("--reranking", type=Path, default=reranking_folder(), metavar="FOLDER")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
     return parser.parse_args()
 
 
 def main() -> int:
-    """Print a table per framework; 1 when this project shows a defect."""
+    """Print a table per framework; return 1 if this project has a defect."""
     arguments = _arguments()
     transformers.utils.logging.disable_progress_bar()
     searched = collection(arguments.data, arguments.collection, arguments.queries)

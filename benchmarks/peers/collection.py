@@ -1,4 +1,4 @@
-"""What is searched: this repository's own guides, or a collection of the training data."""
+"""The collection to search: this repository's guides, or one of the evaluation collections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def guides(most: int) -> Collection:
-    """Every section of the guides; its heading and its page's ask for it."""
+    """Make a collection of the guides: sections are documents, headings are queries."""
     documents: list[str] = []
     queries: list[str] = []
     for page in (
@@ -32,14 +32,14 @@ def guides(most: int) -> Collection:
 
 
 def collection(data: Path | None, name: str, most: int) -> Collection:
-    """Read the collection of that name, or the guides where no data is given; always the same."""
+    """Read a collection by name, or the guides if `data` is `None`."""
     if data is None:
         return guides(most)
     return read(data / "corpora" / name, frozenset(), most)
 
 
 def _sections(page: str) -> list[tuple[str, str]]:
-    """Headings with the text under each; a `#` in a block of code is none."""
+    """Split a page into headings and texts; ignore `#` in code blocks."""
     found: list[tuple[str, list[str]]] = []
     code = False
     for line in page.splitlines():

@@ -1,4 +1,4 @@
-"""The peers' environments: which versions are compared, and where they are installed."""
+"""The versions of the generic classes, and the environments they are installed in."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ REQUIREMENTS = {
         "sentence-transformers==6.2.0",
     ),
 }
-"""The peers' newest at the time, with the newest sentence-transformers each of them allows."""
+"""The newest versions, with the newest sentence-transformers that each allows."""
 
 SAME = ("torch==2.13.0", "transformers==5.23.0")
-"""What both sides run on."""
+"""Versions that both sides use."""
 
 DEFAULT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "qwen3-rag" / "peers"
 
 
 def python_of(framework: str, folder: Path) -> Path:
-    """Give the Python of a peer's environment, made first if it is not there or has other pins."""
+    """Return the Python of a framework's environment; create it if missing or outdated."""
     place = folder / framework
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     wanted = "\n".join((*SAME, *REQUIREMENTS[framework]))

@@ -1,4 +1,4 @@
-"""Haystack's components: those of sentence-transformers-haystack, and those of this project.
+"""The components for Haystack: those of sentence-transformers-haystack and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -19,7 +19,7 @@ from benchmarks.peers.probes import Models, Ranking, main
 
 @dataclass(frozen=True)
 class HaystackSide:
-    """Components; `embedder` makes a document embedder of so many numbers, or of all."""
+    """Haystack components; `embedder` makes a document embedder with a vector size."""
 
     packages: Sequence[str]
     embedder: Callable[[int | None], Any]
@@ -38,7 +38,7 @@ class HaystackSide:
         documents = _documents(texts)
         if hasattr(self.document_embedder, "run_async"):
             return _vectors(await self.document_embedder.run_async(documents))
-        # What Haystack's pipelines do with a component that has no method of its own.
+        # Haystack's pipelines do the same with a component without `run_async`.
         return _vectors(await asyncio.to_thread(self.document_embedder.run, documents))
 
     def short_vectors(self, dim: int, texts: Sequence[str]) -> list[list[float]]:
@@ -58,11 +58,11 @@ class HaystackSide:
         return documents == before
 
     def queries_apart(self) -> None:
-        """Haystack's own cache keeps documents, by what the caller says."""
+        """Haystack caches documents, not vectors, so the check does not apply."""
 
 
 def theirs(models: Models) -> HaystackSide:
-    """What is used with Haystack today."""
+    """Make the generic classes that are common with Haystack."""
     from haystack_integrations.components.embedders.sentence_transformers import (
         SentenceTransformersDocumentEmbedder,
         SentenceTransformersTextEmbedder,
@@ -91,7 +91,7 @@ def theirs(models: Models) -> HaystackSide:
 
 
 def own(models: Models) -> HaystackSide:
-    """The same places, filled with our components."""
+    """Make this project's components."""
     from haystack_integrations.components.embedders.qwen3_rag import (
         Qwen3DocumentEmbedder,
         Qwen3TextEmbedder,

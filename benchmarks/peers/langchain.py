@@ -1,4 +1,4 @@
-"""LangChain's classes: langchain-huggingface with its cross encoders, and this project's.
+"""The classes for LangChain: those of langchain-huggingface and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -17,7 +17,7 @@ from benchmarks.peers.probes import Models, Ranking, main
 
 @dataclass(frozen=True)
 class LangChainSide:
-    """LangChain's interfaces; `embedder` makes embeddings of so many numbers, or of all."""
+    """LangChain classes; `embedder` makes embeddings with a vector size."""
 
     packages: Sequence[str]
     embedder: Callable[[int | None], Embeddings]
@@ -51,11 +51,11 @@ class LangChainSide:
         return documents == before and strings == list(texts)
 
     def queries_apart(self) -> None:
-        """LangChain's cache wraps the embeddings from outside."""
+        """LangChain's cache wraps any embeddings class, so the check does not apply."""
 
 
 def theirs(models: Models) -> LangChainSide:
-    """What is used with LangChain today."""
+    """Make the generic classes that are common with LangChain."""
     from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
     from langchain_community.cross_encoders import HuggingFaceCrossEncoder
     from langchain_huggingface import HuggingFaceEmbeddings
@@ -78,7 +78,7 @@ def theirs(models: Models) -> LangChainSide:
 
 
 def own(models: Models) -> LangChainSide:
-    """The same places, filled with our classes."""
+    """Make this project's classes."""
     from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Rerank
 
     def embedder(dim: int | None) -> Embeddings:

@@ -1,4 +1,4 @@
-"""LlamaIndex's classes: HuggingFaceEmbedding with SentenceTransformerRerank, and this project's.
+"""The classes for LlamaIndex: its Hugging Face classes and this project's.
 
 `python -m benchmarks.peers` runs this in each side's environment.
 """
@@ -15,7 +15,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 
 from benchmarks.peers.probes import QUERY, Models, Ranking, cosine, main
 
-# What the model card puts before a query.
+# The prompt that the model card puts before a query.
 INSTRUCTION = (
     "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 )
@@ -23,10 +23,10 @@ INSTRUCTION = (
 
 @dataclass(frozen=True)
 class LlamaIndexSide:
-    """LlamaIndex's interfaces.
+    """LlamaIndex classes.
 
-    `embedder` makes an embedding model of so many numbers, or of all; `cached` one that has a cache
-    and is told the instruction, so that its queries differ from its documents.
+    `embedder` makes an embedding model with a vector size. `cached` makes one with a cache and an
+    instruction, so that its queries differ from its documents.
     """
 
     packages: Sequence[str]
@@ -55,7 +55,7 @@ class LlamaIndexSide:
         )
 
     def keeps_inputs(self, query: str, texts: Sequence[str]) -> bool:
-        # LlamaIndex itself puts vectors on nodes, so only the reranker is asked.
+        # LlamaIndex itself stores vectors in nodes, so only the reranker is checked.
         nodes = _nodes(texts)
         before = [node.model_dump() for node in nodes]
         self.reranker.postprocess_nodes(nodes, query_str=query)
@@ -68,7 +68,7 @@ class LlamaIndexSide:
 
 
 def theirs(models: Models) -> LlamaIndexSide:
-    """What is used with LlamaIndex today."""
+    """Make the generic classes that are common with LlamaIndex."""
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
     from llama_index.postprocessor.sbert_rerank import SentenceTransformerRerank
 
@@ -109,7 +109,7 @@ def theirs(models: Models) -> LlamaIndexSide:
 
 
 def own(models: Models) -> LlamaIndexSide:
-    """The same places, filled with our classes."""
+    """Make this project's classes."""
     from llama_index.embeddings.qwen3_rag import Qwen3Embedding
     from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 

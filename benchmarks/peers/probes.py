@@ -1,7 +1,7 @@
-"""What a framework's classes are asked: the peer's and this project's in the same words.
+"""The checks that are run on the generic classes and on this project's.
 
-Each framework's module puts its classes behind a `Side`. This module runs in the peers'
-environments too, so it needs numpy and nothing of this project.
+Each framework's module implements `Side`. This module also runs in the environments of the generic
+classes, so it imports numpy only and nothing from this project.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIM = 64
-"""Of the vectors cut short."""
+"""Size of the shortened vectors."""
 
 DEPTH = 20
-"""Candidates that are reranked."""
+"""Number of candidates to rerank."""
 
 ROUNDS = 3
-"""The fastest of these counts."""
+"""Number of rounds; the fastest counts."""
 
 QUERY = "How do I sort a list in Python?"
 
-# Indentation and lines are what this text is about.
+# A text in which indentation and line breaks matter.
 CODE = "def sort(items):\n    items = list(items)\n\n    items.sort()\n    return items\n"
 
 ANSWER = "To sort a list in Python, call its method sort, or the function sorted for a new list.\n"
@@ -41,7 +41,7 @@ FILLER = "The harbour was quiet, and the boats lay still in the morning light.\n
 
 @dataclass(frozen=True)
 class Models:
-    """Folders of the two checkpoints."""
+    """The folders of the two checkpoints."""
 
     embedding: str
     reranking: str
@@ -49,18 +49,18 @@ class Models:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Places of documents, best first, and the scores a caller can see."""
+    """Indices of documents, best first, and the scores that a caller gets."""
 
-    places: list[int]
+    indices: list[int]
     scores: list[float | None]
 
 
 class Side(Protocol):
-    """One framework's classes for both models, the peer's or this project's."""
+    """The classes of one framework, generic ones or this project's."""
 
     @property
     def packages(self) -> Sequence[str]:
-        """Distributions whose versions are told."""
+        """Distributions whose versions are reported."""
         ...
 
     def embed_query(self, text: str) -> list[float]: ...
@@ -70,41 +70,41 @@ class Side(Protocol):
     async def aembed_documents(self, texts: Sequence[str]) -> list[list[float]]: ...
 
     def short_vectors(self, dim: int, texts: Sequence[str]) -> list[list[float]]:
-        """Document vectors of a second embedder, told to give so many numbers."""
+        """Embed documents with a second embedder that has this vector size."""
         ...
 
     def rerank(self, query: str, texts: Sequence[str]) -> Ranking:
-        """All documents, best first."""
+        """Rank all documents."""
         ...
 
     def keeps_inputs(self, query: str, texts: Sequence[str]) -> bool:
-        """Whether what was embedded and reranked is afterwards as it was before."""
+        """Whether embedding and reranking leave the inputs unchanged."""
         ...
 
     def queries_apart(self) -> bool | None:
-        """Whether a cache of vectors tells a query from a document; `None` without a cache."""
+        """Whether a vector cache separates queries from documents; `None` without a cache."""
         ...
 
 
 def cosine(left: Sequence[float], right: Sequence[float]) -> float:
-    """Compare two vectors of any length."""
+    """Compute the cosine of two vectors."""
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
     return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
 def reads_the_end(side: Side) -> bool:
-    """Whether an answer at the end of a long document counts.
+    """Check whether an answer at the end of a long document affects the ranking.
 
-    One document ends in it and the other does not. Who reads both to the end prefers the same one
-    in whichever order they come; who does not sees two equal texts and keeps the order.
+    One of two otherwise equal documents ends with the answer. A reranker that reads to the end puts
+    it first in either order. One that truncates sees equal texts and keeps their order.
     """
     texts = [FILLER + ANSWER, FILLER + FILLER[:80]]
-    first = side.rerank(QUERY, texts).places[0]
-    return side.rerank(QUERY, texts[::-1]).places[0] != first
+    first = side.rerank(QUERY, texts).indices[0]
+    return side.rerank(QUERY, texts[::-1]).indices[0] != first
 
 
 async def async_cost(side: Side, texts: Sequence[str]) -> dict[str, float]:
-    """How long the async method takes, and how often the event loop ticks meanwhile."""
+    """Measure the time of the async method and the ticks of the event loop meanwhile."""
     ticks = 0
 
     async def tick() -> None:
@@ -122,7 +122,7 @@ async def async_cost(side: Side, texts: Sequence[str]) -> dict[str, float]:
 
 
 def fastest(run: Callable[[], object]) -> float:
-    """Seconds of the fastest round."""
+    """Return the time of the fastest round, in seconds."""
     found = []
     for _ in range(ROUNDS):
         before = time.perf_counter()
@@ -132,20 +132,20 @@ def fastest(run: Callable[[], object]) -> float:
 
 
 def best(queries: Sequence[Sequence[float]], documents: Sequence[Sequence[float]]) -> Any:
-    """Places of the nearest `DEPTH` documents of each query, as lists."""
+    """Return the indices of the `DEPTH` nearest documents of each query."""
     cosines = _unit(queries) @ _unit(documents).T
     return np.argsort(-cosines, axis=1, kind="stable")[:, :DEPTH].tolist()
 
 
 def search(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Search densely, and rerank candidates that are the same for every side, with the seconds."""
+    """Search with vectors, rerank the given candidates, and time both."""
     documents, queries = given["documents"], given["queries"]
     vectors = [side.embed_query(query) for query in queries]
     reranked = []
     before = time.perf_counter()
-    for query, places in zip(queries, given["candidates"], strict=True):
-        ranking = side.rerank(query, [documents[place] for place in places])
-        reranked.append([places[place] for place in ranking.places])
+    for query, indices in zip(queries, given["candidates"], strict=True):
+        ranking = side.rerank(query, [documents[index] for index in indices])
+        reranked.append([indices[index] for index in ranking.indices])
     seconds = time.perf_counter() - before
     return {
         "dense": best(vectors, side.embed_documents(documents)),
@@ -159,18 +159,18 @@ def search(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Ask everything.
+    """Run all checks.
 
     Args:
-        side: The classes.
-        given: `documents` and `queries` of the collection; `candidates`, places of documents by
-            query; `card`, the model card's vector of `QUERY`, and `card_code`, of `CODE`.
+        side: The classes to check.
+        given: `documents` and `queries` of the collection; `candidates`, indices of documents per
+            query; `card` and `card_code`, the model card's vectors of `QUERY` and `CODE`.
     """
     query, [bare, code, flat] = (
         side.embed_query(QUERY),
         side.embed_documents([QUERY, CODE, " ".join(CODE.split("\n"))]),
     )
-    side.rerank(QUERY, [ANSWER, CODE])  # what is not warm yet is now
+    side.rerank(QUERY, [ANSWER, CODE])  # warm up
     return {
         "versions": {name: version(name) for name in side.packages},
         "query_to_card": cosine(query, given["card"]),
@@ -189,7 +189,7 @@ def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def main(theirs: Callable[[Models], Side], own: Callable[[Models], Side]) -> None:
-    """Run as a program: `theirs` or `own`, a file of what is given, a file for what was seen."""
+    """Run as a program with three arguments: `theirs` or `own`, input file, output file."""
     which, given, seen = sys.argv[1:]
     content = json.loads(Path(given).read_text(encoding="utf-8"))
     side = {"theirs": theirs, "own": own}[which](Models(**content["models"]))

@@ -1,4 +1,4 @@
-"""Judges what `observe` measured and sets both sides in a table."""
+"""Evaluates the results of `observe` and prints both sides in a table."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 EXACT = 1e-4
-"""Of cosines and lengths."""
+"""Tolerance of cosines and lengths."""
 
 LEAST_TICKS = 10
-"""Of the event loop while all documents are embedded; one that is blocked ticks once."""
+"""Minimum ticks of the event loop while all documents are embedded; a blocked loop ticks once."""
 
 Seen = Mapping[str, Any]
 
 
 def judgements(seen: Seen) -> dict[str, tuple[bool, str]]:
-    """By name, whether it is as it should be, and the figure that says so."""
+    """Judge each check: name to whether it passed and the measured value."""
     short = max(abs(norm - 1) for norm in seen["short_norms"])
     found = {
         "instruction applied": (
@@ -42,12 +42,12 @@ def judgements(seen: Seen) -> dict[str, tuple[bool, str]]:
 
 
 def defects(seen: Seen) -> list[str]:
-    """Names of what is not as it should be."""
+    """List the failed checks."""
     return [name for name, (good, _) in judgements(seen).items() if not good]
 
 
 def table(framework: str, theirs: Seen, own: Seen) -> str:
-    """One framework's table, in Markdown."""
+    """Render the table of one framework, in Markdown."""
     rows = [f"| {framework} | {_versions(theirs)} | {_versions(own)} |", "|---|---|---|"]
     left, right = judgements(theirs), judgements(own)
     rows += [f"| {name} | {_said(*left[name])} | {_said(*right[name])} |" for name in left]

@@ -1,4 +1,4 @@
-"""Two threads, and the training data where it is."""
+"""Fixtures: two torch threads, and the folder of the training data."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def two_threads() -> None:
 def shared_data() -> Path:
     folder = Path(__file__).resolve().parents[3] / "shared"
     if not (folder / "DATA.md").is_file():
-        pytest.skip(f"the shared data folder is not at {folder.name!r} beside the repository")
+        pytest.skip(f"the training data is not in {folder.name!r} beside the repository")
     return folder

@@ -1,4 +1,4 @@
-"""Documentation to sections, pairs, bags and hard negatives."""
+"""The training data: sections, pairs, word bags, passages and hard negatives."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pages(folder: Path, **by_language: str) -> Path:
     return folder / "text"
 
 
-def test_page_is_cut_at_its_headings_and_freed_of_markup(tmp_path: Path) -> None:
+def test_page_is_split_at_headings_and_markup_is_removed(tmp_path: Path) -> None:
     _, storing, reading = read_sections(pages(tmp_path, en=PAGE))
 
     assert (storing.heading, reading.heading) == ("Storing rows", "Reading them")
@@ -61,7 +61,7 @@ def test_page_is_cut_at_its_headings_and_freed_of_markup(tmp_path: Path) -> None
     assert "Machinery" not in storing.body
 
 
-def test_translations_of_a_page_share_its_name(tmp_path: Path) -> None:
+def test_translations_of_a_page_have_one_page_name(tmp_path: Path) -> None:
     sections = read_sections(pages(tmp_path, en=PAGE, de=PAGE))
 
     assert {section.language for section in sections} == {"de", "en"}
@@ -73,7 +73,7 @@ def test_folder_without_text_is_an_input_error(tmp_path: Path) -> None:
         read_sections(tmp_path)
 
 
-def test_sentences_end_in_every_script() -> None:
+def test_sentences_are_split_in_several_scripts() -> None:
     text = "First one here. 第二句话在这里写得长一点。第三句话也在这里写得长一点。\nLast line here"
 
     assert len(sentences(text)) == 4
@@ -87,7 +87,7 @@ def section(language: str, number: int) -> Section:
     return Section("manual", language, "p", number, 9, "Title", f"Heading {number}", body)
 
 
-def test_documentation_gives_headings_sentences_and_parallel_pairs() -> None:
+def test_documentation_gives_heading_sentence_and_parallel_pairs() -> None:
     sections = [section(language, number) for language in ("en", "de") for number in range(9)]
 
     pairs = list(documentation_pairs(sections, 0, per_language=5))
@@ -100,7 +100,7 @@ def test_documentation_gives_headings_sentences_and_parallel_pairs() -> None:
     assert pairs == list(documentation_pairs(sections, 0, per_language=5))
 
 
-def test_bags_draw_the_query_from_the_document() -> None:
+def test_query_of_a_word_bag_is_part_of_its_document() -> None:
     words = [f"w{number}" for number in range(50)]
 
     for pair in word_bags(words, "bags.en", 20, 0):
@@ -109,7 +109,7 @@ def test_bags_draw_the_query_from_the_document() -> None:
         assert len(asked) < len(document)
 
 
-def test_words_of_small_languages_are_left_out() -> None:
+def test_languages_with_few_words_are_skipped() -> None:
     many = Section("s", "en", "p", 0, 1, "", "", "")
     texts = [
         " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(90 * n, 90 * n + 90))
@@ -124,7 +124,7 @@ def test_words_of_small_languages_are_left_out() -> None:
     assert "wordaa" in found["en"]
 
 
-def test_hard_negatives_share_words_and_are_not_the_answer() -> None:
+def test_hard_negatives_share_words_with_the_query() -> None:
     rivals = ["one red fox sings", "a red lamp", "the fox hole", "it jumps far"]
     others = [f"nothing about number{number}" for number in range(20)]
     documents = ["the red fox jumps high", *rivals, *others]
@@ -138,7 +138,7 @@ def test_hard_negatives_share_words_and_are_not_the_answer() -> None:
     assert set(first.negatives) <= set(rivals)
 
 
-def test_passages_of_a_page_do_not_overlap_and_answer_their_queries() -> None:
+def test_passages_of_a_page_do_not_overlap() -> None:
     body = "\n".join(f"Line {number} tells of subject{number} and more." for number in range(60))
     page = [Section("manual", "en", "p", 0, 1, "Title", f"Heading {n}", body) for n in range(1)]
 
@@ -156,30 +156,30 @@ def test_passages_of_a_page_do_not_overlap_and_answer_their_queries() -> None:
             assert not any(re.search(rf"{word}\b", text) for text in elsewhere)
 
 
-def test_some_queries_become_questions_of_their_language() -> None:
-    chance = random.Random(0)
+def test_some_queries_become_questions_in_their_language() -> None:
+    rng = random.Random(0)
 
-    asked = {as_question("the roof", "en", chance) for _ in range(200)}
-    korean = {as_question("지붕", "ko", chance) for _ in range(50)}
+    asked = {as_question("the roof", "en", rng) for _ in range(200)}
+    korean = {as_question("지붕", "ko", rng) for _ in range(50)}
 
     assert {"the roof", "What is the roof?", "How does the roof work?"} <= asked
     assert {"지붕", "지붕은 무엇인가요?"} <= korean
-    assert {as_question("roof", "xx", chance) for _ in range(50)} == {"roof"}
-    assert {as_question("Why?", "en", chance) for _ in range(50)} == {"Why?"}
+    assert {as_question("roof", "xx", rng) for _ in range(50)} == {"roof"}
+    assert {as_question("Why?", "en", rng) for _ in range(50)} == {"Why?"}
 
 
-def test_evaluation_lines_are_not_trained_on(shared_data: Path) -> None:
+def test_held_out_translations_are_not_trained_on(shared_data: Path) -> None:
     training = list(translations(shared_data))
     held_out = list(translations(shared_data, held_out=True))
 
     assert {language for language, _, _ in held_out} == set(HELD_OUT_TRANSLATIONS)
     assert len(held_out) == sum(HELD_OUT_TRANSLATIONS.values())
-    secret = {text for _, *pair in held_out for text in pair}
-    assert not secret & {text for _, *pair in training for text in pair}
+    excluded = {text for _, *pair in held_out for text in pair}
+    assert not excluded & {text for _, *pair in training for text in pair}
     assert len(training) > 8_000
 
 
-def test_questions_are_of_the_training_part(shared_data: Path) -> None:
+def test_questions_come_from_the_training_part(shared_data: Path) -> None:
     corpora = shared_data / "corpora"
     evaluation = {
         json.loads(line)["text"]
@@ -196,11 +196,11 @@ def test_questions_are_of_the_training_part(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_no_training_text_is_in_an_evaluation_set(shared_data: Path) -> None:
-    secret = evaluation_texts(shared_data)
+    excluded = evaluation_texts(shared_data)
     sections = read_sections(shared_data / "text")
     texts = [text for section in sections for text in (section.heading, section.body)]
     texts += [text for pair in question_pairs(shared_data) for text in (pair.query, pair.document)]
     texts += [text for _, *pair in translations(shared_data) for text in pair]
 
-    assert len(secret) > 15_000
-    assert not secret & {normalised(text) for text in texts}
+    assert len(excluded) > 15_000
+    assert not excluded & {normalised(text) for text in texts}

@@ -1,4 +1,4 @@
-"""The tokenizer's structure, and starts that search before any training."""
+"""The tokenizer's structure, and initial weights that retrieve before training."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def rarity(tokenizer: Tokenizer) -> np.ndarray:
+def idf(tokenizer: Tokenizer) -> np.ndarray:
     found = np.full(tokenizer.get_vocab_size(), 4.0, np.float32)
     prompt = EmbedPrompt("", DEFAULT_INSTRUCTION).rendered
     for text in (" the a in to over and", prompt):
@@ -48,11 +48,11 @@ def rarity(tokenizer: Tokenizer) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def vectors(tokenizer: Tokenizer, rarity: np.ndarray) -> np.ndarray:
+def vectors(tokenizer: Tokenizer, idf: np.ndarray) -> np.ndarray:
     counts = count_matrix(tokenizer, [ANSWER, *OTHERS] * 20)
-    teacher = np.zeros((len(rarity), 12), np.float32)
+    teacher = np.zeros((len(idf), 12), np.float32)
     teacher[300:420] = np.random.default_rng(0).standard_normal((120, 12))
-    return token_vectors(counts, rarity, teacher, 126, 32, 0)
+    return token_vectors(counts, idf, teacher, 126, 32, 0)
 
 
 def config(size: int, layers: int, heads: int, head: int) -> Qwen3Config:
@@ -70,18 +70,18 @@ def config(size: int, layers: int, heads: int, head: int) -> Qwen3Config:
     )
 
 
-def test_token_vectors_have_unit_length_and_keep_tokens_apart(vectors: np.ndarray) -> None:
+def test_token_vectors_have_unit_length_and_differ(vectors: np.ndarray) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     similarities = vectors @ vectors.T - 2 * np.eye(len(vectors))
 
     assert similarities.max() < 0.95
 
 
-def test_embedder_finds_words_before_training(
-    tmp_path: Path, tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+def test_untrained_embedder_matches_words(
+    tmp_path: Path, tokenizer: Tokenizer, vectors: np.ndarray, idf: np.ndarray
 ) -> None:
     torch.manual_seed(0)
-    model = embedder_start(config(len(rarity), 2, 4, 32), vectors, rarity).eval()
+    model = embedder_start(config(len(idf), 2, 4, 32), vectors, idf).eval()
     save_tokenizer(tokenizer, tmp_path, "embedding", 4096)
     inputs = Inputs(tmp_path, "embedding", context=4096)
 
@@ -94,13 +94,13 @@ def test_embedder_finds_words_before_training(
     assert float(similarities[0]) > float(similarities[1:].max()) + 0.05
 
 
-def test_embedder_computes_what_the_bags_were_trained_for(
-    tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+def test_embedder_computes_the_weighted_mean_of_token_vectors(
+    tokenizer: Tokenizer, vectors: np.ndarray, idf: np.ndarray
 ) -> None:
     torch.manual_seed(0)
-    model = embedder_start(config(len(rarity), 2, 4, 32), vectors, rarity).eval()
+    model = embedder_start(config(len(idf), 2, 4, 32), vectors, idf).eval()
     ids = torch.tensor(tokenizer.encode(f"{ANSWER} {' '.join(OTHERS * 8)}").ids)
-    weights = torch.from_numpy(rarity)[ids]
+    weights = torch.from_numpy(idf)[ids]
 
     mean = (weights[:, None] * torch.from_numpy(vectors)[ids]).sum(0)
     closed = torch.cat([ids, torch.tensor([len(vectors)])])[None]
@@ -111,7 +111,7 @@ def test_embedder_computes_what_the_bags_were_trained_for(
 
 
 def test_bag_training_brings_queries_closer_to_their_documents(
-    tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+    tokenizer: Tokenizer, vectors: np.ndarray, idf: np.ndarray
 ) -> None:
     examples = [
         Example("red fox", "over high marble"),
@@ -122,11 +122,11 @@ def test_bag_training_brings_queries_closer_to_their_documents(
     texts += [one.positive for one in examples[:3]]
     losses: list[float] = []
 
-    trained, rarer = train_bags(
+    trained, weights = train_bags(
         examples,
         tokenizer,
         vectors,
-        rarity,
+        idf,
         steps=60,
         dims=(126, 32),
         rate=3e-3,
@@ -135,9 +135,9 @@ def test_bag_training_brings_queries_closer_to_their_documents(
     )
 
     np.testing.assert_allclose(np.linalg.norm(trained, axis=1), 1, rtol=1e-5)
-    assert rarer.min() > 0
+    assert weights.min() > 0
     found = Bags(tokenizer, texts).vectors(
-        torch.arange(6), torch.from_numpy(trained), torch.from_numpy(np.log(rarer))
+        torch.arange(6), torch.from_numpy(trained), torch.from_numpy(np.log(weights))
     )
     for size in (126, 32):
         unit = torch.nn.functional.normalize(found[:, :size], dim=-1)
@@ -146,10 +146,10 @@ def test_bag_training_brings_queries_closer_to_their_documents(
 
 
 @pytest.mark.parametrize("filler", [0, 100])
-def test_reranker_finds_words_before_training(
-    filler: int, tmp_path: Path, tokenizer: Tokenizer, vectors: np.ndarray, rarity: np.ndarray
+def test_untrained_reranker_matches_words(
+    filler: int, tmp_path: Path, tokenizer: Tokenizer, vectors: np.ndarray, idf: np.ndarray
 ) -> None:
-    model = reranker_start(config(len(rarity), 3, 3, 128), tokenizer, vectors, rarity, 0).eval()
+    model = reranker_start(config(len(idf), 3, 3, 128), tokenizer, vectors, idf, 0).eval()
     save_tokenizer(tokenizer, tmp_path, "reranking", 4096)
     save_model(model, tmp_path, "reranking", answer_tokens(tokenizer))
     inputs = Inputs(tmp_path, "reranking", context=4096)
@@ -170,29 +170,29 @@ def test_tokenizer_has_the_published_structure(
     role: Role, tmp_path: Path, tokenizer: Tokenizer, shared_data: Path
 ) -> None:
     save_tokenizer(tokenizer, tmp_path, role, 4096)
-    mine = json.loads((tmp_path / "tokenizer.json").read_text())
+    written = json.loads((tmp_path / "tokenizer.json").read_text())
     name = "reranker" if role == "reranking" else "embedding"
     folder = shared_data / "fixtures" / f"qwen3-{name}-0.6b"
     published = json.loads((folder / "tokenizer.json").read_text())
 
-    shift = published["added_tokens"][0]["id"] - mine["added_tokens"][0]["id"]
-    assert mine["added_tokens"][0]["id"] == len(mine["model"]["vocab"])
-    for token in mine["added_tokens"]:
+    shift = published["added_tokens"][0]["id"] - written["added_tokens"][0]["id"]
+    assert written["added_tokens"][0]["id"] == len(written["model"]["vocab"])
+    for token in written["added_tokens"]:
         token["id"] += shift
     if role == "embedding":
-        special = mine["post_processor"]["processors"][1]["special_tokens"]["<|endoftext|>"]
+        special = written["post_processor"]["processors"][1]["special_tokens"]["<|endoftext|>"]
         special["ids"] = [special["ids"][0] + shift]
-    for definition in (mine, published):
+    for definition in (written, published):
         for name in ("vocab", "merges"):
             del definition["model"][name]
-    assert mine == published
+    assert written == published
 
 
 def test_answers_are_single_tokens(tokenizer: Tokenizer) -> None:
     assert [tokenizer.decode([token]) for token in answer_tokens(tokenizer)] == ["no", "yes"]
 
 
-def test_tokenizer_without_room_for_the_answers_is_refused() -> None:
+def test_tokenizer_that_splits_the_answers_is_an_error() -> None:
     with pytest.raises(ModelError, match="single token"):
         answer_tokens(train_tokenizer_without_merges())
 

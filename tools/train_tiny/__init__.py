@@ -1,1 +1,1 @@
-"""How the small pair in `shared/tiny` is trained; `python -m tools.train_tiny --help`."""
+"""Trains the two checkpoints in `shared/tiny`; see `python -m tools.train_tiny --help`."""

@@ -1,4 +1,7 @@
-"""`python -m tools.train_tiny --data ../shared --out shared/tiny/src/qwen3_rag_tiny`."""
+"""Train the tiny checkpoints.
+
+python -m tools.train_tiny --data ../shared --out shared/tiny/src/qwen3_rag_tiny
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,15 @@ from tools.train_tiny.recipe import TinyRecipe, make_tiny
 
 
 def main() -> int:
-    """Make the pair; a missing folder or package ends with one line, not a traceback."""
-    parser = argparse.ArgumentParser(prog="python -m tools.train_tiny", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the shared data folder")
-    parser.add_argument("--out", type=Path, required=True, help="gets embedding/ and reranking/")
-    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="what lies between")
+    """Train both checkpoints; report a missing folder or package without a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.train_tiny", description="Train the tiny checkpoints."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of the training data")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/tiny"), help="intermediate results"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--embedder-steps", type=int, default=TinyRecipe.embedder_steps)

@@ -1,8 +1,7 @@
-"""Token vectors trained with every text as a bag of tokens, before any layer is.
+"""Training of token vectors and token weights, with each text as a bag of tokens.
 
-The embedder's start computes the rarity-weighted mean of its tokens' vectors. That mean needs no
-model, so vectors and rarities are trained on it first: a thousand times the examples in the time.
-Knows the embedding loss and the training examples; knows no transformer.
+The embedder's initial weights compute the weighted mean of the token vectors. That mean needs no
+transformer, so training on it directly processes a thousand times as many examples per second.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ __all__ = ["Bags", "train_bags"]
 Matrix = NDArray[np.float32]
 
 _BATCH = 512
-_LONGEST = 160  # tokens of a text
+_LONGEST = 160  # tokens per text
 
-# Rarities are logarithms of the order of 1, entries of a vector a twentieth of that.
-_RARITY_RATE = 5.0
+# Log weights are of the order of 1, vector entries about a twentieth of that.
+_WEIGHT_RATE = 5.0
 
 
 class Bags:
-    """Different texts as token ids, one after the other."""
+    """The token ids of a list of texts."""
 
     def __init__(self, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
         encoded = tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -42,7 +41,7 @@ class Bags:
         self._starts = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
 
     def vectors(self, chosen: Tensor, table: Tensor, levels: Tensor) -> Tensor:
-        """Weighted sums of the chosen texts' token vectors."""
+        """Compute the weighted sums of the token vectors of the chosen texts."""
         spans = [self._ids[self._starts[text] : self._starts[text + 1]] for text in chosen.tolist()]
         ids = torch.cat(spans).long()
         lengths = torch.tensor([len(span) for span in spans])
@@ -55,7 +54,7 @@ def train_bags(
     examples: Sequence[Example],
     tokenizer: Tokenizer,
     vectors: Matrix,
-    rarity: Matrix,
+    idf: Matrix,
     *,
     steps: int,
     dims: Sequence[int],
@@ -63,38 +62,38 @@ def train_bags(
     seed: int,
     report: Callable[[int, float], None] = lambda step, loss: None,
 ) -> tuple[Matrix, Matrix]:
-    """Train token vectors and rarities.
+    """Train token vectors and token weights.
 
     Args:
-        examples: Groups one after the other; a batch is of one group, mostly.
-        tokenizer: The model's.
-        vectors: Unit vectors `[vocabulary, dim]` to start from.
-        rarity: Positive weights `[vocabulary]` to start from.
+        examples: Training examples sorted by group, so that most batches come from one group.
+        tokenizer: The model's tokenizer.
+        vectors: Initial unit vectors `[vocabulary, dim]`.
+        idf: Initial positive weights `[vocabulary]`.
         steps: Optimiser steps of 512 examples, each with its first hard negative.
-        dims: Sizes to train for (MRL).
-        rate: Learning rate at its peak.
-        seed: Of the order.
-        report: Gets step and loss now and then.
+        dims: Vector sizes to train for (MRL).
+        rate: Peak learning rate.
+        seed: Seed of the order of examples.
+        report: Called every 50 steps with the step and the loss.
 
     Returns:
-        Vectors of unit length, and rarities.
+        Unit vectors and positive weights.
     """
     texts: dict[str, int] = {}
     rows = []
     for one in examples:
         negative = one.negatives[0] if one.negatives else one.positive
-        # Queries with their prompt: it is in the mean, and is to weigh little.
+        # With the prompt, which is part of the mean, so that its tokens learn a low weight.
         query = EmbedPrompt(one.query, one.instruction).rendered
         rows.append([texts.setdefault(t, len(texts)) for t in (query, one.positive, negative)])
     numbers = torch.tensor(rows)
     bags = Bags(tokenizer, list(texts))
     table = torch.from_numpy(vectors.copy()).requires_grad_()
-    levels = torch.from_numpy(np.log(rarity)).requires_grad_()
+    levels = torch.from_numpy(np.log(idf)).requires_grad_()
     optimiser = torch.optim.Adam([{"params": [table]}, {"params": [levels]}], betas=(0.9, 0.98))
     order = batches(len(rows), _BATCH, seed, block=_BATCH)
     for step, batch in zip(range(steps), order, strict=False):
         now = rate * (1 - step / steps) * min(1.0, (step + 1) / 20)
-        optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = now, now * _RARITY_RATE
+        optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = now, now * _WEIGHT_RATE
         chosen = numbers[batch]
         unit = functional.normalize(table, dim=-1)
         found = bags.vectors(chosen.T.flatten(), unit, levels).view(3, len(batch), -1)
@@ -103,7 +102,7 @@ def train_bags(
             found[1],
             found[2][:, None],
             positive_ids=chosen[:, 1],
-            # An example without a negative has its positive there, which is left out.
+            # An example without a negative repeats its positive here, which the loss masks.
             negative_ids=chosen[:, 2:],
             dims=dims,
         )

@@ -1,7 +1,7 @@
-"""Word bags: random words as a document, some of them as the query.
+"""Word bags: documents of random words, with some of the words as the query.
 
-Documentation uses few of a language's words, and rarely the names an encyclopedia is full of. Bags
-drawn evenly from all words give every token its share of training. Knows no tokens.
+Documentation uses a small part of a language's vocabulary and few proper names. Bags drawn
+uniformly from all words make sure that every token is trained.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FEWEST_WORDS = 500
 
 
 def words_by_language(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """The different words of each language; runs of two to four letters where no spaces are."""
+    """Collect the words of each language; pieces of two to four letters for unspaced scripts."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for section in sections:
         text = section.body[:600]
@@ -41,18 +41,18 @@ def words_by_language(sections: Sequence[Section]) -> dict[str, list[str]]:
 
 
 def word_bags(words: Sequence[str], group: str, count: int, seed: int) -> Iterator[Pair]:
-    """Draw bags.
+    """Draw word bags.
 
     Args:
-        words: To draw from, evenly.
-        group: Of the pairs.
-        count: How many.
-        seed: Of the draw.
+        words: Words to draw from, uniformly.
+        group: Group of the pairs.
+        count: Number of pairs.
+        seed: Random seed.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for _ in range(count):
-        document = chance.choices(words, k=chance.randint(8, 60))
-        asked = chance.sample(document, k=chance.randint(2, 7))
-        # Spelling varies: a word opens a sentence or a name, or stands alone.
-        query = [w.capitalize() if chance.random() < 0.15 else w for w in asked]
+        document = rng.choices(words, k=rng.randint(8, 60))
+        chosen = rng.sample(document, k=rng.randint(2, 7))
+        # Capitalise some words, as at the start of a sentence.
+        query = [w.capitalize() if rng.random() < 0.15 else w for w in chosen]
         yield Pair(group, " ".join(query), " ".join(document))

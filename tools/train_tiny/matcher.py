@@ -1,9 +1,9 @@
-"""The reranker's start: three layers set up to find the query's words in the document.
+"""The reranker's initial weights: three layers that match the query's words in the document.
 
-Layer 1 tells every token which segment it is in and what stood before it. Layer 2 lets document
-tokens look for themselves in the query. In layer 3 the last token weighs matched document tokens,
-by rarity, against the query's. Training goes on from there; a model this small does not find the
-matching by itself on this little text.
+In layer 1, each token learns which segment it is in and which token precedes it. In layer 2,
+document tokens attend to the same token in the query. In layer 3, the last token attends to the
+matched tokens, weighted by IDF. Training starts from these weights, because a model this small does
+not learn matching from so little text.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ Matrix = NDArray[np.float32]
 
 RERANKER_LAYERS = 3
 
-# The last dimensions of the residual stream have one meaning each, the others hold the token.
+# Each of the last dimensions of the residual stream has one meaning; the others hold the token.
 _PLACES = 8
-_CONSTANT, _RARITY, _MARKS_QUERY, _MARKS_DOCUMENT = -8, -7, -6, -5
+_CONSTANT, _IDF, _MARKS_QUERY, _MARKS_DOCUMENT = -8, -7, -6, -5
 _IN_QUERY, _IN_DOCUMENT, _MATCHED, _ANSWER = -4, -3, -2, -1
 
-_LEVEL = 0.5  # of the constant and of the markers, beside a token of length 1
-_SEGMENT = 0.7  # of the segment's flag
-_PREVIOUS = 0.1  # share of the token before
-_QUERY_BONUS = 0.1  # of the query's tokens when a token looks for itself
-_FAST_PAIRS = 6  # rotary pairs that tell the token before from its neighbours
+_LEVEL = 0.5  # size of the constant and of the markers; token vectors have length 1
+_SEGMENT = 0.7  # size of a segment's flag
+_PREVIOUS = 0.1  # share of the preceding token's vector
+_QUERY_BONUS = 0.1  # added to the keys of query tokens in layer 2
+_FAST_PAIRS = 6  # rotary pairs that distinguish the preceding token from its neighbours
 
-# Marks of a segment: `<Query>:` and `<Document>:` are the only places that hold these tokens
-# without a space in front, but for text that starts a line with them.
+# These tokens mark the segments. Without a preceding space they occur only in `<Query>:` and
+# `<Document>:`, and in text that starts a line with them.
 _QUERY_MARK, _DOCUMENT_MARK = "Query", "Document"
 
 
 @torch.no_grad()
 def reranker_start(
-    config: Qwen3Config, tokenizer: Tokenizer, vectors: Matrix, rarity: Matrix, seed: int
+    config: Qwen3Config, tokenizer: Tokenizer, vectors: Matrix, idf: Matrix, seed: int
 ) -> Qwen3ForCausalLM:
-    """Build the starting model.
+    """Build a reranker that matches words.
 
     Args:
-        config: Three layers, as many key-value heads as heads, at least three.
-        tokenizer: Without control tokens.
-        vectors: Unit vectors of tokens `[vocabulary, any size]`; turned at random and cut.
-        rarity: IDF `[vocabulary]`.
-        seed: Of the weights that are not set up.
+        config: Three layers; as many key-value heads as query heads, at least three.
+        tokenizer: The tokenizer without control tokens.
+        vectors: Unit token vectors `[vocabulary, any size]`; rotated at random, then cut.
+        idf: IDF `[vocabulary]`.
+        seed: Seed of the weights that stay random.
 
     Raises:
         ModelError: The tokenizer splits the words that mark the segments.
     """
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(config)
-    _fill_table(model.model.embed_tokens.weight, tokenizer, vectors, rarity)
+    _fill_table(model.model.embed_tokens.weight, tokenizer, vectors, idf)
     hidden, head = int(config.hidden_size), int(config.head_dim)
     for layer in model.model.layers:
         for weight in layer.self_attn.parameters():
@@ -68,7 +68,7 @@ def reranker_start(
                 weight.normal_(0, 0.02)
         layer.self_attn.o_proj.weight.normal_(0, 0.002)
         layer.mlp.down_proj.weight.normal_(0, 0.002)
-    # Normalised states are this much longer than the stream they come from, on average.
+    # The factor by which RMSNorm lengthens the residual stream, on average.
     gain = hidden**0.5 / (1 + _LEVEL**2) ** 0.5
     first, second, third = (layer.self_attn for layer in model.model.layers)
     _find_segments(first, 0, head, gain)
@@ -79,18 +79,18 @@ def reranker_start(
     return model
 
 
-def _fill_table(table: Tensor, tokenizer: Tokenizer, vectors: Matrix, rarity: Matrix) -> None:
+def _fill_table(table: Tensor, tokenizer: Tokenizer, vectors: Matrix, idf: Matrix) -> None:
     count, hidden = len(vectors), table.shape[1]
     table.normal_(0, 0.05)
     table[:, hidden - _PLACES :] = 0
-    turn = torch.linalg.qr(torch.randn(vectors.shape[1], vectors.shape[1]))[0]
-    cut = torch.from_numpy(vectors) @ turn[:, : hidden - _PLACES]
+    rotation = torch.linalg.qr(torch.randn(vectors.shape[1], vectors.shape[1]))[0]
+    cut = torch.from_numpy(vectors) @ rotation[:, : hidden - _PLACES]
     table[:count, : hidden - _PLACES] = functional.normalize(cut, dim=-1)
     table[:, _CONSTANT] = _LEVEL
-    level = np.log(np.maximum(rarity, 1e-3))
+    level = np.log(np.maximum(idf, 1e-3))
     middle, reach = (level.max() + level.min()) / 2, (level.max() - level.min()) / 2
-    table[:, _RARITY] = -_LEVEL
-    table[:count, _RARITY] = torch.from_numpy((level - middle) / reach) * _LEVEL
+    table[:, _IDF] = -_LEVEL
+    table[:count, _IDF] = torch.from_numpy((level - middle) / reach) * _LEVEL
     for word, place in ((_QUERY_MARK, _MARKS_QUERY), (_DOCUMENT_MARK, _MARKS_DOCUMENT)):
         table[_single(tokenizer, word), place] = 2 * _LEVEL
     table[_single(tokenizer, "yes"), _ANSWER] = _LEVEL
@@ -98,7 +98,7 @@ def _fill_table(table: Tensor, tokenizer: Tokenizer, vectors: Matrix, rarity: Ma
 
 
 def _single(tokenizer: Tokenizer, word: str) -> int:
-    # The mark follows "<" or a line break, never a space; "<" and the mark are two tokens.
+    # The marker follows "<" or a line break, never a space; "<" and the marker are two tokens.
     ids = tokenizer.encode(f"<{word}>", add_special_tokens=False).ids if word[0].isupper() else []
     ids = ids or tokenizer.encode(word, add_special_tokens=False).ids
     found = [token for token in ids if tokenizer.decode([token]) in (word, f"<{word}")]
@@ -108,7 +108,7 @@ def _single(tokenizer: Tokenizer, word: str) -> int:
 
 
 def _slow(head: int) -> tuple[int, int]:
-    """Two dimensions of a head that the rotary embedding hardly turns within the context."""
+    """Return two dimensions of a head that RoPE hardly rotates within the context."""
     return head // 2 - 1, head // 2 - 2
 
 
@@ -122,7 +122,7 @@ def _clear(attention: Any, number: int, head: int) -> slice:
 
 
 def _find_segments(attention: Any, number: int, head: int, gain: float) -> None:
-    """Look at the marks seen so far; what is fetched says which there were."""
+    """Attend to the markers so far, and set the flag of each segment that has begun."""
     start = _clear(attention, number, head).start
     one, other = _slow(head)
     attention.q_proj.weight[start + one, _CONSTANT] = 1
@@ -141,7 +141,7 @@ def _find_segments(attention: Any, number: int, head: int, gain: float) -> None:
 def _fetch_previous(
     attention: Any, number: int, head: int, hidden: int, gain: float, base: float
 ) -> None:
-    """Attend to the position before, by rotary angles alone, and fetch its token."""
+    """Attend to the preceding position, by RoPE angles alone, and copy its token."""
     rows = _clear(attention, number, head)
     start, half = rows.start, head // 2
     for pair in range(_FAST_PAIRS):
@@ -153,16 +153,16 @@ def _fetch_previous(
             norm.weight[[pair, half + pair]] = 2.2
     tokens = hidden - _PLACES
     attention.v_proj.weight[start : start + tokens, :tokens] = torch.eye(tokens)
-    turn = torch.linalg.qr(torch.randn(tokens, tokens))[0]
-    attention.o_proj.weight[:tokens, start : start + tokens] = turn * (_PREVIOUS / gain)
+    rotation = torch.linalg.qr(torch.randn(tokens, tokens))[0]
+    attention.o_proj.weight[:tokens, start : start + tokens] = rotation * (_PREVIOUS / gain)
 
 
 def _match(attention: Any, numbers: tuple[int, ...], head: int, hidden: int, gain: float) -> None:
-    """Attend to the same token in the query, else to oneself; fetch whether it was the query.
+    """Attend to earlier occurrences of the same token, and record whether they are in the query.
 
-    A token always finds itself, and every place before where it stood. Being in the query adds a
-    little to a key. So a token that the query has, too, finds the query at its first occurrence
-    most and ever less at each further one: repeats of a word count less and less, as in BM25.
+    A token attends to itself and to all its earlier occurrences, with a small bonus for those in
+    the query. So the attention to the query is highest at the token's first occurrence in the
+    document and falls with each repetition: term frequency saturates, as in BM25.
     """
     tokens, half = hidden - _PLACES, head // 2
     one, _ = _slow(head)
@@ -185,12 +185,12 @@ def _match(attention: Any, numbers: tuple[int, ...], head: int, hidden: int, gai
 
 
 def _weigh(attention: Any, number: int, head: int, gain: float) -> None:
-    """Attend to matched tokens, rare ones most; fetch whether they are the document's."""
+    """Attend to matched tokens, most to rare ones, and record the share in the document."""
     start = _clear(attention, number, head).start
     one, other = _slow(head)
     attention.q_proj.weight[start + one, _CONSTANT] = 1
     attention.k_proj.weight[start + one, _MATCHED] = 1
-    attention.k_proj.weight[start + one, _RARITY] = 0.4
+    attention.k_proj.weight[start + one, _IDF] = 0.4
     attention.k_proj.weight[start + other, _CONSTANT] = 2 / _LEVEL
     attention.v_proj.weight[start, _IN_DOCUMENT] = 2 / _SEGMENT
     attention.v_proj.weight[start, _CONSTANT] = -0.4 / _LEVEL

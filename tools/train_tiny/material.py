@@ -1,7 +1,4 @@
-"""All training material of the tiny pair, from the shared data folder to JSON lines.
-
-Decides how much of what is used; what a pair is made of is known elsewhere.
-"""
+"""The training data of the tiny checkpoints: which sources are used, and how much of each."""
 
 from __future__ import annotations
 
@@ -34,8 +31,8 @@ __all__ = [
     "write_pairs",
 ]
 
-# Characters of each language the tokenizer is trained on. Vocabulary goes where text is, so
-# English, Korean and Chinese get most, and languages of long scripts least.
+# Characters per language for training the tokenizer. More text gets more of the vocabulary, so
+# English, Korean and Chinese get the most and scripts with long UTF-8 codes the least.
 _TOKENIZER_SHARE = {"ko": 2_400_000, "zh": 2_400_000, "en": 1_300_000}
 _TOKENIZER_SMALL = {"my": 60_000, "te": 30_000, "th": 100_000, "hi": 120_000, "ro": 150_000}
 _TOKENIZER_OTHERS = 260_000
@@ -47,24 +44,24 @@ _PER_LANGUAGE = 6_000
 _QUESTION_REPEATS = 3
 _ENGLISH_BAGS, _OTHER_BAGS = 16_000, 1_500
 _MORE_ENGLISH_BAGS, _MORE_BAGS, _BLOCK = 60_000, 3_000, 512
-# Passages are long: fewer of them fill a training.
+# Passages are long, so fewer of them are needed.
 _PASSAGES, _LONGEST_PASSAGE = 1_200, 600
 
-# Held-out pages are so in every language, and at most so many of their sections are used.
+# One page in 50 is held out, in every language; at most 60 of their sections per group are used.
 _ONE_PAGE_IN, _HELD_OUT = 50, 60
 
-# The Korean reference is most of the text and mostly tables; one section in six is enough.
+# The Korean C++ reference is most of the text and mostly tables; 15 % of its sections is enough.
 _THINNED = {"cpp_docs": 0.15}
 
 
 @dataclass(frozen=True)
 class Material:
-    """What is read once and used by several stages.
+    """The data that several stages use.
 
     Attributes:
-        data: The shared data folder.
-        sections: Of the documentation.
-        words: General English words, commonest first.
+        data: Folder of the training data.
+        sections: Sections of the documentation.
+        words: General English words, most frequent first.
     """
 
     data: Path
@@ -73,7 +70,7 @@ class Material:
 
 
 def read_material(data: Path, teacher: Path) -> Material:
-    """Read documentation and word list.
+    """Read the documentation and the word list.
 
     Raises:
         InputError: The data folder holds no documentation.
@@ -85,14 +82,14 @@ def read_material(data: Path, teacher: Path) -> Material:
 
 
 def tokenizer_texts(material: Material, seed: int) -> Iterator[str]:
-    """Text to train the tokenizer on, languages in balance."""
-    chance = random.Random(seed)
-    room = {**_TOKENIZER_SHARE, **_TOKENIZER_SMALL}
-    for section in chance.sample(material.sections, len(material.sections)):
-        left = room.get(section.language, _TOKENIZER_OTHERS)
+    """Yield text to train the tokenizer on, balanced between languages."""
+    rng = random.Random(seed)
+    budget = {**_TOKENIZER_SHARE, **_TOKENIZER_SMALL}
+    for section in rng.sample(material.sections, len(material.sections)):
+        left = budget.get(section.language, _TOKENIZER_OTHERS)
         if left > 0:
             text = f"{section.heading}\n{section.body}"
-            room[section.language] = left - len(text)
+            budget[section.language] = left - len(text)
             yield text
     for pair in question_pairs(material.data):
         yield f"{pair.query}\n{pair.document}"
@@ -104,14 +101,14 @@ def tokenizer_texts(material: Material, seed: int) -> Iterator[str]:
 
 
 def statistics_texts(material: Material, seed: int) -> list[str]:
-    """Documents for the co-occurrence statistics; versions of one text in one document."""
-    chance = random.Random(seed)
+    """List documents for co-occurrence statistics; translations of a text form one document."""
+    rng = random.Random(seed)
     texts = []
     parallel: dict[tuple[str, str, int, int], list[str]] = defaultdict(list)
     for section in material.sections:
         text = f"{section.heading}\n{section.body}"
         parallel[section.source, section.page, section.place, section.places].append(text[:1500])
-        if len(section.body) > 60 and chance.random() < _THINNED.get(section.source, 1.0):
+        if len(section.body) > 60 and rng.random() < _THINNED.get(section.source, 1.0):
             texts.append(text[:1000])
     texts += ["\n".join(versions) for versions in parallel.values() if len(versions) > 1]
     same: dict[str, list[str]] = defaultdict(list)
@@ -122,7 +119,7 @@ def statistics_texts(material: Material, seed: int) -> list[str]:
 
 
 def _documentation(material: Material, held_out: bool) -> list[Section]:
-    """Sections of the pages that are held out, in all languages, or of all others."""
+    """List the sections of the held-out pages, or those of all other pages."""
     return [
         section
         for section in material.sections
@@ -135,9 +132,9 @@ def _pairs(material: Material, seed: int) -> Iterator[Pair]:
     yield from documentation_pairs(training, seed, per_language=_PER_LANGUAGE)
     for _ in range(_QUESTION_REPEATS):
         yield from question_pairs(material.data)
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for language, foreign, english in translations(material.data):
-        query, document = (foreign, english) if chance.random() < 0.5 else (english, foreign)
+        query, document = (foreign, english) if rng.random() < 0.5 else (english, foreign)
         yield Pair(f"tatoeba.{language}", query, document)
     yield from _bags(material.words, "en", _ENGLISH_BAGS, seed)
     for language, words in words_by_language(training).items():
@@ -145,11 +142,11 @@ def _pairs(material: Material, seed: int) -> Iterator[Pair]:
 
 
 def bag_examples(material: Material, seed: int) -> list[Example]:
-    """Word bags beyond those in the training file, without hard negatives, in random blocks.
+    """Make further word bags, without hard negatives, in randomly ordered blocks.
 
-    They give the tokens that documentation rarely uses their share of the training as bags.
+    They train the tokens that documentation rarely uses.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     words = words_by_language(_documentation(material, held_out=False))
     passages = [text for pair in question_pairs(material.data) for text in pair.document.split()]
     words["ko"] = sorted({*words.get("ko", ()), *(word for word in passages if len(word) < 8)})
@@ -159,14 +156,14 @@ def bag_examples(material: Material, seed: int) -> list[Example]:
     for language, some in sorted(words.items()):
         found = list(_bags(some, language.replace("english", "en"), counts[language], seed + 1))
         blocks += [found[i : i + _BLOCK] for i in range(0, len(found), _BLOCK)]
-    chance.shuffle(blocks)
+    rng.shuffle(blocks)
     return [Example(pair.query, pair.document) for block in blocks for pair in block]
 
 
 def _bags(words: Sequence[str], language: str, count: int, seed: int) -> Iterator[Pair]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     for pair in word_bags(words, f"bags.{language}", count, seed):
-        yield replace(pair, query=as_question(pair.query, language, chance))
+        yield replace(pair, query=as_question(pair.query, language, rng))
 
 
 def _long_pairs(material: Material, seed: int) -> Iterator[Pair]:
@@ -186,17 +183,17 @@ def _held_out_passages(material: Material, seed: int) -> Iterator[Pair]:
 
 
 def write_pairs(material: Material, folder: Path, *, negatives: int, seed: int) -> None:
-    """Write training and held-out examples for both models, groups one after the other.
+    """Write training and held-out examples for both models, sorted by group.
 
-    The embedder's are `training.jsonl` and `held_out.jsonl`, with short documents; the reranker's
-    `passages.jsonl` and `held_out_passages.jsonl`, with documents up to the size of an index's
-    chunks.
+    `training.jsonl` and `held_out.jsonl` are for the embedder and have short documents.
+    `passages.jsonl` and `held_out_passages.jsonl` are for the reranker and have documents up to the
+    size of an index's chunks.
 
     Args:
-        material: As read.
-        folder: Where to.
+        material: The data to use.
+        folder: Output folder.
         negatives: Hard negatives per example.
-        seed: Of everything drawn.
+        seed: Random seed.
     """
     parts = {
         "training": _pairs,
@@ -209,10 +206,10 @@ def write_pairs(material: Material, folder: Path, *, negatives: int, seed: int) 
         groups: dict[str, list[Pair]] = defaultdict(list)
         for pair in draw(material, seed):
             groups[pair.group].append(pair)
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         examples: list[Example] = []
         for group, pairs in sorted(groups.items()):
-            chance.shuffle(pairs)
+            rng.shuffle(pairs)
             examples += with_negatives(pairs, negatives, seed)
             counts.setdefault(name, {})[group] = len(pairs)
         write_examples(examples, folder / f"{name}.jsonl")

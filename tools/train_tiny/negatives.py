@@ -1,7 +1,6 @@
-"""Hard negatives: what BM25 ranks high among the documents of the same source and language.
+"""Hard negatives: documents of the same source and language that BM25 ranks high.
 
-Terms and their weights are those of the core's lexical encoder, as in a hybrid search. Knows no
-model and no tokenizer.
+Terms and weights come from `qwen3_rag.lexical.BM25Encoder`, as in a hybrid search.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ __all__ = ["with_negatives"]
 
 _BATCH = 512
 
-# A document this close to the positive by BM25 may well answer the query too.
+# A document with more than this share of the positive's BM25 score may answer the query too.
 _TOO_CLOSE = 0.95
 
 
 def _matrix(vectors: Sequence[SparseVector], terms: NDArray[np.uint32]) -> sparse.csr_matrix:
-    """One row a vector; a term that is not in `terms`, which ascend, is left out."""
+    """Stack vectors as rows; `terms` is sorted, and terms outside it are dropped."""
     rows = np.repeat(np.arange(len(vectors)), [len(vector) for vector in vectors])
     indices = np.concatenate([vector.indices for vector in vectors])
     values = np.concatenate([vector.values for vector in vectors])
@@ -36,20 +35,20 @@ def _matrix(vectors: Sequence[SparseVector], terms: NDArray[np.uint32]) -> spars
     )
 
 
-def _rarity(weights: sparse.csr_matrix) -> NDArray[np.float32]:
-    """IDF of every term."""
+def _idf(weights: sparse.csr_matrix) -> NDArray[np.float32]:
+    """Compute the IDF of every term."""
     seen = np.bincount(weights.indices, minlength=weights.shape[1])
     found = np.log(1 + (weights.shape[0] - seen + 0.5) / (seen + 0.5))
     return np.asarray(found, np.float32)
 
 
 def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Example]:
-    """Give each pair the documents that look most like an answer and are not.
+    """Add hard negatives to each pair.
 
     Args:
-        pairs: Of one group.
-        count: Negatives per pair, drawn from the 4 * `count` best.
-        seed: Of the draw.
+        pairs: The pairs of one group.
+        count: Negatives per pair, drawn from the best `4 * count`.
+        seed: Random seed.
     """
     numbers: dict[str, int] = {}
     for pair in pairs:
@@ -59,7 +58,7 @@ def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Exa
     vectors = [encoder.encode_document(text) for text in texts]
     terms = np.unique(np.concatenate([vector.indices for vector in vectors]))
     weights = _matrix(vectors, terms)
-    by_term = (weights @ sparse.diags(_rarity(weights))).T.tocsr()
+    by_term = (weights @ sparse.diags(_idf(weights))).T.tocsr()
     random = np.random.default_rng(seed)
     for start in range(0, len(pairs), _BATCH):
         some = pairs[start : start + _BATCH]
@@ -73,7 +72,7 @@ def with_negatives(pairs: Sequence[Pair], count: int, seed: int) -> Iterator[Exa
 
 
 def _best(scores: NDArray[np.float32], positive: int, count: int) -> list[int]:
-    """The best-scoring documents that are neither the positive nor nearly as good as it."""
+    """Return the best documents, without the positive and those that score close to it."""
     reach = min(len(scores), 2 * count + 2)
     found = np.argpartition(-scores, reach - 1)[:reach]
     found = found[np.argsort(-scores[found], kind="stable")]

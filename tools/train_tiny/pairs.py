@@ -1,8 +1,7 @@
 """Query-document pairs from documentation, Korean questions and translations.
 
-What the pairs are made of is what the project may train on: documentation, the training part of
-TyDiQA, the training part of KorSTS and translation lines that are not held out, all without what
-evaluation sets hold too. Knows no tokens.
+The sources are documentation, the training parts of TyDiQA and KorSTS, and translations that are
+not held out. Texts that also occur in an evaluation set are excluded.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from tools.train_tiny.text import Section, sentences
 __all__ = [
     "HELD_OUT_TRANSLATIONS",
     "Pair",
-    "asked",
     "documentation_pairs",
     "evaluation_texts",
+    "heading_query",
     "normalised",
     "question_pairs",
     "thinned",
     "translations",
 ]
 
-#: Translation files whose last lines are kept for the benchmark, and how many lines that is.
+#: How many lines at the end of a translation file are held out for the benchmark.
 HELD_OUT_TRANSLATIONS = {"kor": 300, "cmn": 300, "deu": 300}
 
 _QUESTIONS, _SENTENCES = "tydiqa_ko_train", "sts-train.tsv"
@@ -40,7 +39,7 @@ _LINE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n")  # noqa: RUF001  # 
 _SHORTEST_BODY = 60
 _LONGEST_BODY = 700
 _LONGEST_QUERY = 160
-_CLOSEST = 4.0  # KorSTS scores run from 0 to 5; from here on two sentences say the same.
+_CLOSEST = 4.0  # KorSTS scores range from 0 to 5; from 4 on, two sentences are paraphrases.
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,8 @@ class Pair:
 
     Attributes:
         group: Source and language; negatives come from the same group.
-        query: What is asked.
-        document: What answers it.
+        query: The query.
+        document: The document that answers it.
     """
 
     group: str
@@ -58,22 +57,22 @@ class Pair:
     document: str
 
 
-def thinned(sentence: str, chance: random.Random) -> str:
-    """Drop words, so that a sentence reads like a search query and not like its source."""
+def thinned(sentence: str, rng: random.Random) -> str:
+    """Drop random words, so that a sentence reads like a search query."""
     words = sentence.split()
     if len(words) < 6:
         return sentence
-    keep = chance.uniform(0.4, 1.0)
-    return " ".join(word for word in words if chance.random() < keep) or sentence
+    keep = rng.uniform(0.4, 1.0)
+    return " ".join(word for word in words if rng.random() < keep) or sentence
 
 
-def _window(body: str, chance: random.Random) -> str:
-    """Some neighbouring lines of a body: short documents first, whole ones now and then."""
-    limit = chance.choice((150, 250, 400, _LONGEST_BODY))
+def _window(body: str, rng: random.Random) -> str:
+    """Cut a few consecutive lines from a body, up to a random length."""
+    limit = rng.choice((150, 250, 400, _LONGEST_BODY))
     if len(body) <= limit:
         return body
     lines = [line for line in _LINE_END.split(body) if line.strip()]
-    start = chance.randrange(len(lines))
+    start = rng.randrange(len(lines))
     text = ""
     for line in lines[start:]:
         if text and len(text) + len(line) > limit:
@@ -82,8 +81,8 @@ def _window(body: str, chance: random.Random) -> str:
     return text[:limit]
 
 
-def asked(section: Section, generic: Counter[str]) -> str:
-    """A heading that means something without its page, else page title and heading."""
+def heading_query(section: Section, generic: Counter[str]) -> str:
+    """Return the heading as a query, with the page title if the heading is generic."""
     if generic[section.heading] > 2 and section.title != section.heading:
         return f"{section.title} {section.heading}"
     return section.heading
@@ -92,14 +91,14 @@ def asked(section: Section, generic: Counter[str]) -> str:
 def documentation_pairs(
     sections: Sequence[Section], seed: int, *, per_language: int
 ) -> Iterator[Pair]:
-    """Headings to sections, sentences to their surroundings, across languages where parallel.
+    """Pair headings with sections and sentences with their context, also across translations.
 
     Args:
-        sections: In a fixed order.
-        seed: Of what is drawn.
-        per_language: Sections of one source and language that are used, at most.
+        sections: Sections in a fixed order.
+        seed: Random seed.
+        per_language: Maximum number of sections per source and language.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     generic = Counter(section.heading for section in sections)
     groups: dict[str, list[Section]] = defaultdict(list)
     parallel: dict[tuple[str, str, int, int], list[Section]] = defaultdict(list)
@@ -109,53 +108,53 @@ def documentation_pairs(
             key = (section.source, section.page, section.place, section.places)
             parallel[key].append(section)
     for group, members in groups.items():
-        chance.shuffle(members)
+        rng.shuffle(members)
         for section in members[:per_language]:
             if section.heading:
-                yield Pair(group, asked(section, generic), _window(section.body, chance))
-            yield from _sentence_pairs(group, section, chance)
+                yield Pair(group, heading_query(section, generic), _window(section.body, rng))
+            yield from _sentence_pairs(group, section, rng)
     for versions in parallel.values():
-        yield from _parallel_pairs(versions, chance)
+        yield from _parallel_pairs(versions, rng)
 
 
-def _sentence_pairs(group: str, section: Section, chance: random.Random) -> Iterator[Pair]:
+def _sentence_pairs(group: str, section: Section, rng: random.Random) -> Iterator[Pair]:
     found = sentences(section.body)
     if len(found) < 3:
         return
-    for place in chance.sample(range(len(found)), k=min(2, len(found) // 3)):
+    for place in rng.sample(range(len(found)), k=min(2, len(found) // 3)):
         sentence = found[place]
         if not 20 <= len(sentence) <= 300:
             continue
         near = found[max(0, place - 2) : place + 4]
-        if chance.random() < 0.4:  # most queries share words with the document, but not all
+        if rng.random() < 0.4:  # some queries are not part of the document
             near = [other for other in near if other != sentence]
-        query = thinned(sentence, chance)[:_LONGEST_QUERY]
+        query = thinned(sentence, rng)[:_LONGEST_QUERY]
         document = "\n".join(near)[:_LONGEST_BODY]
         if len(document) >= _SHORTEST_BODY:
             yield Pair(group, query, document)
 
 
-def _parallel_pairs(versions: list[Section], chance: random.Random) -> Iterator[Pair]:
-    """Ask in one language what a section says in another."""
+def _parallel_pairs(versions: list[Section], rng: random.Random) -> Iterator[Pair]:
+    """Pair a query in one language with a section in another."""
     if len(versions) < 2 or not versions[0].heading:
         return
-    for section in chance.sample(versions, k=min(3, len(versions))):
-        other = chance.choice([v for v in versions if v.language != section.language] or [section])
+    for section in rng.sample(versions, k=min(3, len(versions))):
+        other = rng.choice([v for v in versions if v.language != section.language] or [section])
         if other is not section:
             first = sentences(section.body)[:1]
-            query = first[0] if first and chance.random() < 0.5 else section.heading
+            query = first[0] if first and rng.random() < 0.5 else section.heading
             if len(query) > 8:
-                text = _window(other.body, chance)
+                text = _window(other.body, rng)
                 yield Pair(f"parallel.{section.source}", query[:_LONGEST_QUERY], text)
 
 
 def normalised(text: str) -> str:
-    """The text as far as case, width and spaces do not matter."""
+    """Normalise a text so that case, width and spacing do not matter."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def evaluation_texts(data: Path) -> frozenset[str]:
-    """Queries and passages of all evaluation collections and sentences of KorSTS', normalised."""
+    """Collect the normalised texts of all evaluation sets."""
     texts = [
         text
         for file in (data / "corpora").glob("*/[cq]*.jsonl")
@@ -169,18 +168,18 @@ def evaluation_texts(data: Path) -> frozenset[str]:
 
 
 def question_pairs(data: Path, longest: int = _LONGEST_BODY) -> Iterator[Pair]:
-    """Korean questions to the passages that answer them, and sentences to their paraphrases.
+    """Pair Korean questions with passages, and Korean sentences with paraphrases.
 
-    Pairs with a text of an evaluation set are left out: the parts of TyDiQA share some questions
-    and passages, those of KorSTS some sentences.
+    Pairs that share a text with an evaluation set are excluded, because the training and evaluation
+    parts of TyDiQA and KorSTS overlap.
 
     Args:
-        data: The shared data folder.
-        longest: Characters of a passage, at most.
+        data: Folder of the training data.
+        longest: Maximum length of a passage in characters.
     """
-    secret = evaluation_texts(data)
+    excluded = evaluation_texts(data)
     for pair in _question_pairs(data):
-        if not secret.intersection((normalised(pair.query), normalised(pair.document))):
+        if not excluded.intersection((normalised(pair.query), normalised(pair.document))):
             yield Pair(pair.group, pair.query, pair.document[:longest])
 
 
@@ -198,7 +197,7 @@ def _question_pairs(data: Path) -> Iterator[Pair]:
 
 
 def _scored(file: Path) -> Iterator[tuple[float, str, str]]:
-    """Sentence pairs of KorSTS."""
+    """Read the scored sentence pairs of a KorSTS file."""
     for line in file.read_text(encoding="utf-8").split("\n")[1:]:
         cells = line.rstrip("\r").split("\t")
         if len(cells) >= 7:
@@ -213,13 +212,13 @@ def _records(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def translations(data: Path, *, held_out: bool = False) -> Iterator[tuple[str, str, str]]:
-    """Translation lines: language, foreign sentence, English sentence.
+    """Yield language, foreign sentence and English sentence.
 
-    An English sentence that is held out in one language is left out of training in all of them.
+    An English sentence that is held out in one language is excluded from training in all.
 
     Args:
-        data: The shared data folder.
-        held_out: The lines kept for the benchmark instead of those for training.
+        data: Folder of the training data.
+        held_out: Whether to yield the lines of the benchmark instead of those for training.
     """
     kept: list[tuple[str, str, str]] = []
     used: list[tuple[str, str, str]] = []
@@ -234,7 +233,7 @@ def translations(data: Path, *, held_out: bool = False) -> Iterator[tuple[str, s
     if held_out:
         yield from kept
         return
-    secret = {text for _, *both in kept for text in both}
+    excluded = {text for _, *both in kept for text in both}
     for language, foreign, sentence in used:
-        if foreign not in secret and sentence not in secret:
+        if foreign not in excluded and sentence not in excluded:
             yield language, foreign, sentence

@@ -1,10 +1,9 @@
-"""Pages cut into passages as long as an index's chunks, each with queries that only it answers.
+"""Pages cut into passages of the size of an index's chunks, with queries for each passage.
 
-A reranker that was trained on a few sentences misjudges a long chunk. Knows sections; knows no
-tokens and no models.
+A reranker trained on short texts only misjudges long chunks.
 """
 
-# ruff: noqa: RUF001  # question marks in their own scripts
+# ruff: noqa: RUF001  # full-width question marks
 from __future__ import annotations
 
 import random
@@ -12,21 +11,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tools.train_tiny.pairs import Pair, asked, thinned
+from tools.train_tiny.pairs import Pair, heading_query, thinned
 from tools.train_tiny.text import Section, sentences
 
 __all__ = ["as_question", "passage_pairs"]
 
-# In UTF-8 bytes, of which a token has four to five in any language: up to about 384 tokens.
+# In UTF-8 bytes. A token has four to five in any language, so a passage has up to 384 tokens.
 _SIZES = (400, 800, 1_200, 1_600, 1_600)
 _SHORTEST = 150
 _LONGEST_QUERY = 160
 
-# Chances that a passage shows the headings it holds, and that it holds the sentence asked with.
+# Probability that a passage contains its headings, and that it contains the query's sentence.
 _WITH_HEADINGS, _WITH_SENTENCE = 0.5, 0.6
 _AS_QUESTION = 0.4
 
-# Documentation has few questions; searchers ask many. Their words tell nothing about the answer.
+# Documentation has few questions, but users ask many. These templates add question words.
 _QUESTIONS = {
     "en": "What is {}?|What does {} mean?|How do I use {}?|How does {} work?|Where is {}?"
     "|When was {}?|Why {}?|Who was {}?|Which is {}?|How many {} are there?|What did {} do?"
@@ -40,32 +39,32 @@ _QUESTIONS = {
 }
 
 
-def as_question(query: str, language: str, chance: random.Random) -> str:
-    """Now and then, put the query into the words of a question."""
+def as_question(query: str, language: str, rng: random.Random) -> str:
+    """Turn some of the queries into questions."""
     frames = _QUESTIONS.get(language.partition("-")[0], "").split("|")
-    if query.endswith(("?", "？")) or chance.random() >= _AS_QUESTION:
+    if query.endswith(("?", "？")) or rng.random() >= _AS_QUESTION:
         return query
-    return (chance.choice(frames) or "{}").format(query.rstrip(".。"))
+    return (rng.choice(frames) or "{}").format(query.rstrip(".。"))
 
 
 @dataclass
 class _Passage:
     lines: list[str] = field(default_factory=list)
-    opens: list[Section] = field(default_factory=list)  # sections that begin in it
+    opens: list[Section] = field(default_factory=list)  # sections that begin in the passage
     size: int = 0
 
 
 def passage_pairs(sections: Sequence[Section], seed: int, *, per_group: int) -> Iterator[Pair]:
-    """Cut pages and ask for what their passages say.
+    """Cut pages into passages and make queries for them.
 
-    Passages of a page do not overlap, so that one of them alone answers a query.
+    The passages of a page do not overlap, so only one of them answers a query.
 
     Args:
-        sections: In a fixed order.
-        seed: Of what is drawn.
-        per_group: Passages of one source and language that are used, at most.
+        sections: Sections in a fixed order.
+        seed: Random seed.
+        per_group: Maximum number of passages per source and language.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     generic = Counter(section.heading for section in sections)
     pages: dict[tuple[str, str], dict[str, list[Section]]] = defaultdict(dict)
     for section in sections:
@@ -73,27 +72,27 @@ def passage_pairs(sections: Sequence[Section], seed: int, *, per_group: int) -> 
         group.setdefault(section.page, []).append(section)
     for (source, language), group in pages.items():
         left = per_group
-        for page in chance.sample(list(group), len(group)):
-            for passage in _cut(group[page], chance):
+        for page in rng.sample(list(group), len(group)):
+            for passage in _cut(group[page], rng):
                 if left == 0:
                     break
                 left -= 1
-                for query, text in _asked(passage, generic, chance):
-                    query = as_question(query[:_LONGEST_QUERY], language, chance)
+                for query, text in _queries(passage, generic, rng):
+                    query = as_question(query[:_LONGEST_QUERY], language, rng)
                     yield Pair(f"passages.{source}.{language}", query, text)
 
 
-def _cut(page: Sequence[Section], chance: random.Random) -> Iterator[_Passage]:
-    passage, limit = _Passage(), chance.choice(_SIZES)
-    with_headings = chance.random() < _WITH_HEADINGS
+def _cut(page: Sequence[Section], rng: random.Random) -> Iterator[_Passage]:
+    passage, limit = _Passage(), rng.choice(_SIZES)
+    with_headings = rng.random() < _WITH_HEADINGS
     for section in page:
         opened = False
         for line in filter(None, section.body.split("\n")):
             size = len(line.encode())
             if passage.lines and passage.size + size > limit:
                 yield passage
-                passage, limit = _Passage(), chance.choice(_SIZES)
-                with_headings = chance.random() < _WITH_HEADINGS
+                passage, limit = _Passage(), rng.choice(_SIZES)
+                with_headings = rng.random() < _WITH_HEADINGS
             if not opened:
                 opened = True
                 passage.opens.append(section)
@@ -104,19 +103,19 @@ def _cut(page: Sequence[Section], chance: random.Random) -> Iterator[_Passage]:
     yield passage
 
 
-def _asked(
-    passage: _Passage, generic: Counter[str], chance: random.Random
+def _queries(
+    passage: _Passage, generic: Counter[str], rng: random.Random
 ) -> Iterator[tuple[str, str]]:
     text = "\n".join(passage.lines)
     if len(text.encode()) < _SHORTEST:
         return
     named = [section for section in passage.opens if section.heading]
     found = [sentence for sentence in sentences(text) if 20 <= len(sentence) <= 300]
-    sentence = chance.choice(found) if len(found) > 3 else ""
-    if sentence and chance.random() >= _WITH_SENTENCE:
-        # For both queries: a passage in two versions would be its own negative.
+    sentence = rng.choice(found) if len(found) > 3 else ""
+    if sentence and rng.random() >= _WITH_SENTENCE:
+        # For both queries: two versions of a passage would become each other's negatives.
         text = text.replace(sentence, "")
     if sentence:
-        yield thinned(sentence, chance), text
+        yield thinned(sentence, rng), text
     if named:
-        yield asked(chance.choice(named), generic), text
+        yield heading_query(rng.choice(named), generic), text

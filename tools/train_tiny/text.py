@@ -1,7 +1,6 @@
-"""Markdown documentation to sections: one heading and the text below it.
+"""Markdown documentation split into sections of a heading and its text.
 
-Reads the folder described in the repository's data notes (`text/<source>.<language>.jsonl.gz`).
-Knows nothing of pairs, tokens or models.
+The input is a folder of files `<source>.<language>.jsonl.gz`.
 """
 
 from __future__ import annotations
@@ -22,31 +21,31 @@ _FENCE = re.compile(r"^\s*(```|~~~|////)")
 _ANCHOR = re.compile(r"\s*(\{\s*#[^}]*\}|\[\[[^\]]*\]\]|<a name=[^>]*></a>)\s*")
 _MARKUP = re.compile(r"<[^<>]{0,400}>|!\[[^\]]*\]\([^)]*\)|\{%[^%]*%\}|\{\{[^}]*\}\}")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)(\{[^}]*\})?")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।။])\s*|\n+")  # noqa: RUF001  # as written
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।။])\s*|\n+")  # noqa: RUF001  # marks of several scripts
 
-# Lines of page machinery: components and their properties, include directives, front matter.
-_MACHINERY = re.compile(
+# Markup lines: components and their properties, include directives, front matter.
+_MARKUP_LINE = re.compile(
     r"^(import |---|title:|id:|slug:|ms\.|summary:|:::|!!!|<|\{[%*]|\{label|\]\}|\|[\s:|-]+\|?$)"
     r"|classNames=|notebooks=|chapter=\{|explain:|correct:"
 )
 
-# A code block says what a section is about in its first lines; the rest only costs tokens.
+# The first lines of a code block are enough to show its topic.
 _CODE_LINES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading and what stands below it, up to the next heading.
+    """A heading and the text below it, up to the next heading.
 
     Attributes:
         source: The documentation it is from, such as `fastapi`.
-        language: As in the file's name, such as `zh-CN`.
-        page: The page's path without the language: equal for the translations of one page.
-        place: Ordinal among the sections of the page.
-        places: How many sections the page has.
-        title: The page's first heading.
-        heading: The section's own heading.
-        body: Text with links and markup reduced to what a reader sees.
+        language: Language as in the file's name, such as `zh-CN`.
+        page: Path of the page without the language; the same for all translations of a page.
+        place: Index of the section in the page.
+        places: Number of sections in the page.
+        title: The first heading of the page.
+        heading: The section's heading.
+        body: The text without markup.
     """
 
     source: str
@@ -65,7 +64,7 @@ def _reduce(line: str) -> str:
 
 
 def _split(text: str) -> Iterator[tuple[str, str]]:
-    """Cut a page into heading and body; a page's lead has no heading."""
+    """Split a page into headings and bodies; text before the first heading has none."""
     heading = ""
     lines: list[str] = []
     fence, in_fence = 0, False
@@ -81,7 +80,7 @@ def _split(text: str) -> Iterator[tuple[str, str]]:
             fence += 1
             if fence <= _CODE_LINES and line.strip():
                 lines.append(line.strip())
-        elif not _MACHINERY.search(line.strip()):
+        elif not _MARKUP_LINE.search(line.strip()):
             reduced = _reduce(line)
             if reduced:
                 lines.append(reduced)
@@ -96,17 +95,17 @@ def read_sections(folder: Path) -> list[Section]:
     """Read all sections of a folder of documentation.
 
     Args:
-        folder: Holds `<source>.<language>.jsonl.gz` files.
+        folder: Folder of `<source>.<language>.jsonl.gz` files.
 
     Returns:
-        Sections in the order of file names and pages, which does not depend on the machine.
+        The sections, in the order of file names and pages.
 
     Raises:
         InputError: The folder holds no such file.
     """
     files = sorted(folder.glob("*.jsonl.gz"))
     if not files:
-        raise InputError(f"{str(folder)!r} holds no *.jsonl.gz files. Give the shared data folder.")
+        raise InputError(f"{str(folder)!r} holds no *.jsonl.gz files. Give the data folder.")
     sections: list[Section] = []
     for file in files:
         source, language = file.name.removesuffix(".jsonl.gz").split(".", 1)
@@ -132,5 +131,5 @@ def read_sections(folder: Path) -> list[Section]:
 
 
 def sentences(text: str) -> list[str]:
-    """Cut a text at sentence ends and line breaks; pieces of ten characters or less are dropped."""
+    """Split a text into sentences and lines; drop those of ten characters or less."""
     return [s.strip() for s in _SENTENCE_END.split(text) if len(s.strip()) > 10]

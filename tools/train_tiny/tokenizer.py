@@ -1,8 +1,4 @@
-"""Train a byte-level BPE tokenizer with Qwen3's pre-tokenisation and control tokens.
-
-`yes` and `no` become single tokens because the training text has them often enough, and that is
-checked.
-"""
+"""Training of a byte-level BPE tokenizer with Qwen3's pre-tokenisation and control tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, SPLIT_PATTERN, tokenizer_d
 
 __all__ = ["answer_tokens", "save_tokenizer", "train_tokenizer"]
 
-# How often the prompts and the two answers are shown to the trainer: enough to become whole.
+# The prompts and the answers are repeated this often, so that "yes" and "no" become tokens.
 _PROMPT_REPEATS = 20_000
 
 
@@ -28,7 +24,7 @@ def _prompt_text() -> list[str]:
     for token in ADDED_TOKENS:
         pair = pair.replace(token, "\n")
     query = EmbedPrompt("", DEFAULT_INSTRUCTION).rendered
-    # Each on a line of its own: pre-tokenisation would glue the words to their neighbours.
+    # Separate texts: in one text, pre-tokenisation would join the words with their neighbours.
     return [pair, query, "yes", "no"]
 
 
@@ -36,11 +32,11 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """Train a tokenizer of Qwen3's structure.
 
     Args:
-        texts: Training text, in an order that does not change between runs.
-        vocabulary: Number of ids, control tokens included.
+        texts: Training text, in the same order in every run.
+        vocabulary: Vocabulary size, control tokens included.
 
     Returns:
-        The tokenizer, without post-processor: what closes a text depends on the role.
+        The tokenizer, without a post-processor, because the end token depends on the role.
 
     Raises:
         ModelError: `yes` or `no` did not become a single token.
@@ -71,25 +67,25 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def answer_tokens(tokenizer: Tokenizer) -> tuple[int, int]:
-    """Ids of "no" and "yes".
+    """Look up the ids of "no" and "yes".
 
     Raises:
         ModelError: One of them is not a single token.
     """
     found = tokenizer.token_to_id("no"), tokenizer.token_to_id("yes")
     if found[0] is None or found[1] is None:
-        raise ModelError("'yes' or 'no' is not a single token. Raise the vocabulary's size.")
+        raise ModelError("'yes' or 'no' is not a single token. Increase the vocabulary size.")
     return found[0], found[1]
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, role: Role, context: int) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json` as the published checkpoints have them.
+    """Write `tokenizer.json` and `tokenizer_config.json` like those of the published checkpoints.
 
     Args:
-        tokenizer: As trained.
-        folder: The checkpoint's.
-        role: The embedding tokenizer closes every text with `<|endoftext|>`, the other none.
-        context: The model's longest input, for libraries that cut by it.
+        tokenizer: The trained tokenizer.
+        folder: The checkpoint's folder.
+        role: An embedding tokenizer appends `<|endoftext|>`, a reranking tokenizer nothing.
+        context: The model's context length, which some libraries truncate to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model = json.loads(tokenizer.to_str())["model"]

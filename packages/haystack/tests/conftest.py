@@ -10,26 +10,38 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 import pytest
 from haystack import Document
 
+import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 
 
 @pytest.fixture
 def embedder() -> Qwen3Embedder:
-    """The core's door, whose numbers change with any character of the prompt."""
+    """One whose numbers change with any character of the prompt."""
     return Qwen3Embedder("test/embedder", backend=DeterministicBackend("embedding"))
 
 
 @pytest.fixture
 def reranker() -> Qwen3Reranker:
-    """The core's door, whose numbers change with any character of the prompt."""
+    """One whose numbers change with any character of the prompt."""
     return Qwen3Reranker("test/reranker", backend=DeterministicBackend("reranking"))
 
 
 @pytest.fixture
 def text_reranker() -> Qwen3Reranker:
-    """A door that finds texts that share words."""
+    """One that finds texts that share words."""
     return Qwen3Reranker("test/reranker", backend=TextBackend("reranking"))
+
+
+@pytest.fixture
+def loaded_embedder() -> Qwen3Embedder:
+    """An embedder around a model that the caller loaded."""
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = qwen3_rag_tiny.embedding_folder()
+    return Qwen3Embedder.from_model(
+        AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), dim=64
+    )
 
 
 @pytest.fixture

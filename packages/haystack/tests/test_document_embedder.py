@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import sys
 import warnings
 
 import numpy as np
@@ -15,7 +17,8 @@ from haystack_integrations.components.embedders.qwen3_rag import (
 )
 from qwen3_rag import InputTypeError, Qwen3Embedder
 from qwen3_rag_testkit.backends import DeterministicBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 
 def test_vectors_are_the_cores_bit_for_bit(embedder: Qwen3Embedder) -> None:
@@ -127,8 +130,7 @@ def test_no_documents_need_no_model() -> None:
 
 
 def test_cut_documents_are_reported_by_id() -> None:
-    door = Qwen3Embedder("m/e", max_length=64, backend=DeterministicBackend("embedding"))
-    component = Qwen3DocumentEmbedder.from_embedder(door)
+    component = Qwen3DocumentEmbedder("m/e", max_length=64, backend=DeterministicBackend())
 
     meta = component.run([Document(id="long", content="x" * 99), Document(content="abc")])["meta"]
 
@@ -142,11 +144,11 @@ async def test_async_is_sync(embedder: Qwen3Embedder, documents: list[Document])
     assert await component.run_async([]) == component.run([])
 
 
-def test_the_event_loop_keeps_ticking() -> None:
-    component = Qwen3DocumentEmbedder("tiny")
-    component.warm_up()
+async def test_the_event_loop_keeps_ticking(documents: list[Document]) -> None:
+    component = Qwen3DocumentEmbedder("m", backend=SlowBackend())
 
-    assert ticks_during(component.run_async([Document(content="a text " * 99)] * 20)) > 0
+    await keeps_ticking(component.run_async(documents))
+
     component.close()
 
 
@@ -166,17 +168,12 @@ def test_one_field_name_must_be_in_a_list() -> None:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_the_progress_bar_can_be_left_out(
-    embedder: Qwen3Embedder, shown: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[bool] = []
-    embed = embedder.embed_documents
+def test_the_progress_bar_can_be_left_out(shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    component = Qwen3DocumentEmbedder("m", backend=DeterministicBackend(), progress_bar=shown)
 
-    def watched(texts: list[str], *, progress: bool, details: bool) -> object:
-        asked.append(progress)
-        return embed(texts, progress=progress, details=details)  # type: ignore[call-overload]  # as it was
+    component.run([Document(content="a")])
 
-    monkeypatch.setattr(embedder, "embed_documents", watched)
-    Qwen3DocumentEmbedder.from_embedder(embedder, progress_bar=shown).run([Document(content="a")])
-
-    assert asked == [shown]
+    assert ("Embedding:" in terminal.getvalue()) is shown

@@ -1,8 +1,9 @@
-"""`Qwen3HybridRetriever`: both legs of a store, fused, reranked, each result with its places."""
+"""`Qwen3HybridRetriever`: two retrievers of a store, fused and reranked, with ranks."""
 
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -27,25 +28,25 @@ from haystack_integrations.components.embedders.qwen3_rag import (
 )
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
-from haystack_integrations.components.retrievers.qwen3_rag.legs import legs_of
 from qwen3_rag import (
     BackendError,
     InputError,
     InputTypeError,
+    ModelError,
     Qwen3Embedder,
     Qwen3Reranker,
 )
 from qwen3_rag.fusion import fuse
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
-from qwen3_rag_testkit.contracts import ticks_during
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 QUERY = "capital of France"
 
 Store = InMemoryDocumentStore | QdrantDocumentStore
 
 
-def text_door(**settings: Any) -> Qwen3Embedder:
-    return Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64), **settings)
+def text_embedder() -> Qwen3TextEmbedder:
+    return Qwen3TextEmbedder("test/embedder", backend=TextBackend(dim=64))
 
 
 def corpus() -> list[Document]:
@@ -62,7 +63,9 @@ def corpus() -> list[Document]:
 
 
 def indexed(documents: list[Document]) -> list[Document]:
-    embedded = Qwen3DocumentEmbedder.from_embedder(text_door()).run(documents)["documents"]
+    embedded = Qwen3DocumentEmbedder("test/embedder", backend=TextBackend(dim=64)).run(documents)[
+        "documents"
+    ]
     return list(BM25SparseDocumentEmbedder().run(embedded)["documents"])
 
 
@@ -76,6 +79,14 @@ def qdrant(**settings: Any) -> QdrantDocumentStore:
     return QdrantDocumentStore(":memory:", **{**defaults, **settings})
 
 
+class SlowStore(InMemoryDocumentStore):
+    """Takes a second for each dense retrieval."""
+
+    def embedding_retrieval(self, *args: Any, **settings: Any) -> list[Document]:
+        time.sleep(1)
+        return super().embedding_retrieval(*args, **settings)
+
+
 @pytest.fixture(params=["memory", "qdrant"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A filled store, once per kind."""
@@ -87,12 +98,11 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def retriever(store: Any, **settings: Any) -> Qwen3HybridRetriever:
-    return Qwen3HybridRetriever(store, Qwen3TextEmbedder.from_embedder(text_door()), **settings)
+    return Qwen3HybridRetriever(store, text_embedder(), **settings)
 
 
 def ranker(**settings: Any) -> Qwen3Ranker:
-    door = Qwen3Reranker("test/reranker", backend=TextBackend("reranking"))
-    return Qwen3Ranker.from_reranker(door, **settings)
+    return Qwen3Ranker("test/reranker", backend=TextBackend(), **settings)
 
 
 def ids(result: dict[str, Any]) -> list[str]:
@@ -105,12 +115,12 @@ def test_the_right_document_is_first_and_whole(store: Store) -> None:
     assert (best.id, best.content) == ("c0", "The capital of France\nis a city.")
     assert best.meta["page"] == 0
     assert best.meta["search_ranks"]["dense"]["rank"] == 1
-    assert best.meta["search_ranks"]["lexical"]["rank"] == 1
+    assert best.meta["search_ranks"]["bm25"]["rank"] == 1
     assert best.meta["search_ranks"]["fused"] == {"rank": 1, "score": best.score}
     assert type(best.score) is float
 
 
-def test_a_document_has_no_place_in_a_leg_that_missed_it() -> None:
+def test_a_document_has_no_rank_from_a_retriever_that_missed_it() -> None:
     store = qdrant()
     store.write_documents(indexed(corpus()))
 
@@ -125,23 +135,25 @@ def test_a_document_has_no_place_in_a_leg_that_missed_it() -> None:
     [
         {},
         {"k": 5},
-        {"weights": {"lexical": 3}},
+        {"weights": {"bm25": 3}},
         {"weights": {"dense": 0.0}},
         {"fusion": "relative_score"},
     ],
 )
-def test_the_order_is_the_cores_fusion_of_the_stores_own_legs(settings: dict[str, Any]) -> None:
+def test_the_order_is_the_cores_fusion_of_the_stores_own_retrievers(
+    settings: dict[str, Any],
+) -> None:
     store = qdrant()
     store.write_documents(indexed(corpus()))
-    embedding = text_door().embed_queries([QUERY])[0].tolist()
+    embedding = text_embedder().run(QUERY)["embedding"]
     sparse = BM25SparseTextEmbedder().run(QUERY)["sparse_embedding"]
     dense = QdrantEmbeddingRetriever(store).run(embedding, top_k=100)["documents"]
-    lexical = QdrantSparseEmbeddingRetriever(store).run(sparse, top_k=100)["documents"]
+    bm25 = QdrantSparseEmbeddingRetriever(store).run(sparse, top_k=100)["documents"]
     core = dict(settings)
     expected = fuse(
         {
             "dense": [(document.id, document.score or 0.0) for document in dense],
-            "lexical": [(document.id, document.score or 0.0) for document in lexical],
+            "bm25": [(document.id, document.score or 0.0) for document in bm25],
         },
         core.pop("fusion", "rrf"),
         **core,
@@ -151,10 +163,10 @@ def test_the_order_is_the_cores_fusion_of_the_stores_own_legs(settings: dict[str
 
     assert [(hit.id, hit.score) for hit in found] == [(one.id, one.score) for one in expected]
     for hit, one in zip(found, expected, strict=True):
-        legs = {
+        ranks = {
             k: (v["rank"], v["score"]) for k, v in hit.meta["search_ranks"].items() if k != "fused"
         }
-        assert legs == {name: (leg.rank, leg.score) for name, leg in one.legs.items()}
+        assert ranks == {name: (place.rank, place.score) for name, place in one.ranks.items()}
     store.close()
 
 
@@ -186,6 +198,22 @@ def test_a_threshold_leaves_out_what_was_not_judged(store: Store) -> None:
     assert len(strict.run(QUERY)["documents"]) == 2
 
 
+def test_the_rankers_arguments_count(store: Store) -> None:
+    arguments: dict[str, Any] = {
+        "scale_score": False,
+        "score_threshold": 3.0,
+        "meta_fields_to_embed": ["page"],
+        "embedding_separator": " | ",
+    }
+    candidates = [document for document in corpus() if document.id != "odd"]
+    expected = ranker(**arguments).run(QUERY, candidates)["documents"]
+    assert 0 < len(expected) < len(candidates)
+
+    found = retriever(store, ranker=ranker(**arguments)).run(QUERY)["documents"]
+
+    assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in expected]
+
+
 def test_top_k_cuts_after_reranking(store: Store) -> None:
     full = retriever(store, ranker=ranker())
 
@@ -193,7 +221,9 @@ def test_top_k_cuts_after_reranking(store: Store) -> None:
     assert ids(retriever(store, ranker=ranker(), top_k=2).run(QUERY)) == ids(full.run(QUERY))[:2]
 
 
-def test_filters_hold_for_both_legs_and_those_of_the_call_replace_or_join(store: Store) -> None:
+def test_filters_hold_for_both_retrievers_and_those_of_the_call_replace_or_join(
+    store: Store,
+) -> None:
     late = {"field": "meta.page", "operator": ">=", "value": 3}
     short = {"field": "meta.long", "operator": "==", "value": False}
 
@@ -216,17 +246,15 @@ def test_the_stores_own_filter_is_taken() -> None:
     store.close()
 
 
-def test_a_query_without_terms_is_asked_by_meaning_alone() -> None:
+def test_a_query_without_terms_is_answered_by_dense_retrieval_alone() -> None:
     store = qdrant()
     store.write_documents(indexed(corpus()))
 
-    component = retriever(store, weights={"lexical": 2})
+    component = retriever(store, weights={"bm25": 2})
     found = component.run("🦊 ?!")["documents"]
 
     assert found[0].id == "odd"
     assert all(hit.meta["search_ranks"].keys() == {"dense", "fused"} for hit in found)
-    asked = legs_of(store).requests("🦊 ?!", [0.0] * 64, None, 10)
-    assert [leg for leg, _, _ in asked] == ["dense"]
     store.close()
 
 
@@ -280,7 +308,7 @@ async def test_qdrant_is_asked_through_its_async_client() -> None:
     assert await component.run_async(QUERY) == retriever(sync, ranker=ranker()).run(QUERY)
 
     await component.close_async()
-    assert written._async_client is None
+    assert await written.count_documents_async() == 0  # what it held went with its client
     sync.close()
 
 
@@ -294,13 +322,34 @@ async def test_an_empty_store_gives_no_documents() -> None:
     await component.close_async()
 
 
-def test_the_event_loop_keeps_ticking() -> None:
+@pytest.mark.parametrize(
+    "slow",
+    [
+        {"text_embedder": Qwen3TextEmbedder("m", backend=SlowBackend(dim=64))},
+        {"ranker": Qwen3Ranker("m", backend=SlowBackend())},
+    ],
+    ids=["embedder", "ranker"],
+)
+async def test_the_event_loop_keeps_ticking(slow: dict[str, Any]) -> None:
     store = InMemoryDocumentStore()
     store.write_documents(indexed(corpus()))
-    component = Qwen3HybridRetriever(store, Qwen3TextEmbedder("tiny", dim=64), top_k=2)
+    component = Qwen3HybridRetriever(store, **{"text_embedder": text_embedder(), **slow})
 
-    assert ticks_during(component.run_async(QUERY)) > 0
+    await keeps_ticking(component.run_async(QUERY))
+
     component.close()
+    store.shutdown()
+
+
+async def test_the_event_loop_keeps_ticking_while_a_store_answers() -> None:
+    store = SlowStore()
+    await store.write_documents_async(indexed(corpus()))
+    component = retriever(store)
+
+    await keeps_ticking(component.run_async(QUERY))
+
+    component.close()
+    store.shutdown()
 
 
 def test_documents_in_the_store_are_not_changed() -> None:
@@ -315,35 +364,38 @@ def test_documents_in_the_store_are_not_changed() -> None:
     assert store.filter_documents() == before
 
 
-def test_closing_lets_go_of_models_and_store() -> None:
+def test_closing_closes_models_and_store() -> None:
     store = qdrant()
-    component = Qwen3HybridRetriever(
-        store, Qwen3TextEmbedder("tiny", dim=64), ranker=Qwen3Ranker("tiny")
-    )
-    component.warm_up()
+    store.write_documents(indexed(corpus()))
+    component = retriever(store, ranker=ranker())
     assert component.text_embedder is not None
     assert component.ranker is not None
-    doors = component.text_embedder._open(), component.ranker._open()
+    embedder, reranker = component.text_embedder.get_model(), component.ranker.get_model()
     component.run(QUERY)
-    client = store._client
 
     component.close()
 
-    assert client is not None
-    assert store._client is None
+    assert store.count_documents() == 0  # what it held went with its client
     with pytest.raises(BackendError, match="was closed"):
-        doors[0].embed_queries([QUERY])
+        embedder.embed_queries([QUERY])
     with pytest.raises(BackendError, match="was closed"):
-        doors[1].score([(QUERY, "a")])
+        reranker.score([(QUERY, "a")])
+    store.close()
 
 
-async def test_models_are_loaded_from_an_event_loop() -> None:
-    component = Qwen3HybridRetriever(InMemoryDocumentStore(), Qwen3TextEmbedder("tiny"))
+@pytest.mark.parametrize("missing", ["text_embedder", "ranker"])
+async def test_models_are_loaded_before_the_first_query(missing: str) -> None:
+    kind = {"text_embedder": Qwen3TextEmbedder, "ranker": Qwen3Ranker}[missing]
+    component = Qwen3HybridRetriever(
+        InMemoryDocumentStore(),
+        **{"text_embedder": text_embedder(), missing: kind("/nowhere")},
+    )
 
-    await component.warm_up_async()
-
-    assert component.text_embedder is not None
-    assert component.text_embedder._door._made is not None
+    with pytest.raises(ModelError, match="/nowhere"):
+        component.warm_up()
+    with pytest.raises(ModelError, match="/nowhere"):
+        await component.warm_up_async()
+    component.close()
     await component.close_async()
 
 
@@ -366,7 +418,7 @@ def test_it_is_a_text_retriever_for_others(store: Store) -> None:
         ({"rerank_depth": -1}, "`rerank_depth` must be at least 0"),
         ({"fusion": "sum"}, "`method` must be one of"),
         ({"k": -1}, "`k` must be zero or more"),
-        ({"weights": {"sparse": 1}}, "the leg 'sparse'"),
+        ({"weights": {"sparse": 1}}, "names 'sparse'"),
         ({"instruction": " "}, "`instruction` is empty"),
         ({"filter_policy": "both"}, "Unknown FilterPolicy"),
         ({"ranker": "tiny"}, "`ranker` must be a Qwen3Ranker, got 'tiny'"),
@@ -385,7 +437,7 @@ def test_a_wrong_request_is_refused(store: Store) -> None:
 
     with pytest.raises(InputError, match="`top_k` must be at least 1"):
         component.run(QUERY, top_k=0)
-    with pytest.raises(InputError, match="candidates=101"):
+    with pytest.raises(InputError, match=r"`top_k` is 101, .*`candidates=101`"):
         component.run(QUERY, top_k=101)
     with pytest.raises(InputError, match="empty or only white space"):
         component.run(" ")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from qwen3_rag_testkit.imports import loaded_by, run_python
 
 IMPORTS = """
 from haystack_integrations.components.embedders.qwen3_rag import (
@@ -15,36 +14,25 @@ from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRet
 """
 
 
-def run(code: str) -> str:
-    path = f"import sys; sys.path[:0] = {list(filter(None, sys.path))!r}\n"
-    done = subprocess.run(
-        [sys.executable, "-c", path + code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 def test_neither_import_nor_construction_loads_a_model_library_or_a_client() -> None:
-    # Haystack itself imports torch where it is installed; it must not be needed for more.
-    code = f"""
-sys.modules["torch"] = None
-{IMPORTS}
+    code = f"""{IMPORTS}
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 retriever = Qwen3HybridRetriever(
     InMemoryDocumentStore(), Qwen3TextEmbedder(), ranker=Qwen3Ranker()
 )
 retriever.to_dict(), Qwen3DocumentEmbedder().to_dict()
-heavy = ("transformers", "tokenizers", "qdrant_client", "qwen3_rag_hybrid")
-print([name for name in heavy if name in sys.modules])
 """
-    assert run(code) == "[]"
+    heavy = ["transformers", "tokenizers", "qdrant_client", "qwen3_rag_hybrid"]
+
+    # Haystack itself imports torch where it is installed; it must not be needed for more.
+    assert loaded_by(code, heavy, absent=["torch"]) == []
 
 
 def test_nothing_but_haystack_imports_torch() -> None:
     code = f"""
-import haystack.utils
+import haystack.utils, sys
 before = set(sys.modules)
 {IMPORTS}
 print([name for name in set(sys.modules) - before if name.split(".")[0] == "torch"])
 """
-    assert run(code) == "[]"
+    assert run_python(code) == "[]"

@@ -106,11 +106,11 @@ def test_models_are_loaded_once_for_many_runs(store: InMemoryDocumentStore) -> N
     pipeline = hybrid(store)
     pipeline.run(inputs())
     ranker: Any = pipeline.get_component("ranker")
-    door = ranker._open()
+    model = ranker.get_model()
 
     pipeline.run(inputs())
 
-    assert ranker._open() is door
+    assert ranker.get_model() is model
     pipeline.close()
 
 
@@ -158,7 +158,7 @@ def test_the_document_embedder_is_one_of_haystacks() -> None:
     }
 
 
-def test_the_lexical_embedders_feed_qdrants_own_hybrid_retriever() -> None:
+def test_the_bm25_embedders_feed_qdrants_own_hybrid_retriever() -> None:
     store = QdrantDocumentStore(
         ":memory:",
         embedding_dim=64,
@@ -168,19 +168,19 @@ def test_the_lexical_embedders_feed_qdrants_own_hybrid_retriever() -> None:
     )
     indexing = Pipeline()
     indexing.add_component("dense", Qwen3DocumentEmbedder("tiny", dim=64))
-    indexing.add_component("lexical", BM25SparseDocumentEmbedder())
+    indexing.add_component("bm25", BM25SparseDocumentEmbedder())
     indexing.add_component("writer", DocumentWriter(store))
-    indexing.connect("dense.documents", "lexical.documents")
-    indexing.connect("lexical", "writer")
+    indexing.connect("dense.documents", "bm25.documents")
+    indexing.connect("bm25", "writer")
     indexing.run({"dense": {"documents": [Document(content=text) for text in TEXTS]}})
 
     asking = Pipeline()
     asking.add_component("dense", Qwen3TextEmbedder("tiny", dim=64))
-    asking.add_component("lexical", BM25SparseTextEmbedder())
+    asking.add_component("bm25", BM25SparseTextEmbedder())
     asking.add_component("retriever", QdrantHybridRetriever(store, top_k=1))
     asking.connect("dense.embedding", "retriever.query_embedding")
-    asking.connect("lexical.sparse_embedding", "retriever.query_sparse_embedding")
-    found = asking.run({"dense": {"text": QUERY}, "lexical": {"text": QUERY}})
+    asking.connect("bm25.sparse_embedding", "retriever.query_sparse_embedding")
+    found = asking.run({"dense": {"text": QUERY}, "bm25": {"text": QUERY}})
 
     assert [hit.content for hit in found["retriever"]["documents"]] == TEXTS[:1]
     indexing.close()

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 from haystack import Document
+from haystack.utils import Secret
 
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from qwen3_rag import InputError, Qwen3Reranker
+from qwen3_rag.integration import arguments_of
 from qwen3_rag_testkit.backends import DeterministicBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 QUERY = "what is the capital\nof France"
 
@@ -204,12 +207,11 @@ async def test_async_is_sync(reranker: Qwen3Reranker, documents: list[Document])
     assert await component.run_async(QUERY, []) == {"documents": []}
 
 
-def test_the_event_loop_keeps_ticking() -> None:
-    component = Qwen3Ranker("tiny")
-    many = [Document(content=f"text {number} " * 50) for number in range(20)]
+async def test_the_event_loop_keeps_ticking(documents: list[Document]) -> None:
+    component = Qwen3Ranker("m", backend=SlowBackend())
 
-    assert ticks_during(component.warm_up_async()) > 0
-    assert ticks_during(component.run_async(QUERY, many)) > 0
+    await keeps_ticking(component.run_async(QUERY, documents))
+
     component.close()
 
 
@@ -223,23 +225,25 @@ def test_a_blank_query_is_refused_even_for_no_documents(reranker: Qwen3Reranker)
         Qwen3Ranker.from_reranker(reranker).run(" ", [])
 
 
-def test_settings_are_read_off_a_reranker() -> None:
-    door = Qwen3Reranker(
-        "m/r",
-        instruction="Find laws",
-        max_length=512,
-        max_query_tokens=20,
-        max_document_tokens=300,
-        backend=DeterministicBackend("reranking"),
-    )
+def test_a_component_has_the_arguments_of_the_reranker_it_was_made_from() -> None:
+    arguments: dict[str, Any] = {
+        "instruction": "Find laws",
+        "max_length": 512,
+        "max_query_tokens": 20,
+        "max_document_tokens": 300,
+    }
+    on_a_backend = Qwen3Reranker("m/r", backend=DeterministicBackend(), **arguments)
+    local = Qwen3Reranker("m/r", dtype="float32", device=["cpu"], token="hf_secret", **arguments)
 
-    component = Qwen3Ranker.from_reranker(door)
+    first, second = Qwen3Ranker.from_reranker(on_a_backend), Qwen3Ranker.from_reranker(local)
 
-    assert component.model == "m/r"
-    assert component.instruction == "Find laws"
-    assert component.max_length == 512
-    assert component.max_query_tokens == 20
-    assert component.max_document_tokens == 300
+    for component in (first, second):
+        assert component.model == "m/r"
+        assert {name: getattr(component, name) for name in arguments} == arguments
+    assert first.backend == DeterministicBackend()
+    assert (second.backend, second.device) == (None, ["cpu"])
+    assert second.token == Secret.from_token("hf_secret")
+    assert arguments_of(second.get_model()) == arguments_of(local)
 
 
 @pytest.mark.parametrize("name", ["max_length", "max_query_tokens", "max_document_tokens"])

@@ -36,14 +36,16 @@ class Notes:
         self.asked.append(
             {"query": query, "limit": limit, "filter": filter, "instruction": instruction}
         )
-        legs = {"dense": RankScore(2, 0.5), "fused": RankScore(1, 0.03)}
+        ranks = {"dense": RankScore(2, 0.5), "fused": RankScore(1, 0.03)}
         return [
-            Hit("a", "text\nof a", 0.03, {"page": 1}, legs),
+            Hit("a", "text\nof a", 0.03, {"page": 1}, ranks),
             Hit(7, "text of 7", 0.02, {}, {}),
         ][:limit]
 
     async def asearch(self, query: str, **settings: Any) -> list[Hit]:
-        return self.search(query, **settings)
+        hits = self.search(query, **settings)
+        self.asked[-1]["awaited"] = True
+        return hits
 
 
 async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
@@ -72,7 +74,7 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
     component.run(QUERY, "another", top_k=1, instruction="Find laws")
     own = {"query": QUERY, "limit": 5, "filter": "own filter", "instruction": "Find"}
     other = {"query": QUERY, "limit": 1, "filter": "another", "instruction": "Find laws"}
-    assert searcher.asked == [own, own, other]
+    assert searcher.asked == [own, {**own, "awaited": True}, other]
     component.close()
     await component.close_async()
 
@@ -98,7 +100,7 @@ async def test_a_hybrid_searcher_is_a_searcher() -> None:
     assert (best.id, best.content) == ("France", "The capital of France.")
     assert best.meta.keys() == {"page", "search_ranks"}
     assert best.meta["search_ranks"]["rerank"] == {"rank": 1, "score": best.score}
-    assert best.meta["search_ranks"].keys() == {"dense", "lexical", "fused", "rerank"}
+    assert best.meta["search_ranks"].keys() == {"dense", "bm25", "fused", "rerank"}
     assert await component.run_async(QUERY) == found
     component.close()
     assert component.run(QUERY) == found  # it is the caller's to close

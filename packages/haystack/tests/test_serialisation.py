@@ -1,14 +1,16 @@
-"""Pipelines written down and read back: every parameter of every component, whichever there are."""
+"""Pipelines saved and read again: every parameter of every component, whichever there are."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from haystack import Pipeline
 from haystack.core.errors import DeserializationError, SerializationError
+from haystack.core.serialization import DeserializationCallbacks
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.document_stores.types import FilterPolicy
 from haystack.utils import ComponentDevice, Secret
@@ -25,7 +27,26 @@ from haystack_integrations.components.rankers import qwen3_rag as rankers
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers import qwen3_rag as retrievers
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
-from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag import InputError, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.integration import arguments_of, local_options
+from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
+from qwen3_rag_testkit.imports import run_python
+
+
+@dataclass(frozen=True)
+class KeyedBackend(TextBackend):
+    """A backend that has a secret, under the dotted name that a class has by default."""
+
+    key: str = ""
+    url: str = ""
+
+    def __init__(self, key: str = "", url: str = "") -> None:
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "url", url)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"type": self.kind, "url": self.url}
+
 
 #: For each parameter a value that is not its default.
 VALUES: dict[str, Callable[[], Any]] = {
@@ -44,6 +65,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "cache_folder": lambda: "models",
     "local_files_only": lambda: True,
     "token": lambda: Secret.from_env_var("MY_TOKEN", strict=True),
+    "backend": lambda: KeyedBackend("sk-secret", "http://server"),
     "model_kwargs": lambda: {"use_cache": False, "rope": {"type": "yarn", "factors": [1.0]}},
     "meta_fields_to_embed": lambda: ["title", "page"],
     "embedding_separator": lambda: " | ",
@@ -82,11 +104,18 @@ def parameters(kind: type) -> dict[str, inspect.Parameter]:
     return dict(list(inspect.signature(init).parameters.items())[1:])
 
 
-def full(kind: type) -> Any:
-    """A component with no parameter at its default."""
+def full(kind: type, *, backend: bool = False) -> Any:
+    """A component with no parameter at its default.
+
+    Options of the local engine exclude a backend, so one or the other keeps its default.
+    """
     settings = {}
     for name, parameter in parameters(kind).items():
+        if name in local_options() if backend else name == "backend":
+            continue
         value = VALUES[name]()
+        if backend and name in ("text_embedder", "ranker"):
+            value = full(type(value), backend=True)
         settings[name] = not parameter.default if name == "progress_bar" else value
         assert settings[name] != parameter.default, f"choose another value for {name!r}"
     return kind(**settings)
@@ -95,6 +124,8 @@ def full(kind: type) -> Any:
 def settings_of(component: Any) -> dict[str, Any]:
     """The attributes of a component by its parameters' names, and so those of components in it."""
     settings = {name: getattr(component, name) for name in parameters(type(component))}
+    if isinstance(settings.get("backend"), KeyedBackend):
+        settings["backend"] = settings["backend"].url  # the key is not written
     return {
         name: (type(value), settings_of(value))
         if name in ("text_embedder", "ranker")
@@ -105,9 +136,10 @@ def settings_of(component: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("backend", [False, True])
 @pytest.mark.parametrize("kind", COMPONENTS)
-def test_yaml_keeps_every_parameter_under_the_default_allowlist(kind: type) -> None:
-    component = full(kind)
+def test_yaml_keeps_every_parameter_under_the_default_allowlist(kind: type, backend: bool) -> None:
+    component = full(kind, backend=backend)
     pipeline = Pipeline()
     pipeline.add_component("it", component)
 
@@ -118,6 +150,7 @@ def test_yaml_keeps_every_parameter_under_the_default_allowlist(kind: type) -> N
     assert type(again) is kind
     assert settings_of(again) == settings_of(component)
     assert loaded.dumps() == text
+    assert "sk-secret" not in text
 
 
 @pytest.mark.parametrize("kind", COMPONENTS)
@@ -158,39 +191,110 @@ def test_a_parameter_that_does_not_exist_is_refused(kind: type) -> None:
         Pipeline.from_dict({"components": {"it": data}, "connections": []})
 
 
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
+def test_a_backend_is_read_from_a_file_and_taken_as_it_is(kind: Any) -> None:
+    component = kind("m", backend=DeterministicBackend(dim=48))
+    data = component.to_dict()
+    assert data["init_parameters"]["backend"] == DeterministicBackend(dim=48).to_dict()
+
+    assert kind.from_dict(data).backend == component.backend
+
+    data["init_parameters"]["backend"] = component.backend
+    assert kind.from_dict(data).backend is component.backend
+
+
+def test_an_unknown_backend_in_a_file_is_refused_and_not_imported() -> None:
+    data = Qwen3TextEmbedder("m", backend=DeterministicBackend()).to_dict()
+    data["init_parameters"]["backend"] = {"type": "haystack.Pipeline"}
+
+    with pytest.raises(InputError, match=r"of the type 'haystack.Pipeline'; known are .*local"):
+        Qwen3TextEmbedder.from_dict(data)
+
+
+def test_a_component_read_from_a_file_gives_the_same_numbers() -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("it", Qwen3TextEmbedder("m", dim=32, backend=DeterministicBackend()))
+
+    again = Pipeline.loads(pipeline.dumps())
+
+    assert again.run({"it": {"text": "a"}}) == pipeline.run({"it": {"text": "a"}})
+
+
+def test_haystack_can_change_arguments_while_a_pipeline_is_read() -> None:
+    seen = {}
+
+    def change(name: str, kind: type, arguments: dict[str, Any]) -> None:
+        seen.update(arguments)
+        arguments["dtype"] = "float16"
+
+    pipeline = Pipeline()
+    pipeline.add_component("it", Qwen3TextEmbedder("m", dtype="bfloat16"))
+
+    again: Any = Pipeline.loads(pipeline.dumps(), callbacks=DeserializationCallbacks(change))
+
+    assert seen["dtype"] == "bfloat16"
+    assert again.get_component("it").dtype == "float16"
+
+
 @pytest.mark.parametrize(
-    ("kind", "door", "without"),
+    ("kind", "model_class", "without"),
     [
         (Qwen3TextEmbedder, Qwen3Embedder, set()),
         (Qwen3DocumentEmbedder, Qwen3Embedder, {"instruction"}),
         (Qwen3Ranker, Qwen3Reranker, set()),
     ],
 )
-def test_components_have_every_setting_of_the_core(
-    kind: type, door: type, without: set[str]
+def test_components_have_every_argument_of_the_core(
+    kind: type, model_class: type, without: set[str]
 ) -> None:
-    core = inspect.signature(door).parameters
-    ours = parameters(kind)
+    core = inspect.signature(model_class).parameters
+    theirs = parameters(kind)
 
-    assert core.keys() - ours.keys() == {"backend", *without}
-    for name in core.keys() & ours.keys() - {"token"}:
-        assert ours[name].default == core[name].default, name
+    assert core.keys() - theirs.keys() == without
+    for name in core.keys() & theirs.keys() - {"token"}:
+        assert theirs[name].default == core[name].default, name
 
 
-def test_settings_reach_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_option_of_the_core_is_one_of_every_component() -> None:
+    pytest.importorskip("torch")
+    code = """
+from typing import Annotated
+from qwen3_rag.integration import LocalOptions, arguments_of, local_options
+
+LocalOptions.__annotations__["threads"] = Annotated[int | None, "How many threads."]
+local_options.cache_clear()
+
+import pydoc
+from haystack import Pipeline
+from haystack_integrations.components.embedders.qwen3_rag import (
+    Qwen3DocumentEmbedder, Qwen3TextEmbedder,
+)
+from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
+
+for kind in (Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker):
+    pipeline = Pipeline()
+    pipeline.add_component("it", kind("tiny", threads=3))
+    again = Pipeline.loads(pipeline.dumps()).get_component("it")
+    shown = "threads: How many threads." in pydoc.render_doc(kind)
+    print(again.threads, arguments_of(again.get_model())["threads"], shown)
+"""
+
+    assert run_python(code).splitlines() == ["3 3 True"] * 3
+
+
+def test_arguments_reach_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "hf_mine")
     component = full(Qwen3Ranker)
 
-    door = component._open()
+    arguments = arguments_of(component.get_model())
 
-    assert door.settings is not None
-    expected = {name: getattr(component, name) for name in door.settings}
-    assert door.settings == {**expected, "token": "hf_mine", "device": ("cuda:0", "cuda:1")}
-    assert door.settings.keys() == inspect.signature(Qwen3Reranker).parameters.keys() - {"backend"}
+    names = inspect.signature(Qwen3Reranker).parameters.keys() - {"backend"}
+    expected = {name: getattr(component, name) for name in names}
+    assert arguments == {**expected, "token": "hf_mine", "device": ("cuda:0", "cuda:1")}
     component.close()
 
 
-def test_a_device_that_was_left_open_stays_open() -> None:
+def test_a_device_that_was_left_open_staysget_model() -> None:
     component = Qwen3TextEmbedder("tiny")
     component.warm_up()
 
@@ -218,33 +322,51 @@ def test_a_token_given_as_it_is_is_never_written() -> None:
         component.to_dict()
 
 
+def test_the_token_of_an_embedder_is_never_written() -> None:
+    component = Qwen3TextEmbedder.from_embedder(Qwen3Embedder("tiny", token="hf_secret"))
+
+    with pytest.raises(ValueError, match="Cannot serialize token-based secret") as caught:
+        component.to_dict()
+
+    assert "hf_secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("make", [Qwen3TextEmbedder, Qwen3DocumentEmbedder])
-def test_an_embedder_that_was_handed_over_is_not_written(
-    make: type[Qwen3TextEmbedder], embedder: Qwen3Embedder
+def test_a_model_that_the_caller_loaded_is_not_written(
+    make: type[Qwen3TextEmbedder], loaded_embedder: Qwen3Embedder
 ) -> None:
     pipeline = Pipeline()
-    pipeline.add_component("it", make.from_embedder(embedder))
+    pipeline.add_component("it", make.from_embedder(loaded_embedder))
 
     with pytest.raises(
-        SerializationError, match=f"Make it from its settings instead: {make.__name__}"
+        SerializationError, match=rf"{make.__name__} cannot be saved: .*Save it to a folder"
     ):
         pipeline.dumps()
 
 
-def test_a_reranker_that_was_handed_over_is_not_written(reranker: Qwen3Reranker) -> None:
-    with pytest.raises(SerializationError, match="Make it from its settings instead: Qwen3Ranker"):
-        Qwen3Ranker.from_reranker(reranker).to_dict()
-
-
-def test_a_retriever_with_a_model_that_was_handed_over_is_not_written(
-    embedder: Qwen3Embedder,
+def test_a_retriever_with_a_model_that_the_caller_loaded_is_not_written(
+    loaded_embedder: Qwen3Embedder,
 ) -> None:
     retriever = Qwen3HybridRetriever(
-        InMemoryDocumentStore(), Qwen3TextEmbedder.from_embedder(embedder)
+        InMemoryDocumentStore(), Qwen3TextEmbedder.from_embedder(loaded_embedder)
     )
 
-    with pytest.raises(SerializationError, match="This Qwen3TextEmbedder uses a model"):
+    with pytest.raises(SerializationError, match="This Qwen3TextEmbedder cannot be saved"):
         retriever.to_dict()
+
+
+def test_components_made_from_models_on_a_backend_are_written() -> None:
+    embedder = Qwen3Embedder("m", dim=32, instruction="Find laws", backend=TextBackend())
+    reranker = Qwen3Reranker("m", max_query_tokens=9, backend=TextBackend())
+    components: list[Any] = [
+        Qwen3TextEmbedder.from_embedder(embedder),
+        Qwen3DocumentEmbedder.from_embedder(embedder, meta_fields_to_embed=["title"]),
+        Qwen3Ranker.from_reranker(reranker, top_k=3),
+    ]
+
+    for component in components:
+        again = type(component).from_dict(component.to_dict())
+        assert settings_of(again) == settings_of(component)
 
 
 def test_a_file_can_be_read_and_written_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +389,7 @@ def test_a_file_can_be_read_and_written_without_pytorch(monkeypatch: pytest.Monk
     assert component.top_k == 7
 
 
-def test_the_lexical_query_embedder_needs_no_settings() -> None:
+def test_the_bm25_embedders_need_no_arguments() -> None:
     pipeline = Pipeline()
     pipeline.add_component("query", BM25SparseTextEmbedder())
     pipeline.add_component("documents", BM25SparseDocumentEmbedder())

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import pydoc
 import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from threading import Timer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +20,26 @@ from haystack_integrations.components.embedders.qwen3_rag import (
     Qwen3DocumentEmbedder,
     Qwen3TextEmbedder,
 )
+from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from qwen3_rag import BackendError, InputError, InputTypeError, Qwen3Embedder
+from qwen3_rag.backends import Backend, Capabilities, Role
+from qwen3_rag.integration import arguments_of
 from qwen3_rag_testkit.backends import DeterministicBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
+
+
+@dataclass(frozen=True)
+class SlowToOpen(SlowBackend, kind="haystack-tests-slow-to-open"):
+    """A backend that takes its time to open, too."""
+
+    def start(self, model: str, role: Role) -> Backend:
+        running = super().start(model, role)
+        opened = running.open()
+        late: Future[Capabilities] = Future()
+        Timer(self.seconds, lambda: late.set_result(opened.result())).start()
+        running.open = lambda: late  # type: ignore[method-assign]  # of this one
+        return running
 
 
 def test_vectors_are_the_cores_bit_for_bit(embedder: Qwen3Embedder) -> None:
@@ -64,11 +87,12 @@ async def test_async_is_sync(embedder: Qwen3Embedder) -> None:
         assert await component.run_async("a query", instruction) == expected
 
 
-def test_the_event_loop_keeps_ticking() -> None:
-    component = Qwen3TextEmbedder("tiny")
+async def test_the_event_loop_keeps_ticking() -> None:
+    component = Qwen3TextEmbedder("m", backend=SlowToOpen())
 
-    assert ticks_during(component.warm_up_async()) > 0
-    assert ticks_during(component.run_async("a query " * 500)) > 0
+    await keeps_ticking(component.warm_up_async())
+    await keeps_ticking(component.run_async("a query"))
+
     component.close()
 
 
@@ -132,41 +156,41 @@ def test_a_device_map_is_refused() -> None:
 def test_a_model_is_loaded_once_and_again_after_closing() -> None:
     component = Qwen3TextEmbedder("tiny")
     component.warm_up()
-    door = component._open()
+    model = component.get_model()
 
     component.warm_up()
     before = component.run("a query")
-    assert component._open() is door
+    assert component.get_model() is model
 
     component.close()
     assert component.run("a query") == before
-    assert component._open() is not door
+    assert component.get_model() is not model
     with pytest.raises(BackendError, match="was closed"):
-        door.embed_queries(["a query"])
+        model.embed_queries(["a query"])
     component.close()
     component.close()
 
 
-async def test_closing_from_an_event_loop_lets_go_too() -> None:
+async def test_closing_from_an_event_loop_closes_the_model_too() -> None:
     component = Qwen3TextEmbedder("tiny")
     await component.warm_up_async()
-    door = component._open()
+    model = component.get_model()
 
     await component.close_async()
 
     with pytest.raises(BackendError, match="was closed"):
-        door.embed_queries(["a query"])
+        model.embed_queries(["a query"])
 
 
-def test_threads_that_come_first_together_share_one_door() -> None:
+def test_threads_that_come_first_together_share_one_model() -> None:
     pytest.importorskip("torch")
     component = Qwen3TextEmbedder("tiny")
     gate = threading.Barrier(8)
-    doors: list[Qwen3Embedder] = []
+    models: list[Qwen3Embedder] = []
 
     def first_use() -> None:
         gate.wait()
-        doors.append(component._open())
+        models.append(component.get_model())
 
     threads = [threading.Thread(target=first_use) for _ in range(8)]
     for thread in threads:
@@ -174,31 +198,93 @@ def test_threads_that_come_first_together_share_one_door() -> None:
     for thread in threads:
         thread.join()
 
-    assert len({id(door) for door in doors}) == 1
+    assert len({id(model) for model in models}) == 1
     component.close()
 
 
-def test_an_embedder_that_was_handed_over_stays_open(embedder: Qwen3Embedder) -> None:
-    component = Qwen3TextEmbedder.from_embedder(embedder)
-
-    component.close()
-
-    assert embedder.embed_queries(["a query"]).shape == (1, 64)
-    assert component.run("a query")
-
-
-def test_an_embedder_that_was_handed_over_is_shared_by_copies_and_in_no_pickle(
-    embedder: Qwen3Embedder,
+def test_closing_a_component_leaves_the_embedder_it_was_made_from(
+    embedder: Qwen3Embedder, loaded_embedder: Qwen3Embedder
 ) -> None:
+    for source in (embedder, loaded_embedder):
+        component = Qwen3TextEmbedder.from_embedder(source)
+        before = component.run("a query")
+
+        component.close()
+
+        assert source.embed_queries(["a query"]).tolist() == [before["embedding"]]
+        assert component.run("a query") == before
+
+
+def test_a_component_outlives_the_embedder_it_was_made_from(embedder: Qwen3Embedder) -> None:
     component = Qwen3TextEmbedder.from_embedder(embedder)
 
-    for twin in (copy.copy(component), copy.deepcopy(component)):
-        assert twin._open() is embedder
-    with pytest.raises(BackendError, match="Save the model to a folder"):
+    embedder.close()
+
+    assert component.run("a query")
+    with pytest.raises(BackendError, match="was closed"):
+        Qwen3TextEmbedder.from_embedder(embedder)
+
+
+def test_copies_of_a_component_share_a_model_that_the_caller_loaded_and_no_pickle_holds_it(
+    loaded_embedder: Qwen3Embedder,
+) -> None:
+    component = Qwen3TextEmbedder.from_embedder(loaded_embedder)
+    expected = loaded_embedder.embed_queries(["a query"])[0].tolist()
+
+    for twin in (component, copy.copy(component), copy.deepcopy(component)):
+        assert twin.run("a query")["embedding"] == expected
+    with pytest.raises(BackendError, match="Save it to a folder"):
         pickle.dumps(component)
 
 
-def test_a_changed_setting_counts_from_the_next_use() -> None:
+def test_copies_and_pickles_run_on_the_same_backend() -> None:
+    component = Qwen3TextEmbedder("m", dim=32, backend=DeterministicBackend(dim=48))
+    expected = component.run("a query")
+
+    for twin in (pickle.loads(pickle.dumps(component)), copy.deepcopy(component)):
+        assert twin.backend == DeterministicBackend(dim=48)
+        assert twin.run("a query") == expected
+
+
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"device": "cpu"},
+        {"dtype": "float32"},
+        {"compile": True},
+        {"token": Secret.from_env_var("MY_TOKEN")},
+    ],
+)
+def test_options_of_the_local_engine_beside_a_backend_are_refused(
+    kind: Any, option: dict[str, Any]
+) -> None:
+    [name] = option
+
+    with pytest.raises(InputError, match=f"`{name}` configure the local engine"):
+        kind("m", backend=DeterministicBackend(), **option)
+
+
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
+def test_anything_else_is_no_backend(kind: Any) -> None:
+    with pytest.raises(InputTypeError, match="`backend` must be a backend specification"):
+        kind("m", backend="http://server")
+
+
+@pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
+def test_options_are_attributes_and_shown_with_their_documentation(kind: Any) -> None:
+    component = kind("tiny", dtype="float32", model_kwargs={"use_cache": False})
+
+    assert (component.dtype, component.compile, component.revision) == ("float32", False, None)
+    assert component.model_kwargs == {"use_cache": False}
+    shown = inspect.signature(kind.__init__).parameters
+    assert shown["dtype"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert shown["device"].annotation == "Device"  # Haystack's way, not the core's
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in shown.values())
+    assert "dtype: Number format of the weights." in pydoc.render_doc(kind)
+
+
+def test_a_changed_option_counts_from_the_next_use() -> None:
     component = Qwen3TextEmbedder("tiny")
     assert len(component.run("a query")["embedding"]) > 32
 
@@ -206,6 +292,14 @@ def test_a_changed_setting_counts_from_the_next_use() -> None:
 
     assert len(component.run("a query")["embedding"]) == 32
     component.close()
+
+
+def test_a_changed_backend_counts_from_the_next_use() -> None:
+    component = Qwen3TextEmbedder("m", backend=DeterministicBackend())
+
+    component.backend = DeterministicBackend(dim=48)
+
+    assert len(component.run("a query")["embedding"]) == 48
 
 
 def test_something_else_cannot_be_handed_over() -> None:
@@ -255,8 +349,6 @@ def test_a_token_is_read_when_the_model_is_loaded(monkeypatch: pytest.MonkeyPatc
     assert component.run("a query")
 
     monkeypatch.setenv("HF_TOKEN", "hf_later")
-    settings = strict._open().settings
-    assert settings is not None
-    assert settings["token"] == "hf_later"
+    assert arguments_of(strict.get_model())["token"] == "hf_later"
     component.close()
     strict.close()

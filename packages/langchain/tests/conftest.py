@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Rerank
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
+from qwen3_rag_testkit.loops import SlowBackend
 
 TEXTS = [
     "Paris is the capital of France.",
@@ -22,8 +23,8 @@ TEXTS = [
 
 @pytest.fixture
 def embedder() -> Qwen3Embedder:
-    """The core's door over hashes: any change of prompt changes all bits."""
-    return Qwen3Embedder("test/embedder", backend=DeterministicBackend("embedding"))
+    """The core's embedder over hashes: any change of prompt changes all bits."""
+    return Qwen3Embedder("test/embedder", backend=DeterministicBackend())
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def embeddings(embedder: Qwen3Embedder) -> Qwen3Embeddings:
 
 @pytest.fixture
 def reranker() -> Qwen3Reranker:
-    """The core's door over hashes."""
-    return Qwen3Reranker("test/reranker", backend=DeterministicBackend("reranking"))
+    """The core's reranker over hashes."""
+    return Qwen3Reranker("test/reranker", backend=DeterministicBackend())
 
 
 @pytest.fixture
@@ -45,15 +46,29 @@ def rerank(reranker: Qwen3Reranker) -> Qwen3Rerank:
 @pytest.fixture
 def text_embeddings() -> Iterator[Qwen3Embeddings]:
     """Texts that share words are close."""
-    with Qwen3Embedder("test/embedder", backend=TextBackend("embedding")) as embedder:
-        yield Qwen3Embeddings.from_embedder(embedder)
+    with Qwen3Embeddings(model="test/embedder", backend=TextBackend()) as embeddings:
+        yield embeddings
 
 
 @pytest.fixture
 def text_rerank() -> Iterator[Qwen3Rerank]:
     """Documents that share words with the query are good."""
-    with Qwen3Reranker("test/reranker", backend=TextBackend("reranking")) as reranker:
-        yield Qwen3Rerank.from_reranker(reranker)
+    with Qwen3Rerank(model="test/reranker", backend=TextBackend()) as rerank:
+        yield rerank
+
+
+@pytest.fixture
+def slow_embeddings() -> Iterator[Qwen3Embeddings]:
+    """Each call takes a second."""
+    with Qwen3Embeddings(model="test/embedder", backend=SlowBackend()) as embeddings:
+        yield embeddings
+
+
+@pytest.fixture
+def slow_rerank() -> Iterator[Qwen3Rerank]:
+    """Each call takes a second."""
+    with Qwen3Rerank(model="test/reranker", backend=SlowBackend()) as rerank:
+        yield rerank
 
 
 @pytest.fixture(scope="session")

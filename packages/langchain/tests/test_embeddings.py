@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from langchain_classic.embeddings import CacheBackedEmbeddings
 from langchain_classic.storage import LocalFileStore
 from langchain_core.stores import InMemoryByteStore
 
+import qwen3_rag_tiny
 from langchain_qwen3_rag import Qwen3Embeddings
 from qwen3_rag import InputError, InputTypeError, ModelError, Qwen3Embedder
-from qwen3_rag_testkit.backends import DeterministicBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag.backends import Backend, Role
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import keeps_ticking
 
 QUERY = "where is\nthe 首都?"
 
@@ -78,9 +82,12 @@ def test_one_by_one_equals_all_at_once(embeddings: Qwen3Embeddings) -> None:
     ]
 
 
-def test_the_event_loop_keeps_ticking(text_embeddings: Qwen3Embeddings) -> None:
-    assert ticks_during(text_embeddings.aembed_documents(TEXTS * 100)) > 10
-    assert ticks_during(text_embeddings.aembed_query(QUERY)) > 0
+async def test_the_event_loop_keeps_ticking(slow_embeddings: Qwen3Embeddings) -> None:
+    vectors = await keeps_ticking(slow_embeddings.aembed_documents(TEXTS * 500))
+    vector = await keeps_ticking(slow_embeddings.aembed_query(QUERY))
+
+    assert vectors[: len(TEXTS)] == slow_embeddings.embed_documents(TEXTS)
+    assert vector == slow_embeddings.embed_query(QUERY)
 
 
 async def test_nothing_in_nothing_out_and_no_model_opened() -> None:
@@ -122,6 +129,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "dim": (64, True),
     "instruction": ("Find code", True),
     "max_length": (512, True),
+    "backend": (DeterministicBackend(), True),
     "revision": ("main", True),
     "dtype": ("bfloat16", True),
     "model_kwargs": ({"quantization_config": {"bits": 4}}, True),
@@ -140,10 +148,30 @@ def test_every_setting_that_changes_vectors_changes_the_cache_namespace() -> Non
 
     assert set(CHANGES) == set(Qwen3Embeddings.model_fields)
     for name, (value, changes) in CHANGES.items():
-        other = Qwen3Embeddings(**{name: value}).cache_namespace
+        settings: dict[str, Any] = {name: value}
+        other = Qwen3Embeddings(**settings).cache_namespace
         assert (other != namespace) == changes, name
     assert Qwen3Embeddings().cache_namespace == namespace
-    assert namespace.startswith("Qwen3-Embedding-0.6B-")
+
+
+def test_the_cache_namespace_of_a_configuration_never_changes() -> None:
+    """Users have caches under these names."""
+    assert (
+        Qwen3Embeddings().cache_namespace
+        == "Qwen3-Embedding-0.6B-d0ade8832072be9d1dc24189d8f144be/"
+    )
+    everything = Qwen3Embeddings(
+        model="Qwen/Qwen3-Embedding-4B",
+        dim=512,
+        instruction="Find code",
+        max_length=512,
+        revision="main",
+        dtype="float32",
+        model_kwargs={"quantization_config": {"bits": 4}, "a": [1, 2]},
+        device="cpu",
+        token="hf_secret",
+    )
+    assert everything.cache_namespace == "Qwen3-Embedding-4B-34f095a9d5abbfbad90645144714860d/"
 
 
 def test_the_pinned_revision_is_part_of_the_namespace() -> None:
@@ -154,15 +182,39 @@ def test_the_pinned_revision_is_part_of_the_namespace() -> None:
     assert Qwen3Embeddings(revision=pinned).cache_namespace == Qwen3Embeddings().cache_namespace
 
 
-def test_models_of_your_own_are_told_apart_by_their_fingerprint() -> None:
-    spaces = {
-        Qwen3Embeddings.from_embedder(
-            Qwen3Embedder("my/model", backend=DeterministicBackend("embedding", dim))
-        ).cache_namespace
-        for dim in (64, 128)
-    }
+def test_backends_are_told_apart_by_their_specification_and_by_their_fingerprint() -> None:
+    weights = {"dim": 64}
 
-    assert len(spaces) == 2
+    @dataclass(frozen=True)
+    class Served(DeterministicBackend):
+        dialect: str = "one"
+
+        def start(self, model: str, role: Role) -> Backend:
+            return RunningDeterministic(role, weights["dim"])
+
+    def space(dialect: str) -> str:
+        return Qwen3Embeddings(model="my/model", backend=Served(dialect=dialect)).cache_namespace
+
+    before = space("one"), space("two")
+    weights["dim"] = 32
+
+    assert len({*before, space("one"), space("two")}) == 4
+    assert space("one") == space("one")
+
+
+def test_a_loaded_model_is_told_apart_by_its_fingerprint() -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = qwen3_rag_tiny.embedding_folder()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    spaces = []
+    for scale in (1, 1, 2):
+        model = AutoModel.from_pretrained(folder, dtype="float32")
+        model.norm.weight.data *= scale
+        with Qwen3Embeddings.from_embedder(Qwen3Embedder.from_model(model, tokenizer)) as one:
+            spaces.append(one.cache_namespace)
+
+    assert spaces[0] == spaces[1] != spaces[2]
 
 
 @pytest.mark.parametrize(

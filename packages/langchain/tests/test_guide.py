@@ -4,49 +4,23 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import qwen3_rag_tiny
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
+from qwen3_rag_testkit.guides import FRAMEWORK_HEADINGS, headings, run_examples
 
 PACKAGE = Path(__file__).parents[1]
 README = PACKAGE / "README.md"
 GUIDE = PACKAGE.parents[1] / "docs" / "langchain.md"
-HEADINGS = [
-    "Install",
-    "Five-line start",
-    "Swap into an existing pipeline",
-    "Full RAG pipeline",
-    "Async",
-    "Instructions",
-    "MRL and storage",
-    "Serialisation",
-    "Troubleshooting",
-]
 
 # LangChain says so of `loads` on every call.
 pytestmark = pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 
 
-def run(page: Path, url: str = "") -> dict[str, Any]:
-    """Run a page's examples one after the other, `tiny` in place of the published models."""
-    text = page.read_text(encoding="utf-8")
-    folder = qwen3_rag_tiny.embedding_folder().as_posix()
-    text = re.sub(r'(from_pretrained\()"Qwen/[^"]*"', rf'\1"{folder}"', text)
-    text = re.sub(r'"Qwen/Qwen3-(Embedding|Reranker)-0.6B"', '"tiny"', text)
-    text = text.replace("http://localhost:8000/v1", url)
-    names: dict[str, Any] = {}
-    examples = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert examples
-    for example in examples:
-        exec(compile(example, page.name, "exec"), names)
-    return names
-
-
 def test_the_readmes_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    run(README)
+    run_examples(README)
 
     assert "Paris is the capital of France." in capsys.readouterr().out
 
@@ -55,8 +29,15 @@ def test_the_guides_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    folder = qwen3_rag_tiny.embedding_folder().as_posix()
     with ChatEndpoint() as endpoint:
-        names = run(GUIDE, endpoint.url)
+        names = run_examples(
+            GUIDE,
+            {
+                "http://localhost:8000/v1": endpoint.url,
+                'from_pretrained("Qwen/Qwen3-Embedding-0.6B"': f'from_pretrained("{folder}"',
+            },
+        )
 
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "Paris is the capital of France."
@@ -67,15 +48,17 @@ def test_the_guides_examples_run(
     assert asked.startswith("Answer from this context only:\n\nE_4711 means that the disk is full.")
     assert asked.endswith("Question: What does E_4711 mean?")
     assert names["hybrid"].invoke("What does E_4711 mean?")[0].id == "1"
-    assert "['Paris is the capital of France.', 'The Rhine flows through Basel.']" in out
+    assert names["found"][0].id == "1"
+    both = out.index("['Paris is the capital of France.', 'The Rhine flows through Basel.']")
+    assert out[both - 1] == "True"  # each document once
     assert out[-5:] == ["False", "E_4711 means that the disk is full.", "64 1.0", "True", "512"]
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {
         names["embeddings"].cache_namespace.rstrip("/")
     }
     names["searcher"].close()
     names["store"].client.close()
-    names["searcher"].legs.client.close()
+    names["searcher"].store.client.close()
 
 
-def test_the_guide_has_the_headings_of_all_three() -> None:
-    assert re.findall(r"^## (.*)$", GUIDE.read_text(encoding="utf-8"), re.M) == HEADINGS
+def test_the_guide_has_the_headings_of_every_framework() -> None:
+    assert headings(GUIDE) == list(FRAMEWORK_HEADINGS)

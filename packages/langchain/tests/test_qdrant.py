@@ -1,4 +1,4 @@
-"""The lexical side in langchain-qdrant, in local mode."""
+"""BM25 in langchain-qdrant, in local mode."""
 
 from __future__ import annotations
 
@@ -112,6 +112,34 @@ def test_settings_are_checked_and_survive() -> None:
         BM25SparseEmbeddings(b=2)
     with pytest.raises(InputTypeError):
         sparse.embed_query(None)  # type: ignore[arg-type]  # the mistake
+
+
+# Written when the class had another name.
+FORMER = (
+    '{"lc": 1, "type": "constructor", "id": ["langchain_qwen3_rag", "qdrant", '
+    '"LexicalSparseEmbeddings"], "kwargs": {"k1": 1.5, "b": 0.5, "avg_len": 100.0}}'
+)
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+def test_what_was_written_under_the_former_name_is_loaded() -> None:
+    from langchain_qwen3_rag import LexicalSparseEmbeddings
+
+    path = ("langchain_qwen3_rag", "qdrant")
+    allowed: list[dict[str, Any]] = [
+        {"allowed_objects": [LexicalSparseEmbeddings]},
+        {
+            "allowed_objects": [BM25SparseEmbeddings],
+            "additional_import_mappings": {
+                (*path, "LexicalSparseEmbeddings"): (*path, "BM25SparseEmbeddings")
+            },
+        },
+    ]
+
+    for more in allowed:
+        loaded = loads(FORMER, valid_namespaces=["langchain_qwen3_rag"], **more)
+        assert type(loaded) is BM25SparseEmbeddings
+        assert loaded == BM25SparseEmbeddings(k1=1.5, b=0.5, avg_len=100)
 
 
 def test_a_rare_word_decides_with_idf_and_not_without(

@@ -1,13 +1,17 @@
-"""Both adapters' fields: declared, checked, handed to the door, and kept by every kind of copy."""
+"""Both adapters' fields: checked, handed to the core's models, and kept by every kind of copy."""
 
 from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,10 @@ from qwen3_rag import (
     Qwen3Embedder,
     Qwen3Reranker,
 )
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag.backends import Backend, Role
+from qwen3_rag.integration import arguments_of, local_options
+from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
+from qwen3_rag_testkit.imports import run_python
 
 # LangChain says so of `loads` on every call.
 pytestmark = pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
@@ -53,7 +60,7 @@ EVERY: dict[type, dict[str, Any]] = {
         **SHARED,
     },
 }
-DOORS: dict[type, Any] = {Qwen3Embeddings: Qwen3Embedder, Qwen3Rerank: Qwen3Reranker}
+CORE: dict[type, Any] = {Qwen3Embeddings: Qwen3Embedder, Qwen3Rerank: Qwen3Reranker}
 OWN = {"top_n", "score_type"}
 
 both = pytest.mark.parametrize("kind", [Qwen3Embeddings, Qwen3Rerank])
@@ -76,36 +83,59 @@ def use(adapter: Any) -> list[float]:
     return adapter.score([("a question", "an answer")])
 
 
-def door_of(adapter: Any) -> Any:
+def model_of(adapter: Any) -> Any:
     return adapter.embedder if isinstance(adapter, Qwen3Embeddings) else adapter.reranker
 
 
-def from_door(kind: Kind, **settings: Any) -> Any:
+def around(model: Any, **own: Any) -> Any:
+    if isinstance(model, Qwen3Embedder):
+        return Qwen3Embeddings.from_embedder(model, **own)
+    return Qwen3Rerank.from_reranker(model, **own)
+
+
+def loaded_model(kind: Kind) -> Any:
+    """A model of transformers' behind the core's class."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    import qwen3_rag_tiny as tiny
+
     if kind is Qwen3Embeddings:
-        return Qwen3Embeddings.from_embedder(Qwen3Embedder("my/model", **settings))
-    return Qwen3Rerank.from_reranker(Qwen3Reranker("my/model", **settings))
-
-
-def backend_of(kind: Kind) -> DeterministicBackend:
-    return DeterministicBackend("embedding" if kind is Qwen3Embeddings else "reranking")
-
-
-@both
-def test_the_fields_are_the_doors_arguments(kind: Kind) -> None:
-    arguments = inspect.signature(DOORS[kind].__init__).parameters
-
-    assert set(kind.model_fields) - OWN == set(arguments) - {"self", "backend"}
-    for name, field in kind.model_fields.items():
-        assert name in OWN or field.default == arguments[name].default, name
+        folder = tiny.embedding_folder()
+        model = AutoModel.from_pretrained(folder, dtype="float32")
+        return Qwen3Embedder.from_model(model, AutoTokenizer.from_pretrained(folder))
+    folder = tiny.reranking_folder()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    return Qwen3Reranker.from_model(model, AutoTokenizer.from_pretrained(folder))
 
 
 @both
-def test_every_field_reaches_the_door(kind: Kind) -> None:
-    door = door_of(kind(**EVERY[kind]))
+def test_the_fields_are_the_arguments_of_the_cores_class(kind: Kind) -> None:
+    arguments = inspect.signature(CORE[kind].__init__).parameters
 
-    assert set(EVERY[kind]) == set(kind.model_fields)
+    assert set(kind.model_fields) - OWN == set(arguments) - {"self"}
+    for name in set(kind.model_fields) - OWN:
+        assert kind.model_fields[name].default == arguments[name].default, name
+
+
+@both
+def test_help_shows_every_field_and_what_options_do(kind: Kind) -> None:
+    shown = inspect.signature(kind).parameters
+
+    assert set(shown) == set(kind.model_fields)
+    assert next(iter(shown)) == "model"
+    for name, option in local_options().items():
+        assert shown[name].default == option.default
+        assert kind.model_fields[name].description == option.doc
+    assert set(kind.model_json_schema()["properties"]) == set(kind.model_fields)
+
+
+@both
+def test_every_field_reaches_the_cores_model(kind: Kind) -> None:
+    model = model_of(kind(**EVERY[kind]))
+
+    assert set(EVERY[kind]) == set(kind.model_fields) - {"backend"}
     expected = {name: value for name, value in EVERY[kind].items() if name not in OWN}
-    assert door.settings == {**expected, "token": "hf_secret"}
+    assert arguments_of(model) == {**expected, "token": "hf_secret"}
 
 
 @both
@@ -115,7 +145,7 @@ def test_every_field_survives_dumps_and_loads(kind: Kind) -> None:
     text = dumps(adapter)
     again = load(text, kind, secrets_map={"HF_TOKEN": "hf_secret"})
 
-    for name in kind.model_fields:
+    for name in EVERY[kind]:
         assert getattr(adapter, name) != kind.model_fields[name].default, f"{name} proves nothing"
         assert getattr(again, name) == getattr(adapter, name), name
     assert again == adapter
@@ -156,9 +186,9 @@ def test_pickles_and_copies_of_a_used_adapter_hold_no_weights(
 
     assert len(pickled) < 1_500
     for twin in (pickle.loads(pickled), copy.deepcopy(adapter), copy.copy(adapter)):
-        assert twin._door._made is None
         assert twin == adapter
         with twin:
+            assert model_of(twin) is not model_of(adapter)
             assert use(twin) == pytest.approx(expected, abs=1e-5)
 
 
@@ -207,6 +237,8 @@ def test_bad_reranking_settings_are_the_cores_own_errors(
 def test_wrong_types_and_unknown_fields_are_refused(kind: Kind) -> None:
     with pytest.raises(InputTypeError, match="torch device"):
         make(kind, device=[])
+    with pytest.raises(InputTypeError, match="`model` must be the name or folder"):
+        make(kind, model=3)
     with pytest.raises(ValidationError, match=r"encode_kwargs\n.*not permitted"):
         make(kind, encode_kwargs={})
     with pytest.raises(ValidationError, match="dtype"):
@@ -236,20 +268,36 @@ def test_settings_are_not_shared_with_the_caller(kind: Kind) -> None:
 
 
 @both
-def test_the_door_is_made_once_by_many_threads(kind: Kind) -> None:
+def test_errors_do_not_show_a_token(kind: Kind) -> None:
+    adapter = kind()
+    mistakes: list[Callable[[], Any]] = [
+        lambda: make(kind, token=["hf_secret"]),
+        lambda: make(kind, tokens="hf_secret"),
+        lambda: setattr(adapter, "token", "hf_secret"),
+    ]
+
+    for mistake in mistakes:
+        with pytest.raises(ValidationError) as caught:
+            mistake()
+        assert "hf_secret" not in str(caught.value)
+    assert adapter == kind()
+
+
+@both
+def test_the_model_is_made_once_by_many_threads(kind: Kind) -> None:
     adapter = kind(model="tiny")
 
     with ThreadPoolExecutor(16) as pool:
-        doors = set(pool.map(lambda _: id(door_of(adapter)), range(200)))
+        models = set(pool.map(lambda _: id(model_of(adapter)), range(200)))
 
-    assert len(doors) == 1
+    assert len(models) == 1
 
 
 @both
 def test_after_close_the_next_use_opens_again(kind: Kind) -> None:
     adapter = kind(model="tiny")
     expected = use(adapter)
-    first = door_of(adapter)
+    first = model_of(adapter)
 
     adapter.close()
     adapter.close()
@@ -263,26 +311,23 @@ def test_after_close_the_next_use_opens_again(kind: Kind) -> None:
 @both
 async def test_context_managers_close(kind: Kind) -> None:
     async with kind(model="tiny") as adapter:
-        door = door_of(adapter)
+        model = model_of(adapter)
     with pytest.raises(BackendError, match="closed"):
-        door.warm_up()
+        model.warm_up()
 
     with kind(model="tiny") as adapter:
-        door = door_of(adapter)
+        model = model_of(adapter)
     with pytest.raises(BackendError, match="closed"):
-        door.warm_up()
+        model.warm_up()
 
 
 @both
-def test_an_adapter_of_a_named_model_takes_over_every_setting(kind: Kind) -> None:
-    settings = {name: value for name, value in EVERY[kind].items() if name not in OWN}
-    settings["token"] = "hf_secret"
-    own: dict[str, Any] = {}
-    if kind is Qwen3Embeddings:
-        adapter: Any = Qwen3Embeddings.from_embedder(Qwen3Embedder(**settings))
-    else:
-        own = {"top_n": 3, "score_type": "logit"}
-        adapter = Qwen3Rerank.from_reranker(Qwen3Reranker(**settings), **own)
+def test_an_adapter_around_a_model_has_all_of_its_arguments(kind: Kind) -> None:
+    arguments = {name: value for name, value in EVERY[kind].items() if name not in OWN}
+    arguments["token"] = "hf_secret"
+    own = {} if kind is Qwen3Embeddings else {"top_n": 3, "score_type": "logit"}
+
+    adapter = around(CORE[kind](**arguments), **own)
 
     assert adapter == kind(**EVERY[kind])
     assert pickle.loads(pickle.dumps(adapter)) == adapter
@@ -290,59 +335,171 @@ def test_an_adapter_of_a_named_model_takes_over_every_setting(kind: Kind) -> Non
 
 
 @both
-def test_an_adapter_of_your_own_model_refuses_to_be_written_down(kind: Kind) -> None:
-    adapter = from_door(kind, backend=backend_of(kind), max_length=100)
+def test_an_adapter_around_a_closed_model_is_refused(kind: Kind) -> None:
+    model = CORE[kind]("tiny")
+    model.close()
 
-    assert (adapter.model, adapter.max_length) == ("my/model", 100)
-    for write in (dumps, pickle.dumps):
-        with pytest.raises(BackendError, match="a model that you opened"):
-            write(adapter)
-    assert adapter != kind(model="my/model", max_length=100)
+    with pytest.raises(BackendError, match=r"was closed\. Open a new Qwen3"):
+        around(model)
 
 
 @both
-def test_an_adapter_of_your_own_model_shares_it_with_copies_and_leaves_it_open(kind: Kind) -> None:
-    adapter = from_door(kind, backend=backend_of(kind))
-    expected = use(adapter)
+def test_closing_an_adapter_leaves_the_model_it_was_made_around_open(kind: Kind) -> None:
+    with CORE[kind]("my/model", backend=DeterministicBackend()) as model:
+        with around(model) as adapter:
+            expected = use(adapter)
 
-    for twin in (copy.copy(adapter), copy.deepcopy(adapter), adapter.model_copy()):
-        assert door_of(twin) is door_of(adapter)
-        twin.close()
-    adapter.close()
-
+        assert use(around(model)) == expected
+        assert model.warm_up().model
     assert use(adapter) == expected
 
 
 @both
-def test_a_loaded_model_handed_to_the_door_is_used_as_it_is(kind: Kind) -> None:
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+def test_a_backend_survives_everything_that_keeps_settings(kind: Kind) -> None:
+    backend = DeterministicBackend(dim=48)
+    adapter = kind(model="my/model", backend=backend, max_length=100)
+    expected = use(adapter)
 
-    import qwen3_rag_tiny as tiny
+    written = dumps(adapter)
+    twins = {
+        "dumps": load(written, kind),
+        "dump": kind(**adapter.model_dump()),
+        "dictionary": kind(model="my/model", backend=backend.to_dict(), max_length=100),
+        "pickle": pickle.loads(pickle.dumps(adapter)),
+        "copy": copy.copy(adapter),
+        "deepcopy": copy.deepcopy(adapter),
+        "model_copy": adapter.model_copy(),
+        "around": around(model_of(adapter)),
+    }
 
-    if kind is Qwen3Embeddings:
-        folder = tiny.embedding_folder()
-        model = AutoModel.from_pretrained(folder, dtype="float32")
-        door: Any = Qwen3Embedder.from_model(model, AutoTokenizer.from_pretrained(folder))
-        adapter: Any = Qwen3Embeddings.from_embedder(door)
-    else:
-        folder = tiny.reranking_folder()
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
-        door = Qwen3Reranker.from_model(model, AutoTokenizer.from_pretrained(folder))
-        adapter = Qwen3Rerank.from_reranker(door)
+    for name, twin in twins.items():
+        assert twin == adapter, name
+        assert twin.backend == backend, name
+        assert use(twin) == expected, name
+    assert json.loads(written)["kwargs"]["backend"] == {
+        "type": "testkit-deterministic",
+        "role": None,
+        "dim": 48,
+    }
+    assert adapter != kind(model="my/model", max_length=100)
+    assert adapter != adapter.model_copy(update={"backend": DeterministicBackend(dim=49)})
 
-    with kind(model="tiny") as named, door:
-        assert use(adapter) == pytest.approx(use(named), abs=1e-5)
-    for write in (dumps, pickle.dumps):
-        with pytest.raises(BackendError, match="a model that you opened"):
+
+@dataclass(frozen=True)
+class Server(TextBackend, kind="langchain-tests-server"):
+    """A backend with a secret."""
+
+    key: str = field(default="", repr=False)
+
+    def start(self, model: str, role: Role) -> Backend:
+        assert self.key == "key_secret"
+        return super().start(model, role)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: value for name, value in super().to_dict().items() if name != "key"}
+
+
+@both
+def test_a_backends_secret_is_used_and_not_written(kind: Kind) -> None:
+    with kind(model="my/model", backend=Server(key="key_secret")) as adapter:
+        assert use(adapter)
+
+        shown = dumps(adapter) + repr(adapter) + str(adapter) + str(adapter.model_dump())
+    assert "key_secret" not in shown
+    assert "langchain-tests-server" in shown
+
+
+@both
+def test_options_of_the_local_engine_beside_a_backend_are_refused(kind: Kind) -> None:
+    backend = DeterministicBackend()
+
+    for name in local_options():
+        with pytest.raises(InputError, match=f"`{name}` configure the local engine, but `backend`"):
+            make(kind, backend=backend, **{name: EVERY[kind][name]})
+    written = {**json.loads(dumps(kind(backend=backend)))}
+    written["kwargs"]["device"] = "cpu"
+    with pytest.raises(InputError, match="`device` configure the local engine"):
+        load(json.dumps(written), kind)
+    # Written-out defaults are no options.
+    assert make(kind, backend=backend, device=None, compile=False) == kind(backend=backend)
+
+
+@both
+def test_what_is_no_backend_is_refused(kind: Kind) -> None:
+    with pytest.raises(InputError, match="`backend` is of the type 'unknown'; known are"):
+        make(kind, backend={"type": "unknown"})
+    with pytest.raises(InputError, match="cannot be read"):
+        make(kind, backend={"type": "testkit-deterministic", "size": 3})
+    with pytest.raises(ValidationError, match=r"backend\n.*instance of BackendSpec"):
+        make(kind, backend="http://localhost:8000")
+
+
+@both
+def test_an_adapter_around_a_loaded_model_runs_it_and_refuses_to_be_written_down(
+    kind: Kind,
+) -> None:
+    with loaded_model(kind) as model:
+        adapter = around(model)
+        same = around(model)
+
+    assert adapter == same
+    assert adapter != around(loaded_model(kind))
+    with kind(model="tiny") as named:
+        expected = use(named)
+    for twin in (adapter, copy.copy(adapter), copy.deepcopy(adapter), adapter.model_copy()):
+        assert twin == adapter
+        with twin:
+            assert use(twin) == pytest.approx(expected, abs=1e-5)
+    for write in (dumps, dumpd, pickle.dumps):
+        with pytest.raises(BackendError, match="Save it to a folder and open that instead"):
             write(adapter)
 
 
+# Written before the options became a declaration of the core's, and `backend` a field.
+FORMER_EMBEDDINGS = (
+    '{"lc": 1, "type": "constructor", "id": ["langchain_qwen3_rag", "embeddings", '
+    '"Qwen3Embeddings"], "kwargs": {"model": "some/embedder", "instruction": "Find code", '
+    '"max_length": 512, "revision": "main", "device": ["cpu", "cpu:0"], "dtype": "float32", '
+    '"attention": "eager", "batch_tokens": 2048, "compile": true, "cache_folder": "cache", '
+    '"local_files_only": true, "token": {"lc": 1, "type": "secret", "id": ["HF_TOKEN"]}, '
+    '"model_kwargs": {"use_cache": false}, "dim": 48}}'
+)
+FORMER_RERANK = (
+    '{"lc": 1, "type": "constructor", "id": ["langchain_qwen3_rag", "rerank", "Qwen3Rerank"], '
+    '"kwargs": {"model": "tiny", "instruction": "Given a web search query, retrieve relevant '
+    'passages that answer the query", "device": "cpu", "top_n": 2, "score_type": "logit", '
+    '"max_query_tokens": 64}}'
+)
+
+
+def test_what_earlier_versions_wrote_is_loaded() -> None:
+    assert load(
+        FORMER_EMBEDDINGS, Qwen3Embeddings, secrets_map={"HF_TOKEN": "hf_secret"}
+    ) == Qwen3Embeddings(
+        model="some/embedder",
+        dim=48,
+        instruction="Find code",
+        max_length=512,
+        revision="main",
+        device=("cpu", "cpu:0"),
+        dtype="float32",
+        attention="eager",
+        batch_tokens=2048,
+        compile=True,
+        cache_folder="cache",
+        local_files_only=True,
+        token="hf_secret",
+        model_kwargs={"use_cache": False},
+    )
+    assert load(FORMER_RERANK, Qwen3Rerank) == Qwen3Rerank(
+        model="tiny", device="cpu", top_n=2, score_type="logit", max_query_tokens=64
+    )
+
+
 def test_without_torch_settings_can_be_made_checked_and_loaded_but_not_used() -> None:
-    code = f"""
-import sys, warnings
-sys.path[:0] = {list(filter(None, sys.path))!r}
+    code = """
+import warnings
 warnings.simplefilter("ignore")
-sys.modules["torch"] = None
 from langchain_core.load import dumps, loads
 from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Rerank
 from qwen3_rag import InputError, MissingExtraError
@@ -364,7 +521,47 @@ for kind, use in (
     except MissingExtraError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("`max_length` must be from 64 to 32768") == 2
-    assert done.stdout.count('pip install "qwen3-rag[local]"') == 2
+    printed = run_python(code, absent=["torch"])
+
+    assert printed.count("`max_length` must be from 64 to 32768") == 2
+    assert printed.count('pip install "qwen3-rag[local]"') == 2
+
+
+def test_type_checkers_know_the_constructors(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    right = """
+import torch
+from pathlib import Path
+from pydantic import SecretStr
+from langchain_qwen3_rag import BM25SparseEmbeddings, Qwen3Embeddings, Qwen3Rerank
+
+Qwen3Embeddings(model=Path("folder"), dim=64, device="cpu", dtype="float32", token="hf_a")
+Qwen3Embeddings(device=torch.device("cpu"), token=SecretStr("hf_a"))
+Qwen3Rerank(device=[torch.device("cpu"), "cuda:1"], top_n=3, compile=True)
+Qwen3Rerank(backend={"type": "local"}, score_type="logit")
+BM25SparseEmbeddings(k1=1.5)
+"""
+    wrong = [
+        'Qwen3Embeddings(devise="cpu")',
+        'Qwen3Rerank(devise="cpu")',
+        "Qwen3Embeddings(device=3)",
+        'Qwen3Embeddings(dtype="int4")',
+        "Qwen3Embeddings(top_n=3)",
+        "Qwen3Rerank(dim=64)",
+        "BM25SparseEmbeddings(k=1.5)",
+    ]
+    snippet = tmp_path / "snippet.py"
+    snippet.write_text(right + "\n".join(wrong) + "\n")
+    root = Path(__file__).parents[3]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--config-file", root / "pyproject.toml", snippet],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    complained = re.findall(r"^.*snippet\.py:(\d+): error", done.stdout, re.M)
+    first = right.count("\n") + 1
+    assert complained == [str(first + number) for number in range(len(wrong))], done.stdout

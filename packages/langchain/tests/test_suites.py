@@ -146,13 +146,15 @@ class QdrantForTheSuite(QdrantVectorStore):
         return super().delete([as_uuid(one) for one in ids or []], **kwargs)
 
     def get_by_ids(self, ids: Sequence[str | int], /) -> list[Document]:
-        return super().get_by_ids([as_uuid(one) for one in ids])
+        return [as_given(one) for one in super().get_by_ids([as_uuid(one) for one in ids])]
 
-    @classmethod
-    def _document_from_point(cls, *args: Any) -> Document:
-        document: Document = super()._document_from_point(*args)
-        kept = document.metadata
-        return Document(document.page_content, metadata=kept["given"], id=kept["id"])
+    def similarity_search(self, *args: Any, **kwargs: Any) -> list[Document]:
+        return [as_given(one) for one in super().similarity_search(*args, **kwargs)]
+
+
+def as_given(document: Document) -> Document:
+    kept = document.metadata
+    return Document(document.page_content, metadata=kept["given"], id=kept["id"])
 
 
 def as_uuid(name: str | int) -> str:

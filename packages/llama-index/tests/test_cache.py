@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from typing import Any
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding, SeparateCache
-from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends import Capabilities
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag.backends import Backend, BackendSpec, Role
+from qwen3_rag_testkit.backends import RunningDeterministic
 
 
-class Counting(DeterministicBackend):
-    """Counts the prompts it is asked."""
+@dataclass(frozen=True)
+class Counting(BackendSpec, kind="llama-index-tests-counting-cache"):
+    """Counts the prompts that it is asked, by the test that asks."""
 
-    asked = 0
+    test: str = ""
+    fingerprint: str = "deterministic-embedding-64"
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def start(self, model: str, role: Role) -> Backend:
+        return RunningCounting(self, role)
+
+    @property
+    def count(self) -> int:
+        return self.asked[self.test]
+
+
+class RunningCounting(RunningDeterministic):
+    def __init__(self, spec: Counting, role: Role) -> None:
+        super().__init__(role, 64)
+        self.spec = spec
+        self.capabilities = replace(self.capabilities, fingerprint=spec.fingerprint)
 
     def run(self, prompts: Any, *rest: Any) -> Any:
-        self.asked += len(prompts)
+        self.spec.asked[self.spec.test] += len(prompts)
         return super().run(prompts, *rest)
 
 
 def adapter(
-    store: SimpleKVStore | None, backend: DeterministicBackend | None = None, **settings: Any
+    store: SimpleKVStore | None, backend: BackendSpec | None = None, **fields: Any
 ) -> Qwen3Embedding:
-    embedder = Qwen3Embedder("mine", backend=backend or Counting("embedding"), **settings)
-    return Qwen3Embedding.from_embedder(embedder, embeddings_cache=store)
+    return Qwen3Embedding(
+        model_name="mine", backend=backend or Counting(), embeddings_cache=store, **fields
+    )
 
 
 def vectors(model: BaseEmbedding, how: str) -> list[list[float]]:
@@ -54,14 +73,14 @@ def vectors(model: BaseEmbedding, how: str) -> list[list[float]]:
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_cache_changes_no_vector_and_asks_for_each_once(how: str) -> None:
-    backend = Counting("embedding")
+    backend = Counting(f"each once, {how}")
     model = adapter(SimpleKVStore(), backend)
     expected = vectors(adapter(None), how)
 
     assert vectors(model, how) == expected
-    assert backend.asked == 3  # two documents, one query
+    assert backend.count == 3  # two documents, one query
     assert vectors(model, "sync") == vectors(model, "async") == expected
-    assert backend.asked == 3
+    assert backend.count == 3
 
 
 def test_other_models_and_settings_have_other_vectors() -> None:
@@ -72,19 +91,45 @@ def test_other_models_and_settings_have_other_vectors() -> None:
         cached, plain = adapter(store, **setting), adapter(None, **setting)
         assert vectors(cached, "sync") == vectors(plain, "sync"), setting
 
-    other = Counting("embedding")
-    other.capabilities = Capabilities(**{**_as_dict(other.capabilities), "fingerprint": "other"})
+    other = Counting("another model", "another fingerprint")
     adapter(store, other).get_text_embedding("a")
-    assert other.asked == 1
+    assert other.count == 1
 
 
 def test_documents_do_not_depend_on_the_instruction() -> None:
-    store, backend = SimpleKVStore(), Counting("embedding")
-    adapter(store, Counting("embedding")).get_text_embedding("a")
+    store, backend = SimpleKVStore(), Counting("another instruction")
+    adapter(store).get_text_embedding("a")
 
     adapter(store, backend, instruction="Find code").get_text_embedding("a")
 
-    assert backend.asked == 0
+    assert backend.count == 0
+
+
+def test_keys_stay_the_same_so_that_stored_vectors_are_found() -> None:
+    store = SimpleKVStore()
+
+    other: dict[str, Any] = {"dim": 32, "instruction": "Find code", "max_length": 100}
+    for fields in ({}, other):
+        model = adapter(store, **fields)
+        model.get_query_embedding("a")
+        model.get_text_embedding("a")
+
+    assert [*store.get_all("embeddings")] == [
+        "query:f0b203fbb3430ba2:a",
+        "document:e023df83cfa036ed:a",
+        "query:0b071add20288e0b:a",
+        "document:f16ff70b44c542da:a",
+    ]
+
+
+def test_the_number_format_and_further_arguments_are_part_of_the_key() -> None:
+    store = SimpleKVStore()
+
+    for fields in ({}, {"dtype": "bfloat16"}, {"model_kwargs": {"attn_implementation": "sdpa"}}):
+        with Qwen3Embedding(model_name="tiny", embeddings_cache=store, **fields) as model:
+            model.get_text_embedding("a")
+
+    assert len(store.get_all("embeddings")) == 3
 
 
 def test_a_store_assigned_later_is_kept_apart_too() -> None:
@@ -141,8 +186,4 @@ def test_the_cache_survives_a_pickle_and_copies_share_it() -> None:
 
 def test_something_that_is_no_store_is_refused() -> None:
     with pytest.raises(TypeError, match="must be of type BaseKVStore"):
-        Qwen3Embedding(embeddings_cache={})
-
-
-def _as_dict(capabilities: Capabilities) -> dict[str, Any]:
-    return {name: getattr(capabilities, name) for name in Capabilities.__slots__}
+        Qwen3Embedding(embeddings_cache={})  # type: ignore[arg-type]  # that is the point

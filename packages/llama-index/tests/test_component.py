@@ -1,4 +1,4 @@
-"""Settings as fields: checked, kept by dictionaries, copies and pickles, and followed when changed.
+"""Settings as fields: checked, followed when changed, and handed to the core.
 
 Each test runs for the embedding model and the reranker alike.
 """
@@ -9,57 +9,24 @@ import asyncio
 import copy
 import inspect
 import json
-import pickle
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core.callbacks import CallbackManager
-from llama_index.core.callbacks.llama_debug import LlamaDebugHandler
 from llama_index.core.schema import BaseComponent, NodeWithScore, TextNode
-from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import ValidationError
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
-from llama_index.embeddings.qwen3_rag.component import Qwen3Component
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
-from qwen3_rag import BackendError, InputError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag import InputError
+from qwen3_rag.backends import Backend, BackendSpec, Role
+from qwen3_rag.integration import local_options
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
 
-# Another value than the default for every field but LlamaIndex's live objects: a field added later
-# fails `test_every_field_is_tried_here` until it is here.
-SHARED: dict[str, Any] = {
-    "instruction": "Find code",
-    "max_length": 512,
-    "revision": "v2",
-    "device": ("cpu", "cpu"),
-    "dtype": "bfloat16",
-    "attention": "eager",
-    "batch_tokens": 1_000,
-    "compile": True,
-    "cache_folder": "elsewhere",
-    "local_files_only": True,
-    "model_kwargs": {"variant": "b"},
-}
-OTHER: dict[type[Qwen3Component], dict[str, Any]] = {
-    Qwen3Embedding: {
-        **SHARED,
-        "model_name": "tiny",
-        "dim": 64,
-        "embed_batch_size": 16,
-        "num_workers": 3,
-    },
-    Qwen3Rerank: {
-        **SHARED,
-        "model": "tiny",
-        "top_n": 3,
-        "max_query_tokens": 50,
-        "max_document_tokens": 100,
-        "score": "logit",
-        "metadata_mode": "none",
-        "keep_retrieval_score": True,
-    },
-}
+BACKEND = DeterministicBackend(dim=128)
 LIVE = {"callback_manager", "rate_limiter", "embeddings_cache"}
 
 KINDS = pytest.mark.parametrize("kind", [Qwen3Embedding, Qwen3Rerank])
@@ -69,13 +36,26 @@ def tiny(kind: Any, **fields: Any) -> Any:
     return kind(**{kind.model_field: "tiny"}, **fields)
 
 
-def given(kind: Any, **settings: Any) -> Any:
-    """An adapter around a door that no settings bring back."""
-    if kind is Qwen3Embedding:
-        backend = DeterministicBackend("embedding")
-        return Qwen3Embedding.from_embedder(Qwen3Embedder("mine", backend=backend, **settings))
-    backend = DeterministicBackend("reranking")
-    return Qwen3Rerank.from_reranker(Qwen3Reranker("mine", backend=backend, **settings))
+def core(kind: Any, **settings: Any) -> Any:
+    """The core's model with a backend of the tests."""
+    return kind.model_class("mine", backend=DeterministicBackend(), **settings)
+
+
+@dataclass(frozen=True)
+class Started(BackendSpec, kind="llama-index-tests-started"):
+    """Counts its starts."""
+
+    name: str
+    starts: ClassVar[Counter[str]] = Counter()
+
+    def start(self, model: str, role: Role) -> Backend:
+        self.starts[self.name] += 1
+        return RunningDeterministic(role, 64)
+
+
+def fields_of(component: Any) -> dict[str, Any]:
+    """All fields but LlamaIndex's live objects, which are equal to themselves alone."""
+    return {name: getattr(component, name) for name in set(type(component).model_fields) - LIVE}
 
 
 def use(component: BaseComponent) -> object:
@@ -88,57 +68,49 @@ def use(component: BaseComponent) -> object:
 
 
 @KINDS
-def test_every_setting_of_the_door_is_a_field(kind: Any) -> None:
-    parameters = set(inspect.signature(kind.door_class).parameters) - {"model", "backend"}
+def test_every_argument_of_the_core_is_a_field(kind: Any) -> None:
+    parameters = set(inspect.signature(kind.model_class).parameters) - {"model"}
 
     assert parameters <= set(kind.model_fields)
 
 
 @KINDS
-def test_every_field_is_tried_here(kind: Any) -> None:
-    assert set(kind.model_fields) - LIVE - {"token"} == set(OTHER[kind])
-    default = kind().to_dict()
-    assert all(default[name] != value for name, value in OTHER[kind].items())
+def test_local_options_are_the_core_s_declaration(kind: Any) -> None:
+    shown = inspect.signature(kind).parameters
+
+    for name, option in local_options().items():
+        assert kind.model_fields[name].default == option.default == shown[name].default
+        assert str(kind.model_fields[name].description).startswith(option.doc)
 
 
-@KINDS
-@pytest.mark.parametrize("way", ["dict", "json", "pickle", "deepcopy", "copy", "validate"])
-def test_every_field_survives(kind: Any, way: str) -> None:
-    component = kind(**OTHER[kind])
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (Qwen3Embedding, {"dim": 32}),
+        (Qwen3Embedding, {"instruction": "Find code"}),
+        (Qwen3Embedding, {"max_length": 110}),
+        (Qwen3Rerank, {"instruction": "Find code"}),
+        (Qwen3Rerank, {"max_length": 110}),
+        (Qwen3Rerank, {"max_query_tokens": 2}),
+        (Qwen3Rerank, {"max_document_tokens": 2}),
+    ],
+)
+def test_every_argument_reaches_the_core(kind: Any, given: dict[str, Any]) -> None:
+    text = "a longer text than the limit " * 10
 
-    ways = {
-        "dict": lambda: kind.from_dict(component.to_dict()),
-        "json": lambda: kind.from_json(component.to_json()),
-        "pickle": lambda: pickle.loads(pickle.dumps(component)),
-        "deepcopy": lambda: copy.deepcopy(component),
-        "copy": lambda: component.model_copy(),
-        "validate": lambda: kind.model_validate(component.model_dump()),
-    }
-    again = ways[way]()
+    def say(model: Any) -> object:
+        if kind is Qwen3Embedding:
+            return model.embed_queries([text])[0].tolist()
+        return model.rank(text, [text])[0].score
 
-    assert type(again) is kind
-    for name, value in OTHER[kind].items():
-        assert getattr(again, name) == value, name
-    assert again.to_dict() == component.to_dict()
+    component = kind(backend=DeterministicBackend(), **given)
+    if kind is Qwen3Embedding:
+        said: object = component.get_query_embedding(text)
+    else:
+        nodes = [NodeWithScore(node=TextNode(text=text))]
+        said = component.postprocess_nodes(nodes, query_str=text)[0].score
 
-
-@KINDS
-def test_the_dictionary_is_plain_and_names_the_class(kind: Any) -> None:
-    data = kind(**OTHER[kind]).to_dict()
-
-    assert data["class_name"] == kind.class_name() == kind.__name__
-    assert kind.from_json(json.dumps(data)).to_dict() == data
-
-
-@KINDS
-def test_the_token_is_shown_nowhere_and_goes_to_workers(kind: Any) -> None:
-    component = kind(token="hf_secret")
-
-    shown = [repr(component), str(component), component.to_json(), str(component.model_dump())]
-    assert "hf_secret" not in "".join(shown)
-    again = pickle.loads(pickle.dumps(component))
-    assert again.token.get_secret_value() == "hf_secret"
-    assert component._settings()["token"] == "hf_secret"
+    assert said == say(core(kind, **given)) != say(core(kind))
 
 
 @KINDS
@@ -172,8 +144,39 @@ def test_dim_is_checked_against_the_published_model() -> None:
 
 @KINDS
 def test_unknown_fields_are_refused(kind: Any) -> None:
-    with pytest.raises(ValidationError, match=r"query_instruction\n  Extra inputs"):
-        kind(query_instruction="Find code")
+    with pytest.raises(ValidationError, match=r"query_prompt\n  Extra inputs"):
+        kind(query_prompt="Find code")
+    with pytest.raises(ValueError, match="no attribute"):
+        kind().query_prompt = "Find code"
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("base_url", "`backend=`"),
+        ("query_instruction", "it is called `instruction`"),
+        ("show_progress", "from_documents"),
+        ("threshold", "SimilarityPostprocessor"),
+    ],
+)
+def test_names_of_other_classes_are_explained(kind: Any, name: str, hint: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{kind.__name__} has no field '{name}': .*{hint}"):
+        kind(**{name: "x"})
+
+
+def test_misspelt_options_are_errors_to_type_checkers_too() -> None:
+    with pytest.raises(ValidationError, match="dtyp"):
+        Qwen3Embedding(model_name="tiny", dim=64, dtyp="float32")  # type: ignore[call-arg]  # that is the point
+    with pytest.raises(ValidationError, match="dtype"):
+        Qwen3Rerank(model="tiny", top_n=3, dtype="float31")  # type: ignore[arg-type]  # that is the point
+    assert Qwen3Embedding(model_name="tiny", dtype="float32", token="x", device="cpu").dim is None
+
+
+def test_the_embedding_model_can_be_given_by_the_core_s_name() -> None:
+    assert Qwen3Embedding(model="tiny").model_name == "tiny"
+    with pytest.raises(ValidationError, match="`model` is another name of `model_name`"):
+        Qwen3Embedding(model="tiny", model_name="tiny")
 
 
 @KINDS
@@ -187,42 +190,6 @@ def test_torch_s_names_and_folders_become_strings(kind: Any) -> None:
     assert (component.device, component.dtype) == ("cpu", "float32")
     assert getattr(component, kind.model_field) == "folder"
     assert json.loads(component.to_json())["device"] == "cpu"
-
-
-@KINDS
-def test_pickles_hold_settings_and_no_weights(kind: Any) -> None:
-    component = tiny(kind)
-    expected = use(component)
-
-    pickled = pickle.dumps(component)
-    again = pickle.loads(pickled)
-
-    assert len(pickled) < 20_000
-    assert use(again) == expected
-    again.close()
-    component.close()
-
-
-@KINDS
-def test_pickling_leaves_live_objects_behind_and_on_the_original(
-    kind: Any,
-) -> None:
-    manager = CallbackManager([LlamaDebugHandler(print_trace_on_end=False)])
-    manager.unpicklable = lambda: None  # type: ignore[attr-defined]  # as a tracer's client is
-    component = kind(callback_manager=manager)
-
-    again = pickle.loads(pickle.dumps(component))
-
-    assert again.callback_manager.handlers == []
-    assert component.callback_manager is manager
-
-
-@KINDS
-def test_a_setting_that_cannot_be_pickled_is_an_error(kind: Any) -> None:
-    component = kind(model_kwargs={"hook": lambda: None})
-
-    with pytest.raises((pickle.PicklingError, AttributeError)):
-        pickle.dumps(component)
 
 
 @KINDS
@@ -260,7 +227,7 @@ def test_async_with_and_warm_up(kind: Any) -> None:
 
 
 @KINDS
-def test_a_changed_setting_counts_from_the_next_use(kind: Any) -> None:
+def test_a_changed_field_counts_from_the_next_use(kind: Any) -> None:
     component = tiny(kind)
     before = use(component)
     component.instruction = "Find code"
@@ -269,68 +236,92 @@ def test_a_changed_setting_counts_from_the_next_use(kind: Any) -> None:
     assert changed != before
     assert use(tiny(kind, instruction="Find code")) == changed
     assert use(component.model_copy(update={"instruction": tiny(kind).instruction})) == before
+    component.backend = DeterministicBackend()
+    assert use(component) == use(kind(backend=DeterministicBackend(), instruction="Find code"))
+    component.backend = None
+    assert use(component) == changed
+    component.close()
+
+
+@KINDS
+def test_a_wrong_value_is_refused_when_assigned_and_changes_nothing(kind: Any) -> None:
+    component = tiny(kind)
+    before = use(component)
+
     with pytest.raises(ValidationError, match="valid string"):
         component.instruction = 5
+    with pytest.raises(InputError, match="`instruction` is empty"):
+        component.instruction = " "
+    with pytest.raises(InputError, match="`max_length` must be from 64"):
+        component.max_length = 5
+
+    assert fields_of(component) == fields_of(tiny(kind))
+    assert use(component) == before
     component.close()
 
 
 @KINDS
-def test_from_a_core_door_takes_over_its_settings(kind: Any) -> None:
-    settings: dict[str, Any] = {
-        **SHARED,
-        **({"dim": 64} if kind is Qwen3Embedding else {"max_query_tokens": 50}),
-    }
-    make = kind.from_embedder if kind is Qwen3Embedding else kind.from_reranker
+def test_model_kwargs_changed_in_place_count_too(kind: Any) -> None:
+    given = {"attn_implementation": "sdpa"}
+    component = tiny(kind, model_kwargs=given)
+    before = use(component)
 
-    component: Any = make(kind.door_class("tiny", token="hf_secret", **settings))
-
-    assert {name: getattr(component, name) for name in settings} == settings
-    assert component.token.get_secret_value() == "hf_secret"
-    assert pickle.loads(pickle.dumps(component)).to_dict() == component.to_dict()
-
-
-@KINDS
-def test_around_an_open_model_fields_say_its_settings(kind: Any) -> None:
-    component = given(kind, instruction="Find code", max_length=512)
-
-    assert (component.instruction, component.max_length) == ("Find code", 512)
-    assert getattr(component, kind.model_field) == "mine"
-    assert use(component) == use(copy.deepcopy(component)) == use(component.model_copy())
-
-
-@KINDS
-def test_around_an_open_model_it_cannot_leave_the_process(kind: Any) -> None:
-    component = given(kind)
-
-    with pytest.raises(BackendError, match="Save the model to a folder"):
-        pickle.dumps(component)
-    with pytest.raises(InputError, match="around a model that was already open"):
-        kind.from_dict(component.to_dict())
-    assert use(component)  # and is none the worse for it
-
-
-@KINDS
-def test_around_an_open_model_closing_leaves_it_open(kind: Any) -> None:
-    component = given(kind)
-    expected = use(component)
-
-    component.close()
-
-    assert use(component) == expected
-
-
-@KINDS
-def test_around_an_open_model_a_changed_setting_is_an_error(kind: Any) -> None:
-    component = given(kind)
-
-    component.instruction = "Find code"
-
-    with pytest.raises(InputError, match="changed on the adapter: instruction"):
+    given["no_such_argument"] = "x"  # the caller's own
+    assert use(component) == before
+    component.model_kwargs["no_such_argument"] = "x"
+    with pytest.raises(InputError, match="no_such_argument"):
         use(component)
+    del component.model_kwargs["no_such_argument"]
+    assert use(component) == before
+    component.close()
 
 
-def test_a_cache_s_store_is_no_part_of_the_settings() -> None:
-    model = Qwen3Embedding(embeddings_cache=SimpleKVStore())
+@KINDS
+def test_the_model_is_made_once_for_all_uses(kind: Any) -> None:
+    backend = Started(kind.__name__)
+    component = kind(backend=backend)
+    use(component)
+    started = Started.starts[backend.name]
 
-    assert model.to_dict() == Qwen3Embedding().to_dict()
-    assert json.loads(model.to_json())
+    use(component)
+    component.callback_manager = CallbackManager()
+    if kind is Qwen3Rerank:
+        component.top_n = 1
+    else:
+        component.embed_batch_size = 2
+    use(component)
+
+    assert Started.starts[backend.name] == started
+    component.close()
+    use(component)
+    assert Started.starts[backend.name] == started + 1
+
+
+@KINDS
+@pytest.mark.parametrize("option", [{"dtype": "float32"}, {"token": "x"}, {"compile": True}])
+def test_a_backend_and_local_options_exclude_each_other(kind: Any, option: dict[str, Any]) -> None:
+    [(name, value)] = option.items()
+    message = f"`{name}` configure the local engine, but `backend`"
+
+    with pytest.raises(InputError, match=message):
+        kind(backend=BACKEND, **option)
+    with pytest.raises(InputError, match=message):
+        kind.from_dict(kind(**option).to_dict(), backend=BACKEND.to_dict(), **option)
+    component = kind(backend=BACKEND)
+    with pytest.raises(InputError, match=message):
+        setattr(component, name, value)
+    other = kind(**option)
+    with pytest.raises(InputError, match=message):
+        other.backend = BACKEND
+    assert fields_of(component) == fields_of(kind(backend=BACKEND))
+    assert fields_of(other) == fields_of(kind(**option))
+    assert kind(backend=BACKEND, **{name: local_options()[name].default})  # as `to_dict` has it
+
+
+@KINDS
+def test_a_backend_is_a_specification_or_its_dictionary(kind: Any) -> None:
+    assert kind(backend=BACKEND.to_dict()).backend == BACKEND
+    with pytest.raises(ValidationError, match="instance of BackendSpec"):
+        kind(backend="http://localhost:8000")
+    with pytest.raises(ValidationError, match="of the type 'no-such-kind'"):
+        kind(backend={"type": "no-such-kind"})

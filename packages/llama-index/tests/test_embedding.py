@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.llama_debug import LlamaDebugHandler
 from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.storage.kvstore import SimpleKVStore
 from pydantic import SecretStr
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from qwen3_rag import InputError, Qwen3Embedder
-from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from qwen3_rag.backends import Backend, BackendSpec, Role
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 
 def core(**settings: Any) -> Qwen3Embedder:
@@ -25,6 +29,22 @@ def core(**settings: Any) -> Qwen3Embedder:
 
 def adapter(embedder: Qwen3Embedder | None = None, **fields: Any) -> Qwen3Embedding:
     return Qwen3Embedding.from_embedder(embedder or core(), **fields)
+
+
+@dataclass(frozen=True)
+class Sizes(BackendSpec, kind="llama-index-tests-sizes"):
+    """Keeps the sizes of the batches it is given."""
+
+    seen: ClassVar[list[int]] = []
+
+    def start(self, model: str, role: Role) -> Backend:
+        return RunningSizes(role, 64)
+
+
+class RunningSizes(RunningDeterministic):
+    def run(self, prompts: Any, *rest: Any) -> Any:
+        Sizes.seen.append(len(prompts))
+        return super().run(prompts, *rest)
 
 
 def every_way(model: BaseEmbedding, text: str) -> dict[str, list[list[float]]]:
@@ -99,21 +119,12 @@ def test_order_is_kept_over_batches() -> None:
 
 
 def test_the_core_gets_whole_batches() -> None:
-    embedder = core()
-    sizes = []
-    run = embedder._backend.run
-
-    def counting(prompts: Any, *rest: Any) -> Any:
-        sizes.append(len(prompts))
-        return run(prompts, *rest)
-
-    embedder._backend.run = counting  # type: ignore[assignment, method-assign]  # only watches
-    model = adapter(embedder)
+    model = Qwen3Embedding(model_name="mine", backend=Sizes())
 
     model.get_text_embedding_batch(["a"] * 2_000)
     asyncio.run(model.aget_text_embedding_batch(["a"] * 2_000))
 
-    assert sizes == [2_000, 2_000]
+    assert Sizes.seen == [2_000, 2_000]
 
 
 def test_the_instruction_goes_with_queries_alone() -> None:
@@ -162,13 +173,12 @@ def test_a_blank_query_is_refused() -> None:
         adapter().get_query_embedding(" \n")
 
 
-def test_the_event_loop_keeps_ticking() -> None:
-    embedder = Qwen3Embedder("text", backend=TextBackend("embedding"))
-    model = adapter(embedder)
-
-    assert ticks_during(model.aget_text_embedding_batch(TEXTS * 200)) > 0
-    assert ticks_during(model.aget_query_embedding("a" * 20_000)) > 0
-    embedder.close()
+@pytest.mark.parametrize("cache", [None, SimpleKVStore()])
+def test_the_event_loop_keeps_ticking(cache: SimpleKVStore | None) -> None:
+    with Qwen3Embedding(model_name="slow", backend=SlowBackend(), embeddings_cache=cache) as model:
+        asyncio.run(keeps_ticking(model.aget_text_embedding_batch(TEXTS)))
+        asyncio.run(keeps_ticking(model.aget_query_embedding("a")))
+        asyncio.run(keeps_ticking(model.acall([TextNode(text="b")])))
 
 
 def test_observers_learn_the_settings_and_no_secret() -> None:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
+from qwen3_rag_testkit.guides import FRAMEWORK_HEADINGS, headings, run_examples
 
 PACKAGE = Path(__file__).parents[1]
 GUIDE = PACKAGE.parents[1] / "docs" / "llama-index.md"
-
-HEADINGS = [
-    "Install",
-    "Five-line start",
-    "Swap into an existing pipeline",
-    "Full RAG pipeline",
-    "Async",
-    "Instructions",
-    "MRL and storage",
-    "Serialisation",
-    "Troubleshooting",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -36,29 +23,23 @@ def loop() -> Iterator[None]:
         yield
 
 
-def run(text: Path, chat: str = "") -> dict[str, Any]:
-    names: dict[str, Any] = {}
-    source = text.read_text(encoding="utf-8")
-    source = re.sub(r"Qwen/Qwen3-(Embedding|Reranker)-0\.6B", "tiny", source)
-    source = source.replace("http://localhost:8000/v1", chat)
-    for example in re.findall(r"```python\n(.*?)```", source, re.S):
-        exec(compile(example, text.name, "exec"), names)
-    return names
-
-
 def test_the_readme_s_example_answers() -> None:
-    assert "Paris is the capital of France." in str(run(PACKAGE / "README.md")["answer"])
+    names = run_examples(PACKAGE / "README.md")
+
+    assert "Paris is the capital of France." in str(names["answer"])
 
 
 def test_the_guide_s_examples_run_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     with ChatEndpoint() as endpoint:
-        names = run(GUIDE, endpoint.url)
+        names = run_examples(GUIDE, {"http://localhost:8000/v1": endpoint.url})
         [request] = endpoint.requests
 
     assert names["best"].text == "Paris is the capital of France."
     assert "E_4711" in request["messages"][-1]["content"]
     assert "Bread" not in request["messages"][-1]["content"]
-    assert names["found"].metadata["search_ranks"]["lexical"]["rank"] == 1
+    [found] = names["nodes"]
+    assert names["queries"][-1][0].id == found.node_id
+    assert names["queries"][-1][0].ranks["bm25"].rank == 1
     assert {names["first"].node_id, names["second"].node_id} <= {
         document.doc_id for document in names["documents"]
     }
@@ -70,6 +51,4 @@ def test_the_guide_s_examples_run_one_after_the_other(capsys: pytest.CaptureFixt
 
 
 def test_the_guide_has_the_headings_of_all_guides() -> None:
-    found = re.findall(r"^## (.+)$", GUIDE.read_text(encoding="utf-8"), re.M)
-
-    assert found == HEADINGS
+    assert headings(GUIDE) == list(FRAMEWORK_HEADINGS)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core import Document, QueryBundle, VectorStoreIndex
@@ -24,7 +26,9 @@ from pydantic import SecretStr
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 from qwen3_rag import BackendError, Qwen3Embedder
-from qwen3_rag_testkit.backends import DeterministicBackend
+from qwen3_rag.backends import Backend, BackendSpec, Capabilities, Role
+from qwen3_rag.integration import resolve_checkpoint
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 
 # A page of each kind of manual, and a question that it alone answers.
@@ -173,15 +177,32 @@ def test_workers_and_caches_give_the_same_vectors(
             assert node.embedding == pytest.approx(vector, abs=1e-5)
 
 
-def test_a_cached_run_asks_no_model(model: Qwen3Embedding) -> None:
-    cache = IngestionCache()
-    expected = run(IngestionPipeline(transformations=[model], cache=cache), "sync")
-    unready = Qwen3Embedding(model_name="tiny")
+@dataclass(frozen=True)
+class Opened(BackendSpec, kind="llama-index-tests-opened"):
+    """Counts how often a model is made."""
 
-    found = run(IngestionPipeline(transformations=[unready], cache=cache), "sync")
+    times: ClassVar[list[str]] = []
+
+    def start(self, model: str, role: Role) -> Backend:
+        return RunningOpened(role, 64)
+
+
+class RunningOpened(RunningDeterministic):
+    def open(self) -> Future[Capabilities]:
+        Opened.times.append(self.capabilities.model)
+        return super().open()
+
+
+def test_a_cached_run_asks_no_model() -> None:
+    cache, model = IngestionCache(), Qwen3Embedding(model_name="mine", backend=Opened())
+    expected = run(IngestionPipeline(transformations=[model], cache=cache), "sync")
+    opened = len(Opened.times)
+    again = Qwen3Embedding(model_name="mine", backend=Opened())
+
+    found = run(IngestionPipeline(transformations=[again], cache=cache), "sync")
 
     assert [node.embedding for node in found] == [node.embedding for node in expected]
-    assert unready._door._made is None
+    assert len(Opened.times) == opened > 0
 
 
 @pytest.mark.parametrize(
@@ -210,19 +231,40 @@ def test_another_setting_is_another_cache_key(change: dict[str, Any]) -> None:
     assert get_transformation_hash(nodes, model.model_copy(update=change)) != key
 
 
-def test_another_open_model_is_another_cache_key() -> None:
+def test_another_backend_is_another_cache_key() -> None:
     def key(dim: int) -> str:
-        embedder = Qwen3Embedder("mine", backend=DeterministicBackend("embedding", dim))
-        return get_transformation_hash([TextNode(text="a")], Qwen3Embedding.from_embedder(embedder))
+        model = Qwen3Embedding(model_name="mine", backend=DeterministicBackend(dim=dim))
+        return get_transformation_hash([TextNode(text="a")], model)
 
     assert key(64) == key(64)
     assert key(64) != key(128)
 
 
-def test_workers_say_why_an_open_model_cannot_be_sent() -> None:
-    embedder = Qwen3Embedder("mine", backend=DeterministicBackend("embedding"))
-    pipeline = IngestionPipeline(transformations=[Qwen3Embedding.from_embedder(embedder)])
+def loaded(scale: float = 1) -> Qwen3Embedding:
+    """An adapter around a transformers model that was loaded here."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
 
+    folder = resolve_checkpoint("tiny", "embedding").folder
+    weights = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        weights.norm.weight *= scale
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return Qwen3Embedding.from_embedder(Qwen3Embedder.from_model(weights, tokenizer))
+
+
+def test_the_cache_keeps_loaded_models_apart() -> None:
+    pages = [TextNode(text="a")]
+
+    keys = [get_transformation_hash(pages, model) for model in (loaded(), loaded(), loaded(-1))]
+
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_workers_say_why_a_loaded_model_cannot_be_sent() -> None:
+    pipeline = IngestionPipeline(transformations=[loaded()])
+
+    assert len(pipeline.run(documents=documents())) == len(PAGES)
     with pytest.raises(BackendError, match="cannot be sent to worker processes"):
         pipeline.run(documents=documents(), num_workers=2)
 

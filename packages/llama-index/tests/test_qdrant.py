@@ -18,7 +18,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.retrievers.qwen3_rag import QdrantBM25
 from qwen3_rag import InputError, Qwen3Embedder
-from qwen3_rag.fusion import fuse
+from qwen3_rag.fusion import Fused, fuse
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import DeterministicBackend
@@ -36,7 +36,7 @@ NAMES = {id_: name for name, id_ in IDS.items()}
 
 
 def embedder() -> Qwen3Embedder:
-    return Qwen3Embedder("hash", backend=DeterministicBackend("embedding"))
+    return Qwen3Embedder("hash", backend=DeterministicBackend())
 
 
 def make_index(store: QdrantVectorStore, **settings: Any) -> VectorStoreIndex:
@@ -63,8 +63,14 @@ def client() -> Iterator[QdrantClient]:
 
 # `index_doc_id=False` in all of these: local mode warns that it has no payload indexes.
 @pytest.fixture
-def index(client: QdrantClient) -> VectorStoreIndex:
-    arguments = QdrantBM25().arguments()
+def queries() -> list[list[Fused]]:
+    """What the hybrid queries of a test found, as `on_fused` hears it."""
+    return []
+
+
+@pytest.fixture
+def index(client: QdrantClient, queries: list[list[Fused]]) -> VectorStoreIndex:
+    arguments = QdrantBM25(on_fused=queries.append).arguments()
     return make_index(QdrantVectorStore("docs", client, index_doc_id=False, **arguments))
 
 
@@ -77,15 +83,20 @@ def test_the_collection_counts_rare_words_more(
     assert [vector.modifier for vector in sparse.values()] == [models.Modifier.IDF]
 
 
-def test_a_hybrid_query_finds_what_words_alone_can_tell(index: VectorStoreIndex) -> None:
+def test_a_hybrid_query_finds_what_words_alone_can_tell(
+    index: VectorStoreIndex, queries: list[list[Fused]]
+) -> None:
     # The vectors are hashes, so only words find anything; each question names its page.
     for query, name in {"E_4711": "disk", "E_4720": "network", "flour": "bread"}.items():
         best = hybrid(index, query, alpha=0)[0]
         assert NAMES[best.node_id] == name
-        assert best.metadata["search_ranks"]["lexical"]["rank"] == 1
+        assert queries[-1][0].id == best.node_id
+        assert queries[-1][0].ranks["bm25"].rank == 1
 
 
-def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) -> None:
+def test_hybrid_order_scores_and_ranks_are_the_core_s_fusion(
+    index: VectorStoreIndex, queries: list[list[Fused]]
+) -> None:
     query = "What does error E_4711 mean?"
     found = hybrid(index, query)
 
@@ -97,26 +108,28 @@ def test_hybrid_order_and_scores_are_the_core_s_fusion(index: VectorStoreIndex) 
 
     assert [node.node_id for node in found] == [hit.id for hit in hits]
     assert [node.score for node in found] == pytest.approx([hit.score for hit in hits])
-    for node, hit in zip(found, hits, strict=True):
-        for leg in ("dense", "lexical"):
-            place = node.metadata["search_ranks"].get(leg)
-            assert (place and place["rank"]) == ((leg in hit.legs and hit.legs[leg].rank) or None)
+    [fused] = queries
+    for left, right in zip(fused, hits, strict=True):
+        assert left.id == right.id
+        assert {name: score.rank for name, score in left.ranks.items()} == {
+            name: score.rank for name, score in right.ranks.items() if name != "fused"
+        }
     searcher.close()
     client.close()
 
 
-def test_where_a_node_was_found_is_in_no_text_a_model_reads(index: VectorStoreIndex) -> None:
+def test_a_node_is_the_one_that_was_stored(index: VectorStoreIndex) -> None:
     [best] = hybrid(index, "flour", hybrid_top_k=1, alpha=0)
 
-    assert best.metadata["search_ranks"]
-    assert best.get_content("llm") == best.get_content("embed") == TEXTS["bread"]  # type: ignore[arg-type]  # a mode by its value
+    assert best.metadata == {}
+    assert best.node.hash == TextNode(text=TEXTS["bread"]).hash
 
 
-def test_a_query_or_a_text_without_words_is_no_error(index: VectorStoreIndex) -> None:
-    found = hybrid(index, "?!")
-
-    assert len(found) == len(TEXTS)
-    assert all("lexical" not in node.metadata["search_ranks"] for node in found)
+def test_a_query_or_a_text_without_words_is_no_error(
+    index: VectorStoreIndex, queries: list[list[Fused]]
+) -> None:
+    assert len(hybrid(index, "?!")) == len(TEXTS)
+    assert [[*fused.ranks] for fused in queries[-1]] == [["dense"]] * len(TEXTS)
 
 
 def test_sparse_and_default_queries_work_too(index: VectorStoreIndex) -> None:
@@ -154,9 +167,9 @@ def test_async_hybrid_queries_give_the_same(index: VectorStoreIndex) -> None:
 
 def test_vectors_are_the_encoder_s() -> None:
     encoder = BM25Encoder(b=0.1, avg_len=20)
-    lexical = QdrantBM25(encoder=encoder)
+    bm25 = QdrantBM25(encoder=encoder)
 
-    indices, values = lexical.sparse_doc_fn(["a b b", "", "café\nnaïve"])
+    indices, values = bm25.sparse_doc_fn(["a b b", "", "café\nnaïve"])
     assert len(indices) == len(values) == 3
     assert (
         dict(zip(indices[0], values[0], strict=True)) == encoder.encode_document("a b b").as_dict()
@@ -164,8 +177,8 @@ def test_vectors_are_the_encoder_s() -> None:
     assert (indices[1], values[1]) == ([], [])
     assert all(type(value) is float for value in values[2])
     assert all(type(place) is int for place in indices[2])
-    assert lexical.sparse_query_fn(["b b"])[1] == [[1.0]]
-    assert lexical.sparse_doc_fn([]) == ([], [])
+    assert bm25.sparse_query_fn(["b b"])[1] == [[1.0]]
+    assert bm25.sparse_doc_fn([]) == ([], [])
 
 
 def result(scores: dict[str, float] | None) -> VectorStoreQueryResult:
@@ -182,9 +195,9 @@ SPARSE = {"c": 7.0, "d": 7.0}
 @pytest.mark.parametrize("method", ["rrf", "relative_score"])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
 def test_fusion_is_the_core_s(method: Any, alpha: float) -> None:
-    legs = {"dense": [*DENSE.items()], "lexical": [*SPARSE.items()]}
-    weights = {"dense": 2 * alpha, "lexical": 2 - 2 * alpha}
-    expected = fuse(legs, method, k=10, weights=weights)
+    lists = {"dense": [*DENSE.items()], "bm25": [*SPARSE.items()]}
+    weights = {"dense": 2 * alpha, "bm25": 2 - 2 * alpha}
+    expected = fuse(lists, method, k=10, weights=weights)
 
     fused = QdrantBM25(fusion=method, k=10).hybrid_fusion_fn(
         result(DENSE), result(SPARSE), alpha=alpha, top_k=3
@@ -199,7 +212,7 @@ def test_fusion_is_the_core_s(method: Any, alpha: float) -> None:
     ("dense", "sparse", "ids"),
     [(None, None, []), (DENSE, None, ["a", "b", "c"]), (None, SPARSE, ["c", "d"]), ({}, {}, [])],
 )
-def test_fusion_of_empty_legs(dense: Any, sparse: Any, ids: list[str]) -> None:
+def test_fusion_of_empty_results(dense: Any, sparse: Any, ids: list[str]) -> None:
     fused = QdrantBM25().hybrid_fusion_fn(result(dense), result(sparse), top_k=10)
 
     assert fused.ids == ids
@@ -224,7 +237,7 @@ def test_wrong_settings_are_refused() -> None:
 
 
 def test_it_is_a_plain_value() -> None:
-    lexical = QdrantBM25(k=10)
+    bm25 = QdrantBM25(k=10)
 
-    assert pickle.loads(pickle.dumps(lexical)) == copy.deepcopy(lexical) == lexical
-    assert pickle.loads(pickle.dumps(lexical.sparse_doc_fn))(["a"]) == lexical.sparse_doc_fn(["a"])
+    assert pickle.loads(pickle.dumps(bm25)) == copy.deepcopy(bm25) == bm25
+    assert pickle.loads(pickle.dumps(bm25.sparse_doc_fn))(["a"]) == bm25.sparse_doc_fn(["a"])

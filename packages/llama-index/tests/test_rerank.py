@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import math
+import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,10 +28,12 @@ from llama_index.core.schema import (
     TextNode,
 )
 
-from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
-from qwen3_rag import BackendError, InputError, Qwen3Reranker
-from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
-from qwen3_rag_testkit.contracts import TEXTS, ticks_during
+from llama_index.postprocessor.qwen3_rag import Qwen3Rerank, RankedNode
+from qwen3_rag import BackendError, InputError, Qwen3Reranker, RankScore
+from qwen3_rag.backends import Backend, BackendSpec, Role
+from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 QUERY = "what is the capital of France"
 
@@ -127,20 +132,57 @@ def test_nodes_given_are_not_changed(keep: bool) -> None:
     assert not {id(node) for node in found} & {id(node) for node in given}
 
 
-def test_the_retrieval_score_is_kept_where_no_model_reads_it() -> None:
+def test_the_retrieval_score_is_kept_beside_the_node() -> None:
     given = NodeWithScore(node=TextNode(text="a", metadata={"path": "a.md"}), score=0.25)
 
     [found] = adapter(keep_retrieval_score=True).postprocess_nodes([given], query_str=QUERY)
 
-    assert found.metadata == {"path": "a.md", "retrieval_score": 0.25}
-    for mode in (MetadataMode.EMBED, MetadataMode.LLM):
-        assert found.get_content(mode) == given.get_content(mode) == "path: a.md\n\na"
+    assert isinstance(found, RankedNode)
+    assert found.ranks == {
+        "retrieval": RankScore(1, 0.25),
+        "rerank": RankScore(1, found.get_score()),
+    }
+    assert found.node == given.node
     [unscored] = adapter(keep_retrieval_score=True).postprocess_nodes(
         [NodeWithScore(node=TextNode(text="a"))], query_str=QUERY
     )
-    assert unscored.metadata == {"retrieval_score": None}
     [plain] = adapter().postprocess_nodes([given], query_str=QUERY)
-    assert plain.metadata == {"path": "a.md"}
+    for node in (unscored, plain):
+        assert isinstance(node, RankedNode)
+        assert [*node.ranks] == ["rerank"]
+
+
+def test_ranks_that_a_node_comes_with_are_kept() -> None:
+    ranks = {"dense": RankScore(3, 0.5), "rerank": RankScore(9, 0.1)}
+    given: list[NodeWithScore] = [
+        RankedNode(node=node.node, score=node.score, ranks=ranks) for node in nodes()
+    ]
+
+    found = adapter(keep_retrieval_score=True).postprocess_nodes(given, query_str=QUERY)
+
+    for rank, node in enumerate(found, 1):
+        assert isinstance(node, RankedNode)
+        place = ids(given).index(node.node_id)
+        assert node.ranks == {
+            "dense": RankScore(3, 0.5),
+            "retrieval": RankScore(place + 1, place / 10),
+            "rerank": RankScore(rank, node.get_score()),
+        }
+    assert all(isinstance(node, RankedNode) and node.ranks == ranks for node in given)
+
+
+def test_results_are_written_copied_and_pickled_with_their_ranks() -> None:
+    [found] = adapter(top_n=1).postprocess_nodes(nodes(), query_str=QUERY)
+    assert isinstance(found, RankedNode)
+
+    rerank = {"rank": 1, "score": found.score}
+    assert found.to_dict()["ranks"] == json.loads(found.to_json())["ranks"] == {"rerank": rerank}
+    assert found.to_dict()["class_name"] == "RankedNode"
+    node = TextNode.from_dict(found.to_dict()["node"])
+    assert RankedNode.from_dict({**found.to_dict(), "node": node}) == found
+    for again in (copy.copy(found), copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert again == found
+        assert again.ranks == found.ranks
 
 
 @pytest.mark.parametrize(
@@ -196,12 +238,10 @@ def test_a_missing_query_is_an_error() -> None:
 
 
 def test_the_event_loop_keeps_ticking() -> None:
-    reranker = Qwen3Reranker("text", backend=TextBackend("reranking"))
+    with Qwen3Rerank(model="slow", backend=SlowBackend()) as rerank:
+        found = asyncio.run(keeps_ticking(rerank.apostprocess_nodes(nodes(), query_str=QUERY)))
 
-    work = adapter(reranker).apostprocess_nodes(nodes(TEXTS * 100), query_str=QUERY)
-
-    assert ticks_during(work) > 0
-    reranker.close()
+    assert len(found) == 5
 
 
 class Events(BaseEventHandler):
@@ -257,12 +297,20 @@ def test_both_event_systems_hear_start_and_end(how: str, count: int, events: Eve
     assert ended.payload == {EventPayload.NODES: found}
 
 
+@dataclass(frozen=True)
+class Broken(BackendSpec, kind="llama-index-tests-broken"):
+    """Opens to a backend that was closed."""
+
+    def start(self, model: str, role: Role) -> Backend:
+        backend = RunningDeterministic(role, 64)
+        backend.close()
+        return backend
+
+
 @BOTH
 def test_an_error_ends_what_was_started(how: str, events: Events) -> None:
     debug = LlamaDebugHandler(print_trace_on_end=False)
-    reranker = core()
-    reranker.close()
-    rerank = adapter(reranker, callback_manager=CallbackManager([debug]))
+    rerank = Qwen3Rerank(model="mine", backend=Broken(), callback_manager=CallbackManager([debug]))
 
     with pytest.raises(BackendError, match="closed"):
         rerank_by(how, rerank, nodes())

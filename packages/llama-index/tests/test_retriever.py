@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from llama_index.core.llms import MockLLM
+from llama_index.core.postprocessor import LongContextReorder, SimilarityPostprocessor
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import (
     Document as LlamaDocument,
@@ -24,11 +25,11 @@ from llama_index.core.vector_stores.utils import node_to_metadata_dict
 from qdrant_client import QdrantClient, models
 
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
-from llama_index.retrievers.qwen3_rag import Qwen3HybridRetriever
+from llama_index.retrievers.qwen3_rag import Qwen3HybridRetriever, RankedNode
 from qwen3_rag import InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
-from qwen3_rag_testkit.contracts import ticks_during
+from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
 DOCUMENTS = [
     Document("france", "Paris is the capital\nof France. Café!", {"path": "europe.md", "n": 1}),
@@ -69,9 +70,10 @@ def test_nodes_are_the_searcher_s_hits(searcher: HybridSearcher) -> None:
     assert [node.text for node in found] == [hit.text for hit in hits]
     for node, hit in zip(found, hits, strict=True):
         assert type(node.score) is float
-        legs = {name: {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
-        assert node.metadata == {**hit.payload, "search_ranks": legs}
-        assert {"dense", "fused", "rerank"} <= set(legs)
+        assert isinstance(node, RankedNode)
+        assert node.metadata == hit.payload
+        assert node.ranks == hit.ranks
+        assert {"dense", "fused", "rerank"} <= set(node.ranks)
 
 
 def test_async_gives_the_same(searcher: HybridSearcher) -> None:
@@ -80,8 +82,17 @@ def test_async_gives_the_same(searcher: HybridSearcher) -> None:
     assert asyncio.run(retriever.aretrieve("disk")) == retriever.retrieve("disk")
 
 
-def test_the_event_loop_keeps_ticking(searcher: HybridSearcher) -> None:
-    assert ticks_during(Qwen3HybridRetriever(searcher).aretrieve("disk " * 2_000)) > 0
+def test_the_event_loop_keeps_ticking() -> None:
+    client = QdrantClient(":memory:")
+    embedder = Qwen3Embedder("slow", backend=SlowBackend())
+    with HybridSearcher(QdrantStore(client, "documents"), embedder) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS)
+        retriever = Qwen3HybridRetriever(searcher)
+
+        assert len(asyncio.run(keeps_ticking(retriever.aretrieve("disk")))) == len(DOCUMENTS)
+    embedder.close()
+    client.close()
 
 
 def test_limit_offset_filter_and_instruction_reach_the_searcher(searcher: HybridSearcher) -> None:
@@ -100,12 +111,33 @@ def test_limit_offset_filter_and_instruction_reach_the_searcher(searcher: Hybrid
     assert [node.score for node in code] != [node.score for node in everything]
 
 
-def test_where_a_node_was_found_is_in_no_text_a_model_reads(searcher: HybridSearcher) -> None:
-    [found] = Qwen3HybridRetriever(searcher, similarity_top_k=1).retrieve("France")
+def test_a_node_is_the_same_whatever_was_asked(searcher: HybridSearcher) -> None:
+    retriever = Qwen3HybridRetriever(searcher)
+    first, second = (
+        {node.node_id: node for node in retriever.retrieve(query)}
+        for query in ("capital of France", "the disk is full")
+    )
 
-    for mode in (MetadataMode.EMBED, MetadataMode.LLM):
-        assert "search_ranks" not in found.get_content(mode)
-        assert "path: " in found.get_content(mode)
+    assert first.keys() == second.keys()
+    for name, node in first.items():
+        assert node.node == second[name].node
+        assert node.node.hash == second[name].node.hash
+        assert node != second[name]  # which differ in score and ranks
+
+
+def test_results_go_through_postprocessors_and_synthesizers(searcher: HybridSearcher) -> None:
+    long_context = LongContextReorder()
+    engine = RetrieverQueryEngine.from_args(
+        Qwen3HybridRetriever(searcher),
+        llm=MockLLM(),
+        node_postprocessors=[SimilarityPostprocessor(similarity_cutoff=0.0), long_context],
+    )
+
+    answer = engine.query("capital of France")
+
+    assert len(answer.source_nodes) == len(DOCUMENTS)
+    assert all(isinstance(node, RankedNode) and node.ranks for node in answer.source_nodes)
+    assert all(document.text in str(answer) for document in DOCUMENTS)
 
 
 def test_a_stored_node_comes_back_as_it_was(searcher: HybridSearcher) -> None:
@@ -139,7 +171,7 @@ def test_a_stored_node_comes_back_as_it_was(searcher: HybridSearcher) -> None:
     assert isinstance(fox, TextNode)
     assert fox.text == stored.text
     assert fox.ref_doc_id == "source"
-    assert {key for key in fox.metadata if key != "search_ranks"} == {"path"}
+    assert fox.metadata == {"path": "fox.md"}
     assert fox.get_content(MetadataMode.LLM) == stored.text
     assert fox.get_content(MetadataMode.EMBED) == stored.get_content(MetadataMode.EMBED)
     # Stored without its text, a node gets the text that was searched.

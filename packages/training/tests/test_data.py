@@ -1,4 +1,4 @@
-"""Reading of examples and their order."""
+"""Reading and writing examples, and the order of batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_missing_fields_take_the_defaults(tmp_path: Path) -> None:
         ('{"query": "q", "positive": "d", "instruction": 3}', "line 2: `instruction`"),
     ],
 )
-def test_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+def test_invalid_line_is_reported_with_its_number(tmp_path: Path, line: str, message: str) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text('{"query": "q", "positive": "d"}\n' + line)
 
@@ -63,13 +63,13 @@ def take(count: int, **settings: int) -> list[list[int]]:
     return list(itertools.islice(order, count))
 
 
-def test_epoch_shows_each_example_once() -> None:
+def test_an_epoch_visits_each_example_once() -> None:
     seen = [index for batch in take(4) for index in batch]
 
     assert len(set(seen)) == 20
 
 
-def test_order_depends_on_the_seed_and_epoch_alone() -> None:
+def test_order_depends_only_on_seed_and_epoch() -> None:
     assert take(9) == take(9)
     assert take(9) != take(9, seed=1)
     assert take(4) != take(8)[4:]
@@ -80,14 +80,14 @@ def test_skipped_batches_leave_the_rest_unchanged(first: int) -> None:
     assert take(3, first=first) == take(first + 3)[first:]
 
 
-def test_block_keeps_neighbours_together() -> None:
+def test_block_keeps_consecutive_lines_together() -> None:
     whole = [sorted(batch) for batch in itertools.islice(batches(20, 5, 0, block=5), 4)]
 
     for batch in whole:
-        steps = {(right - left) % 20 for left, right in itertools.pairwise(batch)}
-        assert steps <= {1, 16}  # neighbours on the ring of 20
+        distances = {(right - left) % 20 for left, right in itertools.pairwise(batch)}
+        assert distances <= {1, 16}  # neighbours on the ring of 20
 
 
-def test_too_few_examples_for_a_batch() -> None:
+def test_fewer_examples_than_a_batch_are_an_error() -> None:
     with pytest.raises(InputError, match="do not fill a batch"):
         next(batches(3, 4, 0))

@@ -1,4 +1,4 @@
-"""Figures whose value is known beforehand."""
+"""The metrics, on inputs whose values are known."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from qwen3_rag_training.data import Example
-from qwen3_rag_training.evaluation import ndcg, pair_accuracy, retrieval_figures
+from qwen3_rag_training.evaluation import ndcg, pair_accuracy, retrieval_metrics
 
 
-def test_ndcg_of_ranks() -> None:
+def test_ndcg_matches_the_definition() -> None:
     scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
 
     found = ndcg(scores, [{0}, {1}, {0, 2}])
@@ -26,9 +26,9 @@ def test_ndcg_counts_ranks_up_to_k_and_keeps_ties_in_order() -> None:
     assert ndcg(np.array([[1.0, 1.0, 1.0]]), [{0}], k=1) == 1.0
 
 
-def test_retrieval_figures_report_each_size() -> None:
+def test_each_vector_size_is_reported() -> None:
     examples = [Example("a", "A", ("B",)), Example("b", "B")]
-    # The first coordinate points the wrong way, the whole vector the right way.
+    # The first coordinate alone ranks the wrong document first; the full vector does not.
     vectors = {
         "a": [1.0, 3.0, 0.0],
         "b": [-1.0, 0.0, 3.0],
@@ -36,15 +36,15 @@ def test_retrieval_figures_report_each_size() -> None:
         "B": [1.0, 0.0, 3.0],
     }
 
-    figures = retrieval_figures(
+    metrics = retrieval_metrics(
         examples,
         lambda chosen: torch.tensor([vectors[example.query] for example in chosen]),
         lambda texts: torch.tensor([vectors[text] for text in texts]),
         dims=(3, 1),
     )
 
-    assert figures["ndcg@10"] == 1.0
-    assert figures["ndcg@10/1"] == pytest.approx(1 / math.log2(3))
+    assert metrics["ndcg@10"] == 1.0
+    assert metrics["ndcg@10/1"] == pytest.approx(1 / math.log2(3))
 
 
 def test_pair_accuracy_counts_ties_half() -> None:

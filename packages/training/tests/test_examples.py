@@ -1,4 +1,4 @@
-"""The guide's examples run, one after the other, in an empty folder."""
+"""The examples of the training guide run one after another in an empty folder."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.S)
 
 
-def test_examples_run_one_after_the_other(
+def test_python_examples_run_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("qwen3_rag_tiny", reason="the examples start from the small pair")
+    pytest.importorskip("qwen3_rag_tiny", reason="the examples use the tiny checkpoints")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
 
     for example in blocks("python"):
         exec(compile(example, GUIDE.name, "exec"), names)
 
-    said = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
     assert names["run"].evaluation.keys() == {"ndcg@10", "ndcg@10/128"}
-    assert "TensorAngle" in said[1]
-    assert said[-1] == "1"  # the note on rivers
+    assert "TensorAngle" in printed[1]
+    assert printed[-1] == "1"  # the note on rivers
 
 
-def test_lines_of_data_are_ones_training_takes(tmp_path: Path) -> None:
+def test_example_of_training_data_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("".join(blocks("json")), encoding="utf-8")
 
     (example,) = read_examples(tmp_path / "data.jsonl")

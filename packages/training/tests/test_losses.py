@@ -1,4 +1,4 @@
-"""Both objectives against plain double-precision versions written from the report's formulas."""
+"""Both losses against double-precision versions written from the report's formulas."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def report_loss(
     tau: float,
     margin: float,
 ) -> float:
-    """The formula, one term after the other."""
+    """The report's formula, term by term."""
 
-    def term(similarity: float, own: float, same: bool) -> float:
-        masked = similarity > own + margin or same
+    def term(similarity: float, positive: float, same: bool) -> float:
+        masked = similarity > positive + margin or same
         return 0.0 if masked else math.exp(similarity / tau)
 
     total = 0.0
     count = len(queries)
     for i in range(count):
-        own = cosine(queries[i], positives[i])
-        z = math.exp(own / tau)
+        positive = cosine(queries[i], positives[i])
+        z = math.exp(positive / tau)
         for k, number in enumerate(negative_ids[i]):
             if number >= 0:
                 same = number == positive_ids[i]
-                z += term(cosine(queries[i], negatives[i, k]), own, same)
+                z += term(cosine(queries[i], negatives[i, k]), positive, same)
         for j in range(count):
             if j == i:
                 continue
             same = positive_ids[j] == positive_ids[i]
-            z += term(cosine(queries[i], queries[j]), own, same)
-            z += term(cosine(positives[i], positives[j]), own, same)
-            z += term(cosine(queries[i], positives[j]), own, same)
-        total -= math.log(math.exp(own / tau) / z)
+            z += term(cosine(queries[i], queries[j]), positive, same)
+            z += term(cosine(positives[i], positives[j]), positive, same)
+            z += term(cosine(queries[i], positives[j]), positive, same)
+        total -= math.log(math.exp(positive / tau) / z)
     return total / count
 
 
@@ -62,13 +62,13 @@ def batch(seed: int) -> tuple[Array, Array, Array]:
     return queries, positives, random.standard_normal((6, 3, 8))
 
 
-IDS = [0, 1, 2, 1, 4, 5]  # examples 1 and 3 share their positive
+IDS = [0, 1, 2, 1, 4, 5]  # examples 1 and 3 have the same positive
 NEGATIVE_IDS = [[6, 7, -1], [1, 8, 9], [10, -1, -1], [11, 12, 13], [14, 4, 15], [16, 17, 18]]
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("margin", [-0.2, 0.1, 3.0])
-def test_embedding_loss_is_the_formula(seed: int, margin: float) -> None:
+def test_embedding_loss_matches_the_formula(seed: int, margin: float) -> None:
     queries, positives, negatives = batch(seed)
 
     loss = embedding_loss(
@@ -85,7 +85,7 @@ def test_embedding_loss_is_the_formula(seed: int, margin: float) -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
 
-def test_mask_decides_in_these_batches() -> None:
+def test_these_batches_contain_likely_false_negatives() -> None:
     queries, positives, negatives = (torch.from_numpy(part) for part in batch(0))
 
     strict = embedding_loss(queries, positives, negatives, margin=-0.2)
@@ -94,7 +94,7 @@ def test_mask_decides_in_these_batches() -> None:
     assert float(strict) < float(lenient) - 0.1
 
 
-def test_loss_over_prefixes_is_their_mean() -> None:
+def test_loss_with_dims_is_the_mean_over_the_prefixes() -> None:
     queries, positives, negatives = batch(5)
     ids = list(range(6))
     numbers = [[6 + 3 * i + k for k in range(3)] for i in range(6)]
@@ -118,7 +118,7 @@ def test_loss_over_prefixes_is_their_mean() -> None:
     assert float(loss) == pytest.approx(np.mean(each), rel=1e-12)
 
 
-def test_loss_without_negatives_is_the_formula_without_their_term() -> None:
+def test_loss_without_negatives_matches_the_formula_without_that_term() -> None:
     queries, positives, negatives = batch(6)
     none = [[-1] * 3] * 6
 
@@ -130,13 +130,13 @@ def test_loss_without_negatives_is_the_formula_without_their_term() -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
-def test_single_example_without_competitors_costs_nothing() -> None:
+def test_single_example_without_negatives_has_zero_loss() -> None:
     vector = torch.ones(1, 4)
 
     assert float(embedding_loss(vector, vector)) == 0.0
 
 
-def test_length_of_vectors_does_not_matter() -> None:
+def test_loss_does_not_depend_on_vector_lengths() -> None:
     queries, positives, negatives = (torch.from_numpy(part) for part in batch(1))
 
     plain = embedding_loss(queries, positives, negatives)
@@ -145,7 +145,7 @@ def test_length_of_vectors_does_not_matter() -> None:
     assert float(scaled) == pytest.approx(float(plain), rel=1e-12)
 
 
-def test_embedding_loss_gradient() -> None:
+def test_embedding_loss_gradient_is_correct() -> None:
     parts = [torch.from_numpy(part).requires_grad_() for part in batch(2)]
 
     def loss(*vectors: torch.Tensor) -> torch.Tensor:
@@ -160,7 +160,7 @@ def test_embedding_loss_gradient() -> None:
     assert torch.autograd.gradcheck(loss, tuple(parts))
 
 
-def test_low_temperature_stays_finite_in_float32() -> None:
+def test_loss_is_finite_in_float32_at_a_low_temperature() -> None:
     queries, positives, negatives = (torch.from_numpy(part).float() for part in batch(3))
 
     loss = embedding_loss(queries, positives, negatives, temperature=1e-4)
@@ -169,7 +169,7 @@ def test_low_temperature_stays_finite_in_float32() -> None:
 
 
 @pytest.mark.parametrize("dims", [(0,), (9,), (4, -1)])
-def test_size_outside_the_vector_is_refused(dims: tuple[int, ...]) -> None:
+def test_dims_beyond_the_vector_size_are_an_error(dims: tuple[int, ...]) -> None:
     vectors = torch.ones(2, 8)
 
     with pytest.raises(InputError, match="`dims`"):
@@ -197,7 +197,7 @@ def test_reranking_loss_is_minus_log_probability_of_the_label() -> None:
     assert float(loss) == pytest.approx(expected / len(labels), rel=1e-12)
 
 
-def test_reranking_loss_gradient() -> None:
+def test_reranking_loss_gradient_is_correct() -> None:
     random = np.random.default_rng(1)
     no, yes = (torch.from_numpy(row).requires_grad_() for row in random.standard_normal((2, 5)))
     labels = torch.tensor([1, 0, 0, 1, 1])

@@ -1,4 +1,4 @@
-"""SLERP against its closed form, and merging of checkpoint files."""
+"""SLERP against its closed form, and the merging of checkpoint files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def closed_form(first: np.ndarray, second: np.ndarray, share: float) -> tuple[np
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("seed", range(3))
-def test_slerp_is_the_closed_form(seed: int, share: float) -> None:
+def test_slerp_matches_the_closed_form(seed: int, share: float) -> None:
     first, second = np.random.default_rng(seed).standard_normal((2, 12))
 
     result, angle, linear = slerp(torch.from_numpy(first), torch.from_numpy(second), share)
@@ -47,7 +47,7 @@ def test_slerp_of_unit_vectors_stays_on_the_sphere() -> None:
     assert angle == pytest.approx(math.pi / 2)
 
 
-def test_angle_zero_takes_the_straight_line() -> None:
+def test_parallel_tensors_are_interpolated_linearly() -> None:
     vector = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
 
     result, angle, linear = slerp(vector, vector * 3, 0.25)
@@ -57,7 +57,7 @@ def test_angle_zero_takes_the_straight_line() -> None:
     assert linear
 
 
-def test_angle_pi_takes_the_straight_line() -> None:
+def test_opposite_tensors_are_interpolated_linearly() -> None:
     vector = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
 
     result, angle, linear = slerp(vector, -vector, 0.25)
@@ -67,7 +67,7 @@ def test_angle_pi_takes_the_straight_line() -> None:
     assert linear
 
 
-def test_zero_tensor_takes_the_straight_line() -> None:
+def test_zero_tensor_is_interpolated_linearly() -> None:
     result, _, linear = slerp(torch.zeros(3), torch.ones(3), 0.25)
 
     torch.testing.assert_close(result, torch.full((3,), 0.25))
@@ -75,7 +75,7 @@ def test_zero_tensor_takes_the_straight_line() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_end_points_are_exact(dtype: torch.dtype) -> None:
+def test_shares_zero_and_one_give_the_exact_tensors(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     first, second = torch.randn(2, 5, 7).to(dtype)
 
@@ -84,7 +84,7 @@ def test_end_points_are_exact(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_slerp_with_itself_is_itself(share: float) -> None:
+def test_slerp_of_equal_tensors_changes_nothing(share: float) -> None:
     torch.manual_seed(0)
     tensor = torch.randn(11).to(torch.bfloat16)
 
@@ -92,7 +92,7 @@ def test_slerp_with_itself_is_itself(share: float) -> None:
 
 
 def checkpoint(folder: Path, seed: int, *, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """Two weight files and a config, without any model behind them."""
+    """Write two weight files and a config, not a runnable model."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     save_file(
@@ -127,7 +127,7 @@ def test_merge_interpolates_every_tensor_and_keeps_dtype(tmp_path: Path) -> None
     assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"seed": 1}
 
 
-def test_merge_of_three_gives_each_its_share(tmp_path: Path) -> None:
+def test_merge_of_three_weights_them_equally(tmp_path: Path) -> None:
     folders = [checkpoint(tmp_path / str(n), n, dtype=torch.float32) for n in range(3)]
 
     merge(Merging(models=tuple(folders), output=tmp_path / "out"))
@@ -138,7 +138,7 @@ def test_merge_of_three_gives_each_its_share(tmp_path: Path) -> None:
     torch.testing.assert_close(weights(tmp_path / "out")["c"], expected.float())
 
 
-def test_model_merged_with_itself_is_itself_to_the_byte(tmp_path: Path) -> None:
+def test_model_merged_with_itself_keeps_every_byte(tmp_path: Path) -> None:
     one = checkpoint(tmp_path / "one", 1)
     shutil.copytree(one, tmp_path / "same")
 
@@ -166,7 +166,7 @@ def test_merged_checkpoint_loads_in_transformers(
 
 
 def test_a_trained_checkpoint_merges_with_a_published_one(tmp_path: Path) -> None:
-    # The published embedding checkpoints name their tensors without the trunk's prefix.
+    # The published embedding checkpoints omit the prefix `model.`.
     generator = torch.Generator().manual_seed(0)
     tensors = [torch.randn(4, 4, generator=generator) for _ in range(2)]
     for folder, name, tensor in zip(
@@ -198,7 +198,7 @@ def test_merged_reranker_keeps_its_chat_template(
     assert {path.relative_to(merged) for path in merged.rglob("*") if path.is_file()} == files
 
 
-def test_missing_tensor_names_model_and_tensor(tmp_path: Path) -> None:
+def test_missing_tensor_is_reported_with_its_model(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
     (two / "model-00002-of-00002.safetensors").unlink()
 
@@ -206,7 +206,7 @@ def test_missing_tensor_names_model_and_tensor(tmp_path: Path) -> None:
         merge(Merging(models=(one, two), output=tmp_path / "out"))
 
 
-def test_other_shape_is_refused(tmp_path: Path) -> None:
+def test_different_shape_is_an_error(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
     save_file({"c": torch.zeros(3)}, two / "model-00002-of-00002.safetensors")
 
@@ -214,7 +214,7 @@ def test_other_shape_is_refused(tmp_path: Path) -> None:
         merge(Merging(models=(one, two), output=tmp_path / "out"))
 
 
-def test_broken_file_is_a_model_error(tmp_path: Path) -> None:
+def test_invalid_file_is_a_model_error(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
     (two / "model-00001-of-00002.safetensors").write_bytes(b"not weights")
 
@@ -229,7 +229,7 @@ def test_folder_without_weights_is_a_model_error(tmp_path: Path) -> None:
         merge(Merging(models=(one, tmp_path), output=tmp_path / "out"))
 
 
-def test_output_must_not_be_a_source(tmp_path: Path) -> None:
+def test_output_must_not_be_one_of_the_models(tmp_path: Path) -> None:
     one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
 
     with pytest.raises(InputError, match="is one of the models"):
@@ -242,6 +242,6 @@ def test_shares_must_be_positive_and_one_per_model(shares: tuple[float, ...]) ->
         Merging(models=(Path("a"), Path("b")), output=Path("c"), shares=shares)
 
 
-def test_one_model_is_not_merged() -> None:
+def test_merging_needs_two_models() -> None:
     with pytest.raises(InputError, match="two or more"):
         Merging(models=(Path("a"),), output=Path("c"))

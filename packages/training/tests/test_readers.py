@@ -1,4 +1,4 @@
-"""What is written loads in core, transformers and sentence-transformers, with one result."""
+"""The core, transformers and sentence-transformers get the same numbers from a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def vectors(checkpoints: dict[str, Path]) -> dict[str, np.ndarray]:
         }
 
 
-def test_training_reads_what_core_reads(
+def test_training_computes_the_vectors_of_the_core(
     checkpoints: dict[str, Path], vectors: dict[str, np.ndarray]
 ) -> None:
     model = load_model(checkpoints["embedding"]).eval()
@@ -43,8 +43,8 @@ def test_training_reads_what_core_reads(
     for name, batch in parts.items():
         with torch.no_grad():
             states = last_hidden(model, batch.ids, batch.mask, batch.last)
-        mine = torch.nn.functional.normalize(states, dim=-1).numpy()
-        np.testing.assert_allclose(mine, vectors[name], atol=1e-5)
+        computed = torch.nn.functional.normalize(states, dim=-1).numpy()
+        np.testing.assert_allclose(computed, vectors[name], atol=1e-5)
 
 
 def test_sentence_transformers_agrees_with_core(
@@ -73,7 +73,7 @@ def test_transformers_agrees_with_core(
     np.testing.assert_allclose(vector, vectors["documents"][0], atol=1e-4)
 
 
-def test_rerankers_of_all_readers_agree(checkpoints: dict[str, Path]) -> None:
+def test_rerankers_agree(checkpoints: dict[str, Path]) -> None:
     folder = checkpoints["reranking"]
     documents = [DOCUMENTS[0], "yes", "two  spaces \n and a line"]
     with Qwen3Reranker(str(folder), device="cpu", dtype="float32") as reranker:
@@ -95,7 +95,7 @@ def test_rerankers_of_all_readers_agree(checkpoints: dict[str, Path]) -> None:
     np.testing.assert_allclose(predicted, logits, atol=1e-4)
 
 
-def test_chat_template_takes_the_instruction(checkpoints: dict[str, Path]) -> None:
+def test_chat_template_renders_the_instruction(checkpoints: dict[str, Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoints["reranking"])
     messages = [
         {"role": "system", "content": "Find it"},
@@ -108,13 +108,13 @@ def test_chat_template_takes_the_instruction(checkpoints: dict[str, Path]) -> No
     assert rendered == RerankPrompt("rivers", "marble\n", "Find it").rendered
 
 
-def test_reranking_tokenizer_closes_nothing(checkpoints: dict[str, Path]) -> None:
+def test_reranking_tokenizer_appends_no_end_token(checkpoints: dict[str, Path]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoints["reranking"])
 
     assert tokenizer("yes")["input_ids"] == [tokenizer.convert_tokens_to_ids("yes")]
 
 
-def test_pairs_are_core_prompts_between_control_segments(checkpoints: dict[str, Path]) -> None:
+def test_pairs_are_encoded_with_the_core_prompt(checkpoints: dict[str, Path]) -> None:
     folder = checkpoints["reranking"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
     inputs = Inputs(folder, "reranking", context=512)

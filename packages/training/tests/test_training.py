@@ -1,4 +1,4 @@
-"""Both jobs end to end on a checkpoint of a few thousand weights."""
+"""Both kinds of training end to end, on a checkpoint with a few thousand weights."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_training_lowers_the_loss(
 
 
 @pytest.mark.parametrize("role", ["embedding", "reranking"])
-@pytest.mark.parametrize("killed_at", [3, 5])
-def test_killed_run_goes_on_to_the_same_end(
-    role: str, killed_at: int, checkpoints: dict[str, Path], data: Path, tmp_path: Path
+@pytest.mark.parametrize("stopped_at", [3, 5])
+def test_resumed_run_gives_the_result_of_an_uninterrupted_one(
+    role: str, stopped_at: int, checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     whole = run(job(role, checkpoints, data, tmp_path / "whole"))
     broken = job(role, checkpoints, data, tmp_path / "broken")
 
-    run(broken, stop_after=killed_at)
+    run(broken, stop_after=stopped_at)
     resumed = run(broken)
 
     assert resumed.loss == pytest.approx(whole.loss, abs=1e-6)
@@ -75,13 +75,13 @@ def test_killed_run_goes_on_to_the_same_end(
         torch.testing.assert_close(right[name], tensor, atol=1e-6, rtol=0)
 
 
-def test_kill_between_saves_takes_lost_steps_again(
+def test_steps_after_the_last_saved_state_are_repeated(
     checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     whole = run(job("embedding", checkpoints, data, tmp_path / "whole"))
     broken = job("embedding", checkpoints, data, tmp_path / "broken")
     run(broken, stop_after=3)
-    # What a kill at step 5 leaves: the state of step 3, lines of later steps, half a line.
+    # A run killed at step 5 leaves the state of step 3, later log lines and an incomplete one.
     with (broken.output / LOG).open("a") as log:
         log.write('{"step": 4, "loss": 99.0}\n{"step": 5, "lo')
 
@@ -90,7 +90,7 @@ def test_kill_between_saves_takes_lost_steps_again(
     assert losses(resumed.folder) == pytest.approx(losses(whole.folder), abs=1e-6)
 
 
-def test_state_of_other_settings_is_refused(
+def test_state_of_a_run_with_other_settings_is_an_error(
     checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     config = job("embedding", checkpoints, data, tmp_path)
@@ -100,7 +100,7 @@ def test_state_of_other_settings_is_refused(
         run(dataclasses.replace(config, temperature=0.2))
 
 
-def test_broken_state_is_a_model_error(
+def test_invalid_state_is_a_model_error(
     checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / STATE).write_bytes(b"half a st")
@@ -109,7 +109,7 @@ def test_broken_state_is_a_model_error(
         run(job("embedding", checkpoints, data, tmp_path))
 
 
-def test_held_out_figures_are_reported_and_logged(
+def test_held_out_metrics_are_reported_and_logged(
     checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     more = {"held_out": data, "dims": (32, 16)}
@@ -118,15 +118,13 @@ def test_held_out_figures_are_reported_and_logged(
     reranking = run(job("reranking", checkpoints, data, tmp_path / "r", held_out=data))
 
     assert embedding.evaluation.keys() == {"ndcg@10", "ndcg@10/16"}
-    assert all(0 < figure <= 1 for figure in embedding.evaluation.values())
+    assert all(0 < value <= 1 for value in embedding.evaluation.values())
     assert 0 <= reranking.evaluation["pair_accuracy"] <= 1
     last = json.loads((reranking.folder / LOG).read_text().splitlines()[-1])
     assert last == {"step": 8, **reranking.evaluation}
 
 
-def test_same_seed_gives_the_same_run_and_another_does_not(
-    checkpoints: dict[str, Path], data: Path, tmp_path: Path
-) -> None:
+def test_seed_decides_the_result(checkpoints: dict[str, Path], data: Path, tmp_path: Path) -> None:
     other = dataclasses.replace(SCHEDULE, seed=1)
 
     first = run(job("embedding", checkpoints, data, tmp_path / "a"))
@@ -137,7 +135,7 @@ def test_same_seed_gives_the_same_run_and_another_does_not(
     assert seeded.loss != first.loss
 
 
-def test_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+def test_non_finite_loss_stops_the_run(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 1)
 
     with pytest.raises(ModelError, match="The loss became nan"):
@@ -151,7 +149,7 @@ def test_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
         )
 
 
-def test_learning_rate_rises_then_falls() -> None:
+def test_learning_rate_warms_up_then_decays() -> None:
     schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1)
 
     rates = [schedule.rate(step) for step in range(100)]
@@ -168,7 +166,7 @@ def test_counts_must_be_positive(name: str) -> None:
         Schedule(**{"steps": 5, name: 0})
 
 
-def test_folder_that_is_no_checkpoint_is_a_model_error(data: Path, tmp_path: Path) -> None:
+def test_folder_without_a_checkpoint_is_a_model_error(data: Path, tmp_path: Path) -> None:
     config = EmbeddingTraining(
         model=tmp_path, data=data, output=tmp_path / "out", schedule=SCHEDULE
     )
@@ -181,14 +179,14 @@ def test_folder_that_is_no_checkpoint_is_a_model_error(data: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "wrong", [{"dtype": "int8"}, {"device": "abacus"}, {"negatives": -1}, {"max_query_tokens": 0}]
 )
-def test_settings_that_cannot_be_used_are_refused(
+def test_invalid_settings_are_errors(
     kind: Any, wrong: dict[str, Any], data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=f"`{next(iter(wrong))}`"):
         kind(model=tmp_path, data=data, output=tmp_path, schedule=SCHEDULE, **wrong)
 
 
-def test_dims_beyond_the_model_are_refused_before_training(
+def test_dims_beyond_the_model_are_an_error_before_training(
     checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match="between 1 and the model's 32"):

@@ -43,7 +43,7 @@ def test_document_weights_are_bm25_without_idf() -> None:
 
 
 def test_defaults_are_those_the_collection_records() -> None:
-    assert BM25Encoder().settings == {
+    assert BM25Encoder().parameters == {
         "encoder_version": ENCODER_VERSION,
         "k1": 1.2,
         "b": 0.75,
@@ -52,7 +52,7 @@ def test_defaults_are_those_the_collection_records() -> None:
 
 
 def test_settings_survive_json_and_rebuild_the_encoder() -> None:
-    settings = json.loads(json.dumps(BM25Encoder(k1=0.9, b=0.4, avg_len=120).settings))
+    settings = json.loads(json.dumps(BM25Encoder(k1=0.9, b=0.4, avg_len=120).parameters))
 
     settings.pop("encoder_version")
     assert BM25Encoder(**settings) == BM25Encoder(k1=0.9, b=0.4, avg_len=120)

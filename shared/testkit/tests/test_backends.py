@@ -60,7 +60,7 @@ def test_deterministic_numbers_are_the_same_in_another_process() -> None:
     assert json.loads(there.stdout) == expected[0].tolist()
 
 
-def test_deterministic_backend_cuts_and_tells() -> None:
+def test_deterministic_backend_truncates_and_reports_it() -> None:
     with Qwen3Embedder("any", max_length=64, backend=DeterministicBackend("embedding")) as embedder:
         result = embedder.embed_documents(["a" * 100, "a"], details=True)
 
@@ -68,7 +68,7 @@ def test_deterministic_backend_cuts_and_tells() -> None:
     assert result.tokens == (64, 2)
 
 
-def test_text_backend_finds_the_text_that_shares_words() -> None:
+def test_text_backend_ranks_the_text_with_common_words_first() -> None:
     texts = ["Paris is the capital of France.", "Bananas are yellow.", "Gravity pulls."]
     with Qwen3Embedder("any", backend=TextBackend("embedding")) as embedder:
         query = embedder.embed_queries(["what is the capital of France"])

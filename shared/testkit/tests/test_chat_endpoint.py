@@ -1,4 +1,4 @@
-"""The chat endpoint speaks to OpenAI's own client."""
+"""The chat endpoint works with OpenAI's client."""
 
 from openai import OpenAI
 from openai.types.chat import ChatCompletionUserMessageParam
@@ -8,7 +8,7 @@ from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 QUESTION: ChatCompletionUserMessageParam = {"role": "user", "content": "first line\nsecond: 你好"}
 
 
-def test_answers_with_what_the_model_would_have_read() -> None:
+def test_default_reply_repeats_the_last_message() -> None:
     with ChatEndpoint() as endpoint, OpenAI(base_url=endpoint.url, api_key="any") as client:
         reply = client.chat.completions.create(model="small", messages=[QUESTION])
 
@@ -25,7 +25,7 @@ def test_streams_line_by_line() -> None:
     assert parts == ["first line\n", "second: 你好", None]
 
 
-def test_answers_as_told() -> None:
+def test_reply_can_be_chosen() -> None:
     answer = ChatEndpoint(lambda messages: f"{len(messages)} messages")
     with answer as endpoint, OpenAI(base_url=endpoint.url, api_key="any") as client:
         reply = client.chat.completions.create(model="small", messages=[QUESTION, QUESTION])

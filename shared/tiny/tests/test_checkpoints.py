@@ -1,4 +1,4 @@
-"""The shipped pair: its size, its layout, and one result in all three readers."""
+"""The tiny checkpoints: size, layout, and the same numbers in all three libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGEST = 24_000_000
 FOLDERS = pytest.mark.parametrize("folder", [embedding_folder, reranking_folder])
 
 
-def test_both_fit_the_budget() -> None:
+def test_both_checkpoints_are_small() -> None:
     folders = (embedding_folder(), reranking_folder())
     sizes = [file.stat().st_size for folder in folders for file in folder.rglob("*")]
 
@@ -32,7 +32,7 @@ def test_both_fit_the_budget() -> None:
 
 
 @FOLDERS
-def test_files_are_those_of_the_published_layout(folder: Callable[[], Path]) -> None:
+def test_files_have_the_published_layout(folder: Callable[[], Path]) -> None:
     config = json.loads((folder() / "config.json").read_text())
 
     assert config["model_type"] == "qwen3"
@@ -81,7 +81,7 @@ def test_sentence_transformers_agrees_with_core(vectors: tuple[np.ndarray, np.nd
     )
 
     np.testing.assert_allclose(model.encode(QUERIES, prompt_name="query"), vectors[0], atol=1e-4)
-    # Without the third: sentence-transformers reads `<think>` in a document as a control token.
+    # Without the third document: sentence-transformers reads `<think>` in it as a control token.
     np.testing.assert_allclose(model.encode(DOCUMENTS[:2]), vectors[1][:2], atol=1e-4)
 
 
@@ -94,8 +94,8 @@ def test_transformers_agrees_with_core(vectors: tuple[np.ndarray, np.ndarray]) -
     for text, vector in zip(DOCUMENTS[:2], vectors[1], strict=False):
         with torch.no_grad():
             states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state
-        mine = torch.nn.functional.normalize(states[0, -1], dim=-1).numpy()
-        np.testing.assert_allclose(mine, vector, atol=1e-4)
+        computed = torch.nn.functional.normalize(states[0, -1], dim=-1).numpy()
+        np.testing.assert_allclose(computed, vector, atol=1e-4)
 
 
 def test_rerankers_agree() -> None:
@@ -130,7 +130,7 @@ def test_cross_encoder_agrees_with_core() -> None:
     np.testing.assert_allclose(model.predict(pairs), expected, atol=1e-4)
 
 
-def test_a_text_of_nothing_has_a_direction_at_every_size() -> None:
+def test_empty_text_has_a_unit_vector_at_every_size() -> None:
     from qwen3_rag import Qwen3Embedder
 
     for dim in (32, 128, 512):

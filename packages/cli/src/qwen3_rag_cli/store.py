@@ -93,7 +93,7 @@ class Store:
                 f"{where} vectors of {settings.dim} numbers, not {models.dim}. Leave out --dim, "
                 f"or {instead}."
             )
-        encoder = BM25Encoder().settings
+        encoder = BM25Encoder().parameters
         if dict(settings.encoder) != encoder:
             raise StoreError(
                 f"{where} the lexical encoder {dict(settings.encoder)}, and this version of "

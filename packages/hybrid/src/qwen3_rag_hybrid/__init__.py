@@ -1,6 +1,6 @@
-"""Hybrid search with Qwen3 models: dense and lexical legs in your store, fused and reranked here.
+"""Hybrid search with Qwen3 models: dense vectors and BM25 in your store, fused and reranked here.
 
-Importing this loads no store's client: `QdrantEdgeStore` and `QdrantStore` do when they are first named.
+Importing this loads no store's client: a store's class does when it is first named.
 """
 
 from __future__ import annotations
@@ -9,32 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qwen3_rag_hybrid.documents import Document, Point
-from qwen3_rag_hybrid.legs import Legs
 from qwen3_rag_hybrid.searcher import HybridSearcher
-from qwen3_rag_hybrid.settings import CollectionSettings, Finding
+from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 from qwen3_rag_hybrid.version import VERSION
 
 if TYPE_CHECKING:
-    from qwen3_rag_hybrid.edge import QdrantEdgeStore
-    from qwen3_rag_hybrid.qdrant import QdrantStore
+    from qwen3_rag_hybrid.stores.qdrant.edge import QdrantEdgeStore
+    from qwen3_rag_hybrid.stores.qdrant.server import QdrantStore
 
 __version__ = VERSION
 
 __all__ = [
-    "CollectionSettings",
+    "AsyncStore",
+    "CollectionRecord",
     "Document",
     "Finding",
     "HybridSearcher",
-    "Legs",
     "Point",
     "QdrantEdgeStore",
     "QdrantStore",
+    "Query",
+    "Store",
 ]
 
-_LEAVES = {"QdrantEdgeStore": "edge", "QdrantStore": "qdrant"}
+_STORES = {"QdrantEdgeStore": "qdrant.edge", "QdrantStore": "qdrant.server"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LEAVES:
+    if name not in _STORES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_LEAVES[name]}"), name)
+    return getattr(import_module(f"{__name__}.stores.{_STORES[name]}"), name)

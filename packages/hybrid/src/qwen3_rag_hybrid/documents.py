@@ -1,8 +1,4 @@
-"""What goes into a collection and comes back: documents, their vectors, their ids.
-
-Knows how any id becomes one that every store accepts, and how a document and its payload make one
-record; knows no store and no model.
-"""
+"""What goes into a collection and comes back: documents, their vectors, their ids."""
 
 from __future__ import annotations
 
@@ -57,21 +53,21 @@ class Point:
     Attributes:
         document: The document.
         dense: Its vector of unit length, `None` where it was not asked for.
-        lexical: The weights of its terms, `None` where not asked for or without any term.
+        sparse: The weights of its terms, `None` where not asked for or without any term.
     """
 
     document: Document
     dense: FloatArray | None = field(default=None, repr=False)
-    lexical: SparseVector | None = field(default=None, repr=False)
+    sparse: SparseVector | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The payload fields a collection keeps for itself.
+    """The payload fields that a collection keeps for itself.
 
     Attributes:
         text: Holds the document's text.
-        id: Holds its own id, since the store's may be a UUID made from it.
+        id: Holds the document's id, since the store's may be a UUID made from it.
     """
 
     text: str = "text"
@@ -79,17 +75,17 @@ class Keys:
 
 
 def to_payload(document: Document, keys: Keys) -> dict[str, Any]:
-    """Make the one record that a store keeps; nothing in it is the caller's own object."""
+    """Make the payload that a store keeps; nothing in it is the caller's own object."""
     payload: dict[str, Any] = _plain(document.payload, "payload")
     return {**payload, keys.text: document.text, keys.id: document.id}
 
 
 def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Document:
-    """Read what `to_payload` made, or the record of a point that others wrote.
+    """Read what `to_payload` made, or the payload of a point that others wrote.
 
     Args:
-        stored_id: The store's id, for a point without one of its own.
-        payload: The record.
+        stored_id: The store's id, for a point that was not added here.
+        payload: The payload.
         keys: Where text and id are.
 
     Raises:
@@ -100,8 +96,8 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
     if not isinstance(text, str):
         raise StoreError(
             f"The point {stored_id!r} has no text in its payload field {keys.text!r}; its fields "
-            f"are {', '.join(map(repr, rest)) or 'none'}. Name the field that has it: "
-            "`QdrantStore(..., text_key=NAME)`."
+            f"are {', '.join(map(repr, rest)) or 'none'}. Where the store takes one, name the "
+            "field that has it: `text_key=NAME`."
         )
     return Document(id_, text, rest)
 

@@ -1,39 +1,34 @@
-"""`HybridSearcher`: one collection searched by meaning and by words, fused, then reranked.
-
-Validates, embeds, asks the legs, fuses, reranks, and keeps where each hit came from. Knows no
-store's client and no model's inside.
-"""
+"""`HybridSearcher`: one collection searched by dense vectors and BM25, fused and reranked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker, RankScore
-from qwen3_rag.errors import InputError, InputTypeError, StoreError
-from qwen3_rag.fusion import FusionMethod, fuse
-from qwen3_rag.integration import FloatArray, check_count, check_instruction, check_query
+from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.errors import InputTypeError, StoreError
+from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag_hybrid.candidates import candidates, hits_of
+from qwen3_rag.search import Fuse, SearchPipeline
 from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_ids
-from qwen3_rag_hybrid.legs import DENSE, LEXICAL, Legs
-from qwen3_rag_hybrid.settings import Finding
-from qwen3_rag_hybrid.steps import Call, Steps, run, run_async
-from qwen3_rag_hybrid.worker import Worker
+from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.record import Finding
+from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["HybridSearcher"]
 
 _ENCODER = BM25Encoder()
 
 
-class HybridSearcher:
-    """Searches one collection by meaning and by words, and reranks the best.
+class HybridSearcher(Closing):
+    """Searches one collection by dense vectors and by BM25, fuses the two, and reranks the best.
 
-    Safe to share between threads and event loops. Models and clients stay yours; `close` closes
-    what the legs opened themselves.
+    Safe to share between threads and event loops. `close` closes the store; the models, and a
+    client that the store was given, stay open.
 
     Example:
         ```python
@@ -41,13 +36,13 @@ class HybridSearcher:
         searcher.create()
         searcher.add([Document("france", "Paris is the capital of France.")])
         [hit] = searcher.search("What is the capital of France?", limit=1)
-        hit.score, hit.legs["dense"].rank, hit.legs["lexical"].rank
+        hit.score, hit.ranks["dense"].rank, hit.ranks["bm25"].rank
         ```
     """
 
     def __init__(
         self,
-        legs: Legs,
+        store: Store,
         embedder: Qwen3Embedder,
         reranker: Qwen3Reranker | None = None,
         *,
@@ -58,45 +53,49 @@ class HybridSearcher:
         weights: Mapping[str, float] | None = None,
         k: float = 60,
     ) -> None:
-        """Keep the settings; store and models are first asked when they are used.
+        """Check the arguments; store and models are first asked when they are used.
 
         Args:
-            legs: The collection, such as `QdrantEdgeStore` or `QdrantStore`.
+            store: The collection, such as `QdrantEdgeStore` or `QdrantStore`.
             embedder: Embeds documents and queries.
-            reranker: Judges the best fused hits; without one their order is the last word.
-            encoder: Weighs words; a collection is searched with the settings it was filled with.
-            candidates: How many each leg is asked for. `offset + limit` cannot be more.
-            rerank_depth: How many of the fused hits are reranked. Those behind follow in the order
-                of fusion.
+            reranker: Judges the best fused hits; without one the fused order is final.
+            encoder: Weighs terms; a collection is searched with the parameters it was filled with.
+            candidates: How many hits each retriever is asked for. `offset + limit` cannot be more.
+            rerank_depth: How many of the fused hits are reranked; those behind keep the fused
+                order.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the legs `"dense"` and `"lexical"`; 1 where not named.
+            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
             k: How flat RRF's reward is over the ranks.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no leg.
-            InputTypeError: Something that is no embedder, reranker or encoder.
+            InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
+            InputTypeError: Something that is no store, embedder, reranker or encoder.
         """
-        _check_kind(
-            legs, Legs, "legs", "QdrantEdgeStore, QdrantStore or a class with their methods"
-        )
-        _check_kind(embedder, Qwen3Embedder, "embedder", "a Qwen3Embedder")
-        if reranker is not None:
-            _check_kind(reranker, Qwen3Reranker, "reranker", "a Qwen3Reranker or None")
+        _check_kind(store, Store, "store", "a Store such as QdrantEdgeStore or QdrantStore")
         _check_kind(encoder, BM25Encoder, "encoder", "a BM25Encoder")
-        check_count(candidates, "candidates", 1)
-        check_count(rerank_depth, "rerank_depth", 0)
-        fuse({DENSE: [], LEXICAL: []}, fusion, k=k, weights=weights)
-        self.legs = legs
-        self.embedder = embedder
-        self.reranker = reranker
+        self.store = store
         self.encoder = encoder
-        self.candidates = candidates
-        self.rerank_depth = rerank_depth
-        self.fusion: FusionMethod = fusion
-        self.weights = None if weights is None else dict(weights)
-        self.k = k
-        self._worker = Worker()
-        self._collection = Collection(legs, embedder, encoder, self._store)
+        self.pipeline = SearchPipeline(
+            embedder=embedder,
+            reranker=reranker,
+            candidates=candidates,
+            rerank_depth=rerank_depth,
+            fusion=fusion,
+            weights=None if weights is None else dict(weights),
+            k=k,
+        )
+        self._calls = StoreCalls(store)
+        self._collection = Collection(store, embedder, encoder, self._calls)
+
+    @property
+    def embedder(self) -> Qwen3Embedder:
+        """Embeds documents and queries."""
+        return self.pipeline.embedder
+
+    @property
+    def reranker(self) -> Qwen3Reranker | None:
+        """Judges the best fused hits."""
+        return self.pipeline.reranker
 
     def create(self, *, fields: Mapping[str, str] | None = None, adopt: bool = False) -> None:
         """Make the collection, and record the model, dim and encoder it is for.
@@ -111,7 +110,7 @@ class HybridSearcher:
             adopt: Whether to take over a collection of your own that has points but no record.
 
         Raises:
-            InputError: A type of field that there is not.
+            InputError: A type of field that the store does not have.
             StoreError: The collection is there and does not fit, or cannot be made.
         """
         run(self._collection.create(fields, adopt))
@@ -183,12 +182,12 @@ class HybridSearcher:
             query: The user's question, without any prompt text around it.
             limit: How many hits to return.
             offset: How many of the best hits to leave out first.
-            filter: The store's own filter object, passed through unchanged to both legs.
+            filter: The store's own filter object, passed on unchanged for both retrievers.
             instruction: What the query is for, told to both models; their own when omitted.
 
         Returns:
-            Best first, the same order every time. `legs` of a hit has its rank and score under
-            `"dense"` and `"lexical"` where that leg found it, under `"fused"`, and under
+            Best first, the same order every time. `ranks` of a hit has its rank and score under
+            `"dense"` and `"bm25"` where that retriever found it, under `"fused"`, and under
             `"rerank"` where it was reranked. `score` is that of the last of these.
 
         Raises:
@@ -218,7 +217,7 @@ class HybridSearcher:
             ids: The ids they were added with.
             vectors: Whether to read their vectors too.
         """
-        return self.legs.retrieve(check_ids(ids), vectors=vectors)
+        return self.store.retrieve(check_ids(ids), vectors=vectors)
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Go through all documents, in the store's order. Needs no model.
@@ -228,7 +227,7 @@ class HybridSearcher:
             vectors: Whether to read their vectors too.
         """
         self._check_filter(filter)
-        return self.legs.scan(filter=filter, vectors=vectors)
+        return self.store.scan(filter=filter, vectors=vectors)
 
     def count(self, *, filter: Any = None) -> int:
         """Count documents exactly; 0 where there is no collection. Needs no model.
@@ -237,7 +236,7 @@ class HybridSearcher:
             filter: The store's own filter object.
         """
         self._check_filter(filter)
-        return self.legs.count(filter=filter)
+        return self.store.count(filter=filter)
 
     def check_collection(self) -> list[Finding]:
         """Name everything about the collection that does not fit, and what to do about it.
@@ -252,15 +251,9 @@ class HybridSearcher:
         return await run_async(self._collection.check_collection())
 
     def close(self) -> None:
-        """Stop the worker and close what the legs opened. Models and clients stay yours."""
-        self._worker.close()
-        self.legs.close()
-
-    def __enter__(self) -> HybridSearcher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        """Close the store and end the thread; models, and a client of yours, stay open."""
+        self._calls.close()
+        self.store.close()
 
     def __reduce__(self) -> Any:
         raise StoreError(
@@ -269,68 +262,35 @@ class HybridSearcher:
         )
 
     def __repr__(self) -> str:
-        return f"HybridSearcher({self.legs!r}, {self.embedder!r}, {self.reranker!r})"
+        return f"HybridSearcher({self.store!r}, {self.embedder!r}, {self.reranker!r})"
 
     def _search(
         self, query: str, limit: int, offset: int, filter: Any, instruction: str | None
-    ) -> Steps[list[Hit]]:
-        self._check_request(query, limit, offset, instruction)
-        settings = yield from self._collection.ready()
-        self.legs.check_filter(filter, settings.fields)
-        [vector] = yield Call(
-            partial(self.embedder.embed_queries, [query], instruction=instruction),
-            partial(self.embedder.aembed_queries, [query], instruction=instruction),
-        )
-        reranker = self.reranker if self.rerank_depth else None
-        depth = max(offset + limit, 0 if reranker is None else self.rerank_depth)
-        hits: list[Hit] = yield self._store(partial(self._find, query, vector, depth, filter))
-        if reranker is not None and hits:
-            hits = yield from self._rerank(reranker, query, hits, instruction)
-        return hits[offset : offset + limit]
+    ) -> Flow[list[Hit]]:
+        self.pipeline.check_request(query, limit, offset, instruction)
+        record = yield from self._collection.ready()
+        self.store.check_filter(filter, record.fields)
 
-    def _find(self, query: str, vector: FloatArray, depth: int, filter: Any) -> list[Hit]:
-        """Everything between the two models, in one go: this is what the worker is for."""
-        lexical = self.encoder.encode_query(query)
-        ranked = candidates(self.legs, vector, lexical, self.candidates, filter)
-        fused = fuse(ranked, self.fusion, k=self.k, weights=self.weights)
-        return hits_of(self.legs, fused[:depth])
+        def retrieve(vector: FloatArray, fuse: Fuse) -> Call:
+            find = partial(self._find, query, vector, fuse, filter)
+            return Call(lambda: run(find()), lambda: run_async(find()))
 
-    def _rerank(
-        self, reranker: Qwen3Reranker, query: str, hits: list[Hit], instruction: str | None
-    ) -> Steps[list[Hit]]:
-        best, rest = hits[: self.rerank_depth], hits[self.rerank_depth :]
-        texts = [hit.text for hit in best]
-        ranked = yield Call(
-            partial(reranker.rank, query, texts, instruction=instruction),
-            partial(reranker.arank, query, texts, instruction=instruction),
-        )
-        reranked = []
-        for rank, document in enumerate(ranked, 1):
-            hit = best[document.index]
-            legs = {**hit.legs, "rerank": RankScore(rank, document.score)}
-            reranked.append(replace(hit, score=document.score, legs=legs))
-        return reranked + rest
-
-    def _check_request(self, query: str, limit: int, offset: int, instruction: str | None) -> None:
-        check_query(query)
-        check_count(limit, "limit", 1)
-        check_count(offset, "offset", 0)
-        if instruction is not None:
-            check_instruction(instruction)
-        if offset + limit > self.candidates:
-            raise InputError(
-                f"`offset + limit` is {offset + limit}, and each leg is asked for "
-                f"{self.candidates} candidates, which is as far as an order can be trusted. Make "
-                f"the searcher with `candidates={offset + limit}` or more."
+        return (
+            yield from self.pipeline.search(
+                retrieve, query, limit=limit, offset=offset, instruction=instruction
             )
+        )
+
+    def _find(self, text: str, vector: FloatArray, fuse: Fuse, filter: Any) -> Flow[list[Hit]]:
+        query = Query(vector, self.encoder.encode_query(text), self.encoder.tokens(text))
+        depth = self.pipeline.candidates
+        lists = yield from find_candidates(self._calls, query, depth, filter)
+        return (yield from find_hits(self._calls, fuse(lists)))
 
     def _check_filter(self, filter: Any) -> None:
         if filter is not None:
-            settings = self.legs.settings()
-            self.legs.check_filter(filter, settings.fields if settings else {})
-
-    def _store(self, work: Callable[[], Any]) -> Call:
-        return Call(work, partial(self._worker.run, work))
+            record = self.store.record()
+            self.store.check_filter(filter, record.fields if record else {})
 
 
 def _check_kind(value: object, kind: type, name: str, wanted: str) -> None:

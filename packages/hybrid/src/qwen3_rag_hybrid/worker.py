@@ -1,8 +1,4 @@
-"""One thread for what must not run on an event loop's.
-
-A searcher has one, so that a thousand tasks searching at once make one thread and not a thousand.
-Knows nothing of what it runs.
-"""
+"""Work on a store for blocking and for async callers."""
 
 from __future__ import annotations
 
@@ -11,17 +7,53 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from qwen3_rag.errors import StoreError
+from qwen3_rag.integration import Call
+from qwen3_rag_hybrid.stores.base import Store
 
-__all__ = ["Worker"]
+__all__ = ["StoreCalls", "Worker"]
 
 T = TypeVar("T")
 
 
+class StoreCalls:
+    """Makes calls that a flow can yield, out of work on a store.
+
+    When they are awaited, a store with a native async client is awaited too; anything else runs on
+    one thread, which a thousand tasks share.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Keep the store; the thread starts when it is first needed."""
+        self._store = store
+        self._worker = Worker()
+
+    def ask(self, work: Callable[[Any], Any]) -> Call:
+        """Ask the store.
+
+        Args:
+            work: Takes the store or its async form, which has the same methods, and calls one:
+                `lambda store: store.delete(ids)`.
+        """
+        store, aio = self._store, self._store.aio
+        if aio is None:
+            return self.compute(partial(work, store))
+        return Call(partial(work, store), partial(work, aio))
+
+    def compute(self, work: Callable[[], Any]) -> Call:
+        """Do work that takes too long for an event loop's thread."""
+        return Call(work, partial(self._worker.run, work))
+
+    def close(self) -> None:
+        """End the thread."""
+        self._worker.close()
+
+
 class Worker:
-    """Starts its thread when it is first used."""
+    """One thread, started when it is first used."""
 
     def __init__(self) -> None:
         """Start nothing yet."""

@@ -1,7 +1,7 @@
 """Qwen3-Embedding and Qwen3-Reranker for LangChain.
 
-Importing this loads no torch and no store; `BM25SparseEmbeddings` loads langchain-qdrant when it
-is first named.
+Importing this loads neither torch nor a store's client; `BM25SparseEmbeddings` loads
+langchain-qdrant when it is first used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from langchain_qwen3_rag.documents import ScoredDocument
 from langchain_qwen3_rag.embeddings import Qwen3Embeddings
 from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.retrievers import Qwen3HybridRetriever, Qwen3RerankRetriever
@@ -25,10 +26,14 @@ __all__ = [
     "Qwen3HybridRetriever",
     "Qwen3Rerank",
     "Qwen3RerankRetriever",
+    "ScoredDocument",
 ]
+
+# `LexicalSparseEmbeddings` is the former name, which old programs import to read old files.
+_QDRANT = {"BM25SparseEmbeddings", "LexicalSparseEmbeddings"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "BM25SparseEmbeddings":
+    if name not in _QDRANT:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module(f"{__name__}.qdrant").BM25SparseEmbeddings
+    return getattr(import_module(f"{__name__}.qdrant"), name)

@@ -1,22 +1,22 @@
-"""`Qwen3Embeddings`: the core's embedder as LangChain's `Embeddings`.
-
-Knows how lists of floats and cache keys are made; everything about the model is the core's.
-"""
+"""`Qwen3Embeddings`: a Qwen3-Embedding model as LangChain's `Embeddings`."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
+import os
 import re
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_qwen3_rag.settings import DoorSettings
-from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends._local.checkpoint.hub import LocalSpec
-from qwen3_rag.integration import FloatArray, published
+from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
+from qwen3_rag import BackendError, Qwen3Embedder
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import FloatArray, ModelBase, arguments_of, canonical, published
 
 __all__ = ["Qwen3Embeddings"]
 
@@ -30,11 +30,11 @@ _NOT_IN_NAMESPACE = {
 _ROWS = 64
 
 
-class Qwen3Embeddings(DoorSettings, Embeddings):
+class Qwen3Embeddings(ModelSettings, Embeddings):
     """Embeds queries with their instruction and documents without, by a Qwen3-Embedding model.
 
-    Light to make: nothing is imported, read or downloaded before the first text. Safe to share
-    between threads and event loops.
+    Cheap to create: nothing is imported, read or downloaded before the first text. Threads and
+    event loops can share one.
 
     Example:
         ```python
@@ -44,11 +44,12 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
         ```
 
     Raises:
-        InputError: A value out of its range. A wrong type or an unknown field is pydantic's
-            `ValidationError`, which is a `ValueError` as well.
+        InputError: A value out of its range, or options of the local engine together with
+            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
+            a `ValueError` as well.
     """
 
-    _kind: ClassVar[type[Door]] = Qwen3Embedder
+    _kind: ClassVar[type[ModelBase]] = Qwen3Embedder
 
     model: str = "Qwen/Qwen3-Embedding-0.6B"
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
@@ -56,29 +57,44 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
     dim: int | None = None
     """Size of the vectors, from 32 to the model's own, which is the default."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: str | os.PathLike[str] = ...,
+            dim: int | None = ...,
+            instruction: str = ...,
+            max_length: int | None = ...,
+            backend: BackendSpec | Mapping[str, Any] | None = ...,
+            **options: Unpack[ModelOptions],
+        ) -> None: ...
+
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder, *, instruction: str | None = None) -> Self:
-        """Take over an embedder's settings, and its model where settings cannot name it.
+        """Make embeddings with an embedder's arguments. Both share the weights.
 
-        Such a model is one handed over with `Qwen3Embedder.from_model`, or a backend of your own.
-        It stays yours to close, and the result cannot be serialised or pickled.
+        Those of an embedder that `Qwen3Embedder.from_model` made cannot be serialised or pickled.
 
         Args:
-            embedder: The core's door.
+            embedder: Any embedder that has not been closed.
             instruction: What queries are for; the embedder's own when omitted.
+
+        Raises:
+            BackendError: The embedder was closed.
         """
-        own: dict[str, Any] = {} if instruction is None else {"instruction": instruction}
-        return cls._around(embedder, **own)
+        own = {} if instruction is None else {"instruction": instruction}
+        return cls(**{**arguments_of(embedder), **own})
 
     @property
     def embedder(self) -> Qwen3Embedder:
-        """The core's door, with `warm_up`, token counts and cuts, and instructions per query.
+        """The core's embedder, with `warm_up`, token counts and cuts, and instructions per query.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
         """
-        door: Qwen3Embedder = self._open()
-        return door
+        embedder: Qwen3Embedder = self._lazy.get(self._make)
+        return embedder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents, which get no instruction.
@@ -135,22 +151,37 @@ class Qwen3Embeddings(DoorSettings, Embeddings):
     def cache_namespace(self) -> str:
         """A prefix for the keys of a cache, another one wherever vectors would be others.
 
-        Stands for the model, its revision, and every setting but those that say where and how fast
+        It covers the model, its revision, and every setting but those that say where and how fast
         to compute. A folder counts by its name: empty the cache when you train into it again. A
-        model of your own is asked for its fingerprint, which opens it.
+        backend is asked for its model's fingerprint, which opens it.
         """
-        settings = self.model_dump(exclude=_NOT_IN_NAMESPACE)
         record = published(self.model)
-        settings["revision"] = self.revision or (record.revision if record else None)
-        settings["model_kwargs"] = LocalSpec(
-            self.model, "embedding", model_kwargs=self.model_kwargs or {}
-        ).canonical_kwargs
-        given = self._door.given
-        settings["fingerprint"] = given.warm_up().fingerprint if given is not None else None
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:32]
+        covered: dict[str, Any] = {
+            **self._own_arguments(),
+            "revision": self.revision or (record.revision if record else None),
+            "dtype": self.dtype,
+            "model_kwargs": canonical(self.model_kwargs or {}),
+            "fingerprint": None,
+        }
+        for name, value in self._given_options().items():
+            if name not in _NOT_IN_NAMESPACE:
+                covered.setdefault(name, canonical(value))
+        if self.backend is not None:
+            covered["fingerprint"] = self.embedder.warm_up().fingerprint
+            with suppress(BackendError):  # a model that the caller loaded has its fingerprint only
+                covered["backend"] = canonical(self.backend)
+        digest = hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:32]
         # Letters that LangChain's LocalFileStore takes; the slash gives each its folder there.
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", self.model.rstrip("/\\").rpartition("/")[2])
         return f"{name}-{digest}/"
+
+    def _own_arguments(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "dim": self.dim,
+            "instruction": self.instruction,
+            "max_length": self.max_length,
+        }
 
 
 async def _rows(vectors: FloatArray) -> list[list[float]]:

@@ -1,11 +1,11 @@
-"""The lexical side for langchain-qdrant: the core's BM25 encoder as its `SparseEmbeddings`.
+"""BM25 for langchain-qdrant: the core's encoder as its `SparseEmbeddings`.
 
-The one place that imports langchain_qdrant. Knows its sparse vectors; knows no client.
+The only module that imports langchain_qdrant.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ConfigDict, model_validator
 
@@ -22,7 +22,7 @@ except ImportError as error:
         'with: pip install "langchain-qwen3-rag[qdrant]"'
     ) from error
 
-__all__ = ["BM25SparseEmbeddings"]
+__all__ = ["BM25SparseEmbeddings", "LexicalSparseEmbeddings"]
 
 
 class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
@@ -50,14 +50,14 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     k1: float = 1.2
-    """How slowly repeats of a term stop to matter."""
+    """How much repeats of a term count; higher counts them for longer."""
 
     b: float = 0.75
-    """How much a long document is held back, 0 to 1."""
+    """How much long documents are penalised, 0 to 1."""
 
     avg_len: float = 256.0
-    """Terms in a typical document. A collection is searched with the settings it was filled with.
-    """
+    """Average number of terms in a document. Search a collection with the settings it was filled
+    with."""
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -90,6 +90,14 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
     def _check(self) -> Self:
         _ = self.encoder
         return self
+
+
+class LexicalSparseEmbeddings(BM25SparseEmbeddings):
+    """The former name of `BM25SparseEmbeddings`, for `loads` of what was written under it."""
+
+    def __new__(cls, **settings: Any) -> Any:
+        """Make a `BM25SparseEmbeddings`."""
+        return BM25SparseEmbeddings(**settings)
 
 
 def _vector(weights: Weights) -> SparseVector:

@@ -1,33 +1,30 @@
-"""`Qwen3Rerank`: the core's reranker as LangChain's document compressor and cross encoder.
-
-Knows how a score gets onto a document; everything about the model is the core's.
-"""
+"""`Qwen3Rerank`: a Qwen3-Reranker model as LangChain's document compressor and cross encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import field_validator
 
-from langchain_qwen3_rag.settings import DoorSettings
+from langchain_qwen3_rag.documents import SCORE_KEY, ScoredDocument
+from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
-from qwen3_rag.integration import check_count
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import ModelBase, arguments_of, check_count
 
-__all__ = ["SCORE_KEY", "Qwen3Rerank"]
-
-#: Where LangChain's rerankers put a document's score.
-SCORE_KEY = "relevance_score"
+__all__ = ["Qwen3Rerank"]
 
 
-class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
+class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
-    Light to make: nothing is imported, read or downloaded before the first document. Safe to share
-    between threads and event loops.
+    Cheap to create: nothing is imported, read or downloaded before the first document. Threads and
+    event loops can share one.
 
     Example:
         ```python
@@ -37,11 +34,12 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         ```
 
     Raises:
-        InputError: A value out of its range. A wrong type or an unknown field is pydantic's
-            `ValidationError`, which is a `ValueError` as well.
+        InputError: A value out of its range, or options of the local engine together with
+            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
+            a `ValueError` as well.
     """
 
-    _kind: ClassVar[type[Door]] = Qwen3Reranker
+    _kind: ClassVar[type[ModelBase]] = Qwen3Reranker
 
     model: str = "Qwen/Qwen3-Reranker-0.6B"
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
@@ -59,6 +57,22 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
     max_document_tokens: int | None = None
     """Cut longer documents even where there is room."""
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: str | os.PathLike[str] = ...,
+            top_n: int | None = ...,
+            score_type: Literal["probability", "logit"] = ...,
+            instruction: str = ...,
+            max_length: int | None = ...,
+            max_query_tokens: int | None = ...,
+            max_document_tokens: int | None = ...,
+            backend: BackendSpec | Mapping[str, Any] | None = ...,
+            **options: Unpack[ModelOptions],
+        ) -> None: ...
+
     @classmethod
     def from_reranker(
         cls,
@@ -67,27 +81,29 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         top_n: int | None = None,
         score_type: Literal["probability", "logit"] = "probability",
     ) -> Self:
-        """Take over a reranker's settings, and its model where settings cannot name it.
+        """Make a compressor with a reranker's arguments. Both share the weights.
 
-        Such a model is one handed over with `Qwen3Reranker.from_model`, or a backend of your own.
-        It stays yours to close, and the result cannot be serialised or pickled.
+        That of a reranker that `Qwen3Reranker.from_model` made cannot be serialised or pickled.
 
         Args:
-            reranker: The core's door.
+            reranker: Any reranker that has not been closed.
             top_n: How many documents to return, all when omitted.
             score_type: `"probability"` or `"logit"`.
+
+        Raises:
+            BackendError: The reranker was closed.
         """
-        return cls._around(reranker, top_n=top_n, score_type=score_type)
+        return cls(**arguments_of(reranker), top_n=top_n, score_type=score_type)
 
     @property
     def reranker(self) -> Qwen3Reranker:
-        """The core's door, with `warm_up`, `rank_many`, token counts and cuts.
+        """The core's reranker, with `warm_up`, `rank_many`, token counts and cuts.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
         """
-        door: Qwen3Reranker = self._open()
-        return door
+        reranker: Qwen3Reranker = self._lazy.get(self._make)
+        return reranker
 
     def compress_documents(
         self,
@@ -109,7 +125,8 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
 
         Returns:
             Copies, best first, ties in the order given. Ids and metadata are kept, and
-            `metadata["relevance_score"]` is a float, of the field `score_type`.
+            `metadata["relevance_score"]` is a float, of the field `score_type`. The score does
+            not take part in equality; see `ScoredDocument`.
 
         Raises:
             InputError: A blank query, a lone surrogate, `top_n` below one, or a query too long to
@@ -120,8 +137,8 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         """
         if not documents:
             return []
-        arguments = self._arguments(documents, query, top_n, instruction)
-        return self._ranked(documents, self.reranker.rank(**arguments))
+        request = self._request(documents, query, top_n, instruction)
+        return self._ranked(documents, self.reranker.rank(**request))
 
     async def acompress_documents(
         self,
@@ -135,8 +152,8 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
         """Order documents without blocking the event loop; see `compress_documents`."""
         if not documents:
             return []
-        arguments = self._arguments(documents, query, top_n, instruction)
-        return self._ranked(documents, await self.reranker.arank(**arguments))
+        request = self._request(documents, query, top_n, instruction)
+        return self._ranked(documents, await self.reranker.arank(**request))
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
         """Judge pairs without ordering them, as LangChain's cross encoders do.
@@ -167,7 +184,7 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
             await self.reranker.ascore(text_pairs, instruction=self.instruction, details=True)
         )
 
-    def _arguments(
+    def _request(
         self, documents: Sequence[Document], query: str, top_n: int | None, instruction: str | None
     ) -> dict[str, Any]:
         check_count(top_n, "top_n", 1)
@@ -181,13 +198,22 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
     def _ranked(
         self, documents: Sequence[Document], ranked: list[RankedDocument]
     ) -> list[Document]:
-        return [_scored(documents[item.index], self._score_of(item)) for item in ranked]
-
-    def _score_of(self, item: RankedDocument) -> float:
-        return item.logit if self.score_type == "logit" else item.score
+        logits = self.score_type == "logit"
+        return [
+            _scored(documents[item.index], item.logit if logits else item.score) for item in ranked
+        ]
 
     def _scores(self, scores: Scores) -> list[float]:
         return list(scores.logits if self.score_type == "logit" else scores.scores)
+
+    def _own_arguments(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "instruction": self.instruction,
+            "max_length": self.max_length,
+            "max_query_tokens": self.max_query_tokens,
+            "max_document_tokens": self.max_document_tokens,
+        }
 
     @field_validator("top_n")
     @classmethod
@@ -198,4 +224,6 @@ class Qwen3Rerank(DoorSettings, BaseDocumentCompressor, BaseCrossEncoder):
 
 def _scored(document: Document, score: float) -> Document:
     metadata = {**document.metadata, SCORE_KEY: score}
-    return document.model_copy(update={"metadata": metadata})
+    if type(document) is Document:
+        return ScoredDocument(id=document.id, page_content=document.page_content, metadata=metadata)
+    return document.model_copy(update={"metadata": metadata})  # a subclass keeps its equality

@@ -1,7 +1,4 @@
-"""Two retrievers: one reranks what any other finds, one asks a core `Searcher`.
-
-Know LangChain's retrievers and documents; know no store and no model.
-"""
+"""Two retrievers: one reranks what another one finds, one asks a `Searcher`."""
 
 from __future__ import annotations
 
@@ -16,15 +13,13 @@ from langchain_core.load.serializable import SerializedConstructor, SerializedNo
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from pydantic import ConfigDict, model_validator
 
-from langchain_qwen3_rag.rerank import SCORE_KEY, Qwen3Rerank
+from langchain_qwen3_rag.documents import RANKS_KEY, SCORE_KEY, ScoredDocument
+from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.settings import CheckedSettings
 from qwen3_rag import Hit, Searcher, StoreError
 from qwen3_rag.integration import check_count, check_instruction
 
-__all__ = ["LEGS_KEY", "Qwen3HybridRetriever", "Qwen3RerankRetriever"]
-
-#: Where a document of a hybrid search has its rank and score in each leg.
-LEGS_KEY = "search_ranks"
+__all__ = ["Qwen3HybridRetriever", "Qwen3RerankRetriever"]
 
 
 class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
@@ -188,10 +183,10 @@ def _renamed(chosen: dict[str, Any]) -> dict[str, Any]:
     return {"limit" if name == "k" else name: value for name, value in chosen.items()}
 
 
-def _document(hit: Hit) -> Document:
-    legs = {name: {"rank": leg.rank, "score": leg.score} for name, leg in hit.legs.items()}
-    return Document(
+def _document(hit: Hit) -> ScoredDocument:
+    ranks = {name: {"rank": one.rank, "score": one.score} for name, one in hit.ranks.items()}
+    return ScoredDocument(
         id=str(hit.id),
         page_content=hit.text,
-        metadata={**hit.payload, SCORE_KEY: hit.score, LEGS_KEY: legs},
+        metadata={**hit.payload, SCORE_KEY: hit.score, RANKS_KEY: ranks},
     )

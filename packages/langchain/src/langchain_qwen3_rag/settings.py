@@ -1,32 +1,41 @@
-"""What the embeddings and the reranker share: declared settings, and a core door made from them.
-
-Knows pydantic and LangChain's serialisation; knows nothing of queries and documents.
-"""
+"""The fields that the embeddings and the reranker share, and the model that is made from them."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
-from langchain_core.load.serializable import (
-    Serializable,
-    SerializedConstructor,
-    SerializedNotImplemented,
-)
+from langchain_core.load.serializable import Serializable
 from pydantic import (
     ConfigDict,
+    Field,
+    InstanceOf,
     PrivateAttr,
     SecretStr,
     ValidationError,
+    WithJsonSchema,
+    create_model,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
 from qwen3_rag import DEFAULT_INSTRUCTION, InputError
-from qwen3_rag._lazy import LazyDoor, check_settings, settings_of
-from qwen3_rag.integration import Closing, check_device, check_model
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import (
+    Closing,
+    LazyModel,
+    LoadingOptions,
+    ModelBase,
+    check_arguments,
+    check_device,
+    check_model,
+    local_options,
+)
 
-__all__ = ["CheckedSettings", "DoorSettings"]
+__all__ = ["CheckedSettings", "ModelOptions", "ModelSettings"]
 
 
 class CheckedSettings(Serializable):
@@ -34,9 +43,9 @@ class CheckedSettings(Serializable):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
+    def __init__(self, **settings: Any) -> None:
         try:
-            super().__init__(*args, **settings)
+            super().__init__(**settings)
         except ValidationError as error:
             for detail in error.errors():
                 cause = detail.get("ctx", {}).get("error")
@@ -45,16 +54,30 @@ class CheckedSettings(Serializable):
             raise
 
 
-class DoorSettings(CheckedSettings, Closing):
-    """The settings of a door as fields of the same names, and the door, made at first use.
+class TorchDevice(Protocol):
+    """What a `torch.device` has; PyTorch need not be installed to check types."""
 
-    Fixed once made: another setting is another object, which costs nothing, since all objects on
-    one checkpoint share its weights.
-    """
+    @property
+    def type(self) -> str: ...
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    @property
+    def index(self) -> int | None: ...
 
-    _kind: ClassVar[type[Door]]
+
+class ModelOptions(LoadingOptions, total=False):
+    """The options of the local engine, with the two that LangChain has its own types for."""
+
+    device: str | TorchDevice | Sequence[str | TorchDevice] | None
+    token: str | SecretStr | None
+
+
+class ModelFields(CheckedSettings):
+    """The arguments of the core's model classes that hold for every backend, and the backend."""
+
+    # Inputs are hidden in pydantic's errors because an access token may be among them.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
 
     model: str
     """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
@@ -66,42 +89,63 @@ class DoorSettings(CheckedSettings, Closing):
     """Tokens per prompt; longer texts are cut. 8,192 or the model's context, whichever is less,
     when `None`."""
 
-    revision: str | None = None
-    """Branch, tag or commit. Published models default to a pinned commit."""
+    backend: Annotated[InstanceOf[BackendSpec], WithJsonSchema({"type": "object"})] | None = None
+    """What runs the model instead of this process, such as a server, or its `to_dict()`. The
+    options of the local engine then do not apply."""
 
-    device: str | tuple[str, ...] | None = None
-    """A torch device, or several to share the work. CUDA, then MPS, then the CPU when `None`."""
+    @field_validator("model", mode="before")
+    @classmethod
+    def _name_model(cls, model: Any) -> str:
+        return check_model(model)
 
-    dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    """Number format of the weights. What suits the device when `None`."""
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _read_backend(cls, backend: Any) -> Any:
+        return BackendSpec.from_dict(backend) if isinstance(backend, Mapping) else backend
 
-    attention: Literal["sdpa", "eager"] | None = None
-    """torch's fused kernel, which is the default, or plain products."""
+    @field_serializer("backend")
+    def _write_backend(self, backend: BackendSpec | None) -> dict[str, Any] | None:
+        return None if backend is None else backend.to_dict()
 
-    batch_tokens: int | None = None
-    """Tokens per batch. What suits the device when `None`."""
 
-    compile: bool = False
-    """Whether torch compiles parts of the model, which takes a C++ compiler and ten seconds at the
-    first load."""
+if TYPE_CHECKING:
 
-    cache_folder: str | None = None
-    """Where downloads are kept."""
+    class LocalFields(ModelFields):
+        """What `create_model` makes below; constructors are typed with `ModelOptions`."""
 
-    local_files_only: bool = False
-    """Whether to do without the network."""
+        device: str | tuple[str, ...] | None
+        token: SecretStr | None
 
-    token: SecretStr | None = None
-    """Access token for private repositories. Left out when serialised, as LangChain does."""
+        def __getattr__(self, name: str) -> Any: ...
 
-    model_kwargs: dict[str, Any] | None = None
-    """Further arguments of transformers' `from_pretrained`."""
+else:
+    _TYPES = {"device": str | tuple[str, ...] | None, "token": SecretStr | None}
 
-    _door: LazyDoor[Any] = PrivateAttr(default_factory=LazyDoor)
+    LocalFields = create_model(
+        "LocalFields",
+        __base__=ModelFields,
+        __module__=__name__,
+        **{
+            name: (_TYPES.get(name, option.type), Field(option.default, description=option.doc))
+            for name, option in local_options().items()
+        },
+    )
+
+
+class ModelSettings(LocalFields, Closing):
+    """The arguments of one of the core's model classes as fields, and its model, made at first use.
+
+    Frozen: another setting is another object, which costs nothing, since all objects on one
+    checkpoint share its weights.
+    """
+
+    _kind: ClassVar[type[ModelBase]]
+
+    _lazy: LazyModel[Any] = PrivateAttr(default_factory=LazyModel)
 
     def close(self) -> None:
-        """Let go of the model; the next use loads it again. A door that you gave stays open."""
-        self._door.close()
+        """Release the model; the next use loads it again."""
+        self._lazy.close()
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -113,42 +157,43 @@ class DoorSettings(CheckedSettings, Closing):
         """What `loads` looks for in its `secrets_map` or the environment."""
         return {"token": "HF_TOKEN"}
 
-    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Give the settings as LangChain's `dumps` writes them.
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """What `dumps` writes other than it is.
 
         Raises:
-            BackendError: The model is one that you opened, and no setting says where it is.
+            BackendError: The model is one that you loaded, which no file can hold.
         """
-        self._door.refuse_if_given()
-        return super().to_json()
+        return {} if self.backend is None else {"backend": self.backend.to_dict()}
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._door = copy(self._door)  # `model_copy` may change settings the door was made of
+        copied._lazy = copy(self._lazy)  # `model_copy` may change what the model was made from
         return copied
 
-    @classmethod
-    def _around(cls, door: Door, **fields: Any) -> Self:
-        """Take over a door's settings, and the door itself where they do not bring it back."""
-        settings = door.settings
-        adapter = cls(**{**(settings or door.own_settings), **fields})
-        if settings is None:
-            adapter._door = LazyDoor(door)
-        return adapter
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Pydantic refuses, with a message that shows the value.
+        super().__setattr__(name, "..." if name == "token" else value)
 
-    def _open(self) -> Any:
-        """The core's door."""
-        return self._door.open(self._kind, self._settings())
+    @abstractmethod
+    def _own_arguments(self) -> dict[str, Any]:
+        """The arguments of the core's class that hold for every backend."""
 
-    def _settings(self) -> dict[str, Any]:
-        """The arguments of the core's door."""
-        token = self.token and self.token.get_secret_value()
-        return {**settings_of(self, self._kind), "token": token}
+    def _arguments(self) -> dict[str, Any]:
+        arguments = self._own_arguments()
+        if self.backend is not None:
+            arguments["backend"] = self.backend
+        return arguments | self._given_options()
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _name_model(cls, model: Any) -> str:
-        return check_model(model)
+    def _given_options(self) -> dict[str, Any]:
+        """The options of the local engine that differ from their defaults."""
+        values = {name: getattr(self, name) for name in local_options()}
+        if self.token is not None:
+            values["token"] = self.token.get_secret_value()
+        return {n: v for n, v in values.items() if v != local_options()[n].default}
+
+    def _make(self) -> Any:
+        return self._kind(**self._arguments())
 
     @field_validator("device", mode="before")
     @classmethod
@@ -162,5 +207,5 @@ class DoorSettings(CheckedSettings, Closing):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_settings(self._kind, self._settings())
+        check_arguments(self._kind, self._arguments())
         return self

@@ -1,7 +1,7 @@
 """The published training recipe of Qwen3-Embedding and Qwen3-Reranker.
 
-Losses, full fine-tuning that survives a kill, and SLERP merging. The result of every job is a
-checkpoint folder of the published layout.
+Losses, resumable full fine-tuning, and SLERP merging. Every job writes a checkpoint folder in the
+published layout.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Checkpoints of the published layout: read with transformers, written for all three readers.
+"""Reading and writing checkpoints in the published layout.
 
-What is written loads in this project's core, in transformers and in sentence-transformers. Knows no
-training.
+A written checkpoint loads in `qwen3_rag`, in transformers and in sentence-transformers.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _TOKENIZER_FILES = (
     _TEMPLATE,
 )
 
-# File formats that transformers 4 could read as well, so that the files' users need not upgrade.
+# In the format of the transformers 4 era, so that users of the files need not upgrade.
 _POOLING = {
     "pooling_mode_cls_token": False,
     "pooling_mode_mean_tokens": False,
@@ -57,7 +56,7 @@ _FORWARD = {"method": "forward", "method_output_name": "logits"}
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars of its own."""
+    """Turn off the progress bars of transformers."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
@@ -77,13 +76,13 @@ def load_model(
     """Load a Qwen3 checkpoint with its language-model head.
 
     Args:
-        folder: On this disk; nothing is downloaded.
-        dtype: Number format to train in.
-        attention: An attention function of transformers.
-        device: Where to put it; the processor's memory when omitted.
+        folder: A local checkpoint folder; nothing is downloaded.
+        dtype: Number format of the weights.
+        attention: An attention implementation of transformers.
+        device: Where to put the model; the CPU when omitted.
 
     Raises:
-        ModelError: It cannot be read, or is of another family.
+        ModelError: The checkpoint cannot be read, or is of another model family.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -116,7 +115,7 @@ def load_model(
 
 
 def last_hidden(model: PreTrainedModel, ids: Any, mask: Any, last: Any) -> torch.Tensor:
-    """The hidden state after the final norm at each row's last token."""
+    """Return the hidden state after the final norm at each row's last token."""
     trunk: Any = model.model
     states = trunk(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
     rows = torch.arange(len(ids), device=states.device)
@@ -125,17 +124,17 @@ def last_hidden(model: PreTrainedModel, ids: Any, mask: Any, last: Any) -> torch
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a result, if need be.
+    """Create an output folder if it does not exist.
 
     Raises:
-        InputError: It cannot be made.
+        InputError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"`output` {str(folder)!r} cannot be made a folder: {error.strerror or error}. Name "
-            "one you may write to."
+            f"`output` {str(folder)!r} cannot be created: {error.strerror or error}. Give a "
+            "folder you can write to."
         ) from error
 
 
@@ -150,19 +149,19 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 def save_model(model: PreTrainedModel, folder: Path, role: Role, answers: tuple[int, int]) -> None:
     """Write weights, config and the module files of sentence-transformers.
 
-    The tokenizer's files are not touched: put them there before. A reranker without a chat
-    template gets one, which sentence-transformers needs.
+    The tokenizer files are not touched: write them first. A reranker without a chat template gets
+    one, because sentence-transformers needs it.
 
     Args:
-        model: What to write, in its own dtype.
-        folder: Made if need be.
+        model: The model to write, in its own dtype.
+        folder: Target folder; created if needed.
         role: Decides the module files.
-        answers: Token ids of "no" and "yes"; only a reranker's are written.
+        answers: Token ids of "no" and "yes"; used for a reranker only.
     """
     with quiet():
         model.save_pretrained(folder)
     for file in folder.glob("*.safetensors"):
-        file.chmod(0o644)  # written readable by their owner alone; a package is for all
+        file.chmod(0o644)  # safetensors lets only the owner read; a package is for everybody
     (folder / "generation_config.json").unlink(missing_ok=True)
     if role == "embedding":
         _write_embedding_modules(folder, int(model.config.hidden_size))
@@ -193,9 +192,10 @@ def _write_embedding_modules(folder: Path, size: int) -> None:
 
 
 def _template() -> str:
-    """The prompt as sentence-transformers renders it: messages with the pair's roles.
+    """Build the chat template with which sentence-transformers renders a pair.
 
-    Core never reads it; a line break at the end of a template would be lost outside an expression.
+    `qwen3_rag` never reads it. All text is inside expressions, because Jinja drops a line break at
+    the end of a template.
     """
     slots = {name: f"\0{name}\0" for name in ("system", "query", "document")}
     text = RerankPrompt(slots["query"], slots["document"], slots["system"]).rendered

@@ -1,7 +1,6 @@
-"""Training examples from JSONL, and the order they are used in.
+"""Training examples in JSON lines, and the order in which training visits them.
 
-Knows nothing of tokens or models. The order is a pure function of the seed, so that a run that was
-killed goes on where it stopped.
+The order depends on the seed alone, so that an interrupted run can resume where it stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Example:
     """A query, a document that answers it, and documents that do not.
 
     Attributes:
-        query: Without prompt text.
+        query: The query text, without the prompt around it.
         positive: The document that answers it.
         negatives: Hard negatives, hardest first.
         instruction: What the query is for.
@@ -42,32 +41,32 @@ def _example(record: Any, place: str) -> Example:
         raise InputError(f"{place}: expected an object with `query` and `positive`.")
     for key in ("query", "positive"):
         if not isinstance(record.get(key), str) or not record[key].strip():
-            raise InputError(f"{place}: `{key}` must be a text that is not blank.")
+            raise InputError(f"{place}: `{key}` must be a non-blank string.")
     negatives = record.get("negatives") or []
     if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
-        raise InputError(f"{place}: `negatives` must be a list of texts.")
+        raise InputError(f"{place}: `negatives` must be a list of strings.")
     instruction = record.get("instruction") or DEFAULT_INSTRUCTION
     if not isinstance(instruction, str):
-        raise InputError(f"{place}: `instruction` must be a text.")
+        raise InputError(f"{place}: `instruction` must be a string.")
     return Example(record["query"], record["positive"], tuple(negatives), instruction)
 
 
 def read_examples(file: Path) -> list[Example]:
-    """Read JSON lines with `query`, `positive` and, if wanted, `negatives` and `instruction`.
+    """Read JSON lines with `query`, `positive` and optionally `negatives` and `instruction`.
 
     Args:
-        file: UTF-8; empty lines are skipped.
+        file: UTF-8 text; empty lines are skipped.
 
     Raises:
-        InputError: The file is missing or empty, or a line is not such an object; the message
-            names the line.
+        InputError: The file is missing or empty, or a line is malformed; the message names the
+            line.
     """
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Training data {str(file)!r} cannot be read: {error}.") from error
     examples = []
-    # Not splitlines(): texts may hold separators that only str considers line ends.
+    # Not splitlines(): it also splits at Unicode separators, which texts may contain.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -83,7 +82,7 @@ def read_examples(file: Path) -> list[Example]:
 
 
 def write_examples(examples: Iterable[Example], file: Path) -> None:
-    """Write examples in the form `read_examples` takes."""
+    """Write examples as JSON lines that `read_examples` reads."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", encoding="utf-8") as stream:
         for example in examples:
@@ -98,21 +97,22 @@ def write_examples(examples: Iterable[Example], file: Path) -> None:
 def batches(
     count: int, batch_size: int, seed: int, *, block: int = 1, first: int = 0
 ) -> Iterator[list[int]]:
-    """Go through the examples in shuffled epochs, for ever.
+    """Yield batches of shuffled epochs, without end.
 
     Args:
         count: Number of examples.
-        batch_size: Examples per batch; the rest of an epoch that does not fill one is left out.
-        seed: Two runs with the same seed see the same batches.
-        block: Neighbouring lines that stay neighbours. With the batch size, a file sorted by
-            source gives batches of one source each, whose in-batch negatives are harder.
-        first: Batches to skip.
+        batch_size: Examples per batch; an incomplete batch at the end of an epoch is dropped.
+        seed: The same seed gives the same batches.
+        block: Number of consecutive lines that stay together. With `block=batch_size`, a file
+            sorted by source gives batches from one source each, whose in-batch negatives are
+            harder.
+        first: Number of batches to skip.
 
     Yields:
-        Indices of one batch.
+        The example indices of one batch.
 
     Raises:
-        InputError: There are fewer examples than a batch holds.
+        InputError: There are fewer examples than one batch needs.
     """
     per_epoch = count // batch_size
     if per_epoch == 0:
@@ -128,7 +128,7 @@ def batches(
 
 
 def _shuffled(count: int, block: int, random: np.random.Generator) -> list[int]:
-    # A random start moves the block borders from epoch to epoch.
+    # A random offset moves the block boundaries from epoch to epoch.
     shift = int(random.integers(block))
     ring = np.roll(np.arange(count), -shift)
     blocks = [ring[start : start + block] for start in range(0, count, block)]

@@ -1,7 +1,4 @@
-"""Fine-tuning of an embedding checkpoint with the report's contrastive loss.
-
-Puts together what the other modules know; holds no arithmetic of its own.
-"""
+"""Fine-tuning of an embedding checkpoint with the contrastive loss of the Qwen3 report."""
 
 from __future__ import annotations
 
@@ -13,25 +10,25 @@ from torch import Tensor
 
 from qwen3_rag.errors import InputError
 from qwen3_rag_training.data import Example
-from qwen3_rag_training.evaluation import retrieval_figures
-from qwen3_rag_training.job import Objective, Training, Workbench, in_parts, run_job
+from qwen3_rag_training.evaluation import retrieval_metrics
+from qwen3_rag_training.job import Objective, Training, TrainingSetup, in_batches, run_job
 from qwen3_rag_training.loop import TrainedRun
 from qwen3_rag_training.losses import DEFAULT_MARGIN, DEFAULT_TEMPERATURE, embedding_loss
 
 __all__ = ["EmbeddingTraining", "train_embedder"]
 
-# Documents of one forward pass. All passes of a step share one backward pass.
+# Documents per forward pass. All passes of a step share one backward pass.
 _ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingTraining(Training):
-    """What to train an embedder on, and how; further attributes are those of `Training`.
+    """Configuration of an embedder's training; see `Training` for the common attributes.
 
     Attributes:
-        temperature: Divides the similarities.
-        margin: Of the false-negative mask.
-        dims: Vector sizes to train for (MRL); the whole vector alone when empty.
+        temperature: Divides the similarities in the loss.
+        margin: Margin of the false-negative mask.
+        dims: Vector sizes to train for (MRL). Empty trains the full vector only.
     """
 
     temperature: float = DEFAULT_TEMPERATURE
@@ -42,67 +39,69 @@ class EmbeddingTraining(Training):
 def train_embedder(
     config: EmbeddingTraining, *, progress: bool = False, stop_after: int | None = None
 ) -> TrainedRun:
-    """Train, or go on where a killed run stopped.
+    """Train an embedder, or resume an interrupted run.
 
     Args:
-        config: The job.
-        progress: Whether to show a bar on a terminal.
-        stop_after: Leave after this many steps, with a saved state.
+        config: The training configuration.
+        progress: Whether to show a progress bar on a terminal.
+        stop_after: Stop after this many steps and save the state.
 
     Returns:
-        Where the checkpoint is and how it did. It loads in core, transformers and
-        sentence-transformers.
+        The checkpoint's folder, the last loss and the held-out metrics. The checkpoint loads in
+        `qwen3_rag`, transformers and sentence-transformers.
 
     Raises:
-        InputError: The data or settings cannot be used, or the output folder holds another run.
-        ModelError: The checkpoint cannot be read, or the loss became infinite.
+        InputError: The data or configuration is invalid, or the output folder holds another run.
+        ModelError: The checkpoint cannot be read, or the loss is not finite.
     """
 
-    def objective(bench: Workbench, held_out: Sequence[Example]) -> Objective:
-        size = int(bench.model.config.hidden_size)
+    def objective(setup: TrainingSetup, held_out: Sequence[Example]) -> Objective:
+        size = int(setup.model.config.hidden_size)
         if not all(0 < dim <= size for dim in config.dims):
             raise InputError(f"`dims` must be between 1 and the model's {size}, got {config.dims}.")
 
         def queries(chosen: Sequence[Example]) -> Tensor:
             texts = [example.query for example in chosen]
-            why = [example.instruction for example in chosen]
-            return bench.states(bench.inputs.queries(texts, why, config.max_query_tokens)).float()
+            instructions = [example.instruction for example in chosen]
+            batch = setup.inputs.queries(texts, instructions, config.max_query_tokens)
+            return setup.states(batch).float()
 
         def documents(texts: Sequence[str]) -> Tensor:
-            def some(rows: Sequence[int]) -> Tensor:
+            def embed(rows: Sequence[int]) -> Tensor:
                 chosen = [texts[row] for row in rows]
-                batch = bench.inputs.documents(chosen, config.max_document_tokens)
-                return bench.states(batch).float()
+                batch = setup.inputs.documents(chosen, config.max_document_tokens)
+                return setup.states(batch).float()
 
-            return in_parts([len(text.encode()) for text in texts], _ROWS, some)
+            return in_batches([len(text.encode()) for text in texts], _ROWS, embed)
 
         def loss(chosen: Sequence[Example]) -> Tensor:
             texts, positive_ids, negative_ids = _documents(chosen, config.negatives)
-            found = documents(texts)
+            vectors = documents(texts)
             return embedding_loss(
                 queries(chosen),
-                found[positive_ids],
-                found[negative_ids.clamp(min=0)] if negative_ids.shape[1] else None,
-                positive_ids=positive_ids.to(bench.device),
-                negative_ids=negative_ids.to(bench.device) if negative_ids.shape[1] else None,
+                vectors[positive_ids],
+                vectors[negative_ids.clamp(min=0)] if negative_ids.shape[1] else None,
+                positive_ids=positive_ids.to(setup.device),
+                negative_ids=negative_ids.to(setup.device) if negative_ids.shape[1] else None,
                 temperature=config.temperature,
                 margin=config.margin,
                 dims=config.dims or None,
             )
 
-        def figures() -> dict[str, float]:
-            return retrieval_figures(held_out, queries, documents, config.dims)
+        def evaluate() -> dict[str, float]:
+            return retrieval_metrics(held_out, queries, documents, config.dims)
 
-        return Objective(loss, figures if held_out else None)
+        return Objective(loss, evaluate if held_out else None)
 
     return run_job(config, "embedding", objective, progress=progress, stop_after=stop_after)
 
 
 def _documents(examples: Sequence[Example], count: int) -> tuple[list[str], Tensor, Tensor]:
-    """Number the batch's documents, each different text once.
+    """Number the distinct documents of a batch.
 
     Returns:
-        Texts; the positive's number of each example; numbers of its negatives, -1 for none.
+        The texts, the number of each example's positive, and the numbers of its negatives (-1
+        where there is none).
     """
     numbers: dict[str, int] = {}
     for example in examples:

@@ -1,4 +1,4 @@
-"""Prompts to padded token batches, tokenised as the core does it for inference."""
+"""Padded token batches, with the prompts and the tokenizer that inference uses."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from qwen3_rag.integration import prompt_tokenizer
 
 __all__ = ["Inputs", "TokenBatch"]
 
-# Rows are padded behind their last token. Attention is causal, so no real token sees the filling
-# and any id will do.
-_FILLING = 0
+# Rows are padded on the right. Attention is causal, so no real token attends to the padding and
+# any id will do.
+_PAD_ID = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenBatch:
-    """Rows of one length.
+    """Token sequences padded to one length.
 
     Attributes:
-        ids: `[rows, longest]`.
-        mask: 1 for a token, 0 for filling.
+        ids: Token ids `[rows, length]`.
+        mask: 1 for a token, 0 for padding.
         last: Position of each row's last token.
     """
 
@@ -34,23 +34,23 @@ class TokenBatch:
     last: Tensor
 
     def to(self, device: torch.device) -> TokenBatch:
-        """The same on another device."""
+        """Copy the batch to a device."""
         return TokenBatch(self.ids.to(device), self.mask.to(device), self.last.to(device))
 
 
 class Inputs:
-    """Encodes texts for one checkpoint."""
+    """Encodes texts with a checkpoint's tokenizer."""
 
     def __init__(self, folder: Path, role: Role, *, context: int) -> None:
         """Read the checkpoint's tokenizer.
 
         Args:
-            folder: The checkpoint's.
-            role: What the checkpoint does.
-            context: The model's longest input.
+            folder: The checkpoint's folder.
+            role: Whether the checkpoint embeds or reranks.
+            context: The model's context length in tokens.
 
         Raises:
-            ModelError: The tokenizer is missing, broken or lacks a token the prompts need.
+            ModelError: The tokenizer is missing, invalid or lacks a token that the prompts need.
         """
         self._tokens = prompt_tokenizer(folder, role)
         self._context = context
@@ -63,18 +63,18 @@ class Inputs:
     def queries(
         self, texts: Sequence[str], instructions: Sequence[str], max_tokens: int
     ) -> TokenBatch:
-        """Encode queries with their instructions, cut to `max_tokens` in all."""
-        prompts = [EmbedPrompt(text, why) for text, why in zip(texts, instructions, strict=True)]
+        """Encode queries with their instructions, each cut to `max_tokens` in total."""
+        prompts = [EmbedPrompt(text, task) for text, task in zip(texts, instructions, strict=True)]
         return self._batch(prompts, Limits(max_length=max_tokens))
 
     def documents(self, texts: Sequence[str], max_tokens: int) -> TokenBatch:
-        """Encode documents for the embedder, cut to `max_tokens` in all."""
+        """Encode documents for the embedder, each cut to `max_tokens` in total."""
         return self._batch([EmbedPrompt(text) for text in texts], Limits(max_length=max_tokens))
 
     def pairs(
         self, prompts: Sequence[RerankPrompt], max_query_tokens: int, max_document_tokens: int
     ) -> TokenBatch:
-        """Encode pairs for the reranker; query and document are cut each on their own."""
+        """Encode pairs for the reranker; query and document are cut separately."""
         limits = Limits(max_query_tokens=max_query_tokens, max_document_tokens=max_document_tokens)
         return self._batch(prompts, limits)
 
@@ -83,6 +83,6 @@ class Inputs:
         rows = [(*one.sequence.prefix, *one.sequence.ids) for one in encoded]
         lengths = torch.tensor([len(row) for row in rows])
         longest = int(lengths.max())
-        ids = torch.tensor([[*row, *[_FILLING] * (longest - len(row))] for row in rows])
+        ids = torch.tensor([[*row, *[_PAD_ID] * (longest - len(row))] for row in rows])
         mask = (torch.arange(longest)[None, :] < lengths[:, None]).long()
         return TokenBatch(ids, mask, lengths - 1)

@@ -1,8 +1,4 @@
-"""One fine-tuning from files to files: what training an embedder and a reranker have in common.
-
-Knows the options, the order of the steps and where results go; what is optimised and measured is
-the role's own.
-"""
+"""What training an embedder and training a reranker have in common."""
 
 from __future__ import annotations
 
@@ -30,23 +26,23 @@ from qwen3_rag_training.data import Example, batches, read_examples
 from qwen3_rag_training.inputs import Inputs, TokenBatch
 from qwen3_rag_training.loop import Schedule, TrainedRun, optimise
 
-__all__ = ["Objective", "Training", "Workbench", "in_parts", "run_job"]
+__all__ = ["Objective", "Training", "TrainingSetup", "in_batches", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What to train on, and how; both roles add what is theirs.
+    """Configuration that both kinds of training share.
 
     Attributes:
         model: Checkpoint folder to start from.
-        data: JSON lines; see `data.read_examples`.
-        output: Folder for the result, the log and the state.
-        schedule: How long and how fast; a batch is that many examples.
-        held_out: JSON lines to evaluate on; none when omitted.
-        negatives: Hard negatives used per example, the first ones of each.
-        max_query_tokens: Longest query.
-        max_document_tokens: Longest document.
-        device: A torch device.
+        data: Training examples in JSON lines; see `data.read_examples`.
+        output: Folder for the checkpoint, the log and the training state.
+        schedule: Number of steps, batch size and learning rate.
+        held_out: Examples to evaluate on, in JSON lines.
+        negatives: Number of hard negatives to use per example, from the start of its list.
+        max_query_tokens: Longer queries are cut.
+        max_document_tokens: Longer documents are cut.
+        device: Torch device.
         dtype: Number format to train in.
     """
 
@@ -76,7 +72,7 @@ class Training:
 
     @property
     def identity(self) -> str:
-        """Changes when anything but the schedule changes that decides the numbers."""
+        """Identify everything but the schedule that affects the result."""
         settings = asdict(self)
         for name in ("schedule", "output", "held_out", "device", "data", "model"):
             del settings[name]
@@ -85,55 +81,55 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Workbench:
-    """What a role works with: the loaded model, its tokens, and where it runs."""
+class TrainingSetup:
+    """The loaded model, its tokenizer and the device it is on."""
 
     model: PreTrainedModel
     inputs: Inputs
     device: torch.device
 
     def states(self, batch: TokenBatch) -> Tensor:
-        """Hidden states at the rows' last tokens."""
+        """Compute the hidden states at the last token of each row."""
         batch = batch.to(self.device)
         return last_hidden(self.model, batch.ids, batch.mask, batch.last)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a role optimises and measures.
+    """The loss of a role and its metrics.
 
     Attributes:
-        loss: Of a batch of examples.
-        figures: On the held-out examples; `None` where they hold nothing to measure.
+        loss: Computes the loss of a batch of examples.
+        evaluate: Computes metrics on the held-out examples; `None` without usable examples.
     """
 
     loss: Callable[[Sequence[Example]], Tensor]
-    figures: Callable[[], dict[str, float]] | None
+    evaluate: Callable[[], dict[str, float]] | None
 
 
-Aim: TypeAlias = Callable[[Workbench, Sequence[Example]], Objective]
+MakeObjective: TypeAlias = Callable[[TrainingSetup, Sequence[Example]], Objective]
 
 
 def run_job(
     config: Training,
     role: Role,
-    objective: Aim,
+    make_objective: MakeObjective,
     *,
     progress: bool,
     stop_after: int | None,
 ) -> TrainedRun:
-    """Read, train or go on, and write the checkpoint.
+    """Read the data, train or resume, and write the checkpoint.
 
     Args:
-        config: The job.
-        role: What the checkpoint does.
-        objective: Given the workbench and the held-out examples, what to optimise and measure.
-        progress: Whether to show a bar on a terminal.
-        stop_after: Leave after this many steps, with a saved state.
+        config: The training configuration.
+        role: Whether the checkpoint embeds or reranks.
+        make_objective: Builds the objective from the loaded model and the held-out examples.
+        progress: Whether to show a progress bar on a terminal.
+        stop_after: Stop after this many steps and save the state.
 
     Raises:
-        InputError: The data or settings cannot be used, or the output folder holds another run.
-        ModelError: The checkpoint cannot be read, or the loss became infinite.
+        InputError: The data or configuration is invalid, or the output folder holds another run.
+        ModelError: The checkpoint cannot be read, or the loss is not finite.
     """
     examples = read_examples(config.data)
     held_out = read_examples(config.held_out) if config.held_out else []
@@ -142,34 +138,36 @@ def run_job(
     model = load_model(config.model, dtype=DTYPES[config.dtype], device=device)
     context = int(model.config.max_position_embeddings)
     inputs = Inputs(Path(config.model), role, context=context)
-    aim = objective(Workbench(model, inputs, device), held_out)
+    objective = make_objective(TrainingSetup(model, inputs, device), held_out)
     schedule = config.schedule
     steps = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
-    loss, figures = optimise(
+    loss, metrics = optimise(
         model,
-        lambda batch: aim.loss([examples[index] for index in batch]),
+        lambda batch: objective.loss([examples[index] for index in batch]),
         lambda first: batches(
             len(examples), schedule.batch_size, schedule.seed, block=schedule.block, first=first
         ),
         schedule,
         config.output,
         job=config.identity,
-        evaluate=aim.figures,
+        evaluate=objective.evaluate,
         progress=progress,
         stop_after=stop_after,
     )
     copy_tokenizer(Path(config.model), config.output)
     save_model(model, config.output, role, inputs.answers if role == "reranking" else (0, 0))
-    return TrainedRun(config.output, steps, loss, figures)
+    return TrainedRun(config.output, steps, loss, metrics)
 
 
-def in_parts(sizes: Sequence[int], rows: int, compute: Callable[[Sequence[int]], Tensor]) -> Tensor:
-    """Compute rows in parts of like size: most of a batch would be filling otherwise.
+def in_batches(
+    sizes: Sequence[int], rows: int, compute: Callable[[Sequence[int]], Tensor]
+) -> Tensor:
+    """Compute rows in batches of similar length, to save padding.
 
     Args:
-        sizes: About how long each row is.
-        rows: Of one part, at most.
-        compute: Result of the rows with these indices.
+        sizes: Approximate length of each row.
+        rows: Maximum rows per batch.
+        compute: Computes the rows with the given indices.
 
     Returns:
         The results in the order of `sizes`.

@@ -1,7 +1,7 @@
-"""Full fine-tuning with a schedule, logs, and a state that survives a kill.
+"""The training loop: schedule, log, and a state from which an interrupted run resumes.
 
-Knows torch and files; the loss is a function it is given. A run that was killed and started again
-with the same arguments ends with the numbers of an uninterrupted one.
+A run that is killed and started again with the same arguments gives the same result as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ __all__ = ["LOG", "STATE", "Schedule", "TrainedRun", "optimise"]
 LOG = "training_log.jsonl"
 STATE = "training_state.pt"
 
-# Cosine decay ends at this share of the peak, so that the last steps still do something.
+# The cosine decay ends at this share of the peak, so that the last steps still have an effect.
 _FLOOR = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast to train; what both jobs have in common.
+    """Number of steps, batch size, learning rate, and how often to log, save and evaluate.
 
     Attributes:
-        steps: Optimiser steps in all.
+        steps: Total number of optimiser steps.
         batch_size: Examples per step.
-        learning_rate: At its peak.
-        warmup: Share of the steps the learning rate takes to get there.
-        weight_decay: On matrices; never on norms or the token embeddings.
-        clip: Largest norm of the gradient.
-        seed: Of the order of examples.
-        block: Neighbouring lines that stay neighbours; see `data.batches`.
+        learning_rate: Peak learning rate.
+        warmup: Share of the steps in which the learning rate rises to its peak.
+        weight_decay: Weight decay of matrices; norms and token embeddings have none.
+        clip: Maximum gradient norm.
+        seed: Seed of the order of examples.
+        block: Number of consecutive lines that stay together; see `data.batches`.
         log_every: Steps between log lines.
         save_every: Steps between saved states.
-        evaluate_every: Steps between held-out evaluations; 0 evaluates at the end only.
+        evaluate_every: Steps between evaluations; 0 evaluates at the end only.
     """
 
     steps: int
@@ -69,24 +69,24 @@ class Schedule:
             raise InputError(f"`learning_rate` must be positive, got {self.learning_rate}.")
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: linear up, then half a cosine down."""
-        rising = max(1, round(self.warmup * self.steps))
-        if step < rising:
-            return self.learning_rate * (step + 1) / rising
-        done = (step - rising) / max(1, self.steps - rising)
+        """Return the learning rate of a step (from 0): linear warm-up, then cosine decay."""
+        warmup = max(1, round(self.warmup * self.steps))
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
         share = _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         return self.learning_rate * share
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What came of a run.
+    """The result of a training run.
 
     Attributes:
-        folder: The checkpoint.
-        steps: Steps taken in all, earlier runs of the same state included.
+        folder: The checkpoint's folder.
+        steps: Total number of steps, including those before a resume.
         loss: Loss of the last step.
-        evaluation: Figures on the held-out examples; empty without any.
+        evaluation: Metrics on the held-out examples; empty without held-out examples.
     """
 
     folder: Path
@@ -101,8 +101,8 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        kept = parameter.ndim < 2 or "embed_tokens" in name
-        (plain if kept else decayed).append(parameter)
+        undecayed = parameter.ndim < 2 or "embed_tokens" in name
+        (plain if undecayed else decayed).append(parameter)
     return [
         {"params": decayed, "weight_decay": decay},
         {"params": plain, "weight_decay": 0.0},
@@ -110,7 +110,7 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 class _Log:
-    """JSON lines; on resume, lines of steps that will be taken again are dropped."""
+    """A log in JSON lines. On resume it drops the lines of steps that will be repeated."""
 
     def __init__(self, file: Path, step: int) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class _Log:
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")
                 except ValueError:
-                    continue  # the line a kill cut off
+                    continue  # a line cut short when the run was killed
         file.write_text("".join(kept), encoding="utf-8")
 
     def write(self, **record: Any) -> None:
@@ -130,7 +130,7 @@ class _Log:
 
 
 def _digest(schedule: Schedule, job: str) -> str:
-    """Equal for equal jobs. How often to log, save or look does not change a run's numbers."""
+    """Identify a job. How often it logs, saves or evaluates does not affect the result."""
     settings = asdict(schedule)
     for name in ("log_every", "save_every", "evaluate_every"):
         del settings[name]
@@ -140,7 +140,7 @@ def _digest(schedule: Schedule, job: str) -> str:
 def _save(file: Path, state: dict[str, Any]) -> None:
     part = file.with_suffix(".part")
     torch.save(state, part)
-    os.replace(part, file)  # a kill leaves the old state or the new one, never half of one
+    os.replace(part, file)  # atomic: a killed run leaves the old state or the new one
 
 
 def _load(file: Path, digest: str) -> dict[str, Any] | None:
@@ -148,14 +148,14 @@ def _load(file: Path, digest: str) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle raise their own
+    except Exception as error:  # torch and pickle raise many types
         raise ModelError(
             f"The training state {str(file)!r} cannot be read: {error}. Delete it to start anew."
         ) from error
     if state["digest"] != digest:
         raise InputError(
             f"{str(file)!r} belongs to a run with other settings or data. Give the same "
-            "arguments to go on with it, another output folder, or delete it to start anew."
+            "arguments to resume it, give another output folder, or delete it to start anew."
         )
     return state
 
@@ -172,22 +172,21 @@ def optimise(
     progress: bool = False,
     stop_after: int | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """Run or continue a training.
+    """Train a model, or resume from a saved state.
 
     Args:
-        model: Trained in place.
-        loss_of: Loss of the examples with these indices.
-        order: Batches of indices from a step on.
-        schedule: How long and how fast.
-        output: Holds log and state; an existing state is continued.
-        job: What else the run depends on (data, model, sizes); a state of another is refused.
-        evaluate: Figures on held-out examples, for the log.
-        progress: Whether to show a bar on a terminal.
-        stop_after: Leave after this many steps of the schedule, as a kill would but with a saved
-            state.
+        model: The model, trained in place.
+        loss_of: Computes the loss of the examples with the given indices.
+        order: Gives the batches of indices from a step on.
+        schedule: Number of steps, learning rate and intervals.
+        output: Folder of the log and the state; an existing state is resumed.
+        job: Identifies the data and settings; the state of another job is refused.
+        evaluate: Computes metrics on the held-out examples, for the log.
+        progress: Whether to show a progress bar on a terminal.
+        stop_after: Stop after this many steps of the schedule and save the state.
 
     Returns:
-        Loss of the last step, and the last evaluation.
+        The loss of the last step and the last metrics.
 
     Raises:
         ModelError: The loss is not finite, or the state cannot be read.
@@ -197,11 +196,11 @@ def optimise(
     optimiser = torch.optim.AdamW(_groups(model, schedule.weight_decay), betas=(0.9, 0.98))
     digest = _digest(schedule, job)
     state = _load(output / STATE, digest)
-    first, loss, figures = 0, math.nan, dict[str, float]()
+    first, loss, metrics = 0, math.nan, dict[str, float]()
     if state is not None:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        first, loss, figures = state["step"], state["loss"], state["figures"]
+        first, loss, metrics = state["step"], state["loss"], state["figures"]
     log = _Log(output / LOG, first)
     steps = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
     model.train()
@@ -215,19 +214,19 @@ def optimise(
                 seconds = round(time.monotonic() - started, 1)
                 log.write(step=done, loss=loss, learning_rate=rate, norm=norm, seconds=seconds)
             if evaluate and (done == steps or _due(done, schedule.evaluate_every)):
-                figures = _evaluated(model, evaluate)
-                log.write(step=done, **figures)
+                metrics = _evaluated(model, evaluate)
+                log.write(step=done, **metrics)
             if done == steps or done % schedule.save_every == 0:
                 saved: dict[str, Any] = {
                     "model": model.state_dict(),
                     "optimiser": optimiser.state_dict(),
                 }
-                saved |= {"step": done, "loss": loss, "figures": figures, "digest": digest}
+                saved |= {"step": done, "loss": loss, "figures": metrics, "digest": digest}
                 _save(output / STATE, saved)
             if advance:
                 advance(1)
     model.eval()
-    return loss, figures
+    return loss, metrics
 
 
 def _due(step: int, every: int) -> bool:
@@ -254,6 +253,6 @@ def _step(
 def _evaluated(model: nn.Module, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
     model.eval()
     with torch.no_grad():
-        figures = evaluate()
+        metrics = evaluate()
     model.train()
-    return figures
+    return metrics

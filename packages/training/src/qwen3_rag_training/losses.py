@@ -1,7 +1,4 @@
-"""The two training objectives of the Qwen3 Embedding report (arXiv 2506.05176, section 3.2).
-
-Tensors in, one scalar out. Knows no models, tokens or files.
-"""
+"""The two training losses of the Qwen3 Embedding report (arXiv 2506.05176, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from qwen3_rag.errors import InputError
 
 __all__ = ["DEFAULT_MARGIN", "DEFAULT_TEMPERATURE", "embedding_loss", "reranking_loss"]
 
-#: Similarity above the positive's from which another text counts as a likely false negative.
+#: A text whose similarity exceeds the positive's by more than this is a likely false negative.
 DEFAULT_MARGIN = 0.1
 
-# The report does not state its temperature; this one is common for cosine similarities.
+# The report does not state its temperature; this value is common for cosine similarities.
 DEFAULT_TEMPERATURE = 0.05
 
 
@@ -35,29 +32,29 @@ def embedding_loss(
 ) -> Tensor:
     """Contrastive loss with hard negatives, in-batch terms and a false-negative mask.
 
-    For query `i`, the positive competes with its hard negatives and, for every other example `j`,
-    with the similarities query-query, document-document and query-document. A competitor whose
+    The denominator for query `i` has its positive, its hard negatives and, for every other
+    example `j`, the query-query, document-document and query-document similarities. Terms whose
     similarity exceeds the positive's by more than `margin`, or whose document is the positive
-    itself, is left out: it probably answers the query too.
+    itself, are masked: they probably answer the query too.
 
     Args:
-        queries: Vectors `[batch, dim]`, of any length.
-        positives: Vectors `[batch, dim]`; row `i` answers query `i`.
+        queries: Query vectors `[batch, dim]`; they need not be normalised.
+        positives: Document vectors `[batch, dim]`; row `i` answers query `i`.
         negatives: Hard negatives `[batch, count, dim]`; row `i` belongs to query `i`.
-        positive_ids: Integers `[batch]`, equal where two positives are the same document. All
-            positives are taken to be different when omitted.
-        negative_ids: Integers `[batch, count]` of the same numbering; a negative number marks a
-            place without a document. All are taken to be documents when omitted.
+        positive_ids: Document ids `[batch]`, equal where two positives are the same document.
+            All positives count as different when omitted.
+        negative_ids: Document ids `[batch, count]` in the same numbering; a negative number marks
+            padding. All are real documents when omitted.
         temperature: Divides the similarities.
-        margin: See above.
-        dims: Sizes of vector prefixes to average the loss over (MRL). The whole vector alone
+        margin: Margin of the false-negative mask.
+        dims: Sizes of the vector prefixes to average the loss over (MRL). The full vector only
             when omitted.
 
     Returns:
         The mean over the batch and over `dims`.
 
     Raises:
-        InputError: `temperature` is not positive, or a size in `dims` is not the vectors'.
+        InputError: `temperature` is not positive, or a size in `dims` exceeds the vectors' size.
     """
     if temperature <= 0:
         raise InputError(f"`temperature` must be positive, got {temperature}.")
@@ -65,13 +62,13 @@ def embedding_loss(
     sizes = tuple(dims) if dims else (size,)
     if not all(0 < dim <= size for dim in sizes):
         raise InputError(f"`dims` must be between 1 and the vectors' {size}, got {sizes}.")
-    left_out = _false_negatives_by_id(queries, negatives, positive_ids, negative_ids)
+    masked_ids = _false_negatives_by_id(queries, negatives, positive_ids, negative_ids)
     losses = [
         _prefix_loss(
             functional.normalize(queries[..., :dim], dim=-1),
             functional.normalize(positives[..., :dim], dim=-1),
             None if negatives is None else functional.normalize(negatives[..., :dim], dim=-1),
-            left_out,
+            masked_ids,
             temperature,
             margin,
         )
@@ -86,11 +83,11 @@ def _false_negatives_by_id(
     positive_ids: Tensor | None,
     negative_ids: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """What is left out whatever its similarity: same documents, empty places, an example's own."""
+    """Mask terms regardless of similarity: the same document, padding, and the example itself."""
     batch, device = len(queries), queries.device
     if positive_ids is None:
         positive_ids = torch.arange(batch, device=device)
-    # The diagonal pairs each example with itself, so j != i follows from equal ids.
+    # An example's ids equal its own, so this also masks j = i.
     same = positive_ids[:, None] == positive_ids[None, :]
     if negatives is None:
         return same, None
@@ -103,12 +100,12 @@ def _prefix_loss(
     queries: Tensor,
     positives: Tensor,
     negatives: Tensor | None,
-    left_out: tuple[Tensor, Tensor | None],
+    masked_ids: tuple[Tensor, Tensor | None],
     temperature: float,
     margin: float,
 ) -> Tensor:
     positive = (queries * positives).sum(-1, keepdim=True)
-    in_batch, hard = left_out
+    in_batch, hard = masked_ids
     groups = [
         (queries @ queries.T, in_batch),
         (positives @ positives.T, in_batch),
@@ -120,17 +117,17 @@ def _prefix_loss(
     for similarities, excluded in groups:
         masked = excluded | (similarities.detach() > positive.detach() + margin)
         terms.append((similarities / temperature).masked_fill(masked, -torch.inf))
-    # log Z - log exp(positive), which cannot overflow.
+    # log Z minus the positive's logit; logsumexp cannot overflow.
     log_z = torch.logsumexp(torch.cat(terms, dim=-1), dim=-1)
     return (log_z - terms[0][:, 0]).mean()
 
 
 def reranking_loss(no_logits: Tensor, yes_logits: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood of the right answer, over the two answers alone.
+    """Negative log-likelihood of the correct answer, with a softmax over "no" and "yes" only.
 
     Args:
         no_logits: Logits `[batch]` of "no" at the last position.
-        yes_logits: Logits `[batch]` of "yes" there.
+        yes_logits: Logits `[batch]` of "yes" at the last position.
         labels: 1 where the document meets the requirements, else 0.
 
     Returns:

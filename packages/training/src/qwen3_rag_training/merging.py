@@ -1,7 +1,6 @@
-"""SLERP merging of checkpoints, tensor by tensor, without loading any of them whole.
+"""SLERP merging of checkpoints, tensor by tensor, without loading a whole checkpoint.
 
-Spherical interpolation as in the Qwen3 Embedding report (arXiv 2506.05176, section 3.3). Knows
-safetensors files and arithmetic; builds no model.
+Spherical interpolation as in the Qwen3 Embedding report (arXiv 2506.05176, section 3.3).
 """
 
 from __future__ import annotations
@@ -24,20 +23,20 @@ from qwen3_rag_training.checkpoints import make_folder
 
 __all__ = ["MergeReport", "Merging", "TensorAngle", "merge", "slerp"]
 
-# Below this sine the formula divides rounding noise by rounding noise.
+# Below this sine, the formula divides rounding errors by rounding errors.
 _NEARLY_PARALLEL = 1e-6
 
-_TRUNK = "model."
+_PREFIX = "model."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merging:
-    """Which checkpoints to merge, and how much of each.
+    """Which checkpoints to merge, and with which weights.
 
     Attributes:
-        models: Two or more folders of one architecture.
+        models: Two or more checkpoint folders of one architecture.
         output: Folder for the result; configuration and tokenizer come from the first model.
-        shares: One positive number per model; equal shares when omitted.
+        shares: One positive weight per model; equal weights when omitted.
     """
 
     models: tuple[Path, ...]
@@ -57,12 +56,12 @@ class Merging:
 
 @dataclass(frozen=True, slots=True)
 class TensorAngle:
-    """How far apart a tensor was in the merged checkpoints.
+    """The angles between a tensor's versions in the merged checkpoints.
 
     Attributes:
-        name: Of the tensor.
-        angles: In radians, between the merge so far and each further checkpoint.
-        linear: Whether some step fell back to linear interpolation.
+        name: The tensor's name.
+        angles: Angles in radians between the running merge and each further checkpoint.
+        linear: Whether any interpolation fell back to linear.
     """
 
     name: str
@@ -72,11 +71,11 @@ class TensorAngle:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did.
+    """The result of a merge.
 
     Attributes:
-        folder: The result.
-        tensors: One entry per tensor that was interpolated.
+        folder: The merged checkpoint's folder.
+        tensors: One entry per interpolated tensor.
     """
 
     folder: Path
@@ -84,30 +83,31 @@ class MergeReport:
 
     @property
     def largest(self) -> TensorAngle:
-        """The tensor whose checkpoints differ most in direction."""
+        """The tensor with the largest angle."""
         return max(self.tensors, key=lambda tensor: max(tensor.angles))
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> tuple[Tensor, float, bool]:
-    """Interpolate between two tensors along the arc between their directions.
+    """Interpolate spherically between two tensors, each taken as one flat vector.
 
-    Where the directions are the same or opposite, no single arc joins them and the straight line
-    is taken.
+    Parallel and opposite tensors have no unique arc between them, so they are interpolated
+    linearly.
 
     Args:
-        first: Any shape; taken as one long vector.
-        second: The same shape.
-        share: 0 gives `first`, 1 gives `second`, both exactly.
+        first: A tensor of any shape.
+        second: A tensor of the same shape.
+        share: Weight of `second`: 0 gives exactly `first`, 1 exactly `second`.
 
     Returns:
-        The tensor in the dtype of `first`, the angle in radians, and whether the line was taken.
+        The tensor in the dtype of `first`, the angle in radians, and whether the interpolation
+        was linear.
     """
     one, two = first.double(), second.double()
     lengths = float(one.norm()), float(two.norm())
     if min(lengths) == 0.0:
         angle = 0.0
     else:
-        # Half-angle form: the arc cosine loses half its digits at small angles.
+        # Half-angle formula: acos loses half its digits at small angles.
         left, right = one / lengths[0], two / lengths[1]
         angle = 2 * math.atan2(float((left - right).norm()), float((left + right).norm()))
     linear = abs(math.sin(angle)) < _NEARLY_PARALLEL
@@ -124,26 +124,26 @@ def slerp(first: Tensor, second: Tensor, share: float) -> tuple[Tensor, float, b
 
 
 def merge(config: Merging) -> MergeReport:
-    """Merge checkpoints one after the other, each by its share of those so far.
+    """Merge checkpoints one after another; each is weighted against the merge so far.
 
     One tensor of each checkpoint is in memory at a time. The result has the files, names, shapes
     and dtypes of the first model.
 
     Args:
-        config: The job.
+        config: What to merge, and where to write it.
 
     Returns:
-        The angles, for judging whether the checkpoints belong together.
+        The angles between the checkpoints, to judge whether they can be merged well.
 
     Raises:
-        ModelError: A checkpoint lacks weights or has them in another shape.
+        ModelError: A checkpoint lacks a tensor or has it in another shape.
         InputError: The output is one of the models, or cannot be written.
     """
     if config.output.resolve() in [model.resolve() for model in config.models]:
         raise InputError(f"`output` {str(config.output)!r} is one of the models. Choose another.")
     places = [_places(model) for model in config.models]
     shares = config.shares or (1.0,) * len(config.models)
-    _copy_others(config.models[0], config.output)
+    _copy_other_files(config.models[0], config.output)
     report: list[TensorAngle] = []
     for file in sorted(set(places[0].values())):
         names = [name for name, place in places[0].items() if place == file]
@@ -169,7 +169,7 @@ class _Header:
 
 
 def _header(file: Path) -> _Header:
-    """Read the header, which says where each tensor lies; the result's is the same."""
+    """Read a file's header, with the offset of each tensor; the merged file has the same one."""
     with file.open("rb") as stream:
         size = stream.read(8)
         body = stream.read(int.from_bytes(size, "little"))
@@ -181,7 +181,7 @@ def _header(file: Path) -> _Header:
 
 
 def _places(folder: Path) -> dict[str, Path]:
-    """Find the file of each tensor."""
+    """Map each tensor's name to its file."""
     places: dict[str, Path] = {}
     for file in sorted(Path(folder).glob("*.safetensors")):
         try:
@@ -190,21 +190,21 @@ def _places(folder: Path) -> dict[str, Path]:
         except SafetensorError as error:
             raise ModelError(f"The weights {str(file)!r} cannot be read: {error}.") from error
     if not places:
-        raise ModelError(f"{str(folder)!r} holds no *.safetensors. Give checkpoint folders.")
+        raise ModelError(f"{str(folder)!r} holds no *.safetensors files. Give checkpoint folders.")
     return places
 
 
-def _spellings(name: str) -> tuple[str, str]:
-    """A tensor's name with and without the trunk's prefix.
+def _name_variants(name: str) -> tuple[str, str]:
+    """Return a tensor's name with and without the prefix `model.`.
 
-    The published embedding checkpoints leave it out, transformers writes it.
+    The published embedding checkpoints omit the prefix; transformers writes it.
     """
-    bare = name.removeprefix(_TRUNK)
-    return name, (_TRUNK + name if bare == name else bare)
+    bare = name.removeprefix(_PREFIX)
+    return name, (_PREFIX + name if bare == name else bare)
 
 
 class _Readers:
-    """Opens each file once."""
+    """Reads tensors from all checkpoints, and opens each file once."""
 
     def __init__(
         self, stack: ExitStack, places: Sequence[dict[str, Path]], models: Sequence[Path]
@@ -215,13 +215,13 @@ class _Readers:
     def tensors(self, name: str) -> list[Tensor]:
         found = []
         for model, places in zip(self._models, self._places, strict=True):
-            mine = next((one for one in _spellings(name) if one in places), None)
-            if mine is None:
+            own_name = next((one for one in _name_variants(name) if one in places), None)
+            if own_name is None:
                 raise ModelError(f"{str(model)!r} lacks the tensor {name!r} of the first model.")
-            file = places[mine]
+            file = places[own_name]
             if file not in self._open:
                 self._open[file] = self._stack.enter_context(safe_open(file, framework="pt"))
-            found.append(self._open[file].get_tensor(mine))
+            found.append(self._open[file].get_tensor(own_name))
             if found[-1].shape != found[0].shape:
                 raise ModelError(
                     f"{name!r} has the shape {tuple(found[-1].shape)} in {str(model)!r} and "
@@ -242,10 +242,10 @@ def _merged(
     angles, linear = [], False
     for tensor, share in zip(tensors[1:], shares[1:], strict=True):
         so_far += share
-        # Rounded to the checkpoint's dtype once, at the end.
-        total, angle, straight = slerp(total, tensor.double(), share / so_far)
+        # In double precision; rounded to the checkpoint's dtype once, at the end.
+        total, angle, is_linear = slerp(total, tensor.double(), share / so_far)
         angles.append(angle)
-        linear = linear or straight
+        linear = linear or is_linear
     return total.to(tensors[0].dtype), TensorAngle(name, tuple(angles), linear)
 
 
@@ -254,8 +254,8 @@ def _bytes(tensor: Tensor) -> bytes:
     return flat.numpy().tobytes()
 
 
-def _copy_others(source: Path, target: Path) -> None:
-    """Copy what is not weights: configuration, tokenizer, module files."""
+def _copy_other_files(source: Path, target: Path) -> None:
+    """Copy everything but the weights: configuration, tokenizer and module files."""
     make_folder(target)
     for path in sorted(source.rglob("*.json")):
         place = target / path.relative_to(source)

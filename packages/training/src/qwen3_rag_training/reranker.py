@@ -1,6 +1,6 @@
-"""Fine-tuning of a reranking checkpoint: the right answer's likelihood over "no" and "yes".
+"""Fine-tuning of a reranking checkpoint on the likelihood of "yes" and "no".
 
-Reads inference's own prompts and the same two rows of the head. Holds no arithmetic of its own.
+It uses the same prompts and the same two rows of the output layer as inference.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from torch import Tensor
 from qwen3_rag.backends import RerankPrompt
 from qwen3_rag_training.data import Example
 from qwen3_rag_training.evaluation import pair_accuracy
-from qwen3_rag_training.job import Objective, Training, Workbench, in_parts, run_job
+from qwen3_rag_training.job import Objective, Training, TrainingSetup, in_batches, run_job
 from qwen3_rag_training.loop import TrainedRun
 from qwen3_rag_training.losses import reranking_loss
 
 __all__ = ["RerankingTraining", "train_reranker"]
 
-# Pairs of one forward pass. All passes of a step share one backward pass.
+# Pairs per forward pass. All passes of a step share one backward pass.
 _ROWS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class RerankingTraining(Training):
-    """What to train a reranker on, and how; the attributes are those of `Training`.
+    """Configuration of a reranker's training; see `Training` for the attributes.
 
-    Each example gives one pair to answer with "yes" and one per negative to answer with "no".
+    Each example gives one pair with the answer "yes" and, per negative, one with the answer "no".
     """
 
     negatives: int = 3
@@ -38,64 +38,66 @@ class RerankingTraining(Training):
 def train_reranker(
     config: RerankingTraining, *, progress: bool = False, stop_after: int | None = None
 ) -> TrainedRun:
-    """Train, or go on where a killed run stopped.
+    """Train a reranker, or resume an interrupted run.
 
     Args:
-        config: The job.
-        progress: Whether to show a bar on a terminal.
-        stop_after: Leave after this many steps, with a saved state.
+        config: The training configuration.
+        progress: Whether to show a progress bar on a terminal.
+        stop_after: Stop after this many steps and save the state.
 
     Returns:
-        Where the checkpoint is and how it did. It loads in core, transformers and
-        sentence-transformers.
+        The checkpoint's folder, the last loss and the held-out metrics. The checkpoint loads in
+        `qwen3_rag`, transformers and sentence-transformers.
 
     Raises:
-        InputError: The data or settings cannot be used, or the output folder holds another run.
-        ModelError: The checkpoint cannot be read, or the loss became infinite.
+        InputError: The data or configuration is invalid, or the output folder holds another run.
+        ModelError: The checkpoint cannot be read, or the loss is not finite.
     """
 
-    def objective(bench: Workbench, held_out: Sequence[Example]) -> Objective:
+    def objective(setup: TrainingSetup, held_out: Sequence[Example]) -> Objective:
         def answers(prompts: Sequence[RerankPrompt]) -> Tensor:
-            """Logits of "no" and "yes", `[pairs, 2]`."""
-            table: Tensor = bench.model.get_output_embeddings().weight
-            head = table[list(bench.inputs.answers)]
+            """Compute the logits of "no" and "yes", `[pairs, 2]`."""
+            table: Tensor = setup.model.get_output_embeddings().weight
+            head = table[list(setup.inputs.answers)]
 
-            def some(rows: Sequence[int]) -> Tensor:
+            def compute(rows: Sequence[int]) -> Tensor:
                 chosen = [prompts[row] for row in rows]
-                batch = bench.inputs.pairs(
+                batch = setup.inputs.pairs(
                     chosen, config.max_query_tokens, config.max_document_tokens
                 )
-                return (bench.states(batch) @ head.T).float()
+                return (setup.states(batch) @ head.T).float()
 
-            return in_parts([len(prompt.rendered.encode()) for prompt in prompts], _ROWS, some)
+            return in_batches([len(prompt.rendered.encode()) for prompt in prompts], _ROWS, compute)
 
         def loss(chosen: Sequence[Example]) -> Tensor:
-            prompts, labels = _judged(chosen, config.negatives)
+            prompts, labels = _labelled_pairs(chosen, config.negatives)
             logits = answers(prompts)
-            target = torch.tensor(labels, device=bench.device)
+            target = torch.tensor(labels, device=setup.device)
             return reranking_loss(logits[:, 0], logits[:, 1], target)
 
-        judged = [example for example in held_out if example.negatives]
+        with_negatives = [example for example in held_out if example.negatives]
 
-        def figures() -> dict[str, float]:
-            prompts, labels = _judged(judged, 1)
+        def evaluate() -> dict[str, float]:
+            prompts, labels = _labelled_pairs(with_negatives, 1)
             logits = torch.cat(
                 [answers(prompts[start : start + 256]) for start in range(0, len(prompts), 256)]
             )
             scores = (logits[:, 1] - logits[:, 0]).cpu().numpy()
-            target = torch.tensor(labels, device=bench.device)
+            target = torch.tensor(labels, device=setup.device)
             return {
                 "pair_accuracy": pair_accuracy(scores[0::2].tolist(), scores[1::2].tolist()),
                 "held_out_loss": float(reranking_loss(logits[:, 0], logits[:, 1], target)),
             }
 
-        return Objective(loss, figures if judged else None)
+        return Objective(loss, evaluate if with_negatives else None)
 
     return run_job(config, "reranking", objective, progress=progress, stop_after=stop_after)
 
 
-def _judged(examples: Sequence[Example], count: int) -> tuple[list[RerankPrompt], list[int]]:
-    """Pairs and labels: each example's positive, then its negatives."""
+def _labelled_pairs(
+    examples: Sequence[Example], count: int
+) -> tuple[list[RerankPrompt], list[int]]:
+    """List pairs with their labels: each example's positive, then its negatives."""
     prompts, labels = [], []
     for example in examples:
         for label, text in (

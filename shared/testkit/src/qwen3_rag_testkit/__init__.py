@@ -1,6 +1,6 @@
-"""Test material for this project and for pipelines that use it.
+"""Test helpers for this project and for pipelines that use it.
 
-`backends` stands in for a model without torch, `checkpoints` writes small ones in the published
-layout, `reference` is the model card's procedure, `golden` what others published, and `contracts`
-what every backend and door has to do.
+`backends` has backends that need no torch, `checkpoints` writes small random checkpoints,
+`contracts` has test classes for backends and for the model classes, `reference` is the model cards'
+procedure, and `golden` has published results.
 """

@@ -1,7 +1,4 @@
-"""What every backend has to do, and the texts all contracts try.
-
-Knows the seam; knows no door and no framework.
-"""
+"""The contract of a backend, and the texts that all contracts use."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from qwen3_rag.backends import WHOLE, Backend, EmbedPrompt, Limits, Prompt, Rera
 
 __all__ = ["TEXTS", "BackendContract"]
 
-#: Texts that have broken something somewhere: scripts, white space, control words, NUL.
+#: Texts that are easy to get wrong: other scripts, white space, control tokens, NUL.
 TEXTS = [
     "Paris is the capital of France.",
     "def f(x):\n\treturn x  # tabs and\n\n newlines",
@@ -32,7 +29,7 @@ TEXTS = [
 
 
 def prompts_for(role: Role, texts: list[str] | None = None) -> list[Prompt]:
-    """Make prompts of a role from texts."""
+    """Make a prompt of the role's type from each text."""
     texts = TEXTS if texts is None else texts
     if role == "embedding":
         return [EmbedPrompt(text) for text in texts]
@@ -40,14 +37,14 @@ def prompts_for(role: Role, texts: list[str] | None = None) -> list[Prompt]:
 
 
 class BackendContract:
-    """A backend's promises. Inherit and give `make_backend`."""
+    """The tests that every backend passes. Subclass it and implement `make_backend`."""
 
-    #: How far two computations of one prompt may differ, relative to the size of the values.
+    #: Largest allowed difference between two computations of the same prompt.
     tolerance = 0.0
 
     def make_backend(self, role: Role) -> Backend:
-        """Make a new, unopened backend."""
-        raise NotImplementedError("Inherit this contract and give `make_backend`.")
+        """Make a new backend, not yet opened."""
+        raise NotImplementedError("Subclass this contract and implement `make_backend`.")
 
     @pytest.fixture(params=["embedding", "reranking"])
     def role(self, request: pytest.FixtureRequest) -> Role:
@@ -67,14 +64,14 @@ class BackendContract:
     def test_satisfies_the_protocol(self, backend: Backend) -> None:
         assert isinstance(backend, Backend)
 
-    def test_open_tells_its_role_and_a_fingerprint(self, backend: Backend, role: Role) -> None:
+    def test_open_returns_role_and_fingerprint(self, backend: Backend, role: Role) -> None:
         capabilities = backend.open().result(60)
 
         assert capabilities.role == role
         assert capabilities.fingerprint
         assert (capabilities.dim > 0) == (role == "embedding")
 
-    def test_results_come_in_the_order_of_the_prompts(self, backend: Backend, role: Role) -> None:
+    def test_results_are_in_the_order_of_the_prompts(self, backend: Backend, role: Role) -> None:
         prompts = prompts_for(role)
 
         together = backend.run(prompts, Limits()).result(60)
@@ -83,7 +80,7 @@ class BackendContract:
         self.assert_same(together.values, np.concatenate([one.values for one in alone]))
 
     def test_equal_prompts_of_a_call_give_equal_bits(self, backend: Backend, role: Role) -> None:
-        """In any batch, beside any neighbour: else equal documents lose their order."""
+        """Whatever the batch: otherwise, equal documents could change their order."""
         equal = prompts_for(role, ["Rain is expected on Sunday."])
         prompts: list[Prompt] = []
         for number in range(100):
@@ -92,13 +89,13 @@ class BackendContract:
 
         output = backend.run(prompts, Limits()).result(120)
 
-        places = [place for place, prompt in enumerate(prompts) if prompt == equal[0]]
-        assert len(places) == 99
-        assert len({output.values[place].tobytes() for place in places}) == 1
+        indices = [index for index, prompt in enumerate(prompts) if prompt == equal[0]]
+        assert len(indices) == 99
+        assert len({output.values[index].tobytes() for index in indices}) == 1
         if output.tokens is not None:
-            assert len({output.tokens[place] for place in places}) == 1
+            assert len({output.tokens[index] for index in indices}) == 1
 
-    def test_values_are_float32_and_shaped(self, backend: Backend, role: Role) -> None:
+    def test_values_are_float32_of_the_right_shape(self, backend: Backend, role: Role) -> None:
         output = backend.run(prompts_for(role), Limits()).result(60)
 
         dim = backend.open().result(60).dim
@@ -113,7 +110,7 @@ class BackendContract:
         assert len(output.values) == 0
         assert len(output.cut_at) == 0
 
-    def test_counts_tokens_where_it_says_so(self, backend: Backend, role: Role) -> None:
+    def test_tokens_are_counted_as_declared(self, backend: Backend, role: Role) -> None:
         output = backend.run(prompts_for(role), Limits()).result(60)
 
         assert (output.tokens is not None) == backend.open().result(60).counts_tokens
@@ -138,26 +135,26 @@ class BackendContract:
 
         assert np.abs(values[0] - values[1]).max() > 1e-5
 
-    def test_reports_every_prompt_as_done(self, backend: Backend, role: Role) -> None:
+    def test_progress_counts_every_prompt(self, backend: Backend, role: Role) -> None:
         done: list[int] = []
 
         backend.run(prompts_for(role), Limits(), done.append).result(60)
 
         assert sum(done) == len(TEXTS)
 
-    def test_many_threads_get_their_own_results(self, backend: Backend, role: Role) -> None:
+    def test_concurrent_threads_get_their_own_results(self, backend: Backend, role: Role) -> None:
         prompts = prompts_for(role)
         alone = [backend.run([prompt], Limits()).result(60).values[0] for prompt in prompts]
 
         def call(number: int) -> None:
-            place = number % len(prompts)
-            output = backend.run([prompts[place]], Limits()).result(60)
-            self.assert_same(output.values[0], alone[place])
+            index = number % len(prompts)
+            output = backend.run([prompts[index]], Limits()).result(60)
+            self.assert_same(output.values[0], alone[index])
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(call, range(80)))
 
-    def test_a_closed_backend_says_so(self, backend: Backend, role: Role) -> None:
+    def test_a_closed_backend_raises(self, backend: Backend, role: Role) -> None:
         backend.open().result(60)
         backend.close()
         backend.close()

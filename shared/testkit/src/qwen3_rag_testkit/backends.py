@@ -1,8 +1,9 @@
-"""Two backends without torch, for tests of everything above the backend interface.
+"""Two backends without torch, for tests of anything that uses a backend.
 
-`DeterministicBackend` derives numbers from a hash of the prompt: any change of prompt, instruction
-or cut changes the result, and equal prompts give equal bits. `TextBackend` stands for a server that
-renders prompts itself: it counts no tokens, and similar texts get similar vectors.
+`DeterministicBackend` derives its numbers from a hash of the prompt: any change of text,
+instruction or truncation changes the result, and equal prompts give equal bits. `TextBackend`
+behaves like a server that renders prompts itself: it counts no tokens, and similar texts get
+similar vectors.
 """
 
 from __future__ import annotations
@@ -43,23 +44,23 @@ class DeterministicBackend(BackendSpec, kind="testkit-deterministic"):
     """Numbers from a hash of the prompt; a character counts as a token.
 
     Attributes:
-        role: What it does, whatever it is asked for; `None` does what it is asked for.
-        dim: Size of its vectors.
+        role: Always this role; `None` takes the role that the caller asks for.
+        dim: Vector size.
     """
 
     role: Role | None = None
     dim: int = 64
 
     def start(self, model: str, role: Role) -> Backend:
-        """Give a running one."""
+        """Return the running backend."""
         return RunningDeterministic(self.role or role, self.dim)
 
 
 class RunningDeterministic:
-    """What `DeterministicBackend` opens to."""
+    """The running backend of a `DeterministicBackend`."""
 
     def __init__(self, role: Role, dim: int) -> None:
-        """Make one; `dim` is the size of its vectors."""
+        """Set the role and the vector size."""
         self.capabilities = Capabilities(
             model=f"deterministic-{role}",
             fingerprint=f"deterministic-{role}-{dim}",
@@ -71,7 +72,7 @@ class RunningDeterministic:
         self._closed = False
 
     def open(self) -> Future[Capabilities]:
-        """Answer at once."""
+        """Return a completed future."""
         return self._answer(self.capabilities)
 
     def run(
@@ -80,7 +81,7 @@ class RunningDeterministic:
         limits: Limits,
         on_done: Callable[[int], None] | None = None,
     ) -> Future[Output]:
-        """Hash each prompt after cutting it."""
+        """Truncate each prompt, then hash it."""
         cuts = [_cut(prompt, limits) for prompt in prompts]
         if on_done is not None:
             on_done(len(prompts))
@@ -116,46 +117,46 @@ class RunningDeterministic:
 def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
     longest = limits.max_length or 8_192
     if isinstance(prompt, EmbedPrompt):
-        room = longest - len(prompt.head) - 1
-        if len(prompt.text) <= room:
+        length = longest - len(prompt.head) - 1
+        if len(prompt.text) <= length:
             return prompt, WHOLE, WHOLE
-        return EmbedPrompt(prompt.text[:room], prompt.instruction), room, WHOLE
+        return EmbedPrompt(prompt.text[:length], prompt.instruction), length, WHOLE
     query, document = prompt.query, prompt.document
-    query_room = limits.max_query_tokens or len(query)
-    room = min(longest, limits.max_document_tokens or longest)
+    query_length = limits.max_query_tokens or len(query)
+    length = min(longest, limits.max_document_tokens or longest)
     return (
-        RerankPrompt(query[:query_room], document[:room], prompt.instruction),
-        WHOLE if len(document) <= room else room,
-        WHOLE if len(query) <= query_room else query_room,
+        RerankPrompt(query[:query_length], document[:length], prompt.instruction),
+        WHOLE if len(document) <= length else length,
+        WHOLE if len(query) <= query_length else query_length,
     )
 
 
 @dataclass(frozen=True)
 class TextBackend(BackendSpec, kind="testkit-text"):
-    """A server in miniature: text in, vectors or scores out, from threads of its own.
+    """A small model of text overlap that computes in its own threads, like a server.
 
-    Vectors count hashed words and character trigrams, so texts that share them are close, and a
-    document's score is its cosine to the query: enough for a pipeline's tests to find the right
-    document.
+    Vectors count hashed words and character trigrams, so that texts which share them are similar.
+    A document's score is its cosine with the query. That is enough to find the right document in
+    the tests of a pipeline.
 
     Attributes:
-        role: What it does, whatever it is asked for; `None` does what it is asked for.
-        dim: Size of its vectors.
+        role: Always this role; `None` takes the role that the caller asks for.
+        dim: Vector size.
     """
 
     role: Role | None = None
     dim: int = 256
 
     def start(self, model: str, role: Role) -> Backend:
-        """Give a running one."""
+        """Return the running backend."""
         return RunningText(self.role or role, self.dim)
 
 
 class RunningText:
-    """What `TextBackend` opens to."""
+    """The running backend of a `TextBackend`."""
 
     def __init__(self, role: Role, dim: int) -> None:
-        """Make one; `dim` is the size of its vectors."""
+        """Set the role and the vector size."""
         self.capabilities = Capabilities(
             model=f"text-{role}",
             fingerprint=f"text-{role}-{dim}",
@@ -170,7 +171,7 @@ class RunningText:
         self._closed = False
 
     def open(self) -> Future[Capabilities]:
-        """Answer from a thread."""
+        """Return the capabilities from a thread."""
         return self._submit(lambda: self.capabilities)
 
     def run(
@@ -179,11 +180,11 @@ class RunningText:
         limits: Limits,
         on_done: Callable[[int], None] | None = None,
     ) -> Future[Output]:
-        """Answer from a thread; limits are the server's business."""
+        """Compute in a thread; `limits` are ignored."""
         return self._submit(lambda: self._respond(list(prompts), on_done))
 
     def close(self) -> None:
-        """Stop the threads; what has not begun is cancelled."""
+        """Stop the threads and cancel what has not started."""
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None
@@ -214,9 +215,9 @@ class RunningText:
             else:
                 query = self._vector(prompt.query, prompt.instruction)
                 document = self._vector(prompt.document, "")
-                # A trace of the whole prompt, so that every character of it matters.
-                trace = zlib.crc32(prompt.rendered.encode()) / 2**32
-                values.append(float(query @ document) * 10 - 2 + trace / 10)
+                # A small hash of the whole prompt, so that every character matters.
+                noise = zlib.crc32(prompt.rendered.encode()) / 2**32
+                values.append(float(query @ document) * 10 - 2 + noise / 10)
         if on_done is not None:
             on_done(len(prompts))
         whole = np.full(len(prompts), WHOLE, dtype=np.int64)
@@ -231,7 +232,7 @@ class RunningText:
         folded = text.lower()
         for start in range(len(folded) - 2):
             counts[zlib.crc32(folded[start : start + 3].encode()) % self._dim] += 0.3
-        # A little of the instruction and of the exact bytes, so that both matter.
+        # Small hashes of the instruction and of the exact bytes, so that both matter.
         counts[zlib.crc32(instruction.encode()) % self._dim] += 0.1
         counts[zlib.crc32(text.encode()) % self._dim] += 0.1
         return counts / np.linalg.norm(counts)

@@ -1,7 +1,4 @@
-"""An OpenAI-compatible chat model on this machine, for testing whole RAG pipelines offline.
-
-Knows the shape of chat completions, whole and streamed; knows no framework and no model.
-"""
+"""A local OpenAI-compatible chat endpoint, for testing whole RAG pipelines offline."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ Message = dict[str, Any]
 
 
 class ChatEndpoint:
-    """Answers chat completions on a free loopback port while entered.
+    """A context manager that serves chat completions on a free loopback port.
 
     Example:
         ```python
@@ -33,11 +30,11 @@ class ChatEndpoint:
     """
 
     def __init__(self, answer: Callable[[list[Message]], str] | None = None) -> None:
-        """Open the port.
+        """Bind the port.
 
         Args:
-            answer: Gives the reply to a list of messages. Defaults to the last message's content,
-                so that a test sees what the model would have read.
+            answer: Makes the reply to a list of messages. The default repeats the content of the
+                last message, so that a test sees what the model would read.
         """
         self.requests: list[dict[str, Any]] = []
         reply = answer or last_content
@@ -48,7 +45,7 @@ class ChatEndpoint:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 requests.append(request)
                 if self.path != "/v1/chat/completions":
-                    self.send_error(404, "This endpoint knows /v1/chat/completions alone.")
+                    self.send_error(404, "Only /v1/chat/completions is available here.")
                     return
                 streamed = bool(request.get("stream"))
                 self.send_response(200)
@@ -59,7 +56,7 @@ class ChatEndpoint:
                     self.wfile.write(part)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
@@ -89,7 +86,7 @@ def last_content(messages: list[Message]) -> str:
 
 
 def _reply(request: dict[str, Any], text: str, streamed: bool) -> Iterator[bytes]:
-    """Yield the body of a reply: one document, or events of one line each."""
+    """Yield the body of a reply: one JSON object, or one event per line of text."""
     frame = {"id": "chat-1", "created": 0, "model": request.get("model", "any")}
     if not streamed:
         message = {"role": "assistant", "content": text}

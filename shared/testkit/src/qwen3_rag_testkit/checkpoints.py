@@ -1,8 +1,8 @@
-"""Small checkpoints of the exact architecture, in the published layout.
+"""Small random checkpoints of the exact architecture, in the published layout.
 
-Random weights, but hot ones: with the usual initialisation attention is nearly blind and swapping
-two tokens moves a logit by 2e-4; with these it moves by more than 1e-2, so a mistake shows. They
-know nothing about language: use them to compare computations, never to judge quality.
+The attention is made sharper than usual. With the default initialisation it is almost uniform, and
+swapping two tokens changes a logit by 2e-4; here the change is more than 1e-2, so that mistakes are
+visible. Use these checkpoints to compare computations, never to judge quality.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from qwen3_rag_testkit.tokenizer import write_tokenizer
 
 __all__ = ["SIZES", "hot", "write_checkpoint"]
 
-#: The three sizes scaled down: what differs between them is kept (depth, heads, tying).
+#: The published sizes, scaled down; they differ in depth, heads and tied embeddings as published.
 SIZES: dict[str, dict[str, Any]] = {
     "0.6B": {"num_hidden_layers": 4, "tie_word_embeddings": True},
     "4B": {
@@ -62,18 +62,18 @@ _SMALL = {
 
 
 def hot(config: Qwen3Config, seed: int) -> Qwen3ForCausalLM:
-    """Make a model whose logits notice every token and position.
+    """Make a model whose logits depend strongly on every token and position.
 
-    Deep models get less heat: each layer amplifies the last one's rounding, and at 3 the float32
-    noise of 36 layers reaches 3e-3. At 2 it is below 1e-5, and a swapped pair of tokens still moves
-    the logit by more than 0.1.
+    The query and key norms are scaled by 3, or by 2 in deep models: each layer amplifies rounding
+    errors, and with 3 the float32 error of 36 layers reaches 3e-3. With 2 it is below 1e-5, and
+    swapping two tokens still changes the logit by more than 0.1.
     """
-    heat = 3.0 if config.num_hidden_layers <= 8 else 2.0
+    scale = 3.0 if config.num_hidden_layers <= 8 else 2.0
     torch.manual_seed(seed)
     model: Qwen3ForCausalLM = Qwen3ForCausalLM(config).eval()
     for name, parameter in model.named_parameters():
         if "q_norm" in name or "k_norm" in name:
-            parameter.data.fill_(heat)
+            parameter.data.fill_(scale)
     return model
 
 
@@ -92,16 +92,16 @@ def write_checkpoint(
     """Write a checkpoint.
 
     Args:
-        folder: Where; made if need be.
-        role: What it is to do.
+        folder: Target folder; created if needed.
+        role: Whether the checkpoint embeds or reranks.
         config: Changes to the small default configuration.
-        classifier: Whether a reranker is written as a sequence classifier of one label, as some
-            publish it; its scores equal the language model's of the same seed.
+        classifier: Whether to write a reranker as a sequence classifier with one label, a format
+            that some publish. Its scores equal those of the language model with the same seed.
         modules: Whether to write sentence-transformers' files too.
         shards: Whether to split the weights over several files.
         append_end: Whether an embedding tokenizer appends the end token.
-        tokenizer: A folder to copy the tokenizer from instead of the small one.
-        seed: Of the weights.
+        tokenizer: Folder of another tokenizer to copy.
+        seed: Seed of the weights.
 
     Returns:
         `folder`.

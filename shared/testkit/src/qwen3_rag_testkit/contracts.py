@@ -1,9 +1,8 @@
-"""What every backend and every door has to do, as test classes to inherit.
+"""Contracts of backends and of the two model classes, as test classes to subclass.
 
-    class TestMyBackend(BackendContract):
-        def make_backend(self, role): return MyBackend(role)
-
-Knows the seam and the doors; knows no framework.
+class TestMyBackend(BackendContract):
+    def make_backend(self, role):
+        return MyBackend().start("any", role)
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,26 +18,27 @@ import pytest
 
 from qwen3_rag import InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_testkit.backend_contract import TEXTS, BackendContract
+from qwen3_rag_testkit.loops import keeps_ticking
 
 __all__ = ["TEXTS", "BackendContract", "EmbedderContract", "RerankerContract"]
 
 
-class _DoorContract:
-    """What both doors promise."""
+class _ModelContract:
+    """What both contracts share."""
 
     tolerance = 0.0
 
     def same(self, left: object, right: object) -> bool:
-        """Compare numbers within the door's tolerance."""
+        """Compare numbers within the tolerance."""
         return bool(np.allclose(np.asarray(left), np.asarray(right), rtol=0, atol=self.tolerance))
 
 
-class EmbedderContract(_DoorContract):
-    """An embedder's promises. Inherit and give `make_embedder`."""
+class EmbedderContract(_ModelContract):
+    """The tests that every embedder passes. Subclass it and implement `make_embedder`."""
 
     def make_embedder(self, **settings: Any) -> Qwen3Embedder:
-        """Make a new embedder with some of the door's settings."""
-        raise NotImplementedError("Inherit this contract and give `make_embedder`.")
+        """Make a new embedder with these arguments."""
+        raise NotImplementedError("Subclass this contract and implement `make_embedder`.")
 
     @pytest.fixture
     def embedder(self) -> Iterator[Qwen3Embedder]:
@@ -76,7 +76,7 @@ class EmbedderContract(_DoorContract):
         assert self.same(code, again)
         assert self.same(code, own)
 
-    def test_short_vectors_are_the_normalised_beginning(self, embedder: Qwen3Embedder) -> None:
+    def test_short_vectors_are_normalised_prefixes(self, embedder: Qwen3Embedder) -> None:
         full = embedder.embed_documents(TEXTS)
         with self.make_embedder(dim=32) as small:
             short = small.embed_documents(TEXTS)
@@ -86,7 +86,7 @@ class EmbedderContract(_DoorContract):
             short, beginning / np.linalg.norm(beginning, axis=1, keepdims=True), atol=1e-5
         )
 
-    def test_dim_beyond_the_model_is_refused(self) -> None:
+    def test_dim_beyond_the_model_is_an_error(self) -> None:
         with (
             self.make_embedder(dim=30_000) as embedder,
             pytest.raises(InputError, match="`dim` must be from 32"),
@@ -104,11 +104,11 @@ class EmbedderContract(_DoorContract):
         assert self.same(documents, embedder.embed_documents(TEXTS))
         assert self.same(queries, embedder.embed_queries(["a"]))
 
-    def test_a_string_instead_of_a_list_is_refused(self, embedder: Qwen3Embedder) -> None:
+    def test_a_string_instead_of_a_list_is_an_error(self, embedder: Qwen3Embedder) -> None:
         with pytest.raises(InputTypeError, match="Put it in a list"):
             embedder.embed_documents("a string")
 
-    def test_blank_query_is_refused_and_names_its_place(self, embedder: Qwen3Embedder) -> None:
+    def test_blank_query_is_an_error_that_names_its_index(self, embedder: Qwen3Embedder) -> None:
         with pytest.raises(InputError, match=r"queries\[1\]"):
             embedder.embed_queries(["fine", " \n"])
 
@@ -122,7 +122,7 @@ class EmbedderContract(_DoorContract):
     def test_event_loop_keeps_ticking(self, embedder: Qwen3Embedder) -> None:
         embedder.warm_up()
 
-        assert ticks_during(embedder.aembed_documents(TEXTS * 20)) > 0
+        asyncio.run(keeps_ticking(embedder.aembed_documents(TEXTS * 20)))
 
     def test_calls_start_no_threads(self, embedder: Qwen3Embedder) -> None:
         embedder.embed_queries(["a"])
@@ -142,26 +142,26 @@ class EmbedderContract(_DoorContract):
         twin.close()
 
 
-class RerankerContract(_DoorContract):
-    """A reranker's promises. Inherit and give `make_reranker`."""
+class RerankerContract(_ModelContract):
+    """The tests that every reranker passes. Subclass it and implement `make_reranker`."""
 
     def make_reranker(self, **settings: Any) -> Qwen3Reranker:
-        """Make a new reranker with some of the door's settings."""
-        raise NotImplementedError("Inherit this contract and give `make_reranker`.")
+        """Make a new reranker with these arguments."""
+        raise NotImplementedError("Subclass this contract and implement `make_reranker`.")
 
     @pytest.fixture
     def reranker(self) -> Iterator[Qwen3Reranker]:
         with self.make_reranker() as reranker:
             yield reranker
 
-    def test_best_first_and_indices_point_back(self, reranker: Qwen3Reranker) -> None:
+    def test_ranking_is_best_first_and_keeps_the_indices(self, reranker: Qwen3Reranker) -> None:
         ranked = reranker.rank("what is the capital", TEXTS)
 
         assert sorted(hit.index for hit in ranked) == list(range(len(TEXTS)))
         assert [hit.score for hit in ranked] == sorted((h.score for h in ranked), reverse=True)
         assert all(hit.document is TEXTS[hit.index] for hit in ranked)
 
-    def test_score_is_the_probability_of_the_logit(self, reranker: Qwen3Reranker) -> None:
+    def test_score_is_the_sigmoid_of_the_logit(self, reranker: Qwen3Reranker) -> None:
         for hit in reranker.rank("what", TEXTS):
             assert type(hit.score) is float
             assert hit.score == pytest.approx(1 / (1 + np.exp(-hit.logit)), abs=1e-6)
@@ -227,14 +227,14 @@ class RerankerContract(_DoorContract):
             assert self.same(hit.score, expected[hit.index])
         assert self.same(scores, [expected[i] for i in range(len(TEXTS))])
 
-    def test_blank_query_is_refused(self, reranker: Qwen3Reranker) -> None:
+    def test_blank_query_is_an_error(self, reranker: Qwen3Reranker) -> None:
         with pytest.raises(InputError, match="empty or only white space"):
             reranker.rank("  ", TEXTS)
 
     def test_event_loop_keeps_ticking(self, reranker: Qwen3Reranker) -> None:
         reranker.warm_up()
 
-        assert ticks_during(reranker.arank("what", TEXTS * 20)) > 0
+        asyncio.run(keeps_ticking(reranker.arank("what", TEXTS * 20)))
 
     def test_copies_work(self, reranker: Qwen3Reranker) -> None:
         expected = reranker.score([("what", text) for text in TEXTS])
@@ -242,23 +242,3 @@ class RerankerContract(_DoorContract):
 
         assert self.same(twin.score([("what", text) for text in TEXTS]), expected)
         twin.close()
-
-
-def ticks_during(work: Coroutine[Any, Any, object]) -> int:
-    """Run a coroutine beside a ticking task; return how often the loop came round meanwhile."""
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0)
-            ticks += 1
-
-    async def both() -> int:
-        ticking = asyncio.create_task(tick())
-        await work
-        seen = ticks
-        ticking.cancel()
-        return seen
-
-    return asyncio.run(both())

@@ -1,7 +1,4 @@
-"""Numbers that others published for the real models, each with its source.
-
-Facts, quoted: model cards, issues, other projects' tests.
-"""
+"""Published results of the real models, each with its source (model card, issue or test)."""
 
 from __future__ import annotations
 

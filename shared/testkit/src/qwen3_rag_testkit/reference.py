@@ -1,7 +1,7 @@
-"""The model card's procedure, with transformers alone: what every computation is compared with.
+"""The procedure of the model cards with transformers, as the reference for all computations.
 
-Written from the cards of Qwen3-Embedding and Qwen3-Reranker, and independent of `qwen3_rag` on
-purpose: it repeats the prompts, pads on the left and scores through the whole vocabulary.
+It is independent of `qwen3_rag` on purpose: it repeats the prompts, pads on the left and computes
+the logits of the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def _query_text(query: str, task: str) -> str:
 def reference_vectors(
     folder: Path, texts: Sequence[str], *, task: str | None = None, batch: int = 0
 ) -> NDArray[np.float32]:
-    """Embed texts in float32, unit length.
+    """Embed texts as float32 unit vectors.
 
     Args:
-        folder: The checkpoint.
-        texts: Queries when `task` is given, else documents.
-        task: The instruction of queries.
-        batch: Texts per padded batch; all at once for 0.
+        folder: The checkpoint's folder.
+        texts: Queries if `task` is given, else documents.
+        task: The instruction for queries.
+        batch: Texts per padded batch; 0 puts all in one.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -55,7 +55,7 @@ def reference_vectors(
 
 
 def reference_tokens(tokenizer: object, query: str, document: str, task: str = TASK) -> list[int]:
-    """Build the ids of a pair as the reranker's card does."""
+    """Build the token ids of a pair as the reranker's model card does."""
     prefix = (
         "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
         'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
@@ -82,12 +82,12 @@ def reference_logits(
     """Score pairs in float32 as log-odds of "yes".
 
     Args:
-        folder: The checkpoint.
-        pairs: Queries with a document each.
+        folder: The checkpoint's folder.
+        pairs: Pairs of query and document.
         task: The instruction.
-        batch: Pairs per padded batch; all at once for 0.
-        swap: Two places, counted from the end, whose tokens to exchange: a planted mistake.
-        shift: How far to move the positions of the last ten tokens: another.
+        batch: Pairs per padded batch; 0 puts all in one.
+        swap: Introduces an error: swaps the tokens at these two positions, counted from the end.
+        shift: Introduces an error: shifts the positions of the last ten tokens.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -1,7 +1,7 @@
-"""A small tokenizer of Qwen3's build, without downloads.
+"""A small tokenizer with Qwen3's structure, made without a download.
 
-Byte-level BPE with Qwen3's normaliser, pre-tokenisation and added tokens; only the vocabulary is
-small: the 256 bytes and a few merged words.
+It is a byte-level BPE with Qwen3's normaliser, pre-tokenisation and added tokens. Its vocabulary is
+the 256 bytes and a few words.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from qwen3_rag.backends import Role
 
 __all__ = ["ADDED_TOKENS", "SPLIT_PATTERN", "tokenizer_definition", "write_tokenizer"]
 
-#: Qwen3's added tokens in order, and whether they are marked special; those that are not slip
-#: through `encode_special_tokens`.
+#: Qwen3's added tokens in order, and whether each is special. `encode_special_tokens` does not
+#: affect those that are not.
 ADDED_TOKENS = {
     **dict.fromkeys(
         (
@@ -62,8 +62,8 @@ SPLIT_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-# Each is merged left to right, so that its beginnings are tokens too. Words that begin with a
-# space, and runs of punctuation, are where splitting a prompt in the wrong place shows.
+# Each word is merged from left to right, so its prefixes are tokens too. Words with a leading space
+# and runs of punctuation show whether a prompt is split in the wrong place.
 WORDS = (
     *("yes", "no", " the", " of", " and", " to", " in", " is", " a", " Query", " Document"),
     *(" what", " capital", " France", " Paris", " query", " document", " that", " answer"),
@@ -82,8 +82,8 @@ def tokenizer_definition(
 
     Args:
         role: An embedding tokenizer appends the end token, a reranker's does not.
-        append_end: Whether an embedding tokenizer does so; early releases did not.
-        vocab: Ids of a trained vocabulary, without the added tokens, instead of the small one.
+        append_end: Whether an embedding tokenizer appends it; early releases did not.
+        vocab: Another vocabulary, without the added tokens.
         merges: The merges of that vocabulary.
     """
     if vocab is None or merges is None:
@@ -160,7 +160,7 @@ def tokenizer_definition(
 
 
 def _small_vocabulary() -> tuple[dict[str, int], list[list[str]]]:
-    """Ids and merges of the 256 bytes and the beginnings of a few words."""
+    """Make a vocabulary of the 256 bytes and the prefixes of a few words."""
     byte_level = ByteLevel(add_prefix_space=False, use_regex=False)
     vocab = sorted(ByteLevel.alphabet())
     merges: list[list[str]] = []

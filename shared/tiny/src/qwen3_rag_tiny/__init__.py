@@ -1,6 +1,6 @@
 """Two small trained checkpoints of the Qwen3 architecture, for tests, demos and teaching.
 
-Data only: nothing is imported, loaded or downloaded here.
+The package contains data and the paths to it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _HERE = Path(__file__).parent
 
 
 def embedding_folder() -> Path:
-    """The embedding checkpoint's folder."""
+    """Return the folder of the embedding checkpoint."""
     return _HERE / "embedding"
 
 
 def reranking_folder() -> Path:
-    """The reranking checkpoint's folder."""
+    """Return the folder of the reranking checkpoint."""
     return _HERE / "reranking"

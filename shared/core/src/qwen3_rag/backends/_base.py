@@ -128,8 +128,9 @@ class BackendSpec(ABC):
 
     def __init_subclass__(cls, *, kind: str | None = None, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.kind = kind or f"{cls.__module__}.{cls.__qualname__}"
-        _KINDS[cls.kind] = cls
+        cls.kind = f"{cls.__module__}.{cls.__qualname__}" if kind is None else kind
+        if cls.kind:  # empty for one that no dictionary can bring back
+            _KINDS[cls.kind] = cls
 
     @abstractmethod
     def start(self, model: str, role: Role) -> Backend:

@@ -79,7 +79,7 @@ class BM25Encoder:
             )
 
     @property
-    def settings(self) -> dict[str, float]:
+    def parameters(self) -> dict[str, float]:
         """Everything that decides the vectors; a collection records it and checks it later."""
         return {
             "encoder_version": ENCODER_VERSION,

@@ -1,7 +1,4 @@
-"""Haystack documents on their way into a model: checked, and turned into the text to read.
-
-Knows Document; knows no model.
-"""
+"""Checks documents and turns them into the texts that a model reads."""
 
 from __future__ import annotations
 

@@ -1,21 +1,25 @@
-"""`Qwen3Embedding`: the core's embedder as LlamaIndex's embedding model.
-
-Knows LlamaIndex's six methods, its payloads and its cache; prompts and vectors are the core's.
-"""
+"""`Qwen3Embedding`: the core's embedder as LlamaIndex's embedding model."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, ClassVar, Literal, Self, cast
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.storage.kvstore.types import BaseKVStore
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from llama_index.embeddings.qwen3_rag.cache import SeparateCache
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends import Capabilities
+from qwen3_rag.backends import BackendSpec, Capabilities
+from qwen3_rag.integration import LoadingOptions, ModelBase
+
+if TYPE_CHECKING:
+    from llama_index.core.callbacks import CallbackManager
+    from llama_index.core.rate_limiter import BaseRateLimiter
 
 __all__ = ["Qwen3Embedding"]
 
@@ -28,7 +32,8 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     Queries are embedded with `instruction`, nodes without. Light to make, copy and pickle: the
     model is loaded at first use or by `warm_up()`, once per process. The fields are the arguments
-    of `qwen3_rag.Qwen3Embedder`, where `model` is called `model_name` as LlamaIndex has it.
+    of `qwen3_rag.Qwen3Embedder`; `model` is called `model_name`, as LlamaIndex has it, and can be
+    given by either name.
 
     Example:
         ```python
@@ -41,8 +46,9 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         InputError: A value out of its range.
     """
 
-    door_class: ClassVar[type[Door]] = Qwen3Embedder
+    model_class: ClassVar[type[ModelBase]] = Qwen3Embedder
     model_field: ClassVar[str] = "model_name"
+    own_arguments: ClassVar[tuple[str, ...]] = ("dim", "instruction", "max_length")
 
     model_name: ModelName = Field(
         default="Qwen/Qwen3-Embedding-0.6B",
@@ -64,6 +70,27 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         exclude=True,
     )
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model_name: str | os.PathLike[str] = ...,
+            model: str | os.PathLike[str] = ...,
+            dim: int | None = None,
+            instruction: str = ...,
+            max_length: int | None = None,
+            backend: BackendSpec | Mapping[str, Any] | None = None,
+            device: str | Sequence[str] | None = None,
+            token: SecretStr | str | None = None,
+            embed_batch_size: int = ...,
+            num_workers: int | None = None,
+            embeddings_cache: BaseKVStore | None = None,
+            rate_limiter: BaseRateLimiter | None = None,
+            callback_manager: CallbackManager | None = None,
+            **options: Unpack[LoadingOptions],
+        ) -> None: ...
+
     @field_validator("embeddings_cache")
     @classmethod
     def _separate(cls, cache: Any) -> Any:
@@ -78,14 +105,17 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder, **fields: Any) -> Self:
-        """Make one of a core embedder: its settings, and its model where those do not name it.
+        """Make one with the arguments of a core embedder, whose weights it shares.
 
-        Such a model is one handed over with `Qwen3Embedder.from_model`, quantised for instance, or
-        a backend of your own. It stays yours to close, and the result cannot be pickled.
+        The embedder stays yours to close. Around a model of `Qwen3Embedder.from_model`, quantised
+        for instance, the adapter cannot be pickled.
 
         Args:
-            embedder: The core's door.
-            **fields: LlamaIndex's own, such as `embed_batch_size` and `callback_manager`.
+            embedder: The core's embedder.
+            **fields: Further fields, such as `embed_batch_size` and `callback_manager`.
+
+        Raises:
+            BackendError: The embedder was closed.
         """
         return cls._around(embedder, fields)
 
@@ -145,14 +175,17 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             known[key] = vector
         return [cast(Vector, known[key]) for key in keys]
 
+    def _embedder(self) -> Qwen3Embedder:
+        return cast(Qwen3Embedder, self._open())
+
     def _embed(self, role: Role, texts: list[str]) -> list[Vector]:
-        embedder = cast(Qwen3Embedder, self._open())
+        embedder = self._embedder()
         if role == "query":
             return cast(list[Vector], embedder.embed_queries(texts).tolist())
         return cast(list[Vector], embedder.embed_documents(texts).tolist())
 
     async def _aembed(self, role: Role, texts: list[str]) -> list[Vector]:
-        embedder = cast(Qwen3Embedder, self._open())
+        embedder = self._embedder()
         if role == "query":
             return cast(list[Vector], (await embedder.aembed_queries(texts)).tolist())
         return cast(list[Vector], (await embedder.aembed_documents(texts)).tolist())
@@ -164,7 +197,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             self.dim or model.dim,
             self.max_length,
             self.dtype,
-            sorted((name, repr(value)) for name, value in self.model_kwargs.items()),
+            sorted((name, repr(value)) for name, value in (self.model_kwargs or {}).items()),
             self.instruction if role == "query" else None,
         )
         return f"{role}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}:"

@@ -1,7 +1,7 @@
-"""`SeparateCache`: a key-value store in which vectors of different meaning never meet.
+"""`SeparateCache`: a key-value store of vectors, kept apart by role, model and settings.
 
-Knows keys and stores; knows no model. LlamaIndex looks vectors up by the raw text alone, so that a
-query gets a document's vector, and one model another's.
+LlamaIndex looks vectors up by the text alone, so that a query gets a document's vector, and one
+model another's.
 """
 
 from __future__ import annotations

@@ -1,16 +1,14 @@
-"""What both models' adapters are: settings as declared fields, and the core's door made of them.
+"""`Qwen3Component`: what the embedding model and the reranker share.
 
-Knows validation, copies, pickles and closing; knows nothing of nodes. Holds no weights: they are
-the core's, one copy per process for all adapters of a checkpoint.
+Their settings are fields, with which a model of the core is made at first use.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
-from copy import copy
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from llama_index.core.schema import BaseComponent
 from pydantic import (
@@ -20,14 +18,23 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    create_model,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
-from qwen3_rag import DEFAULT_INSTRUCTION, InputError
-from qwen3_rag._lazy import LazyDoor, check_settings, settings_of
-from qwen3_rag.backends import Capabilities
-from qwen3_rag.integration import Closing, check_device
+from qwen3_rag import DEFAULT_INSTRUCTION, BackendError, InputError
+from qwen3_rag.backends import BackendSpec, Capabilities
+from qwen3_rag.integration import (
+    Closing,
+    LazyModel,
+    ModelBase,
+    arguments_of,
+    check_arguments,
+    check_device,
+    local_options,
+)
 
 __all__ = ["ModelName", "Qwen3Component"]
 
@@ -36,18 +43,58 @@ ModelName = Annotated[
     str, BeforeValidator(lambda name: os.fspath(name) if isinstance(name, os.PathLike) else name)
 ]
 
-# In the dictionary of an adapter around a model of the caller's: what it cannot bring back.
+# In the dictionary of an adapter around a loaded model: its fingerprint in place of the model.
 _GIVEN = "given_model"
 
+# Where to find what other classes of LlamaIndex call by these names.
+_SERVER = "a server is given as `backend=`, the specification of what runs the model"
+_HINTS = {
+    "api_base": _SERVER,
+    "api_url": _SERVER,
+    "base_url": _SERVER,
+    "query_instruction": "it is called `instruction`",
+    "text_instruction": "documents get no instruction",
+    "show_progress": "give it to the method, as in "
+    "`get_text_embedding_batch(texts, show_progress=True)` or "
+    "`VectorStoreIndex.from_documents(documents, show_progress=True)`",
+    "similarity_cutoff": "put a `SimilarityPostprocessor(similarity_cutoff=...)` behind it",
+    "threshold": "put a `SimilarityPostprocessor(similarity_cutoff=...)` behind it",
+}
 
-class Qwen3Component(BaseComponent, Closing):
-    """The settings both adapters share, under the names of the core's doors."""
+if TYPE_CHECKING:
 
-    # Inputs stay out of errors, since a token may be among them.
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+    class _WithLocalOptions(BaseComponent):
+        """Has a field for each option of the local engine; constructors give their types."""
 
-    door_class: ClassVar[type[Door]]
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    _WithLocalOptions = create_model(
+        "_WithLocalOptions",
+        __base__=BaseComponent,
+        **{
+            option.name: (option.type, Field(default=option.default, description=option.doc))
+            for option in local_options().values()
+        },
+    )
+
+
+class Qwen3Component(_WithLocalOptions, Closing):
+    """The settings that both adapters share, under the names of the core's classes."""
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a token may be among it
+        validate_assignment=True,
+    )
+
+    #: The core's class.
+    model_class: ClassVar[type[ModelBase]]
+    #: What the field with the model's name is called.
     model_field: ClassVar[str]
+    #: The fields that are arguments of the core's class whatever the backend.
+    own_arguments: ClassVar[tuple[str, ...]]
 
     instruction: str = Field(
         default=DEFAULT_INSTRUCTION,
@@ -56,49 +103,42 @@ class Qwen3Component(BaseComponent, Closing):
     max_length: int | None = Field(
         default=None, description="Tokens per prompt; the core's default when None."
     )
-    revision: str | None = Field(default=None, description="Branch, tag or commit.")
-    device: str | Sequence[str] | None = Field(
-        default=None, description="A torch device, or several to share the work."
-    )
-    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
-        default=None, description="Number format of the weights; suits the device when None."
-    )
-    attention: Literal["sdpa", "eager"] | None = Field(
-        default=None, description="Torch's fused kernel, or plain products."
-    )
-    batch_tokens: int | None = Field(
-        default=None, description="Tokens per batch; suits the device when None."
-    )
-    compile: bool = Field(
-        default=False,
-        description="Whether torch compiles parts of the model, ten seconds at the first load.",
-    )
-    cache_folder: str | None = Field(default=None, description="Where downloads are kept.")
-    local_files_only: bool = Field(default=False, description="Whether to do without the network.")
     token: SecretStr | None = Field(
         default=None,
-        description="Access token for private repositories; in no dictionary and no repr.",
+        description=f"{local_options()['token'].doc} In no dictionary and no repr.",
         exclude=True,
         repr=False,
     )
-    model_kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="Further arguments of transformers' `from_pretrained`."
+    backend: BackendSpec | None = Field(
+        default=None,
+        description="What runs the model instead of this process, such as a server. A "
+        "specification or its dictionary; options of the local engine cannot be given with it.",
     )
 
-    _door: LazyDoor[Door] = PrivateAttr(default_factory=LazyDoor)
+    _model: LazyModel[ModelBase] = PrivateAttr(default_factory=LazyModel)
 
-    if not TYPE_CHECKING:  # where pydantic's own signature, with the fields' types, is the better
+    if not TYPE_CHECKING:  # subclasses have typed ones for type checkers
 
         def __init__(self, **fields: Any) -> None:
             super().__init__(**fields)
-            check_settings(self.door_class, self._settings())
+            check_arguments(self.model_class, self._arguments())
 
     @model_validator(mode="before")
     @classmethod
-    def _accept_own_dictionary(cls, data: Any) -> Any:
-        """Let `model_validate` read what `model_dump` wrote, although unknown names are refused."""
-        if isinstance(data, dict) and data.get("class_name") == cls.class_name():
-            return {name: value for name, value in data.items() if name != "class_name"}
+    def _read_names(cls, data: Any) -> Any:
+        """Read `model_dump`'s class name and the core's name of the model; explain others."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name in data:
+            if name in _HINTS and name not in cls.model_fields:
+                raise ValueError(f"{cls.__name__} has no field {name!r}: {_HINTS[name]}.")
+        if "model" in data and "model" not in cls.model_fields:
+            if cls.model_field in data:
+                raise ValueError(f"`model` is another name of `{cls.model_field}`. Give one.")
+            data[cls.model_field] = data.pop("model")
+        if data.get("class_name") == cls.class_name():
+            del data["class_name"]
         return data
 
     @field_validator("device", mode="before")
@@ -111,8 +151,17 @@ class Qwen3Component(BaseComponent, Closing):
     def _name_dtype(cls, dtype: Any) -> str | None:
         return None if dtype is None else str(dtype).removeprefix("torch.")
 
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _read_backend(cls, backend: Any) -> Any:
+        return BackendSpec.from_dict(backend) if isinstance(backend, Mapping) else backend
+
+    @field_serializer("backend")
+    def _write_backend(self, backend: BackendSpec | None) -> dict[str, Any] | None:
+        return None if backend is None else backend.to_dict()
+
     def warm_up(self) -> Capabilities:
-        """Load the model now and tell what it is.
+        """Load the model now and describe it.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
@@ -125,26 +174,28 @@ class Qwen3Component(BaseComponent, Closing):
         return await self._open().awarm_up()
 
     def close(self) -> None:
-        """Let go of the model; the next use opens it again. A door that you gave stays open."""
-        self._door.close()
+        """Release the model; the next use opens it again."""
+        self._model.close()
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Give the settings as a dictionary; `from_dict` makes an equal adapter of it.
+        """Give the settings as plain values; `from_dict` makes an equal adapter of them.
 
-        Around a model of yours it names the content too, by which the ingestion cache keeps models
-        apart, and `from_dict` refuses it.
+        A model that was handed over with `from_model` is in no dictionary. Its fingerprint takes
+        its place, by which the ingestion cache keeps models apart, and `from_dict` refuses it.
         """
-        data = super().to_dict(**kwargs)
-        if self._door.given is not None:
-            data[_GIVEN] = self.warm_up().fingerprint
-        return data
+        try:
+            self._write_backend(self.backend)
+        except BackendError:
+            data = self.model_copy(update={"backend": None}).to_dict(**kwargs)
+            return {**data, _GIVEN: self.warm_up().fingerprint}
+        return super().to_dict(**kwargs)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
         """Make an adapter of `to_dict`'s dictionary; `token` is not in it and may be given here.
 
         Raises:
-            InputError: It is of an adapter around a model of the caller's, which is not in it.
+            InputError: It is of an adapter around a model that the caller loaded.
         """
         if _GIVEN in data:
             raise InputError(
@@ -154,8 +205,21 @@ class Qwen3Component(BaseComponent, Closing):
             )
         return super().from_dict(data, **kwargs)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        counts = (self.model_field, "backend", *self.own_arguments, *local_options())
+        if name not in counts:
+            super().__setattr__(name, value)
+            return
+        before = getattr(self, name)
+        super().__setattr__(name, value)
+        try:
+            check_arguments(self.model_class, self._arguments())
+        except InputError:
+            self.__dict__[name] = before
+            raise
+        self._model = LazyModel()
+
     def __getstate__(self) -> dict[str, Any]:
-        self._door.refuse_if_given()
         # Not BaseComponent's, which deletes what it cannot pickle from the object that lives on.
         state = BaseModel.__getstate__(self)
         fields = {name: value for name, value in self.__dict__.items() if self._travels(name)}
@@ -166,7 +230,7 @@ class Qwen3Component(BaseComponent, Closing):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._door = copy(self._door)  # closing one leaves the other
+        copied._model = LazyModel()  # closing one leaves the other
         return copied
 
     def _travels(self, name: str) -> bool:
@@ -179,27 +243,27 @@ class Qwen3Component(BaseComponent, Closing):
             return False
         return True
 
-    def _open(self) -> Door:
-        """The core's door for the present settings."""
-        return self._door.open(self.door_class, self._settings())
+    def _open(self) -> ModelBase:
+        """Give the core's model for the present settings."""
+        # Assigning a field drops the model. What is changed inside of this one shows only here.
+        return self._model.get_for(self._make, {"model_kwargs": {**(self.model_kwargs or {})}})
 
-    def _settings(self) -> dict[str, Any]:
-        """The arguments of the core's door, from all fields it has a parameter for."""
-        return {
-            **settings_of(self, self.door_class),
-            "model": getattr(self, self.model_field),
-            "token": self.token.get_secret_value() if self.token else None,
-            "model_kwargs": dict(self.model_kwargs),  # a change in place shows, too
-        }
+    def _make(self, model_kwargs: dict[str, Any]) -> ModelBase:
+        return self.model_class(**self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments of the core's class: its own, and options that differ from the default."""
+        arguments = {name: getattr(self, name) for name in ("backend", *self.own_arguments)}
+        for option in local_options().values():
+            if (value := getattr(self, option.name)) != option.default:
+                arguments[option.name] = value
+        if self.token is not None:
+            arguments["token"] = self.token.get_secret_value()
+        return {"model": getattr(self, self.model_field), **arguments}
 
     @classmethod
-    def _around(cls, door: Door, fields: dict[str, Any]) -> Self:
-        """Take over a door's settings, and the door itself where they do not bring it back."""
-        settings = door.settings
-        named = dict(settings or door.own_settings)
-        named[cls.model_field] = named.pop("model")
-        named["model_kwargs"] = named.get("model_kwargs") or {}
-        adapter = cls(**named, **fields)
-        if settings is None:
-            adapter._door = LazyDoor(door, adapter._settings())
-        return adapter
+    def _around(cls, model: ModelBase, fields: Mapping[str, Any]) -> Self:
+        """Make an adapter of a core model's arguments."""
+        arguments = arguments_of(model)
+        arguments[cls.model_field] = arguments.pop("model")
+        return cls(**{**arguments, **fields})

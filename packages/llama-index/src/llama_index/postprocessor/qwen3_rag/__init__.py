@@ -3,6 +3,7 @@
 Importing this loads neither torch nor transformers; the first use of a model does.
 """
 
-from llama_index.postprocessor.qwen3_rag.base import RETRIEVAL_SCORE, Qwen3Rerank
+from llama_index.embeddings.qwen3_rag.nodes import RankedNode
+from llama_index.postprocessor.qwen3_rag.base import Qwen3Rerank
 
-__all__ = ["RETRIEVAL_SCORE", "Qwen3Rerank"]
+__all__ = ["Qwen3Rerank", "RankedNode"]

@@ -1,37 +1,38 @@
-"""`Qwen3Rerank`: the core's reranker as LlamaIndex's node postprocessor.
-
-Knows nodes and both of LlamaIndex's event systems; prompts and scores are the core's.
-"""
+"""`Qwen3Rerank`: the core's reranker as LlamaIndex's node postprocessor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, cast
 
 from llama_index.core.callbacks import CBEventType, EventPayload
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # LlamaIndex re-exports it unsaid
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
-from pydantic import Field
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from pydantic import Field, SecretStr
 
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
-from llama_index.embeddings.qwen3_rag.metadata import with_metadata
-from qwen3_rag import InputError, Qwen3Reranker, RankedDocument
+from llama_index.embeddings.qwen3_rag.nodes import RankedNode
+from qwen3_rag import InputError, Qwen3Reranker, RankedDocument, RankScore
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import LoadingOptions, ModelBase
 
-__all__ = ["RETRIEVAL_SCORE", "Qwen3Rerank"]
+if TYPE_CHECKING:
+    from llama_index.core.callbacks import CallbackManager
+
+__all__ = ["Qwen3Rerank"]
 
 dispatcher = get_dispatcher(__name__)
-
-#: The metadata key under which `keep_retrieval_score` keeps the score a node came with.
-RETRIEVAL_SCORE = "retrieval_score"
 
 
 class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
     """Orders nodes by how well they answer the query, with a Qwen3-Reranker model.
 
-    The score becomes the probability that a node answers, 0 to 1. Nodes given are not changed.
+    The score becomes the probability that a node answers, 0 to 1. Nodes given are not changed;
+    results are `RankedNode`s, with the ranks that a node came with and its rank here.
     Light to make, copy and pickle: the model is loaded at first use or by `warm_up()`, once per
     process. Beside LlamaIndex's `top_n`, `keep_retrieval_score` and `metadata_mode` the fields are
     the arguments of `qwen3_rag.Qwen3Reranker`.
@@ -48,8 +49,14 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
         InputError: A value out of its range.
     """
 
-    door_class: ClassVar[type[Door]] = Qwen3Reranker
+    model_class: ClassVar[type[ModelBase]] = Qwen3Reranker
     model_field: ClassVar[str] = "model"
+    own_arguments: ClassVar[tuple[str, ...]] = (
+        "instruction",
+        "max_length",
+        "max_query_tokens",
+        "max_document_tokens",
+    )
 
     model: ModelName = Field(
         default="Qwen/Qwen3-Reranker-0.6B",
@@ -66,8 +73,30 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
         default=MetadataMode.EMBED, description="Which of a node's metadata the model reads."
     )
     keep_retrieval_score: bool = Field(
-        default=False, description="Whether metadata keeps the score that a node came with."
+        default=False,
+        description="Whether `ranks['retrieval']` keeps the place and score that a node came with.",
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            model: str | os.PathLike[str] = ...,
+            top_n: int | None = 5,
+            instruction: str = ...,
+            max_length: int | None = None,
+            max_query_tokens: int | None = None,
+            max_document_tokens: int | None = None,
+            score: Literal["probability", "logit"] = "probability",
+            metadata_mode: MetadataMode | Literal["all", "embed", "llm", "none"] = ...,
+            keep_retrieval_score: bool = False,
+            backend: BackendSpec | Mapping[str, Any] | None = None,
+            device: str | Sequence[str] | None = None,
+            token: SecretStr | str | None = None,
+            callback_manager: CallbackManager | None = None,
+            **options: Unpack[LoadingOptions],
+        ) -> None: ...
 
     @classmethod
     def class_name(cls) -> str:
@@ -76,14 +105,17 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     @classmethod
     def from_reranker(cls, reranker: Qwen3Reranker, **fields: Any) -> Self:
-        """Make one of a core reranker: its settings, and its model where those do not name it.
+        """Make one with the arguments of a core reranker, whose weights it shares.
 
-        Such a model is one handed over with `Qwen3Reranker.from_model`, quantised for instance, or
-        a backend of your own. It stays yours to close, and the result cannot be pickled.
+        The reranker stays yours to close. Around a model of `Qwen3Reranker.from_model`, quantised
+        for instance, the adapter cannot be pickled.
 
         Args:
-            reranker: The core's door.
-            **fields: LlamaIndex's own, such as `top_n` and `keep_retrieval_score`.
+            reranker: The core's reranker.
+            **fields: Further fields, such as `top_n` and `keep_retrieval_score`.
+
+        Raises:
+            BackendError: The reranker was closed.
         """
         return cls._around(reranker, fields)
 
@@ -142,18 +174,16 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
     def _scored(
         self, nodes: Sequence[NodeWithScore], ranking: Sequence[RankedDocument]
     ) -> list[NodeWithScore]:
-        return [
-            NodeWithScore(
-                node=self._kept(nodes[ranked.index]),
-                score=ranked.score if self.score == "probability" else ranked.logit,
-            )
-            for ranked in ranking
-        ]
-
-    def _kept(self, node: NodeWithScore) -> BaseNode:
-        if not self.keep_retrieval_score:
-            return node.node
-        return with_metadata(node.node, RETRIEVAL_SCORE, node.score)
+        found: list[NodeWithScore] = []
+        for rank, ranked in enumerate(ranking, 1):
+            given = nodes[ranked.index]
+            score = ranked.score if self.score == "probability" else ranked.logit
+            ranks = dict(given.ranks) if isinstance(given, RankedNode) else {}
+            if self.keep_retrieval_score and given.score is not None:
+                ranks["retrieval"] = RankScore(ranked.index + 1, given.score)
+            ranks["rerank"] = RankScore(rank, score)
+            found.append(RankedNode(node=given.node, score=score, ranks=ranks))
+        return found
 
 
 def _query(bundle: QueryBundle | None) -> str:

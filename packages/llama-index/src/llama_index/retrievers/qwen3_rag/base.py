@@ -1,11 +1,8 @@
-"""`Qwen3HybridRetriever`: any of the core's searchers as LlamaIndex's retriever.
-
-Knows hits and nodes; knows no store and no model.
-"""
+"""`Qwen3HybridRetriever`: any of the core's searchers as LlamaIndex's retriever."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -13,14 +10,11 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores.utils import metadata_dict_to_node
 
-from llama_index.embeddings.qwen3_rag.metadata import with_metadata
-from qwen3_rag import Hit, InputTypeError, RankScore, Searcher
+from llama_index.embeddings.qwen3_rag.nodes import RankedNode
+from qwen3_rag import Hit, InputTypeError, Searcher
 from qwen3_rag.integration import check_count, check_instruction
 
-__all__ = ["LEGS", "Qwen3HybridRetriever", "with_legs"]
-
-#: The metadata key under which a node has its rank and score in each leg of the search.
-LEGS = "search_ranks"
+__all__ = ["Qwen3HybridRetriever"]
 
 
 class Qwen3HybridRetriever(BaseRetriever):
@@ -28,7 +22,7 @@ class Qwen3HybridRetriever(BaseRetriever):
 
     A node that was stored with LlamaIndex's own payload (`node_to_metadata_dict`) comes back as it
     was, with its relationships; any other hit becomes a `TextNode` with the payload as metadata.
-    `metadata["search_ranks"]` has rank and score in each leg, and no model reads it.
+    Results are `RankedNode`s: `ranks` has rank and score by each step of the search.
 
     Example:
         ```python
@@ -100,20 +94,9 @@ class Qwen3HybridRetriever(BaseRetriever):
         )
 
 
-def with_legs(node: BaseNode, legs: Mapping[str, RankScore]) -> BaseNode:
-    """Copy a node with its rank and score in each leg, as plain values.
-
-    Args:
-        node: Not changed.
-        legs: By the leg's name.
-    """
-    places = {name: {"rank": leg.rank, "score": leg.score} for name, leg in legs.items()}
-    return with_metadata(node, LEGS, places)
-
-
 def _nodes(hits: Iterable[Hit]) -> list[NodeWithScore]:
     return [
-        NodeWithScore(node=with_legs(_node(hit), hit.legs), score=float(hit.score)) for hit in hits
+        RankedNode(node=_node(hit), score=float(hit.score), ranks=dict(hit.ranks)) for hit in hits
     ]
 
 

@@ -1,34 +1,30 @@
-"""`QdrantBM25`: words and fusion for LlamaIndex's `QdrantVectorStore`, without any download.
+"""`QdrantBM25`: BM25 and fusion for LlamaIndex's `QdrantVectorStore`, without any download.
 
-Knows that store's hooks; terms and fusion are the core's. Its sparse side alone would fetch a
-SPLADE model, and fuses without saying where a node came from.
+By itself that store fetches a SPLADE model for its sparse vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import VectorStoreQueryResult
 
-from llama_index.retrievers.qwen3_rag.base import with_legs
 from qwen3_rag import InputError, MissingExtraError
-from qwen3_rag.fusion import FusionMethod, fuse
+from qwen3_rag.fusion import Fused, FusionMethod, fuse
 from qwen3_rag.lexical import BM25Encoder, SparseVector
+from qwen3_rag.search import BM25, DENSE
 
 __all__ = ["QdrantBM25"]
-
-DENSE = "dense"
-LEXICAL = "lexical"
 
 SparseVectors = tuple[list[list[int]], list[list[float]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QdrantBM25:
-    """The functions that make a `QdrantVectorStore` search by meaning and by words.
+    """The functions with which a `QdrantVectorStore` searches by dense vectors and BM25.
 
     Example:
         ```python
@@ -45,9 +41,13 @@ class QdrantBM25:
         ```
 
     Attributes:
-        encoder: Weighs words; a collection is searched with the settings it was filled with.
+        encoder: Makes the sparse vectors. A collection is searched with the encoder's settings
+            that it was filled with.
         fusion: `"rrf"` or `"relative_score"`.
         k: How flat RRF's reward is over the ranks.
+        on_fused: Called after each hybrid query with the fused ids, each with its rank and score
+            by either retriever. The store returns nodes, and ranks cannot be in their metadata:
+            equal nodes, found by two phrasings of a query, would then look different.
 
     Raises:
         InputError: An unknown fusion, or a `k` below zero.
@@ -56,6 +56,7 @@ class QdrantBM25:
     encoder: BM25Encoder = field(default_factory=BM25Encoder)
     fusion: FusionMethod = "rrf"
     k: float = 60
+    on_fused: Callable[[list[Fused]], object] | None = None
 
     def __post_init__(self) -> None:
         fuse({}, self.fusion, k=self.k)
@@ -86,11 +87,11 @@ class QdrantBM25:
         }
 
     def sparse_doc_fn(self, texts: list[str]) -> SparseVectors:
-        """Weigh the words of documents: indices and values of each text."""
+        """Encode documents: indices and values of each text's sparse vector."""
         return _lists(self.encoder.encode_document(text) for text in texts)
 
     def sparse_query_fn(self, texts: list[str]) -> SparseVectors:
-        """Mark the words of queries: indices and values of each text."""
+        """Encode queries: indices and values of each text's sparse vector."""
         return _lists(self.encoder.encode_query(text) for text in texts)
 
     def hybrid_fusion_fn(
@@ -100,30 +101,34 @@ class QdrantBM25:
         alpha: float = 0.5,
         top_k: int = 2,
     ) -> VectorStoreQueryResult:
-        """Fuse what both legs found; nodes have their places in `metadata["search_ranks"]`.
+        """Fuse what the dense vectors and BM25 found.
 
         Args:
-            dense_result: Found by meaning. Not changed.
-            sparse_result: Found by words. Not changed.
-            alpha: Weight of meaning, 0 to 1; words have the rest.
+            dense_result: Found by dense vectors. Not changed.
+            sparse_result: Found by BM25. Not changed.
+            alpha: Weight of the dense vectors, 0 to 1; BM25 has the rest.
             top_k: How many nodes to return.
 
         Raises:
             InputError: `alpha` is not between 0 and 1.
         """
         if not 0 <= alpha <= 1:
-            raise InputError(f"`alpha` must be from 0, words alone, to 1, meaning, got {alpha!r}.")
+            raise InputError(
+                f"`alpha` must be from 0, BM25 alone, to 1, dense alone, got {alpha!r}."
+            )
         nodes: dict[str | int, BaseNode] = {}
-        legs: dict[str, list[tuple[str | int, float]]] = {}
-        for name, result in ((DENSE, dense_result), (LEXICAL, sparse_result)):
+        lists: dict[str, list[tuple[str | int, float]]] = {}
+        for name, result in ((DENSE, dense_result), (BM25, sparse_result)):
             found = list(zip(result.nodes or [], result.similarities or [], strict=True))
-            legs[name] = [(node.node_id, score) for node, score in found]
+            lists[name] = [(node.node_id, score) for node, score in found]
             for node, _ in found:
                 nodes.setdefault(node.node_id, node)
-        weights = {DENSE: 2 * alpha, LEXICAL: 2 * (1 - alpha)}
-        fused = fuse(legs, self.fusion, k=self.k, weights=weights)[:top_k]
+        weights = {DENSE: 2 * alpha, BM25: 2 * (1 - alpha)}
+        fused = fuse(lists, self.fusion, k=self.k, weights=weights)[:top_k]
+        if self.on_fused is not None:
+            self.on_fused(fused)
         return VectorStoreQueryResult(
-            nodes=[with_legs(nodes[hit.id], hit.legs) for hit in fused],
+            nodes=[nodes[hit.id] for hit in fused],
             similarities=[hit.score for hit in fused],
             ids=[str(hit.id) for hit in fused],
         )

@@ -49,7 +49,7 @@ class Local(BackendSpec, kind="local"):
 
 
 @dataclass(frozen=True, eq=False)
-class CallerModel(BackendSpec, kind="caller-model"):
+class CallerModel(BackendSpec, kind=""):
     """Runs a model that the caller loaded. Cannot be pickled or written to a file.
 
     Attributes:

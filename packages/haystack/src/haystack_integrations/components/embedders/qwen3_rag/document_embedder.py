@@ -1,36 +1,32 @@
-"""`Qwen3DocumentEmbedder`: documents to documents with vectors, never with an instruction.
-
-Knows Haystack's component contract; all that is particular to the model is the core's.
-"""
+"""`Qwen3DocumentEmbedder`: gives documents their vectors, never with an instruction."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, Self, Unpack
 
 from haystack import Document, component
 from haystack.utils import Secret
 
-from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
-from haystack_integrations.common.qwen3_rag.doors import (
+from haystack_integrations.common.qwen3_rag.components import (
     HF_TOKEN,
     Device,
-    DoorComponent,
+    ModelComponent,
+    arguments_from,
     check_kind,
-    check_token,
-    device_names,
 )
+from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
 from qwen3_rag import Embeddings, Qwen3Embedder
-from qwen3_rag._lazy import LazyDoor
-from qwen3_rag.integration import check_model
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import LoadingOptions, check_model, with_local_options
 
 __all__ = ["Qwen3DocumentEmbedder"]
 
 
 @component
-class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
+class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
     """Embeds documents with a Qwen3-Embedding model.
 
     They get no instruction: only queries do, in `Qwen3TextEmbedder`.
@@ -44,6 +40,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
 
     _kind = Qwen3Embedder
 
+    @with_local_options
     def __init__(
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
@@ -53,18 +50,12 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
         progress_bar: bool = True,
-        revision: str | None = None,
+        backend: BackendSpec | None = None,
         device: Device = None,
-        dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-        attention: Literal["sdpa", "eager"] | None = None,
-        batch_tokens: int | None = None,
-        compile: bool = False,
-        cache_folder: str | None = None,
-        local_files_only: bool = False,
         token: Secret | None = HF_TOKEN,
-        model_kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[LoadingOptions],
     ) -> None:
-        r"""Keep the settings; nothing is imported, read or downloaded before `warm_up` or `run`.
+        r"""Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
             model: As in `Qwen3TextEmbedder`; the two must be the same.
@@ -73,19 +64,14 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
             meta_fields_to_embed: Metadata to put in front of the content, in this order.
             embedding_separator: What stands between these, a newline by default.
             progress_bar: Whether to show a bar on a terminal.
-            revision: As in `Qwen3TextEmbedder`.
-            device: As there.
-            dtype: As there.
-            attention: As there.
-            batch_tokens: As there.
-            compile: As there.
-            cache_folder: As there.
-            local_files_only: As there.
-            token: As there.
-            model_kwargs: As there.
+            backend: What runs the model instead of this process, such as a server; the options
+                below then do not apply.
+            device: As in `Qwen3TextEmbedder`.
+            token: Access token for private repositories, read when the model is loaded.
+            **options: Options of the local engine; `help(Qwen3DocumentEmbedder)` lists them.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value out of its range, or local options together with `backend`.
         """
         self.model = check_model(model)
         self.dim = dim
@@ -93,17 +79,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
         self.progress_bar = progress_bar
-        self.revision = revision
-        self.device = device_names(device)
-        self.dtype = dtype
-        self.attention = attention
-        self.batch_tokens = batch_tokens
-        self.compile = compile
-        self.cache_folder = cache_folder
-        self.local_files_only = local_files_only
-        self.token = check_token(token)
-        self.model_kwargs = None if model_kwargs is None else dict(model_kwargs)
-        self._door = self._lazy_door()
+        self._run_by(backend, device, token, options)
 
     @classmethod
     def from_embedder(
@@ -114,25 +90,25 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         embedding_separator: str = "\n",
         progress_bar: bool = True,
     ) -> Self:
-        """Use an embedder that is open already, such as one from `Qwen3Embedder.from_model`.
+        """Make a component with the model and the arguments of an embedder.
 
-        It stays yours to close, and the component cannot be saved in a pipeline. The other
-        arguments are the constructor's.
+        The two share the weights; each is closed on its own. Around an embedder from
+        `Qwen3Embedder.from_model` the component cannot be saved or pickled. The other arguments
+        are the constructor's.
 
         Raises:
             InputTypeError: Not a `Qwen3Embedder`.
+            BackendError: The embedder was closed.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
-        made = cls(
-            embedder.model,
-            dim=embedder.dim,
-            max_length=embedder.max_length,
+        arguments = arguments_from(embedder)
+        del arguments["instruction"]  # queries alone get one
+        return cls(
+            **arguments,
             meta_fields_to_embed=meta_fields_to_embed,
             embedding_separator=embedding_separator,
             progress_bar=progress_bar,
         )
-        made._door = LazyDoor(embedder)
-        return made
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
     def run(self, documents: list[Document]) -> dict[str, Any]:
@@ -158,7 +134,7 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
             return self._result([], None)
         return self._result(
             documents,
-            self._open().embed_documents(texts, progress=self.progress_bar, details=True),
+            self.get_model().embed_documents(texts, progress=self.progress_bar, details=True),
         )
 
     @component.output_types(documents=list[Document], meta=dict[str, Any])
@@ -167,10 +143,11 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
         texts = self._texts(documents)
         if not texts:
             return self._result([], None)
-        door = self._open()
         return self._result(
             documents,
-            await door.aembed_documents(texts, progress=self.progress_bar, details=True),
+            await self.get_model().aembed_documents(
+                texts, progress=self.progress_bar, details=True
+            ),
         )
 
     def _texts(self, documents: list[Document]) -> list[str]:
@@ -191,4 +168,14 @@ class Qwen3DocumentEmbedder(DoorComponent[Qwen3Embedder]):
                 "tokens": None if made.tokens is None else sum(made.tokens),
                 "cut_at": {document.id: cut for document, cut in cuts if cut is not None},
             },
+        }
+
+    def _model_arguments(self) -> dict[str, Any]:
+        return {"model": self.model, "dim": self.dim, "max_length": self.max_length}
+
+    def _component_arguments(self) -> dict[str, Any]:
+        return {
+            "meta_fields_to_embed": self.meta_fields_to_embed,
+            "embedding_separator": self.embedding_separator,
+            "progress_bar": self.progress_bar,
         }

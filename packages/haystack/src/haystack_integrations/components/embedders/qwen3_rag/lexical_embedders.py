@@ -1,137 +1,41 @@
-"""The lexical side for stores with sparse vectors: texts to weighted terms, without a model.
+"""Former names of the BM25 embedders, under which saved pipelines have them.
 
-Knows Haystack's component contract; the terms and their weights are the core's BM25Encoder's.
+Reading such a pipeline gives the components of `bm25_embedders`, and saving it writes their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
-from haystack import Document, component, default_from_dict
-from haystack.dataclasses import SparseEmbedding
+from haystack import component, default_from_dict
 
-from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
-from haystack_integrations.common.qwen3_rag.doors import serialised
-from qwen3_rag import InputTypeError
-from qwen3_rag.lexical import BM25Encoder, SparseVector
+from haystack_integrations.components.embedders.qwen3_rag.bm25_embedders import (
+    BM25SparseDocumentEmbedder,
+    BM25SparseTextEmbedder,
+)
 
-__all__ = ["BM25SparseDocumentEmbedder", "BM25SparseTextEmbedder"]
-
-_ENCODER = BM25Encoder()
+__all__ = ["LexicalSparseDocumentEmbedder", "LexicalSparseTextEmbedder"]
 
 
 @component
-class BM25SparseTextEmbedder:
-    """Marks the terms of a query, in any language, for a store that multiplies with IDF.
-
-    It has no settings: those of BM25 are all in the document's vector.
-
-    Example:
-        ```python
-        embedder = BM25SparseTextEmbedder()
-        sparse = embedder.run("What is the capital of France?")["sparse_embedding"]
-        ```
-    """
-
-    @component.output_types(sparse_embedding=SparseEmbedding)
-    def run(self, text: str) -> dict[str, Any]:
-        """Mark the terms of a query, each with 1.
-
-        Args:
-            text: The user's question.
-
-        Returns:
-            `sparse_embedding`: without indices where the text has no term.
-
-        Raises:
-            InputTypeError: Not a string.
-        """
-        if not isinstance(text, str):
-            raise InputTypeError(
-                f"`text` must be a string, got {type(text).__name__}. To embed a list of "
-                "Documents, use BM25SparseDocumentEmbedder."
-            )
-        return {"sparse_embedding": sparse_embedding(_ENCODER.encode_query(text))}
-
-
-@component
-class BM25SparseDocumentEmbedder:
-    """Weighs the terms of documents, in any language, for a store that multiplies with IDF.
-
-    Qdrant's document store does so with `use_sparse_embeddings=True, sparse_idf=True`.
-
-    Example:
-        ```python
-        embedder = BM25SparseDocumentEmbedder()
-        documents = embedder.run([Document(content="Paris is in France.")])["documents"]
-        ```
-    """
-
-    def __init__(
-        self,
-        *,
-        k1: float = 1.2,
-        b: float = 0.75,
-        avg_len: float = 256.0,
-        meta_fields_to_embed: Sequence[str] | None = None,
-        embedding_separator: str = "\n",
-    ) -> None:
-        r"""Keep the settings.
-
-        Args:
-            k1: How slowly repeats of a term stop to matter.
-            b: How much a long document is held back, 0 to 1.
-            avg_len: Terms in a typical document; the same for the whole collection.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
-
-        Raises:
-            InputError: A value out of its range.
-        """
-        self.k1 = k1
-        self.b = b
-        self.avg_len = avg_len
-        self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
-        self.embedding_separator = embedding_separator
-        self._encoder = BM25Encoder(k1=k1, b=b, avg_len=avg_len)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Write the settings down."""
-        return serialised(self)
+class LexicalSparseTextEmbedder(BM25SparseTextEmbedder):
+    """Former name of `BM25SparseTextEmbedder`."""
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make one from what `to_dict` wrote."""
-        return default_from_dict(cls, data)
-
-    @component.output_types(documents=list[Document])
-    def run(self, documents: list[Document]) -> dict[str, Any]:
-        """Weigh the terms of documents.
-
-        Args:
-            documents: Documents with content, or with metadata to embed. Not modified.
-
-        Returns:
-            `documents`: copies with `sparse_embedding`, in the order given, ids kept. It is `None`
-            where the text has no term.
-
-        Raises:
-            InputTypeError: Not a list of documents.
-        """
-        check_documents(documents, "To embed a query, use BM25SparseTextEmbedder.")
-        texts = texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
-        vectors = [self._encoder.encode_document(text) for text in texts]
-        sparse = [sparse_embedding(vector) if len(vector) else None for vector in vectors]
-        return {
-            "documents": [
-                replace(document, sparse_embedding=terms)
-                for document, terms in zip(documents, sparse, strict=True)
-            ]
-        }
+    def from_dict(cls, data: dict[str, Any]) -> BM25SparseTextEmbedder:
+        """Make a `BM25SparseTextEmbedder`."""
+        return default_from_dict(BM25SparseTextEmbedder, _renamed(data, BM25SparseTextEmbedder))
 
 
-def sparse_embedding(vector: SparseVector) -> SparseEmbedding:
-    """Turn the core's sparse vector into Haystack's."""
-    return SparseEmbedding(indices=vector.indices.tolist(), values=vector.values.tolist())
+@component
+class LexicalSparseDocumentEmbedder(BM25SparseDocumentEmbedder):
+    """Former name of `BM25SparseDocumentEmbedder`."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> BM25SparseDocumentEmbedder:
+        """Make a `BM25SparseDocumentEmbedder`."""
+        return BM25SparseDocumentEmbedder.from_dict(_renamed(data, BM25SparseDocumentEmbedder))
+
+
+def _renamed(data: dict[str, Any], kind: type) -> dict[str, Any]:
+    return {**data, "type": f"{kind.__module__}.{kind.__name__}"}

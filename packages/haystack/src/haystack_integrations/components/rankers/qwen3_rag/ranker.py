@@ -1,40 +1,42 @@
-"""`Qwen3Ranker`: documents in the order in which they answer a query.
-
-Knows Haystack's component contract; all that is particular to the model is the core's.
-"""
+"""`Qwen3Ranker`: orders documents by how well they answer a query."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Any, Self, Unpack
 
 from haystack import Document, component
 from haystack.utils import Secret
 
-from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
-from haystack_integrations.common.qwen3_rag.doors import (
+from haystack_integrations.common.qwen3_rag.components import (
     HF_TOKEN,
     Device,
-    DoorComponent,
+    ModelComponent,
+    arguments_from,
     check_kind,
-    check_token,
-    device_names,
 )
+from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
 from haystack_integrations.components.rankers.qwen3_rag.selection import (
     check_threshold,
     selected,
     unique,
 )
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Reranker, RankedDocument
-from qwen3_rag._lazy import LazyDoor
-from qwen3_rag.integration import check_count, check_model, check_query
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.integration import (
+    LoadingOptions,
+    check_count,
+    check_model,
+    check_query,
+    with_local_options,
+)
 
 __all__ = ["Qwen3Ranker"]
 
 
 @component
-class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
+class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
     Every document is judged on its own, so scores can be compared across queries.
@@ -49,6 +51,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
 
     _kind = Qwen3Reranker
 
+    @with_local_options
     def __init__(
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Reranker-0.6B",
@@ -63,18 +66,12 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
         progress_bar: bool = False,
-        revision: str | None = None,
+        backend: BackendSpec | None = None,
         device: Device = None,
-        dtype: Literal["float32", "bfloat16", "float16"] | None = None,
-        attention: Literal["sdpa", "eager"] | None = None,
-        batch_tokens: int | None = None,
-        compile: bool = False,
-        cache_folder: str | None = None,
-        local_files_only: bool = False,
         token: Secret | None = HF_TOKEN,
-        model_kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[LoadingOptions],
     ) -> None:
-        r"""Keep the settings; nothing is imported, read or downloaded before `warm_up` or `run`.
+        r"""Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
             model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or a checkpoint's folder.
@@ -85,23 +82,18 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             instruction: What counts as an answer, one English sentence.
             max_length: Tokens per prompt; only documents are cut to fit. Defaults to 8,192.
             max_query_tokens: Cut longer queries.
-            max_document_tokens: Cut longer documents even where there is room.
+            max_document_tokens: Cut longer documents even where they would fit.
             meta_fields_to_embed: Metadata to put in front of the content, in this order.
             embedding_separator: What stands between these, a newline by default.
             progress_bar: Whether to show a bar on a terminal.
-            revision: Branch, tag or commit; published models default to a pinned commit.
-            device: As in `Qwen3TextEmbedder`, and so below.
-            dtype: Number format of the weights.
-            attention: `"sdpa"` or `"eager"`.
-            batch_tokens: Tokens per batch.
-            compile: Whether torch compiles parts of the model, ten seconds at the first load.
-            cache_folder: Where downloads are kept.
-            local_files_only: Whether to do without the network.
-            token: Access token for private repositories.
-            model_kwargs: Further arguments of transformers' `from_pretrained`.
+            backend: What runs the model instead of this process, such as a server; the options
+                below then do not apply.
+            device: As in `Qwen3TextEmbedder`.
+            token: Access token for private repositories, read when the model is loaded.
+            **options: Options of the local engine; `help(Qwen3Ranker)` lists them.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value out of its range, or local options together with `backend`.
         """
         check_count(top_k, "top_k", 1)
         check_threshold(score_threshold)
@@ -116,17 +108,7 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
         self.progress_bar = progress_bar
-        self.revision = revision
-        self.device = device_names(device)
-        self.dtype = dtype
-        self.attention = attention
-        self.batch_tokens = batch_tokens
-        self.compile = compile
-        self.cache_folder = cache_folder
-        self.local_files_only = local_files_only
-        self.token = check_token(token)
-        self.model_kwargs = None if model_kwargs is None else dict(model_kwargs)
-        self._door = self._lazy_door()
+        self._run_by(backend, device, token, options)
 
     @classmethod
     def from_reranker(
@@ -140,16 +122,19 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         embedding_separator: str = "\n",
         progress_bar: bool = False,
     ) -> Self:
-        """Use a reranker that is open already, such as one from `Qwen3Reranker.from_model`.
+        """Make a component with the model and the arguments of a reranker.
 
-        It stays yours to close, and the component cannot be saved. Arguments as above.
+        The two share the weights; each is closed on its own. Around a reranker from
+        `Qwen3Reranker.from_model` the component cannot be saved or pickled. The other arguments
+        are the constructor's.
 
         Raises:
             InputTypeError: Not a `Qwen3Reranker`.
+            BackendError: The reranker was closed.
         """
         check_kind(reranker, Qwen3Reranker, "reranker")
-        made = cls(
-            **reranker.own_settings,
+        return cls(
+            **arguments_from(reranker),
             top_k=top_k,
             score_threshold=score_threshold,
             scale_score=scale_score,
@@ -157,8 +142,6 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             embedding_separator=embedding_separator,
             progress_bar=progress_bar,
         )
-        made._door = LazyDoor(reranker)
-        return made
 
     @component.output_types(documents=list[Document])
     def run(
@@ -194,9 +177,10 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         candidates = self._candidates(query, documents, top_k, score_threshold)
         if not candidates:
             return {"documents": []}
-        texts = texts_of(candidates, self.meta_fields_to_embed, self.embedding_separator)
-        bar = self.progress_bar
-        ranked = self._open().rank(query, texts, instruction=instruction, progress=bar)
+        texts = self.texts_of(candidates)
+        ranked = self.get_model().rank(
+            query, texts, instruction=instruction, progress=self.progress_bar
+        )
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
 
     @component.output_types(documents=list[Document])
@@ -214,10 +198,15 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
         candidates = self._candidates(query, documents, top_k, score_threshold)
         if not candidates:
             return {"documents": []}
-        texts = texts_of(candidates, self.meta_fields_to_embed, self.embedding_separator)
-        bar = self.progress_bar
-        ranked = await self._open().arank(query, texts, instruction=instruction, progress=bar)
+        texts = self.texts_of(candidates)
+        ranked = await self.get_model().arank(
+            query, texts, instruction=instruction, progress=self.progress_bar
+        )
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
+
+    def texts_of(self, documents: Sequence[Document]) -> list[str]:
+        """Give what the model reads of each document: metadata, if wanted, and content."""
+        return texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
 
     def _candidates(
         self,
@@ -249,3 +238,22 @@ class Qwen3Ranker(DoorComponent[Qwen3Reranker]):
             scale_score=self.scale_score if scale_score is None else scale_score,
         )
         return {"documents": kept}
+
+    def _model_arguments(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "instruction": self.instruction,
+            "max_length": self.max_length,
+            "max_query_tokens": self.max_query_tokens,
+            "max_document_tokens": self.max_document_tokens,
+        }
+
+    def _component_arguments(self) -> dict[str, Any]:
+        return {
+            "top_k": self.top_k,
+            "score_threshold": self.score_threshold,
+            "scale_score": self.scale_score,
+            "meta_fields_to_embed": self.meta_fields_to_embed,
+            "embedding_separator": self.embedding_separator,
+            "progress_bar": self.progress_bar,
+        }

@@ -1,7 +1,4 @@
-"""Which documents a ranker reads, and which of those it ranked it returns.
-
-Knows documents and scores; knows no model and no component.
-"""
+"""Which documents a ranker reads, and which of those it ranked it returns."""
 
 from __future__ import annotations
 

@@ -1,41 +1,54 @@
-"""`Qwen3HybridRetriever`: one query asked by meaning and by words, fused, and reranked if wanted.
-
-Knows Haystack's component contract. The store's own retrievers ask it, the core fuses, and the
-components of this package embed and rank.
-"""
+"""`Qwen3HybridRetriever`: dense and BM25 retrieval, fused, and reranked if wanted."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
-from haystack import Document, component, default_from_dict
+from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack.document_stores.types import DocumentStore, FilterPolicy, apply_filter_policy
 
-from haystack_integrations.common.qwen3_rag.doors import serialised
+from haystack_integrations.common.qwen3_rag.components import check_kind
 from haystack_integrations.components.embedders.qwen3_rag import Qwen3TextEmbedder
 from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
-from haystack_integrations.components.retrievers.qwen3_rag.legs import legs_of
-from haystack_integrations.components.retrievers.qwen3_rag.results import from_hits
-from haystack_integrations.components.retrievers.qwen3_rag.search import StoreSearch
-from qwen3_rag import InputError, Searcher
-from qwen3_rag.fusion import FusionMethod
-from qwen3_rag.integration import check_count, check_instruction, check_query
+from haystack_integrations.components.retrievers.qwen3_rag.results import (
+    from_searcher,
+    from_store,
+    fused_hits,
+)
+from haystack_integrations.components.retrievers.qwen3_rag.retriever_pairs import (
+    RetrieverPair,
+    retriever_pair,
+)
+from qwen3_rag import Hit, InputError, Searcher
+from qwen3_rag.fusion import FusionMethod, fuse
+from qwen3_rag.integration import (
+    Call,
+    FloatArray,
+    Flow,
+    check_count,
+    check_instruction,
+    check_query,
+)
+from qwen3_rag.integration import run as run_flow
+from qwen3_rag.integration import run_async as run_flow_async
+from qwen3_rag.search import BM25, DENSE, Fuse, SearchPipeline
 
 __all__ = ["Qwen3HybridRetriever"]
 
-# What a searcher of its own brings along.
-_SEARCHERS = (
-    *("text_embedder", "ranker", "candidates", "rerank_depth"),
-    *("fusion", "weights", "k"),
-)
+#: Former names of retrievers, in the weights of saved pipelines.
+_FORMER_NAMES = {"lexical": BM25}
+
+#: Arguments for what a searcher does itself.
+_SEARCHERS = ("text_embedder", "ranker", "candidates", "rerank_depth", "fusion", "weights", "k")
 
 
 @component
 class Qwen3HybridRetriever:
-    """Retrieves documents by meaning and by words.
+    """Retrieves documents by vectors and by BM25, fuses the two and reranks the best.
 
     Example:
         ```python
@@ -44,7 +57,7 @@ class Qwen3HybridRetriever:
         )
         retriever = Qwen3HybridRetriever(store, Qwen3TextEmbedder(), ranker=Qwen3Ranker())
         documents = retriever.run("What is the capital of France?")["documents"]
-        documents[0].meta["search_ranks"]["lexical"]["rank"]
+        documents[0].meta["search_ranks"]["bm25"]["rank"]
         ```
     """
 
@@ -64,30 +77,32 @@ class Qwen3HybridRetriever:
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        """Keep the settings; store and models are first asked when they are used.
+        """Keep the arguments; store and models are first asked when they are used.
 
         Args:
             document_store: A `QdrantDocumentStore` with `use_sparse_embeddings` and `sparse_idf`;
-                or an `InMemoryDocumentStore`, whose own BM25 is then the lexical leg. Or a
-                `Searcher`, such as qwen3-rag-hybrid's `HybridSearcher`: it embeds, fuses and
-                reranks itself, so it takes no other settings than `filters`, `filter_policy`,
-                `top_k` and `instruction`, and the pipeline cannot be saved.
+                or an `InMemoryDocumentStore`, which has a BM25 of its own. Or a `Searcher`, such as
+                qwen3-rag-hybrid's `HybridSearcher`: it embeds, fuses and reranks itself, so it
+                takes no other arguments than `filters`, `filter_policy`, `top_k` and
+                `instruction`, and the pipeline cannot be saved.
             text_embedder: Embeds the query, with the model that embedded the documents.
-            ranker: Judges the best fused documents; without one their order is the last word.
-            filters: Haystack's filters, or the store's own, for both legs.
+            ranker: Judges the best fused documents; without one the fused order is final. Its
+                `top_k` and `progress_bar` do not apply here.
+            filters: Haystack's filters, or the store's own, for both retrievers.
             top_k: How many documents to return; not more than `candidates`.
             instruction: What queries are for, told to both models; their own when omitted.
-            candidates: How many documents each leg is asked for.
+            candidates: How many documents each retriever is asked for.
             rerank_depth: How many of the fused documents the ranker reads. Those behind follow in
                 the order of fusion, or not at all where the ranker has a `score_threshold`.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the legs `"dense"` and `"lexical"`; 1 where not named.
+            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
             k: How flat RRF's reward is over the ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no leg; a
-                store that was not set up for both legs; settings that a searcher has itself.
+            InputError: A number out of its range, an unknown fusion, or a weight of no retriever;
+                a store that was not set up for both retrievers; arguments that a searcher has
+                itself.
             InputTypeError: Something that is no such store, searcher, embedder or ranker.
         """
         self.document_store = document_store
@@ -109,22 +124,12 @@ class Qwen3HybridRetriever:
         check_count(top_k, "top_k", 1)
         if instruction is not None:
             check_instruction(instruction)
-        self._search: Searcher | StoreSearch
+        self._pair: RetrieverPair | None = None  # a searcher does without
         if isinstance(document_store, Searcher):
             self._check_left_to_searcher()
-            self._search = document_store
         else:
-            self._search = StoreSearch(
-                legs=legs_of(document_store),
-                text_embedder=text_embedder,  # type: ignore[arg-type]  # None is refused there
-                ranker=ranker,
-                candidates=candidates,
-                rerank_depth=rerank_depth,
-                fusion=fusion,
-                weights=self.weights,
-                k=k,
-            )
-            self._search.check_top_k(top_k)
+            self._pair = retriever_pair(document_store)
+            self._check_search()
 
     def warm_up(self) -> None:
         """Load the models, unless they are loaded."""
@@ -137,36 +142,57 @@ class Qwen3HybridRetriever:
             await inner.warm_up_async()
 
     def close(self) -> None:
-        """Let go of the models and of the store's client; a searcher stays yours."""
+        """Release the models and the store's client; a searcher stays open."""
         for inner in self._models():
             inner.close()
-        if isinstance(self._search, StoreSearch) and hasattr(self.document_store, "close"):
+        if self._pair is not None and hasattr(self.document_store, "close"):
             self.document_store.close()
 
     async def close_async(self) -> None:
-        """Let go of the models and of the store's async client; see `close`."""
+        """Release the models and the store's async client; see `close`."""
         for inner in self._models():
             await inner.close_async()
-        if isinstance(self._search, StoreSearch) and hasattr(self.document_store, "close_async"):
+        if self._pair is not None and hasattr(self.document_store, "close_async"):
             await self.document_store.close_async()
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the settings down, those of the store, the embedder and the ranker too.
+        """Write the arguments down, those of the store, the embedder and the ranker too.
 
         Raises:
-            SerializationError: It holds a searcher, or a model that was handed over.
+            SerializationError: It holds a searcher, or a model that the caller loaded.
         """
-        if not isinstance(self._search, StoreSearch):
+        if self._pair is None:
             raise SerializationError(
-                f"This Qwen3HybridRetriever holds a {type(self._search).__name__}, an open store "
-                "which no file can hold. Use it with a QdrantDocumentStore to save the pipeline."
+                f"This Qwen3HybridRetriever holds a {type(self.document_store).__name__}, an open "
+                "store which no file can hold. Use it with a QdrantDocumentStore to save the "
+                "pipeline."
             )
-        return serialised(self)
+        return default_to_dict(
+            self,
+            document_store=self.document_store,
+            text_embedder=self.text_embedder,
+            ranker=self.ranker,
+            filters=self.filters,
+            top_k=self.top_k,
+            instruction=self.instruction,
+            candidates=self.candidates,
+            rerank_depth=self.rerank_depth,
+            fusion=self.fusion,
+            weights=self.weights,
+            k=self.k,
+            filter_policy=self.filter_policy.value,
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Make one from what `to_dict` wrote."""
-        return default_from_dict(cls, data)
+        arguments = dict(data.get("init_parameters", {}))
+        if arguments.get("weights"):
+            arguments["weights"] = {
+                _FORMER_NAMES.get(name, name): weight
+                for name, weight in arguments["weights"].items()
+            }
+        return default_from_dict(cls, {**data, "init_parameters": arguments})
 
     @component.output_types(documents=list[Document])
     def run(
@@ -186,8 +212,8 @@ class Qwen3HybridRetriever:
 
         Returns:
             `documents`: best first. `meta["search_ranks"]` of each has its rank and score under
-            `"dense"` and `"lexical"` where that leg found it, under `"fused"`, and under `"rerank"`
-            where it was reranked. `score` is that of the last of these.
+            `"dense"` and `"bm25"` where that retriever found it, under `"fused"`, and under
+            `"rerank"` where it was reranked. `score` is that of the last of these.
 
         Raises:
             InputError: A blank query or instruction, or `top_k` out of its range.
@@ -195,10 +221,13 @@ class Qwen3HybridRetriever:
             BackendError: A model could not be run.
         """
         count, filters, instruction = self._request(query, filters, top_k, instruction)
-        if isinstance(self._search, StoreSearch):
-            return {"documents": self._search.run(query, count, filters, instruction)}
-        hits = self._search.search(query, limit=count, filter=filters, instruction=instruction)
-        return {"documents": from_hits(hits)}
+        if isinstance(self.document_store, Searcher):
+            hits = self.document_store.search(
+                query, limit=count, filter=filters, instruction=instruction
+            )
+            return {"documents": from_searcher(hits)}
+        hits = run_flow(self._search(query, count, filters, instruction))
+        return {"documents": from_store(hits)}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -210,26 +239,75 @@ class Qwen3HybridRetriever:
     ) -> dict[str, Any]:
         """Retrieve documents without blocking the event loop; see `run`."""
         count, filters, instruction = self._request(query, filters, top_k, instruction)
-        search = self._search
-        if isinstance(search, StoreSearch):
-            return {"documents": await search.run_async(query, count, filters, instruction)}
-        hits = await search.asearch(query, limit=count, filter=filters, instruction=instruction)
-        return {"documents": from_hits(hits)}
+        if isinstance(self.document_store, Searcher):
+            hits = await self.document_store.asearch(
+                query, limit=count, filter=filters, instruction=instruction
+            )
+            return {"documents": from_searcher(hits)}
+        hits = await run_flow_async(self._search(query, count, filters, instruction))
+        return {"documents": from_store(hits)}
+
+    def _search(
+        self, query: str, top_k: int, filters: Any, instruction: str | None
+    ) -> Flow[list[Hit]]:
+        assert self.text_embedder is not None
+        assert self._pair is not None
+        pair, ranker = self._pair, self.ranker
+        pipeline = SearchPipeline(
+            embedder=self.text_embedder.get_model(),
+            reranker=None if ranker is None else ranker.get_model(),
+            candidates=self.candidates,
+            rerank_depth=self.rerank_depth,
+            fusion=self.fusion,
+            weights=self.weights,
+            k=self.k,
+            logits=ranker is not None and not ranker.scale_score,
+        )
+        texts = _contents if ranker is None else ranker.texts_of
+
+        def retrieve(vector: FloatArray, fuse: Fuse) -> Call:
+            hits = partial(fused_hits, fuse=fuse, texts_of=texts)
+            return pair.ask(query, vector.tolist(), filters, self.candidates, hits)
+
+        return pipeline.search(
+            retrieve,
+            query,
+            limit=top_k,
+            instruction=instruction,
+            min_score=None if ranker is None else ranker.score_threshold,
+        )
 
     def _request(
         self, query: str, filters: Any, top_k: int | None, instruction: str | None
     ) -> tuple[int, Any, str | None]:
-        """Check a request before anything is asked, and fill it up from the settings."""
+        """Check a request before anything is asked, and complete it with the component's own."""
         check_query(query)
         check_count(top_k, "top_k", 1)
         count = self.top_k if top_k is None else top_k
-        if isinstance(self._search, StoreSearch):
-            self._search.check_top_k(count)
+        self._check_top_k(count)
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
         return count, merged, self.instruction if instruction is None else instruction
 
     def _models(self) -> list[Any]:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
+
+    def _check_search(self) -> None:
+        """Check what the pipeline is made of, which waits for the models until it is run."""
+        check_kind(self.text_embedder, Qwen3TextEmbedder, "text_embedder")
+        if self.ranker is not None:
+            check_kind(self.ranker, Qwen3Ranker, "ranker")
+        check_count(self.candidates, "candidates", 1)
+        check_count(self.rerank_depth, "rerank_depth", 0)
+        fuse({DENSE: (), BM25: ()}, self.fusion, k=self.k, weights=self.weights)
+        self._check_top_k(self.top_k)
+
+    def _check_top_k(self, top_k: int) -> None:
+        if self._pair is not None and top_k > self.candidates:
+            raise InputError(
+                f"`top_k` is {top_k}, and each retriever is asked for {self.candidates} "
+                "candidates, which is as far as an order can be trusted. Make the retriever with "
+                f"`candidates={top_k}` or more."
+            )
 
     def _check_left_to_searcher(self) -> None:
         defaults = inspect.signature(type(self).__init__).parameters
@@ -239,3 +317,7 @@ class Qwen3HybridRetriever:
                 f"`{given[0]}` was given beside a searcher, which does that part itself. Give it "
                 f"to the {type(self.document_store).__name__}, or give a document store."
             )
+
+
+def _contents(documents: Sequence[Document]) -> list[str]:
+    return [document.content or "" for document in documents]

@@ -1,7 +1,4 @@
-"""The two legs of Qdrant's document store.
-
-The only import of qdrant-haystack. Knows what the store must be set up with; embeds nothing.
-"""
+"""The two retrievers of Qdrant's document store; the only module that imports qdrant-haystack."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from haystack_integrations.document_stores.qdrant import QdrantDocumentStore
 
 from qwen3_rag import InputError
 
-__all__ = ["qdrant_legs"]
+__all__ = ["qdrant_retrievers"]
 
 
-def qdrant_legs(
+def qdrant_retrievers(
     store: QdrantDocumentStore,
 ) -> tuple[QdrantEmbeddingRetriever, QdrantSparseEmbeddingRetriever]:
     """Make the retrievers of a store.
@@ -27,8 +24,8 @@ def qdrant_legs(
     if not (store.use_sparse_embeddings and store.sparse_idf):
         raise InputError(
             "The QdrantDocumentStore has use_sparse_embeddings="
-            f"{store.use_sparse_embeddings} and sparse_idf={store.sparse_idf}, and the lexical leg "
-            "needs both: terms are kept in sparse vectors, and the store counts how rare they are. "
+            f"{store.use_sparse_embeddings} and sparse_idf={store.sparse_idf}, and BM25 needs "
+            "both: terms are kept in sparse vectors, and the store counts how rare they are. "
             "Make it with `use_sparse_embeddings=True, sparse_idf=True`."
         )
     if store.similarity == "l2":

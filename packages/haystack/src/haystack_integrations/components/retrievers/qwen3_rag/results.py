@@ -1,80 +1,80 @@
-"""What the legs found, fused and turned into documents that say where they come from.
-
-Knows Document and the core's fusion; knows no store and no model.
-"""
+"""Turns hits into documents whose metadata says which retriever found them where."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from haystack import Document
 
 from qwen3_rag import Hit, RankScore
-from qwen3_rag.fusion import FusionMethod, fuse
+from qwen3_rag.search import Fuse
 
-__all__ = ["from_hits", "fused_documents", "with_rerank"]
+__all__ = ["from_searcher", "from_store", "fused_hits"]
 
-#: Where a document's metadata has its rank and score in each leg.
-LEGS = "search_ranks"
+#: Where a document's metadata has its rank and score by each retriever, fusion and reranker. It
+#: differs from query to query, so it never decides a document's id.
+RANKS = "search_ranks"
+
+#: Its former name.
+FORMER_RANKS = "search_legs"
+
+#: In a hit's payload: the document it was made of.
+_DOCUMENT = "document"
 
 
-def fused_documents(
-    legs: Mapping[str, Sequence[Document]],
-    method: FusionMethod,
-    *,
-    k: float,
-    weights: Mapping[str, float],
-) -> list[Document]:
-    """Fuse what the legs found.
+def fused_hits(
+    found: Mapping[str, Sequence[Document]],
+    fuse: Fuse,
+    texts_of: Callable[[Sequence[Document]], list[str]],
+) -> list[Hit]:
+    """Fuse what the retrievers of a store found into hits for `from_store`.
 
     Args:
-        legs: For each leg's name its documents, with scores, higher is better.
-        method: As in the core's `fuse`, and so below.
-        k: How flat RRF's reward is.
-        weights: By the leg's name.
-
-    Returns:
-        Copies, best first, ties by id.
+        found: For each retriever's name its documents, with scores, higher is better.
+        fuse: Fuses ids with scores.
+        texts_of: Gives the text of each document that a reranker reads.
     """
-    scores = {
-        name: [(document.id, document.score or 0.0) for document in documents]
-        for name, documents in legs.items()
-    }
-    found = {document.id: document for documents in legs.values() for document in documents}
+    fused = fuse(
+        {
+            name: [(document.id, document.score or 0.0) for document in documents]
+            for name, documents in found.items()
+        }
+    )
+    by_id = {document.id: document for documents in found.values() for document in documents}
+    documents = [by_id[str(one.id)] for one in fused]
     return [
-        _marked(found[str(one.id)], one.score, {**one.legs, "fused": RankScore(rank, one.score)})
-        for rank, one in enumerate(fuse(scores, method, k=k, weights=weights), 1)
+        Hit(
+            id=document.id,
+            text=text,
+            score=one.score,
+            payload={_DOCUMENT: document},
+            ranks={**one.ranks, "fused": RankScore(rank, one.score)},
+        )
+        for rank, (one, document, text) in enumerate(
+            zip(fused, documents, texts_of(documents), strict=True), 1
+        )
     ]
 
 
-def with_rerank(ranked: Sequence[Document]) -> list[Document]:
-    """Note rank and score of documents that a ranker ordered, beside those of the legs."""
-    return [
-        replace(
-            document,
-            meta={
-                **document.meta,
-                LEGS: {**document.meta[LEGS], "rerank": {"rank": rank, "score": document.score}},
-            },
-        )
-        for rank, document in enumerate(ranked, 1)
-    ]
+def from_store(hits: Sequence[Hit]) -> list[Document]:
+    """Give copies of the documents that `fused_hits` was given."""
+    return [_with_ranks(hit.payload[_DOCUMENT], hit) for hit in hits]
 
 
-def from_hits(hits: Sequence[Hit]) -> list[Document]:
-    """Turn a searcher's hits into documents: payload to metadata, number ids to strings."""
+def from_searcher(hits: Sequence[Hit]) -> list[Document]:
+    """Make documents of a searcher's hits: payload to metadata, ids to strings."""
     return [
-        _marked(
-            Document(id=str(hit.id), content=hit.text, meta=dict(hit.payload)), hit.score, hit.legs
-        )
+        _with_ranks(Document(id=str(hit.id), content=hit.text, meta=dict(hit.payload)), hit)
         for hit in hits
     ]
 
 
-def _marked(document: Document, score: float, legs: Mapping[str, RankScore]) -> Document:
-    places: dict[str, Any] = {
-        name: {"rank": place.rank, "score": place.score} for name, place in legs.items()
+def _with_ranks(document: Document, hit: Hit) -> Document:
+    ranks: dict[str, Any] = {
+        name: {"rank": place.rank, "score": place.score} for name, place in hit.ranks.items()
     }
-    return replace(document, score=score, meta={**document.meta, LEGS: places})
+    # Documents that were found, and stored anew, may still have those of that search.
+    kept = {name: value for name, value in document.meta.items() if name != FORMER_RANKS}
+    return replace(document, score=hit.score, meta={**kept, RANKS: ranks})

@@ -1,29 +1,46 @@
-"""Whether a Qdrant collection keeps its vectors the way hybrid search needs them.
-
-Reads what a client says about a collection, without importing one. Knows nothing of models: the
-record beside the vectors is compared elsewhere.
-"""
+"""Whether a Qdrant collection keeps its vectors and indexes the way hybrid search needs them."""
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Any
 
-from qwen3_rag_hybrid.settings import Finding
+from qwen3_rag_hybrid.stores.record import Finding
 
-__all__ = ["check_shape"]
+__all__ = ["check_shape", "missing_indexes"]
 
 
-def check_shape(name: str, parameters: Any, dense: str, lexical: str, dim: int) -> list[Finding]:
+def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -> list[Finding]:
+    """Name the declared fields that have no payload index.
+
+    Args:
+        name: The collection, for messages.
+        fields: The declared payload fields.
+        indexed: Those that have an index.
+    """
+    return [
+        Finding(
+            "index",
+            "warning",
+            f"{name} has no index on the field {field!r}, so filters on it read every document.",
+            "Call `create()` again: it makes what is missing.",
+        )
+        for field in fields
+        if field not in indexed
+    ]
+
+
+def check_shape(name: str, parameters: Any, dense: str, sparse: str, dim: int) -> list[Finding]:
     """Name what is wrong with the vectors of a collection.
 
     Args:
         name: The collection, for messages.
         parameters: Its `CollectionParams`.
         dense: Name of the dense vector, `""` for the unnamed one.
-        lexical: Name of the sparse vector.
+        sparse: Name of the sparse vector.
         dim: Size of the embedder's vectors.
     """
-    return [*_check_dense(name, parameters, dense, dim), *_check_lexical(name, parameters, lexical)]
+    return [*_check_dense(name, parameters, dense, dim), *_check_sparse(name, parameters, sparse)]
 
 
 def _check_dense(name: str, parameters: Any, dense: str, dim: int) -> list[Finding]:
@@ -73,18 +90,18 @@ def _check_dense(name: str, parameters: Any, dense: str, dim: int) -> list[Findi
     return findings
 
 
-def _check_lexical(name: str, parameters: Any, lexical: str) -> list[Finding]:
+def _check_sparse(name: str, parameters: Any, sparse: str) -> list[Finding]:
     named = parameters.sparse_vectors or {}
-    found = named.get(lexical)
+    found = named.get(sparse)
     if found is None:
         return [
             Finding(
-                "lexical",
+                "sparse",
                 "error",
-                f"{name} has no sparse vector named {lexical!r}; it has "
+                f"{name} has no sparse vector named {sparse!r}; it has "
                 f"{', '.join(map(repr, named)) or 'none'}.",
-                "Pass `QdrantStore(..., lexical=NAME)`, or make the collection with "
-                f"`sparse_vectors_config={{{lexical!r}: "
+                "Pass `QdrantStore(..., sparse=NAME)`, or make the collection with "
+                f"`sparse_vectors_config={{{sparse!r}: "
                 "SparseVectorParams(modifier=Modifier.IDF)}`.",
             )
         ]
@@ -93,10 +110,10 @@ def _check_lexical(name: str, parameters: Any, lexical: str) -> list[Finding]:
             Finding(
                 "idf",
                 "error",
-                f"The sparse vector {lexical!r} has no IDF modifier, so a word like 'the' counts "
+                f"The sparse vector {sparse!r} has no IDF modifier, so a word like 'the' counts "
                 "as much as a rare one.",
                 "Switch it on; nothing has to be added again: `client.update_collection(..., "
-                f"sparse_vectors_config={{{lexical!r}: SparseVectorParams("
+                f"sparse_vectors_config={{{sparse!r}: SparseVectorParams("
                 "modifier=Modifier.IDF)})`.",
             )
         ]

@@ -1,4 +1,4 @@
-"""The lexical embedders: the core's terms in Haystack's sparse vectors."""
+"""The BM25 embedders: the core's terms in Haystack's sparse vectors."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Which payload fields a filter of Qdrant's asks for, and whether documents have them.
+"""Which payload fields a Qdrant filter asks for, and whether the collection declares them.
 
-Knows how filters nest, in the client's classes and in Edge's, which have the same parts. Imports
-neither, and changes no filter.
+The classes of qdrant-client and of Qdrant Edge have the same parts, so this needs neither package.
 """
 
 from __future__ import annotations

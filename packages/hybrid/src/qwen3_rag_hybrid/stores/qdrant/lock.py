@@ -1,7 +1,7 @@
-"""A folder that one process at a time may use, and the record kept in it.
+"""`FolderLock`: one process at a time may use a folder.
 
-The lock is the operating system's, which drops it when the process ends, however it ends; the name
-in its file is for the message only. Knows nothing of what else the folder holds.
+The operating system holds the lock and drops it when the process ends, however it ends. What is
+written in the lock's file is only for the message to others.
 """
 
 from __future__ import annotations
@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qwen3_rag.errors import StoreError
-from qwen3_rag_hybrid.settings import CollectionSettings
 
-__all__ = ["FolderLock", "read_record", "write_record"]
-
-_RECORD = "settings.json"
+__all__ = ["FolderLock"]
 
 if sys.platform == "win32":
     import msvcrt
@@ -99,30 +96,6 @@ class FolderLock:
         if pid == os.getpid() and host == socket.gethostname():
             return f"this process itself (pid {pid}), which opened it before"
         return f"process {pid} on host {host!r}"
-
-
-def read_record(folder: Path) -> CollectionSettings:
-    """Read the record of a collection's folder.
-
-    Raises:
-        OSError: It is not there.
-        ValueError: It is damaged, or of a later format.
-    """
-    values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    if not isinstance(values, dict):
-        raise ValueError(f"{_RECORD} holds no record")
-    return CollectionSettings.from_dict(values)
-
-
-def write_record(folder: Path, settings: CollectionSettings) -> None:
-    """Write the record so that a reader finds the old one or the new one, never half of one."""
-    text = json.dumps(settings.as_dict(), indent=2, ensure_ascii=False)
-    new = folder / f"{_RECORD}.new"
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(folder / _RECORD)
 
 
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()

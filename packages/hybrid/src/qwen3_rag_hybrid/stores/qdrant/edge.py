@@ -1,8 +1,4 @@
-"""Qdrant Edge: the server's engine inside this process, the collection in a folder.
-
-The one place that imports qdrant_edge. Knows the folder's layout, its lock and what the engine
-calls things; knows no model and no fusion.
-"""
+"""`QdrantEdgeStore`: the server's engine inside this process, the collection in a folder."""
 
 from __future__ import annotations
 
@@ -11,19 +7,19 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from qwen3_rag.errors import MissingExtraError, Qwen3RagError, StoreError
-from qwen3_rag.integration import FloatArray
-from qwen3_rag.lexical import SparseVector
-from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
-from qwen3_rag_hybrid.filters import check_filter
-from qwen3_rag_hybrid.folder import FolderLock, read_record, write_record
-from qwen3_rag_hybrid.legs import DENSE, LEXICAL, Ranked
-from qwen3_rag_hybrid.settings import CollectionSettings, Finding, compare, refuse
+from qwen3_rag.fusion import RankedLists
+from qwen3_rag.search import BM25, DENSE
+from qwen3_rag_hybrid.documents import Id, Point, point_id
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
+from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock
+from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
 
 try:
     import qdrant_edge as engine
@@ -33,13 +29,24 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[edge]"'
     ) from error
 
+from qwen3_rag_hybrid.stores.qdrant.layout import (
+    KEYS,
+    configuration,
+    own_id,
+    read_point,
+    read_record,
+    sparse_name,
+    to_point,
+    to_sparse,
+    write_record,
+)
+
 __all__ = ["QdrantEdgeStore"]
 
 _PAGE = 256
-_KEYS = Keys()
 
 
-class QdrantEdgeStore:
+class QdrantEdgeStore(Store):
     """A collection in a folder, searched by Qdrant's engine inside this process.
 
     Safe to share between threads. One process at a time holds the folder; another that tries gets
@@ -71,7 +78,8 @@ class QdrantEdgeStore:
         self._lock = FolderLock(self.path / "lock")
         self._pid = os.getpid()
         self._shard: engine.EdgeShard | None = None
-        self._settings: CollectionSettings | None = None
+        self._record: CollectionRecord | None = None
+        self._sparse = BM25  # name of the sparse vector
         self._closed = False
         with self._guard:
             self._open()
@@ -81,62 +89,48 @@ class QdrantEdgeStore:
         """The folder, for messages."""
         return f"The collection in {str(self.path)!r}"
 
-    @property
-    def keys(self) -> Keys:
-        """Payload fields that hold text and id."""
-        return _KEYS
-
-    def create(self, settings: CollectionSettings, *, adopt: bool = False) -> None:
-        """Make the collection and record the settings; see `Legs.create`.
+    def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        """Make the collection and keep the record; see `Store.create`.
 
         A killed `create` leaves nothing behind that counts: the collection is made beside its
         place and moved there when it is whole.
         """
         with self._using("Making the collection"):
             if not self._open():
-                self._make(settings)
-            recorded = self._settings
-            if recorded is not None and recorded != settings:
-                refuse(compare(self.name, recorded, settings))
-                write_record(self._folder, settings)
-                self._settings = settings
-            self._make_indexes(settings)
+                self._make(record)
+            kept = self._record
+            if kept is not None and kept != record:
+                refuse(compare(self.name, kept, record))
+                self._record = replace(record, format=kept.format)
+                write_record(self._folder, self._record)
+            self._make_indexes(record)
 
-    def settings(self) -> CollectionSettings | None:
-        """Give the record; see `Legs.settings`."""
+    def record(self) -> CollectionRecord | None:
+        """Give the record; see `Store.record`."""
         with self._using("Opening the collection"):
-            return self._settings if self._open() else None
+            return self._record if self._open() else None
 
-    def check(self, settings: CollectionSettings) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Legs.check`."""
+    def check(self, record: CollectionRecord) -> list[Finding]:
+        """Compare what is kept with what is needed; see `Store.check`."""
         with self._using("Checking the collection"):
             if not self._open():
                 return [self._missing()]
             indexed = self._opened().info().payload_schema
-            return [
-                Finding(
-                    "index",
-                    "warning",
-                    f"{self.name} has no index on the field {field!r}, so filters on it read "
-                    "every document.",
-                    "Call `create()` again: it makes what is missing.",
-                )
-                for field in settings.fields
-                if field not in indexed
-            ]
+            return missing_indexes(self.name, record.fields, indexed)
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Legs.check_filter`."""
-        check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, _KEYS)
+        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
+        check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, KEYS)
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points; see `Legs.upsert`. Killed afterwards, the process loses none of them."""
-        made = [_point(point) for point in points]
+        """Write points; see `Store.upsert`. Killed afterwards, the process loses none of them."""
         with self._using("Writing"):
-            self._opened().update(engine.UpdateOperation.upsert_points(made))
+            shard = self._opened()
+            made = [to_point(point, self._sparse) for point in points]
+            shard.update(engine.UpdateOperation.upsert_points(made))
 
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; see `Legs.delete`.
+        """Remove documents; see `Store.delete`.
 
         The engine goes on counting their words for the weights of terms until the folder is opened
         again, or until `optimize`.
@@ -145,38 +139,33 @@ class QdrantEdgeStore:
         with self._using("Deleting"):
             self._opened().update(engine.UpdateOperation.delete_points(places))
 
-    def search(
-        self, dense: FloatArray, lexical: SparseVector, *, limit: int, filter: Any = None
-    ) -> Ranked:
-        """Ask both legs in one batch; see `Legs.search`."""
-        queries = {DENSE: engine.Query.Nearest(dense.tolist(), using=DENSE)}
-        if len(lexical):
-            queries[LEXICAL] = engine.Query.Nearest(_sparse(lexical), using=LEXICAL)
-        batch = engine.QueryBatchRequest(
-            [
-                engine.QueryRequest(
-                    limit=limit, query=query, filter=filter, with_payload=[_KEYS.id]
-                )
-                for query in queries.values()
-            ]
-        )
-        ranked: Ranked = {DENSE: [], LEXICAL: []}
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Search by vector and by terms in one batch; see `Store.search`."""
         with self._using("Searching"):
-            answers = self._opened().query_batch(batch)
-        for leg, hits in zip(queries, answers, strict=True):
-            ranked[leg] = [(_own_id(hit), hit.score) for hit in hits]
+            shard = self._opened()
+            queries = {DENSE: engine.Query.Nearest(query.vector.tolist(), using=DENSE)}
+            if len(query.sparse):
+                queries[BM25] = engine.Query.Nearest(to_sparse(query.sparse), using=self._sparse)
+            requests = [
+                engine.QueryRequest(limit=limit, query=one, filter=filter, with_payload=[KEYS.id])
+                for one in queries.values()
+            ]
+            answers = shard.query_batch(engine.QueryBatchRequest(requests))
+        ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
+        for name, hits in zip(queries, answers, strict=True):
+            ranked[name] = [(own_id(hit), hit.score) for hit in hits]
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Legs.retrieve`."""
+        """Look documents up; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._using("Reading"):
             records = self._opened().retrieve(places, True, vectors)
-        points = [_read(record) for record in records]
+        points = [read_point(record, self._sparse) for record in records]
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Legs.scan`."""
+        """Go through all documents; see `Store.scan`."""
         place = None
         while True:
             request = engine.ScrollRequest(
@@ -184,12 +173,13 @@ class QdrantEdgeStore:
             )
             with self._using("Reading"):
                 records, place = self._opened().scroll(request)
-            yield from map(_read, records)
+            for record in records:
+                yield read_point(record, self._sparse)
             if place is None:
                 return
 
     def count(self, *, filter: Any = None) -> int:
-        """Count documents; see `Legs.count`."""
+        """Count documents; see `Store.count`."""
         with self._using("Counting"):
             if not self._open():
                 return 0
@@ -235,18 +225,18 @@ class QdrantEdgeStore:
         self._lock.acquire()
         try:
             with _engine_errors(f"Opening {str(self.path)!r}", self._damaged):
-                settings = read_record(self._folder)
+                record = read_record(self._folder)
                 # With the configuration the engine checks that the shard fits it.
                 self._shard = engine.EdgeShard.load(
-                    str(self._folder / "shard"), _configuration(settings)
+                    str(self._folder / "shard"), configuration(record)
                 )
-                self._settings = settings
+                self._record, self._sparse = record, sparse_name(record)
         except BaseException:
             self._lock.release()
             raise
         return True
 
-    def _make(self, settings: CollectionSettings) -> None:
+    def _make(self, record: CollectionRecord) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -259,15 +249,15 @@ class QdrantEdgeStore:
             unfinished = self.path / "collection.new"
             shutil.rmtree(unfinished, ignore_errors=True)
             (unfinished / "shard").mkdir(parents=True)
-            engine.EdgeShard.create(str(unfinished / "shard"), _configuration(settings)).close()
-            write_record(unfinished, settings)
+            engine.EdgeShard.create(str(unfinished / "shard"), configuration(record)).close()
+            write_record(unfinished, record)
             unfinished.rename(self._folder)
         self._open()
 
-    def _make_indexes(self, settings: CollectionSettings) -> None:
+    def _make_indexes(self, record: CollectionRecord) -> None:
         shard = self._opened()
-        for field in settings.fields.keys() - shard.info().payload_schema.keys():
-            kind = getattr(engine.PayloadSchemaType, settings.fields[field].capitalize())
+        for field in record.fields.keys() - shard.info().payload_schema.keys():
+            kind = getattr(engine.PayloadSchemaType, record.fields[field].capitalize())
             shard.update(engine.UpdateOperation.create_field_index(field, kind))
 
     def _shut(self) -> None:
@@ -328,47 +318,3 @@ def _engine_errors(action: str, advice: str = "") -> Iterator[None]:
                 "start workers by spawning, or open the folder after forking."
             )
         raise StoreError(f"{action} failed: {error} {advice}".rstrip()) from error
-
-
-def _configuration(settings: CollectionSettings) -> engine.EdgeConfig:
-    return engine.EdgeConfig(
-        vectors={
-            DENSE: engine.EdgeVectorParams(size=settings.dim, distance=engine.Distance.Cosine)
-        },
-        sparse_vectors={LEXICAL: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
-    )
-
-
-def _point(point: Point) -> engine.Point:
-    assert point.dense is not None
-    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
-    if point.lexical is not None and len(point.lexical):
-        vectors[LEXICAL] = _sparse(point.lexical)
-    document = point.document
-    return engine.Point(point_id(document.id), vectors, to_payload(document, _KEYS))
-
-
-def _sparse(vector: SparseVector) -> engine.SparseVector:
-    return engine.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
-
-
-def _own_id(record: engine.ScoredPoint) -> Id:
-    stored = record.id if isinstance(record.id, int) else str(record.id)
-    own: Id = (record.payload or {}).get(_KEYS.id, stored)
-    return own
-
-
-def _read(record: engine.Record) -> Point:
-    stored = record.id if isinstance(record.id, int) else str(record.id)
-    vectors: Any = record.vector or {}
-    dense, lexical = vectors.get(DENSE), vectors.get(LEXICAL)
-    return Point(
-        from_payload(stored, record.payload or {}, _KEYS),
-        None if dense is None else np.asarray(dense, dtype=np.float32),
-        None
-        if lexical is None
-        else SparseVector(
-            np.asarray(lexical.indices, dtype=np.uint32),
-            np.asarray(lexical.values, dtype=np.float32),
-        ),
-    )

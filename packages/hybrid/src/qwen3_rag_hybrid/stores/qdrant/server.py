@@ -1,8 +1,4 @@
-"""Any `QdrantClient`: local mode in memory or in a folder, or a server.
-
-The one place that imports qdrant_client. Knows its requests, its locks and where a collection
-keeps the record; knows no model and no fusion. The client belongs to the caller.
-"""
+"""`QdrantStore`: a collection behind any `QdrantClient`, of a server or in local mode."""
 
 from __future__ import annotations
 
@@ -10,18 +6,20 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
-from qwen3_rag.integration import FloatArray
+from qwen3_rag.fusion import RankedLists
 from qwen3_rag.lexical import SparseVector
+from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
-from qwen3_rag_hybrid.filters import check_filter
-from qwen3_rag_hybrid.legs import DENSE, LEXICAL, Ranked
-from qwen3_rag_hybrid.qdrant_shape import check_shape
-from qwen3_rag_hybrid.settings import CollectionSettings, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
+from qwen3_rag_hybrid.stores.qdrant.shape import check_shape, missing_indexes
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
 
 try:
     from qdrant_client import QdrantClient, models
@@ -35,14 +33,15 @@ __all__ = ["QdrantStore"]
 
 _RECORD = "qwen3_rag"
 _PAGE = 256
+_OLD_SPARSE = "lexical"
 
-# One per client, whichever searchers share it: local mode loses its balance when two threads
-# write, or one reads while another writes.
+# One per client, whichever searchers share it: local mode breaks when two threads write, or one
+# reads while another writes.
 _guards: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.WeakKeyDictionary()
 _guards_guard = threading.Lock()
 
 
-class QdrantStore:
+class QdrantStore(Store):
     """A collection behind a `QdrantClient` of yours: `":memory:"`, `path=` or a server.
 
     Writes wait for each other; in local mode reads do too. Filters are
@@ -55,28 +54,30 @@ class QdrantStore:
         collection: str,
         *,
         dense: str = DENSE,
-        lexical: str = LEXICAL,
+        sparse: str | None = None,
         text_key: str = "text",
         id_key: str = "_id",
     ) -> None:
-        """Keep the settings; the store is first asked when it is used.
+        """Name the collection; nothing is sent before it is used.
 
         Args:
             client: A `qdrant_client.QdrantClient`.
             collection: The collection's name there.
             dense: Name of the dense vector; `""` for a collection's unnamed one.
-            lexical: Name of the sparse vector.
+            sparse: Name of the sparse vector; `"bm25"` when omitted, or `"lexical"` in a
+                collection that an earlier release made.
             text_key: Payload field with the document's text.
             id_key: Payload field with the document's own id.
         """
         if not isinstance(client, QdrantClient):
             raise InputTypeError(
                 f"`client` must be a qdrant_client.QdrantClient, got {type(client).__name__}. The "
-                "searcher's async methods need no other: they wait for it on a thread."
+                "searcher's async methods work with it too: they call it on a thread."
             )
         self.client = client
         self.collection = collection
-        self._dense, self._lexical = dense, lexical
+        self._dense, self._sparse = dense, sparse
+        self._found_sparse: str | None = None
         self._keys = Keys(text_key, id_key)
         with _guards_guard:
             self._guard = _guards.setdefault(client, threading.RLock())
@@ -97,109 +98,100 @@ class QdrantStore:
         options = self.client.init_options
         return options.get("location") == ":memory:" or options.get("path") is not None
 
-    def create(self, settings: CollectionSettings, *, adopt: bool = False) -> None:
-        """Make the collection and record the settings; see `Legs.create`.
+    def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        """Make the collection and keep the record; see `Store.create`.
 
         A collection of yours that fits is taken as it is; only the record and missing payload
         indexes are added to it.
         """
         with self._writing("Making"):
             if not self.client.collection_exists(self.collection):
-                self._make(settings)
-            elif self._recorded() != settings:
-                self._take_over(settings, adopt)
-            self._make_indexes(settings)
-            if self._recorded() != settings:
+                self._make(record)
+            elif self._recorded() != record:
+                self._take_over(record, adopt)
+            self._make_indexes(record)
+            if self._recorded() != record:
                 raise StoreError(
                     f"{self.name} did not keep its record, as Qdrant servers before 1.16 do. "
                     "Update the server."
                 )
 
-    def settings(self) -> CollectionSettings | None:
-        """Give the record; see `Legs.settings`."""
+    def record(self) -> CollectionRecord | None:
+        """Give the record; see `Store.record`."""
         with self._reading("Reading the record of"):
             if not self.client.collection_exists(self.collection):
                 return None
             return self._recorded()
 
-    def check(self, settings: CollectionSettings) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Legs.check`."""
+    def check(self, record: CollectionRecord) -> list[Finding]:
+        """Compare what is kept with what is needed; see `Store.check`."""
         with self._reading("Checking"):
             if not self.client.collection_exists(self.collection):
                 return [self._missing()]
             info = self.client.get_collection(self.collection)
-        findings = check_shape(
-            self.name, info.config.params, self._dense, self._lexical, settings.dim
-        )
-        if not self.is_local:  # where indexes have no effect, nothing is missed
-            findings += [
-                Finding(
-                    "index",
-                    "warning",
-                    f"{self.name} has no index on the field {field!r}, so filters on it read "
-                    "every document.",
-                    "Call `create()` again: it makes what is missing.",
-                )
-                for field in settings.fields
-                if field not in info.payload_schema
-            ]
+        parameters = info.config.params
+        sparse = self._sparse or _sparse_name(parameters)
+        self._found_sparse = sparse
+        findings = check_shape(self.name, parameters, self._dense, sparse, record.dim)
+        if not self.is_local:  # where indexes have no effect, none is missing
+            findings += missing_indexes(self.name, record.fields, info.payload_schema)
         return findings
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Legs.check_filter`."""
+        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
         wanted = "qdrant_client.models.Filter"
         check_filter(filter, models.Filter, wanted, fields, self._keys)
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points; see `Legs.upsert`."""
-        made = [self._point(point) for point in points]
+        """Write points; see `Store.upsert`."""
         with self._writing("Writing to"):
+            sparse = self._sparse_name()
+            made = [self._point(point, sparse) for point in points]
             self.client.upsert(self.collection, made, wait=True)
 
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; see `Legs.delete`."""
+        """Remove documents; see `Store.delete`."""
         selector = models.PointIdsList(points=[point_id(id_) for id_ in ids])
         with self._writing("Deleting from"):
             self.client.delete(self.collection, selector, wait=True)
 
-    def search(
-        self, dense: FloatArray, lexical: SparseVector, *, limit: int, filter: Any = None
-    ) -> Ranked:
-        """Ask both legs in one round trip; see `Legs.search`."""
-        queries: dict[str, Any] = {DENSE: (dense.tolist(), self._dense or None)}
-        if len(lexical):
-            queries[LEXICAL] = (_sparse(lexical), self._lexical)
-        requests = [
-            models.QueryRequest(
-                query=query,
-                using=using,
-                filter=filter,
-                limit=limit,
-                with_payload=models.PayloadSelectorInclude(include=[self._keys.id]),
-            )
-            for query, using in queries.values()
-        ]
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Search by vector and by terms in one round trip; see `Store.search`."""
         with self._reading("Searching"):
+            queries: dict[str, Any] = {DENSE: (query.vector.tolist(), self._dense or None)}
+            if len(query.sparse):
+                queries[BM25] = (_to_sparse(query.sparse), self._sparse_name())
+            requests = [
+                models.QueryRequest(
+                    query=one,
+                    using=using,
+                    filter=filter,
+                    limit=limit,
+                    with_payload=models.PayloadSelectorInclude(include=[self._keys.id]),
+                )
+                for one, using in queries.values()
+            ]
             answers = self.client.query_batch_points(self.collection, requests)
-        ranked: Ranked = {DENSE: [], LEXICAL: []}
-        for leg, answer in zip(queries, answers, strict=True):
-            ranked[leg] = [
+        ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
+        for name, answer in zip(queries, answers, strict=True):
+            ranked[name] = [
                 ((hit.payload or {}).get(self._keys.id, hit.id), hit.score) for hit in answer.points
             ]
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Legs.retrieve`."""
+        """Look documents up; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._reading("Reading"):
             records = self.client.retrieve(
                 self.collection, places, with_payload=True, with_vectors=vectors
             )
-        points = [self._read(record) for record in records]
+            sparse = self._sparse_name() if vectors else ""
+        points = [self._read(record, sparse) for record in records]
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Legs.scan`."""
+        """Go through all documents; see `Store.scan`."""
         place: Any = None
         while True:
             with self._reading("Reading"):
@@ -211,12 +203,14 @@ class QdrantStore:
                     with_payload=True,
                     with_vectors=vectors,
                 )
-            yield from map(self._read, records)
+                sparse = self._sparse_name() if vectors else ""
+            for record in records:
+                yield self._read(record, sparse)
             if place is None:
                 return
 
     def count(self, *, filter: Any = None) -> int:
-        """Count documents; see `Legs.count`."""
+        """Count documents; see `Store.count`."""
         with self._reading("Counting"):
             if not self.client.collection_exists(self.collection):
                 return 0
@@ -225,50 +219,51 @@ class QdrantStore:
     def close(self) -> None:
         """Do nothing: the client is the caller's."""
 
-    def _recorded(self) -> CollectionSettings | None:
+    def _recorded(self) -> CollectionRecord | None:
         metadata = self.client.get_collection(self.collection).config.metadata or {}
         record = metadata.get(_RECORD)
         if record is None:
             return None
         try:
-            return CollectionSettings.from_dict(record)
+            return CollectionRecord.from_dict(record)
         except (TypeError, ValueError) as error:
             raise StoreError(
-                f"The record of {self.name.lower()} cannot be read ({error}). A later release of "
-                "qwen3-rag-hybrid may have written it: update this one."
+                f"The record of the collection {self.collection!r} cannot be read ({error}). A "
+                "later release of qwen3-rag-hybrid may have written it: update this one."
             ) from error
 
-    def _make(self, settings: CollectionSettings) -> None:
-        dense = models.VectorParams(size=settings.dim, distance=models.Distance.COSINE)
+    def _make(self, record: CollectionRecord) -> None:
+        dense = models.VectorParams(size=record.dim, distance=models.Distance.COSINE)
         self.client.create_collection(
             self.collection,
             vectors_config={self._dense: dense} if self._dense else dense,
             sparse_vectors_config={
-                self._lexical: models.SparseVectorParams(modifier=models.Modifier.IDF)
+                self._sparse or BM25: models.SparseVectorParams(modifier=models.Modifier.IDF)
             },
-            metadata={_RECORD: settings.as_dict()},
+            metadata={_RECORD: record.as_dict()},
         )
 
-    def _take_over(self, settings: CollectionSettings, adopt: bool) -> None:
-        """Put the record on a collection that is there, if that is not a lie."""
-        refuse(self.check(settings))
+    def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
+        """Put the record on a collection that is there, if it can be true."""
+        refuse(self.check(record))
         recorded = self._recorded()
         if recorded is not None:
-            refuse(compare(self.name, recorded, settings))
+            refuse(compare(self.name, recorded, record))
+            record = replace(record, format=recorded.format)
         elif not adopt and self.client.count(self.collection, exact=True).count:
             raise StoreError(
                 f"{self.name} has points in it but no record of the model they were made with. If "
-                f"they are vectors of {settings.model!r} and of this lexical encoder, take it over "
+                f"they are vectors of {record.model!r} and of this BM25 encoder, take it over "
                 "with `create(adopt=True)`; otherwise choose another name."
             )
-        self.client.update_collection(self.collection, metadata={_RECORD: settings.as_dict()})
+        self.client.update_collection(self.collection, metadata={_RECORD: record.as_dict()})
 
-    def _make_indexes(self, settings: CollectionSettings) -> None:
+    def _make_indexes(self, record: CollectionRecord) -> None:
         if self.is_local:
             return
         indexed = self.client.get_collection(self.collection).payload_schema
-        for field in settings.fields.keys() - indexed.keys():
-            schema = models.PayloadSchemaType(settings.fields[field])
+        for field in record.fields.keys() - indexed.keys():
+            schema = models.PayloadSchemaType(record.fields[field])
             self.client.create_payload_index(self.collection, field, schema, wait=True)
 
     def _missing(self) -> Finding:
@@ -279,30 +274,39 @@ class QdrantStore:
             "Make it with `create()`, and check the name.",
         )
 
-    def _point(self, point: Point) -> models.PointStruct:
+    def _sparse_name(self) -> str:
+        """Name the sparse vector: as the caller said, or as it is in the collection."""
+        if self._sparse is not None:
+            return self._sparse
+        if self._found_sparse is None:
+            info = self.client.get_collection(self.collection)
+            self._found_sparse = _sparse_name(info.config.params)
+        return self._found_sparse
+
+    def _point(self, point: Point, sparse: str) -> models.PointStruct:
         assert point.dense is not None
         vectors: dict[str, Any] = {self._dense: point.dense.tolist()}
-        if point.lexical is not None and len(point.lexical):
-            vectors[self._lexical] = _sparse(point.lexical)
+        if point.sparse is not None and len(point.sparse):
+            vectors[sparse] = _to_sparse(point.sparse)
         return models.PointStruct(
             id=point_id(point.document.id),
             vector=vectors,
             payload=to_payload(point.document, self._keys),
         )
 
-    def _read(self, record: models.Record) -> Point:
+    def _read(self, record: models.Record, sparse: str) -> Point:
         vectors: Any = record.vector
         if not isinstance(vectors, dict):
             vectors = {} if vectors is None else {"": vectors}
-        dense, lexical = vectors.get(self._dense), vectors.get(self._lexical)
+        dense, terms = vectors.get(self._dense), vectors.get(sparse)
         return Point(
             from_payload(record.id, record.payload or {}, self._keys),  # type: ignore[arg-type]
             None if dense is None else np.asarray(dense, dtype=np.float32),
             None
-            if lexical is None
+            if terms is None
             else SparseVector(
-                np.asarray(lexical.indices, dtype=np.uint32),
-                np.asarray(lexical.values, dtype=np.float32),
+                np.asarray(terms.indices, dtype=np.uint32),
+                np.asarray(terms.values, dtype=np.float32),
             ),
         )
 
@@ -327,5 +331,11 @@ class QdrantStore:
             ) from error
 
 
-def _sparse(vector: SparseVector) -> models.SparseVector:
+def _sparse_name(parameters: models.CollectionParams) -> str:
+    """Tell the name that `create` gave the sparse vector, in this release or an earlier one."""
+    names = parameters.sparse_vectors or {}
+    return _OLD_SPARSE if _OLD_SPARSE in names and BM25 not in names else BM25
+
+
+def _to_sparse(vector: SparseVector) -> models.SparseVector:
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())

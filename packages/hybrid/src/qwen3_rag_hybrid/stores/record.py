@@ -1,11 +1,8 @@
-"""What a collection records about how it was filled, and what is wrong when that does not fit.
-
-Knows the record and its comparison; knows no store's way to keep it.
-"""
+"""`CollectionRecord`: what a collection was filled with; `Finding`: what does not fit it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,17 +10,19 @@ from qwen3_rag.errors import InputError, InputTypeError, StoreError
 
 __all__ = [
     "FIELD_TYPES",
-    "CollectionSettings",
+    "CollectionRecord",
     "Finding",
     "check_fields",
     "compare",
     "refuse",
 ]
 
-#: Kinds of payload fields that can be declared.
+#: Types of payload fields, whatever a store calls them; not every store needs to have them all.
 FIELD_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
 
-_FORMAT = 1
+#: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the
+#: user named it; since then it is "bm25".
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Finding:
 
     Attributes:
         code: A stable name of the kind: `"missing"`, `"record"`, `"model"`, `"dim"`, `"encoder"`,
-            `"distance"`, `"dense"`, `"lexical"`, `"idf"` or `"index"`.
+            `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
         severity: An `"error"` stops searching and adding; a `"warning"` costs quality or speed.
         message: What was found and what was expected.
         remedy: What to do about it.
@@ -48,16 +47,17 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class CollectionSettings:
-    """The record beside the vectors.
+class CollectionRecord:
+    """What a collection keeps beside its vectors.
 
     Attributes:
         model: Name of the embedding model, for people.
         fingerprint: Of its weights.
         dim: Size of the dense vectors.
-        encoder: Version and settings of the lexical encoder.
+        encoder: Version and parameters of the BM25 encoder.
         fields: Declared payload fields and their types; empty where nothing was declared.
         version: Of this package when the collection was made.
+        format: Of the record itself. It stays as it is when a collection gets new fields.
     """
 
     model: str
@@ -66,20 +66,21 @@ class CollectionSettings:
     encoder: Mapping[str, float]
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    format: int = field(default=FORMAT, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the record as plain JSON values."""
-        return {"format": _FORMAT, **asdict(self)}
+        return {"format": self.format, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CollectionSettings:
+    def from_dict(cls, values: Mapping[str, Any]) -> CollectionRecord:
         """Read what `as_dict` gave.
 
         Raises:
             ValueError: It is not such a record, or one of a later format.
         """
-        if values.get("format") != _FORMAT:
-            raise ValueError(f"format {values.get('format')!r} instead of {_FORMAT}")
+        if values.get("format") not in range(1, FORMAT + 1):
+            raise ValueError(f"format {values.get('format')!r}, and {FORMAT} is the latest known")
         try:
             return cls(
                 model=str(values["model"]),
@@ -88,18 +89,19 @@ class CollectionSettings:
                 encoder={str(name): value for name, value in dict(values["encoder"]).items()},
                 fields={str(name): str(kind) for name, kind in dict(values["fields"]).items()},
                 version=str(values["version"]),
+                format=values["format"],
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__} on {error}") from error
 
 
-def compare(name: str, recorded: CollectionSettings, wanted: CollectionSettings) -> list[Finding]:
-    """Name what a collection was filled with that a searcher is not.
+def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> list[Finding]:
+    """Name the differences between what a collection was filled with and what a searcher uses.
 
     Args:
         name: The collection, for messages.
-        recorded: What it was made for.
-        wanted: What the searcher has.
+        recorded: The collection's record.
+        wanted: The record it would get from this searcher.
     """
     findings = []
     if recorded.fingerprint != wanted.fingerprint:
@@ -131,7 +133,7 @@ def compare(name: str, recorded: CollectionSettings, wanted: CollectionSettings)
 
 
 def _encoder_finding(name: str, key: str, old: float | None, new: float | None) -> Finding:
-    message = f"{name} was filled by a lexical encoder with {key} {old}, and this one has {new}."
+    message = f"{name} was filled by a BM25 encoder with {key} {old}, and this one has {new}."
     remedy = f"Pass `encoder=BM25Encoder({key}={old})`, or make a new collection."
     if key == "encoder_version":
         remedy = (
@@ -142,18 +144,18 @@ def _encoder_finding(name: str, key: str, old: float | None, new: float | None) 
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raise what must not be ignored.
+    """Raise the errors among findings.
 
     Raises:
-        StoreError: There is an error among the findings.
+        StoreError: There is one.
     """
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         raise StoreError("\n".join(str(finding) for finding in errors))
 
 
-def check_fields(fields: Mapping[str, str] | None) -> dict[str, str]:
-    """Make sure declared payload fields have types there are."""
+def check_fields(fields: Mapping[str, str] | None, types: Sequence[str]) -> dict[str, str]:
+    """Make sure that the types of declared payload fields are among a store's `types`."""
     if fields is not None and not isinstance(fields, Mapping):
         raise InputTypeError(
             f'`fields` must map names to types, as in {{"path": "keyword"}}, got {fields!r}.'
@@ -161,9 +163,8 @@ def check_fields(fields: Mapping[str, str] | None) -> dict[str, str]:
     for name, kind in (fields or {}).items():
         if not isinstance(name, str) or not name:
             raise InputTypeError(f"`fields` must have the fields' names for keys, got {name!r}.")
-        if kind not in FIELD_TYPES:
+        if kind not in types:
             raise InputError(
-                f"The type of the field {name!r} must be one of {', '.join(FIELD_TYPES)}, got "
-                f"{kind!r}."
+                f"The type of the field {name!r} must be one of {', '.join(types)}, got {kind!r}."
             )
     return dict(fields or {})

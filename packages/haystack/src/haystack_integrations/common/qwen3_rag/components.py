@@ -1,0 +1,206 @@
+"""What components with a model have in common: their arguments, their model, how they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+
+from haystack import default_from_dict, default_to_dict
+from haystack.core.errors import SerializationError
+from haystack.utils import ComponentDevice, Secret
+
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag.errors import BackendError, InputError, InputTypeError
+from qwen3_rag.integration import (
+    LazyModel,
+    LoadingOptions,
+    ModelBase,
+    arguments_of,
+    check_arguments,
+    check_device,
+    local_options,
+)
+
+__all__ = ["HF_TOKEN", "Device", "ModelComponent", "arguments_from", "check_kind"]
+
+M = TypeVar("M", bound=ModelBase)
+
+Device: TypeAlias = str | Sequence[str] | ComponentDevice | None
+
+#: Where a token is looked for unless a component is told otherwise; none is needed.
+HF_TOKEN = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
+
+
+class ModelComponent(Generic[M]):
+    """A component around a model class of qwen3-rag.
+
+    Haystack's components can be changed after they were made, so the model is made for the
+    attributes as they are when it is used.
+
+    Attributes:
+        backend: What runs the model instead of this process.
+        device: Name of the device, or a list of them.
+        token: Access token for private repositories.
+    """
+
+    _kind: ClassVar[type[ModelBase]]
+    _lazy: LazyModel[M]
+    backend: BackendSpec | None
+    device: str | list[str] | None
+    token: Secret | None
+
+    def get_model(self) -> M:
+        """Give the model that does the work, made for the present attributes.
+
+        It is the component's to close. Loading begins with its first use or `warm_up`.
+
+        Raises:
+            InputError: A value out of its range.
+            MissingExtraError: PyTorch or transformers is not installed.
+        """
+        return self._lazy.get_for(self._make, self._all_arguments())
+
+    def warm_up(self) -> None:
+        """Load the model, unless it is loaded."""
+        self.get_model().warm_up()
+
+    async def warm_up_async(self) -> None:
+        """Load the model without blocking the event loop."""
+        await self.get_model().awarm_up()
+
+    def close(self) -> None:
+        """Release the model; the next use loads it again."""
+        self._lazy.close()
+
+    async def close_async(self) -> None:
+        """Release the model; see `close`."""
+        self._lazy.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Write the arguments down.
+
+        Raises:
+            SerializationError: The model was loaded by the caller.
+            ValueError: The token was given as it is, and not by the variable that holds it.
+        """
+        options = {name: getattr(self, name) for name in local_options()}
+        try:
+            return default_to_dict(
+                self,
+                **self._model_arguments(),
+                **self._component_arguments(),
+                backend=self.backend,
+                **options,
+            )
+        except BackendError as error:
+            raise SerializationError(
+                f"This {type(self).__name__} cannot be saved: {error}"
+            ) from error
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Make one from what `to_dict` wrote."""
+        arguments = dict(data.get("init_parameters", {}))
+        # Haystack would look for a component under the name of the backend's type.
+        if isinstance(arguments.get("backend"), Mapping):
+            arguments["backend"] = BackendSpec.from_dict(arguments["backend"])
+        return default_from_dict(cls, {**data, "init_parameters": arguments})
+
+    def _model_arguments(self) -> dict[str, Any]:
+        """The model class's arguments that hold for every backend."""
+        raise NotImplementedError
+
+    def _component_arguments(self) -> dict[str, Any]:
+        """The constructor's other arguments, those of `_run_by` apart."""
+        return {}
+
+    def _run_by(
+        self,
+        backend: BackendSpec | None,
+        device: Device,
+        token: Secret | None,
+        options: LoadingOptions,
+    ) -> None:
+        """Keep what says how the model is run, and check all of the model's arguments.
+
+        Each option becomes an attribute under its name, as Haystack expects of arguments.
+        """
+        for name, option in local_options().items():
+            value = dict(options).get(name, option.default)
+            setattr(self, name, dict(value) if isinstance(value, Mapping) else value)
+        self.backend = backend
+        self.device = _device_names(device)
+        self.token = _check_token(token)
+        self._lazy = LazyModel()
+        unknown = {name: v for name, v in options.items() if name not in local_options()}
+        # The token is read when the model is made.
+        known = {name: None if name == "token" else v for name, v in self._all_arguments().items()}
+        check_arguments(self._kind, {**unknown, **known})
+
+    def _all_arguments(self) -> dict[str, Any]:
+        """The model class's arguments; options of the local engine that differ from the default."""
+        given = {
+            name: value
+            for name, option in local_options().items()
+            if (value := getattr(self, name)) != option.default
+        }
+        if self.backend is None:
+            return {**self._model_arguments(), **given}
+        if self.token == HF_TOKEN:  # the default, which the caller did not ask for
+            given.pop("token")
+        return {**self._model_arguments(), **given, "backend": self.backend}
+
+    def _make(self, token: Secret | None = None, **arguments: Any) -> M:
+        if token is not None:
+            arguments["token"] = token.resolve_value()
+        made: Any = self._kind(**arguments)
+        return made  # type: ignore[no-any-return]  # a class variable cannot name `M`
+
+
+def arguments_from(model: ModelBase) -> dict[str, Any]:
+    """Give a component's arguments for an equal model.
+
+    Raises:
+        BackendError: The model was closed.
+    """
+    arguments = arguments_of(model)
+    token = arguments.pop("token", None)
+    return {**arguments, "token": None if token is None else Secret.from_token(token)}
+
+
+def check_kind(value: object, kind: type, name: str) -> None:
+    """Make sure an argument is an object of the kind that is needed.
+
+    Raises:
+        InputTypeError: It is of another kind.
+    """
+    if not isinstance(value, kind):
+        raise InputTypeError(
+            f"`{name}` must be a {kind.__name__}, got {value!r} ({type(value).__name__})."
+        )
+
+
+def _check_token(token: Secret | None) -> Secret | None:
+    """Make sure a token is wrapped, so that it does not end up in a file or a log."""
+    if token is not None and not isinstance(token, Secret):
+        raise InputTypeError(
+            f"`token` must be a Haystack Secret, got {type(token).__name__}. Use "
+            "`Secret.from_env_var('HF_TOKEN')`, or `Secret.from_token(...)`."
+        )
+    return token
+
+
+def _device_names(device: Device) -> str | list[str] | None:
+    """Bring a device, Haystack's own among them, to the names that YAML can hold.
+
+    What was given is kept: `None` stays open until the model is loaded.
+    """
+    if isinstance(device, ComponentDevice):
+        if device.has_multiple_devices:
+            raise InputError(
+                "`device` must not be a device map: the model is not split. Give a list such as "
+                "['cuda:0', 'cuda:1'] to have each device hold all of it and share the work."
+            )
+        return device.to_torch_str()
+    names = check_device(device)
+    return list(names) if isinstance(names, tuple) else names

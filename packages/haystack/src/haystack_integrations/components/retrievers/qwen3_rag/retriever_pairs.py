@@ -1,0 +1,110 @@
+"""The two Haystack retrievers, dense and BM25, of a document store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from haystack import Document
+from haystack.components.retrievers.in_memory import (
+    InMemoryBM25Retriever,
+    InMemoryEmbeddingRetriever,
+)
+from haystack.dataclasses import SparseEmbedding
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+
+from qwen3_rag import InputTypeError
+from qwen3_rag.integration import Call
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.search import BM25, DENSE
+
+__all__ = ["RetrieverPair", "retriever_pair"]
+
+T = TypeVar("T")
+
+_ENCODER = BM25Encoder()
+
+
+@dataclass(frozen=True)
+class RetrieverPair:
+    """The two retrievers of one store.
+
+    Attributes:
+        dense: Takes `query_embedding`.
+        bm25: Takes the query by the name of `query`.
+        query: `"query_sparse_embedding"`, or `"query"` for a store that splits words itself.
+    """
+
+    dense: Any
+    bm25: Any
+    query: Literal["query", "query_sparse_embedding"]
+
+    def ask(
+        self,
+        query: str,
+        embedding: list[float],
+        filters: Any,
+        top_k: int,
+        then: Callable[[dict[str, list[Document]]], T],
+    ) -> Call:
+        """Ask both retrievers; BM25 is left out where the query has no term.
+
+        Args:
+            query: The user's question.
+            embedding: Its vector.
+            filters: For both.
+            top_k: How many documents each is asked for.
+            then: Makes the call's result of the documents by the retriever's name.
+        """
+        requests = list(self._requests(query, embedding, {"filters": filters, "top_k": top_k}))
+
+        def blocking() -> T:
+            return then({name: asked.run(**given)["documents"] for name, asked, given in requests})
+
+        async def awaited() -> T:
+            found = {}
+            # One after the other: the first request may be what makes a client connect.
+            for name, asked, given in requests:
+                found[name] = (await asked.run_async(**given))["documents"]
+            return then(found)
+
+        return Call(blocking, awaited)
+
+    def _requests(
+        self, query: str, embedding: list[float], common: dict[str, Any]
+    ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+        yield DENSE, self.dense, {"query_embedding": embedding, **common}
+        if self.query == "query":
+            yield BM25, self.bm25, {"query": query, **common}
+            return
+        terms = _ENCODER.encode_query(query)
+        if len(terms):
+            sparse = SparseEmbedding(terms.indices.tolist(), terms.values.tolist())
+            yield BM25, self.bm25, {"query_sparse_embedding": sparse, **common}
+
+
+def retriever_pair(document_store: Any) -> RetrieverPair:
+    """Make the retrievers of a store.
+
+    Raises:
+        InputTypeError: A store of a kind that is not supported.
+        InputError: A store that was not set up for both.
+    """
+    if isinstance(document_store, InMemoryDocumentStore):
+        return RetrieverPair(
+            InMemoryEmbeddingRetriever(document_store),
+            InMemoryBM25Retriever(document_store),
+            query="query",
+        )
+    modules = {kind.__module__ for kind in type(document_store).__mro__}
+    if any(name.startswith("haystack_integrations.document_stores.qdrant.") for name in modules):
+        # Only now, since the optional package is certain to be there.
+        from haystack_integrations.components.retrievers.qwen3_rag.qdrant import qdrant_retrievers
+
+        return RetrieverPair(*qdrant_retrievers(document_store), query="query_sparse_embedding")
+    raise InputTypeError(
+        "`document_store` must be a QdrantDocumentStore, an InMemoryDocumentStore or a Searcher, "
+        f"got {type(document_store).__name__}. For another store, join its two retrievers with "
+        "DocumentJoiner and rank with Qwen3Ranker."
+    )

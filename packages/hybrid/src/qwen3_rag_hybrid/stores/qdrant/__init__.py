@@ -1,0 +1,1 @@
+"""Qdrant: its engine in this process (`edge`), and any `QdrantClient` (`server`)."""

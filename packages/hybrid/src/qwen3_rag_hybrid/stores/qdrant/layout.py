@@ -1,0 +1,112 @@
+"""How a collection lies in a folder: the record's file, and points as Qdrant's engine has them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qdrant_edge as engine
+
+from qwen3_rag.lexical import SparseVector
+from qwen3_rag.search import BM25, DENSE
+from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
+from qwen3_rag_hybrid.stores.record import CollectionRecord
+
+__all__ = [
+    "KEYS",
+    "configuration",
+    "own_id",
+    "read_point",
+    "read_record",
+    "sparse_name",
+    "to_point",
+    "to_sparse",
+    "write_record",
+]
+
+KEYS = Keys()
+
+_RECORD = "settings.json"
+
+
+def read_record(folder: Path) -> CollectionRecord:
+    """Read the record of a collection's folder.
+
+    Raises:
+        OSError: It is not there.
+        ValueError: It is damaged, or of a later format.
+    """
+    values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{_RECORD} holds no record")
+    return CollectionRecord.from_dict(values)
+
+
+def write_record(folder: Path, record: CollectionRecord) -> None:
+    """Write the record so that a reader finds the old one or the new one, never half of one."""
+    text = json.dumps(record.as_dict(), indent=2, ensure_ascii=False)
+    new = folder / f"{_RECORD}.new"
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / _RECORD)
+
+
+def sparse_name(record: CollectionRecord) -> str:
+    """Name the sparse vector of a collection in a folder."""
+    return "lexical" if record.format == 1 else BM25
+
+
+def configuration(record: CollectionRecord) -> engine.EdgeConfig:
+    """Describe the vectors of a collection to the engine."""
+    return engine.EdgeConfig(
+        vectors={DENSE: engine.EdgeVectorParams(size=record.dim, distance=engine.Distance.Cosine)},
+        sparse_vectors={
+            sparse_name(record): engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)
+        },
+    )
+
+
+def to_point(point: Point, sparse: str) -> engine.Point:
+    """Make the engine's point; `sparse` is the sparse vector's name."""
+    assert point.dense is not None
+    vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
+    if point.sparse is not None and len(point.sparse):
+        vectors[sparse] = to_sparse(point.sparse)
+    document = point.document
+    return engine.Point(point_id(document.id), vectors, to_payload(document, KEYS))
+
+
+def to_sparse(vector: SparseVector) -> engine.SparseVector:
+    """Make the engine's sparse vector."""
+    return engine.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
+
+
+def own_id(record: engine.ScoredPoint) -> Id:
+    """Give the document's own id, which a search answers with."""
+    own: Id = (record.payload or {}).get(KEYS.id, _stored_id(record))
+    return own
+
+
+def read_point(record: engine.Record, sparse: str) -> Point:
+    """Read the engine's point; `sparse` is the sparse vector's name."""
+    vectors: Any = record.vector or {}
+    dense, terms = vectors.get(DENSE), vectors.get(sparse)
+    return Point(
+        from_payload(_stored_id(record), record.payload or {}, KEYS),
+        None if dense is None else np.asarray(dense, dtype=np.float32),
+        None
+        if terms is None
+        else SparseVector(
+            np.asarray(terms.indices, dtype=np.uint32),
+            np.asarray(terms.values, dtype=np.float32),
+        ),
+    )
+
+
+def _stored_id(record: engine.ScoredPoint | engine.Record) -> Id:
+    return record.id if isinstance(record.id, int) else str(record.id)
