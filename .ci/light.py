@@ -18,7 +18,7 @@ PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/pyt
 PACKAGES = [
     "shared/core",
     "shared/tiny",
-    "packages/hybrid[qdrant,edge]",
+    "packages/hybrid[all]",
     "packages/langchain[qdrant]",
     "packages/llama-index",
     "packages/haystack",

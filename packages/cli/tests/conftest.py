@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Result:
 
 
 class Cli:
-    """The command, with two checkpoints of random weights: right computations, senseless order."""
+    """The command, and checkpoints of random weights: its rankings mean nothing."""
 
     def __init__(self, folder: Path) -> None:
         from qwen3_rag_testkit.checkpoints import write_checkpoint
@@ -76,19 +77,16 @@ class Cli:
 
     def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
         """All an index holds: by id the text, the payload, and both vectors, bit by bit."""
-        legs = QdrantEdgeStore(store)
-        try:
+        with closing(QdrantEdgeStore(store)) as collection:
             return {
                 str(point.document.id): (
                     point.document.text,
                     dict(point.document.payload),
                     None if point.dense is None else point.dense.tobytes(),
-                    None if point.lexical is None else point.lexical.as_dict(),
+                    None if point.sparse is None else point.sparse.as_dict(),
                 )
-                for point in legs.scan(vectors=True)
+                for point in collection.scan(vectors=True)
             }
-        finally:
-            legs.close()
 
 
 class Corpus:

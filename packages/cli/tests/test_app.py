@@ -117,8 +117,12 @@ def test_errors_end_with_the_code_of_their_class(
 
     code = {"InputTypeError": 2, "Qwen3RagError": 1}.get(name) or EXIT_CODES[name]
 
-    with pytest.raises(typer.Exit) as ended, reported():
+    @reported
+    def command() -> None:
         raise getattr(errors, name)("what to do")
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
 
     assert ended.value.exit_code == code
     assert "what to do" in capsys.readouterr().err

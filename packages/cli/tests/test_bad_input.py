@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -117,11 +118,11 @@ def test_read_only_folder_is_a_store_error(cli: Any, notes: Path, tmp_path: Path
     assert said.code == 3
 
 
-def test_folder_with_other_things_is_not_taken_for_a_store(cli: Any, notes: Path) -> None:
+def test_folder_with_other_files_is_not_taken_for_a_store(cli: Any, notes: Path) -> None:
     said = cli.run("index", notes, "--store", notes / "deep", *cli.models)
 
     assert said.code == 3
-    assert "has other things in it" in said.err
+    assert "holds other files" in said.err
     assert not (notes / "deep" / ".gitignore").exists()
 
 
@@ -135,7 +136,7 @@ def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
 
     for options, word in (
         (["--model", str(other)], "the model"),
-        (["--dim", "32"], "vectors of 64 numbers, not 32"),
+        (["--dim", "32"], "vectors of size 64, not 32"),
     ):
         said = cli.run("index", notes, "--store", indexed, *options)
         assert said.code == 3
@@ -147,9 +148,12 @@ def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
 
 
 def test_an_index_of_another_encoder_version_is_refused(
-    cli: Any, notes: Path, indexed: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Any, notes: Path, indexed: Path
 ) -> None:
-    monkeypatch.setattr("qwen3_rag.lexical._encoder.ENCODER_VERSION", 99)
+    record = indexed / "collection" / "settings.json"
+    values = json.loads(record.read_text(encoding="utf-8"))
+    values["encoder"]["encoder_version"] = 99
+    record.write_text(json.dumps(values), encoding="utf-8")
 
     for arguments in (["index", str(notes)], ["search", "roof"]):
         said = cli.run(*arguments, "--store", indexed)
@@ -217,8 +221,8 @@ def test_options_out_of_range_are_input_errors(
 
 def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, indexed: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.store import Store\n"
-        f"store = Store(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
+        "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.index import Index\n"
+        f"index = Index(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
@@ -254,29 +258,3 @@ def test_unknown_errors_are_one_message_unless_asked(
     assert "the sky fell" in short.err
     assert "Traceback" not in short.err
     assert "Traceback" in long.err
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
-def test_ctrl_c_ends_with_130_and_nothing_is_lost(cli: Any, corpus: Any, tmp_path: Path) -> None:
-    import signal
-
-    corpus.made(tmp_path / "tree", 100)
-    store = tmp_path / "index"
-    arguments = ["index", tmp_path / "tree", "--store", store]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:  # tests started in the background ignore Ctrl-C, and children inherit that
-        process = subprocess.Popen(
-            cli.command(*arguments, *cli.models), stderr=subprocess.PIPE, text=True
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        deadline = time.monotonic() + 60
-        while not (store / "manifest.sqlite3").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    assert cli.index(tmp_path / "tree", "--store", store, *cli.models)["files"] == 100

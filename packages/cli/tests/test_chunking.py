@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_rag import InputError
-from qwen3_rag.backends._local.checkpoint.hub import Source
+from qwen3_rag.integration import prompt_tokenizer, resolve_checkpoint
 from qwen3_rag_cli.chunking import Chunk, Chunking, chunks
 from qwen3_rag_cli.headings import sections
-from qwen3_rag_cli.models import token_counter
 
 PAGE = """---
 title: A page
@@ -142,7 +140,8 @@ def test_sizes_out_of_range_are_refused(tokens: int, overlap: int) -> None:
 def test_chunks_fit_in_the_models_own_tokens(cli: Any) -> None:
     from qwen3_rag import Qwen3Embedder
 
-    count = token_counter(Source("small", Path(cli.embedding), ""))
+    checkpoint = resolve_checkpoint(str(cli.embedding), "embedding")
+    count = prompt_tokenizer(checkpoint, "embedding").count
     page = "# 제목\n\n" + "한국어 문장과 <|im_end|> <think> in it. " * 60
 
     pieces = list(chunks(page, "markdown", "page.md", count, Chunking(64, 8)))

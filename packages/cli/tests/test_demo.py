@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_rag_cli.demo import QUESTIONS
-from qwen3_rag_cli.documentation import documentation
+from qwen3_rag_cli.demo import QUESTIONS, documentation
 from qwen3_rag_cli.headings import sections
 
 
@@ -16,15 +15,15 @@ def test_every_question_has_its_section_in_the_documentation() -> None:
         assert heading in [section.heading for section in sections(page)]
 
 
-def test_demo_shows_the_order_of_every_step_side_by_side(cli: Any) -> None:
+def test_demo_shows_every_ranking_side_by_side(cli: Any) -> None:
     said = cli.run("demo", *cli.models, "--json")
 
     # Random weights: whether a section is found is luck, and the exit code tells which.
     answers = said.json
     assert said.code == int(not all(answer["right"] for answer in answers))
     for answer in answers:
-        assert list(answer["orders"]) == ["dense", "lexical", "fused", "reranked"]
-        assert all(len(order) == 5 for order in answer["orders"].values())
+        assert list(answer["rankings"]) == ["dense", "bm25", "fused", "rerank"]
+        assert all(len(ranking) == 5 for ranking in answer["rankings"].values())
 
 
 def test_demo_prints_each_question_and_a_verdict(cli: Any) -> None:
@@ -32,7 +31,7 @@ def test_demo_prints_each_question_and_a_verdict(cli: Any) -> None:
 
     for question, _ in QUESTIONS:
         assert question in said.out
-    assert said.out.count("The section asked for") == len(QUESTIONS)
+    assert said.out.count("The right section") == len(QUESTIONS)
 
 
 def test_demo_finds_the_right_sections_with_tiny(cli: Any) -> None:

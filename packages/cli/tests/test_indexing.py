@@ -17,7 +17,7 @@ def test_index_holds_every_chunk_with_its_place(cli: Any, indexed: Path) -> None
         "notes/roof.md#1",
         "notes/roof.md#2",
     }
-    text, payload, dense, lexical = content["notes/roof.md#1"]
+    text, payload, dense, sparse = content["notes/roof.md#1"]
     assert text == "Roof\n\n## Decision\n\nAda decided in May."
     assert payload == {
         "path": "notes/roof.md",
@@ -27,7 +27,7 @@ def test_index_holds_every_chunk_with_its_place(cli: Any, indexed: Path) -> None
         "end_line": 7,
     }
     assert dense
-    assert lexical
+    assert sparse
 
 
 def test_second_run_embeds_nothing(cli: Any, notes: Path, indexed: Path) -> None:
@@ -125,9 +125,9 @@ def test_an_updated_index_finds_what_a_new_one_finds(
         updated, fresh = (cli.hits(query, store) for store in (indexed, tmp_path / "fresh"))
         assert [hit["id"] for hit in updated] == [hit["id"] for hit in fresh]
         for one, other in zip(updated, fresh, strict=True):
-            for leg in one["legs"]:
-                assert one["legs"][leg]["score"] == pytest.approx(
-                    other["legs"][leg]["score"], abs=1e-5
+            for name in one["ranks"]:
+                assert one["ranks"][name]["score"] == pytest.approx(
+                    other["ranks"][name]["score"], abs=1e-5
                 )
 
 

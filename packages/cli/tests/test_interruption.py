@@ -1,14 +1,16 @@
-"""Indexing killed at random moments, then run again, is as if it had never been killed."""
+"""An index run that was interrupted and run again gives what an uninterrupted run gives."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from qwen3_rag_hybrid import QdrantEdgeStore
 QUERIES = ["value kept", "Part 3 of 8"]
 SEED = 20
 # Seconds; embedding and writing a group take about as long.
-MOMENT = 0.2
+PAUSE = 0.2
 
 
 def _change(tree: Path) -> None:
@@ -35,35 +37,45 @@ def _change(tree: Path) -> None:
             path.write_text(f"{text}\n## Added\n\nThe end of {number}.\n", encoding="utf-8")
 
 
-def _watched(command: list[str], store: Path, kill_at: float) -> int:
-    """Run, killing the process once the manifest was written so many times, and a bit later.
+@dataclass(frozen=True)
+class Watched:
+    """How a process ended, and how often it wrote the manifest before."""
 
-    Moments are told by the writes, not by the clock: how fast a machine is today then does not
-    decide whether a kill meets anything.
+    returncode: int
+    writes: int
+    err: str
+
+
+def _watched(
+    command: list[str], store: Path, moment: float = math.inf, name: str = "SIGKILL"
+) -> Watched:
+    """Run, and send a signal once the manifest was written so many times.
+
+    Moments are counted in writes, not in seconds, so that the speed of the machine does not decide
+    whether a signal meets a run at work.
 
     Args:
         command: To run.
         store: Of the index it writes.
-        kill_at: Writes to let pass; the fraction is the part of a moment to wait after the last.
-
-    Returns:
-        How many writes there were.
+        moment: Writes to let pass; the fraction is the part of a pause to wait after the last.
+        name: Of the signal.
     """
     manifest = store / "manifest.sqlite3"
     last = manifest.stat().st_mtime_ns if manifest.exists() else 0
     writes = 0
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
             with contextlib.suppress(FileNotFoundError):
                 changed = manifest.stat().st_mtime_ns
                 writes += changed != last
                 last = changed
-            if writes >= math.floor(min(kill_at, 1e9)):
-                time.sleep(kill_at % 1 * MOMENT)
-                process.send_signal(signal.SIGKILL)
+            if writes >= moment // 1:
+                time.sleep(moment % 1 * PAUSE)
+                process.send_signal(getattr(signal, name))
                 break
             time.sleep(0.001)
-    return writes
+        _, err = process.communicate(timeout=60)
+    return Watched(process.returncode, writes, err)
 
 
 class _Scene:
@@ -101,27 +113,33 @@ class _Scene:
             [self.cli.hits(query, store, "--rerank", "4") for query in QUERIES],
         )
 
-    def check(self, store: Path) -> None:
-        """Run again, and compare with the run that was not interrupted."""
+    def check(self, store: Path) -> Any:
+        """Run again, compare with the run that was not interrupted, and give the summary."""
         summary = self.cli.index(self.tree, "--store", store, *self.cli.models)
 
         assert summary["skipped"] == []
         assert self.seen(store) == self.expected
         assert self.cli.index(self.tree, "--store", store)["embedded"] == 0
         shutil.rmtree(store)
+        return summary
 
 
 def _kill(cli: Any, corpus: Any, folder: Path, *, files: int, kills: int) -> None:
     """Kill runs at random moments, half of them on a new index, half on one with changes."""
     moments = random.Random(SEED)
+    killed = 0
     for changed in (False, True):
         scene = _Scene(cli, corpus, folder / str(changed), files=files, changed=changed)
         watched = scene.copy("watched")
-        writes = _watched(scene.command(watched), watched, math.inf)
+        writes = _watched(scene.command(watched), watched).writes
         for number in range(int(changed), kills, 2):
             store = scene.copy(f"killed-{number}")
-            _watched(scene.command(store), store, moments.uniform(0, writes))
+            ended = _watched(scene.command(store), store, moments.uniform(0, writes))
+            killed += ended.returncode != 0
             scene.check(store)
+
+    # A run may end just before its signal, but not most of them.
+    assert killed > kills // 2
 
 
 def test_killed_at_five_moments_and_run_again_equals_an_uninterrupted_run(
@@ -135,6 +153,27 @@ def test_killed_at_twenty_moments_and_run_again_equals_an_uninterrupted_run(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
     _kill(cli, corpus, tmp_path, files=400, kills=20)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+def test_ctrl_c_ends_with_130_and_the_next_run_continues(
+    cli: Any, corpus: Any, tmp_path: Path
+) -> None:
+    scene = _Scene(cli, corpus, tmp_path, files=100, changed=False)
+    watched, store = scene.copy("watched"), scene.copy("interrupted")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:  # tests started in the background ignore Ctrl-C, and children inherit that
+        writes = _watched(scene.command(watched), watched).writes
+        # Nearly half of the writes are done before the first group of chunks.
+        ended = _watched(scene.command(store), store, writes * 3 // 4, "SIGINT")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert (ended.returncode, ended.err) == (130, "Interrupted.\n")
+    chunks = len(cli.content(watched))
+    summary = scene.check(store)
+    assert summary["files"] == 100
+    assert 0 < summary["embedded"] < chunks
 
 
 class _Died(BaseException):
@@ -151,24 +190,24 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
     def stopping(write: Any) -> Any:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             nonlocal left
-            for step in (lambda: None, lambda: write(*arguments, **options)):
+            for action in (lambda: None, lambda: write(*arguments, **options)):
                 if left == 0:
                     raise _Died
                 left -= 1
-                result = step()
+                result = action()
             return result
 
         return wrapped
 
     scene = _Scene(cli, corpus, tmp_path, files=5, changed=changed)
-    steps = 0
+    stops = 0
     while True:
-        store = scene.copy(f"stopped-{steps}")
-        left = steps
+        store = scene.copy(f"stopped-{stops}")
+        left = stops
         with monkeypatch.context() as patch:
             for owner, name in (
-                (Manifest, "begin"),
-                (Manifest, "commit"),
+                (Manifest, "mark_dirty"),
+                (Manifest, "mark_clean"),
                 (QdrantEdgeStore, "create"),
                 (QdrantEdgeStore, "upsert"),
                 (QdrantEdgeStore, "delete"),
@@ -181,6 +220,6 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
             except _Died:
                 pass
         scene.check(store)
-        steps += 1
+        stops += 1
 
-    assert steps > 8
+    assert stops > 8

@@ -6,25 +6,27 @@ from typing import Any
 import pytest
 
 
-def test_json_tells_where_each_hit_is_and_how_each_leg_ranked_it(cli: Any, indexed: Path) -> None:
+def test_json_tells_where_each_hit_is_and_how_each_retriever_ranked_it(
+    cli: Any, indexed: Path
+) -> None:
     hits = cli.hits("What did Ada decide?", indexed)
 
     assert len(hits) == 5
     hit = next(hit for hit in hits if hit["id"] == "notes/roof.md#1")
     assert (hit["path"], hit["line"], hit["end_line"]) == ("notes/roof.md", 5, 7)
     assert hit["heading"] == "Roof > Decision"
-    assert set(hit["legs"]) == {"dense", "lexical", "fused", "rerank"}
-    assert hit["legs"]["lexical"]["rank"] == 1
-    assert [one["legs"]["rerank"]["rank"] for one in hits] == [1, 2, 3, 4, 5]
-    assert all(one["score"] == one["legs"]["rerank"]["score"] for one in hits)
+    assert set(hit["ranks"]) == {"dense", "bm25", "fused", "rerank"}
+    assert hit["ranks"]["bm25"]["rank"] == 1
+    assert [one["ranks"]["rerank"]["rank"] for one in hits] == [1, 2, 3, 4, 5]
+    assert all(one["score"] == one["ranks"]["rerank"]["score"] for one in hits)
 
 
 def test_without_reranking_the_fused_order_stands(cli: Any, indexed: Path) -> None:
     hits = cli.hits("What did Ada decide?", indexed, "--rerank", "0", "--limit", "3")
 
     assert len(hits) == 3
-    assert [hit["legs"]["fused"]["rank"] for hit in hits] == [1, 2, 3]
-    assert all("rerank" not in hit["legs"] for hit in hits)
+    assert [hit["ranks"]["fused"]["rank"] for hit in hits] == [1, 2, 3]
+    assert all("rerank" not in hit["ranks"] for hit in hits)
 
 
 def test_search_uses_the_models_the_index_was_made_with(
@@ -32,7 +34,7 @@ def test_search_uses_the_models_the_index_was_made_with(
 ) -> None:
     cli.index(notes, "--store", indexed, "--model", cli.embedding)
 
-    assert "rerank" in cli.hits("roof", indexed)[0]["legs"]
+    assert "rerank" in cli.hits("roof", indexed)[0]["ranks"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_filters_keep_what_they_name(
 @pytest.mark.parametrize(
     ("given", "word"),
     [
-        ("colour=red", "knows the fields kind, path, got 'colour'"),
+        ("colour=red", "can be on kind, path, got 'colour'"),
         ("path", "must be FIELD=VALUE"),
         ("path=nowhere/*.md", "No indexed file matches path='nowhere/*.md'"),
         ("kind=poem", "must be one of markdown, text, code, got 'poem'"),
@@ -116,8 +118,8 @@ def test_explain_shows_whole_texts_and_every_rank(cli: Any, indexed: Path) -> No
 
     assert said.code == 0
     assert "def total(a, b):\n    return a + b" in said.out
-    assert "lexical  not in this list" in said.out
-    assert "dense    rank 1, score" in said.out
+    assert "bm25   not in this list" in said.out
+    assert "dense  rank 1, score" in said.out
 
 
 def test_markup_in_texts_stays_text(cli: Any, notes: Path, indexed: Path) -> None:
@@ -134,6 +136,6 @@ def test_instruction_changes_the_query_vector(cli: Any, indexed: Path) -> None:
     plain = cli.hits("roof", indexed, "--rerank", "0")
     other = cli.hits("roof", indexed, "--rerank", "0", "--instruction", "Find poems about rain")
 
-    assert [hit["legs"]["dense"]["score"] for hit in plain] != [
-        hit["legs"]["dense"]["score"] for hit in other
+    assert [hit["ranks"]["dense"]["score"] for hit in plain] != [
+        hit["ranks"]["dense"]["score"] for hit in other
     ]

@@ -69,7 +69,7 @@ CORPORA: dict[str, Callable[[], Corpus]] = {
 
 
 class Independent:
-    """Both legs and the fusion by the book, on arrays of everything."""
+    """Both retrievers and the fusion by the book, on arrays of everything."""
 
     def __init__(self, corpus: Corpus, embedder: Qwen3Embedder) -> None:
         self.ids = [document.id for document in corpus.documents]
@@ -79,13 +79,13 @@ class Independent:
         self.holding = Counter(term for terms in self.terms for term in terms)
 
     def search(self, query: str, method: FusionMethod) -> list[str | int]:
-        legs = [self.dense(query), self.lexical(query)]
+        retrieved = [self.dense(query), self.bm25(query)]
         total: dict[str | int, float] = dict.fromkeys(self.ids, 0.0)
-        found: set[str | int] = set()
-        for leg in legs:
-            order = sorted(leg, key=lambda id_: (-round(leg[id_], 5), place(id_)))[:DEPTH]
-            found.update(order)
-            scores = [round(leg[id_], 5) for id_ in order]
+        listed: set[str | int] = set()
+        for found in retrieved:
+            order = sorted(found, key=lambda id_: (-round(found[id_], 5), place(id_)))[:DEPTH]
+            listed.update(order)
+            scores = [round(found[id_], 5) for id_ in order]
             for rank, id_ in enumerate(order, 1):
                 if method == "rrf":
                     total[id_] += 1 / (60 + rank)
@@ -93,14 +93,14 @@ class Independent:
                     total[id_] += 1
                 else:
                     total[id_] += (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
-        return sorted(found, key=lambda id_: (-round(total[id_], 12), place(id_)))
+        return sorted(listed, key=lambda id_: (-round(total[id_], 12), place(id_)))
 
     def dense(self, query: str) -> dict[str | int, float]:
         [vector] = self.embedder.embed_queries([query])
         cosines = self.vectors.astype(np.float64) @ vector.astype(np.float64)
         return dict(zip(self.ids, cosines.tolist(), strict=True))
 
-    def lexical(self, query: str) -> dict[str | int, float]:
+    def bm25(self, query: str) -> dict[str | int, float]:
         # Documents without any term have no vector, and do not count.
         count = sum(bool(terms) for terms in self.terms)
         scores: dict[str | int, float] = {}
@@ -125,26 +125,25 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     texts = CORPORA[corpus]()
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
     client = QdrantClient(":memory:")
-    legs = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
-    ways = [HybridSearcher(one, embedder, candidates=DEPTH) for one in legs]
+    stores = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
+    for store in stores:
+        searcher = HybridSearcher(store, embedder)
+        searcher.create()
+        searcher.add(texts.documents)
     independent = Independent(texts, embedder)
-    for way in ways:
-        way.create()
-        way.add(texts.documents)
 
     differing = []
     methods: tuple[FusionMethod, ...] = ("rrf", "relative_score")
     for method in methods:
-        for way in ways:
-            way.fusion = method
+        ways = [HybridSearcher(one, embedder, candidates=DEPTH, fusion=method) for one in stores]
         for query in texts.queries:
             edge, local = ([hit.id for hit in way.search(query, limit=DEPTH)] for way in ways)
             if not edge == local == independent.search(query, method)[:DEPTH]:
                 differing.append((method, query))
 
     assert differing == []
-    for way in ways:
-        way.close()
+    for store in stores:
+        store.close()
     client.close()
 
 

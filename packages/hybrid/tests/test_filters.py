@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import qdrant_edge as edge
 from qdrant_client import models
-from qwen3_rag_hybrid.filters import check_filter, fields_of
 
 from qwen3_rag import InputError, InputTypeError
 from qwen3_rag_hybrid.documents import Keys
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, fields_of
 
 CLIENT = models.Filter(
     must=[

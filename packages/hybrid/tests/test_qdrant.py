@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qwen3_rag import InputTypeError, Qwen3Embedder, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
+from qwen3_rag_testkit.qdrant_server import QdrantServer
 
 COSINE = models.VectorParams(size=64, distance=models.Distance.COSINE)
 IDF = models.SparseVectorParams(modifier=models.Modifier.IDF)
@@ -28,20 +33,20 @@ def test_the_collection_it_makes_weighs_words_by_idf() -> None:
 
     parameters = client.get_collection("mine").config.params
     assert parameters.sparse_vectors is not None
-    assert parameters.sparse_vectors["lexical"].modifier == models.Modifier.IDF
+    assert parameters.sparse_vectors["bm25"].modifier == models.Modifier.IDF
 
 
 @pytest.mark.parametrize(
     ("vectors", "sparse", "codes", "remedy"),
     [
-        ({"dense": COSINE}, {"lexical": models.SparseVectorParams()}, ["idf"], "update_collection"),
-        ({"dense": COSINE}, {"bm25": IDF}, ["lexical"], "lexical=NAME"),
-        ({"dense": COSINE}, None, ["lexical"], "sparse_vectors_config"),
-        ({"text": COSINE}, {"lexical": IDF}, ["dense"], "dense=NAME"),
-        (COSINE, {"lexical": IDF}, ["dense"], '"" for the unnamed one'),
+        ({"dense": COSINE}, {"bm25": models.SparseVectorParams()}, ["idf"], "update_collection"),
+        ({"dense": COSINE}, {"words": IDF}, ["sparse"], "sparse=NAME"),
+        ({"dense": COSINE}, None, ["sparse"], "sparse_vectors_config"),
+        ({"text": COSINE}, {"bm25": IDF}, ["dense"], "dense=NAME"),
+        (COSINE, {"bm25": IDF}, ["dense"], '"" for the unnamed one'),
         (
             {"dense": models.VectorParams(size=32, distance=models.Distance.EUCLID)},
-            {"lexical": IDF},
+            {"bm25": IDF},
             ["dim", "distance"],
             "dim=32",
         ),
@@ -55,7 +60,7 @@ def test_the_collection_it_makes_weighs_words_by_idf() -> None:
                     ),
                 )
             },
-            {"lexical": IDF},
+            {"bm25": IDF},
             ["dense"],
             "single vector",
         ),
@@ -84,10 +89,10 @@ def test_the_remedy_for_a_missing_idf_works() -> None:
     client.create_collection(
         "mine",
         vectors_config={"dense": COSINE},
-        sparse_vectors_config={"lexical": models.SparseVectorParams()},
+        sparse_vectors_config={"bm25": models.SparseVectorParams()},
     )
 
-    client.update_collection("mine", sparse_vectors_config={"lexical": IDF})
+    client.update_collection("mine", sparse_vectors_config={"bm25": IDF})
 
     searcher_over(client).create()
     assert searcher_over(client).check_collection() == []
@@ -96,9 +101,9 @@ def test_the_remedy_for_a_missing_idf_works() -> None:
 def test_a_collection_with_points_is_taken_over_only_when_asked() -> None:
     client = QdrantClient(":memory:")
     client.create_collection(
-        "mine", vectors_config=COSINE, sparse_vectors_config={"bm25": IDF}, metadata={"mine": 1}
+        "mine", vectors_config=COSINE, sparse_vectors_config={"words": IDF}, metadata={"mine": 1}
     )
-    names = {"dense": "", "lexical": "bm25", "text_key": "page_content", "id_key": "doc"}
+    names = {"dense": "", "sparse": "words", "text_key": "page_content", "id_key": "doc"}
     searcher = searcher_over(client, **names)
     [vector] = searcher.embedder.embed_documents(["Bread is baked."])
     sparse = searcher.encoder.encode_document("Bread is baked.")
@@ -110,7 +115,7 @@ def test_a_collection_with_points_is_taken_over_only_when_asked() -> None:
                 id=uuid,
                 vector={
                     "": vector.tolist(),
-                    "bm25": models.SparseVector(
+                    "words": models.SparseVector(
                         indices=sparse.indices.tolist(), values=sparse.values.tolist()
                     ),
                 },
@@ -148,7 +153,7 @@ def test_an_async_client_is_refused() -> None:
     client = AsyncQdrantClient(":memory:")
 
     with pytest.raises(InputTypeError, match=r"must be a qdrant_client.QdrantClient, got Async"):
-        QdrantStore(client, "mine")  # type: ignore[arg-type]
+        QdrantStore(client, "mine")  # type: ignore[arg-type]  # what is refused
     asyncio.run(client.close())
 
 
@@ -160,18 +165,95 @@ def test_a_server_that_is_not_there_is_told() -> None:
         searcher.search("x")
 
 
-def test_a_folder_keeps_collection_and_record(tmp_path: Any) -> None:
+def test_a_folder_keeps_collection_and_record(tmp_path: Path) -> None:
     client = QdrantClient(path=str(tmp_path))
     searcher_over(client).create(fields={"path": "keyword"})
-    searcher_over(client).add([Document("a", "Bread is baked.", {"path": "x"})])
+    # Its database is used from several threads here.
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: searcher_over(client).add([Document(n, f"text {n}")]), range(4)))
+    asyncio.run(searcher_over(client).aadd([Document("a", "Bread is baked.", {"path": "x"})]))
     client.close()
 
     again = QdrantClient(path=str(tmp_path))
     searcher = searcher_over(again)
     assert searcher.check_collection() == []
-    assert [hit.id for hit in searcher.search("bread")] == ["a"]
+    assert searcher.count() == 5
+    assert searcher.search("bread")[0].id == "a"
     searcher.close()
     assert again.collection_exists("mine")  # the client stays the user's
     again.close()
     with pytest.raises(StoreError, match="closed"):
         searcher.count()
+
+
+@pytest.fixture
+def server() -> Iterator[QdrantServer]:
+    with QdrantServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: QdrantServer) -> Iterator[QdrantClient]:
+    client = QdrantClient(url=server.url, check_compatibility=False)
+    yield client
+    client.close()
+
+
+def test_a_server_gets_payload_indexes_and_misses_them(client: QdrantClient) -> None:
+    searcher = searcher_over(client)
+
+    searcher.create(fields={"path": "keyword", "year": "integer"})
+
+    indexes = client.get_collection("mine").payload_schema
+    assert {name: index.data_type.value for name, index in indexes.items()} == {
+        "path": "keyword",
+        "year": "integer",
+    }
+    assert searcher.check_collection() == []
+
+    client.delete_payload_index("mine", "year")
+    [finding] = searcher.check_collection()
+    assert (finding.code, finding.severity) == ("index", "warning")
+    assert "no index on the field 'year'" in finding.message
+    searcher.create()  # which is the remedy it names
+    assert searcher.check_collection() == []
+
+
+def test_local_mode_neither_makes_payload_indexes_nor_misses_them() -> None:
+    client = QdrantClient(":memory:")
+    searcher = searcher_over(client)
+
+    searcher.create(fields={"path": "keyword"})  # the client would warn of an index
+
+    assert searcher.check_collection() == []
+
+
+def test_a_server_answers_several_searches_at_once(
+    server: QdrantServer, client: QdrantClient
+) -> None:
+    searcher = searcher_over(client)
+    searcher.create()
+    searcher.add([Document("a", "Bread is baked.")])
+    both_there = Barrier(2)
+
+    def wait(request: str) -> None:
+        if request.endswith("/query/batch"):
+            both_there.wait(timeout=10)  # broken if the second search waits for the first
+
+    server.on_request = wait
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(searcher.search, ["bread", "baked"]))
+
+    assert [hits[0].id for hits in found] == ["a", "a"]
+
+
+def test_a_large_batch_is_sent_in_parts_that_a_server_takes() -> None:
+    with QdrantServer(most_bytes=2**20) as server:
+        client = QdrantClient(url=server.url, check_compatibility=False)
+        searcher = searcher_over(client)
+        searcher.create()
+
+        searcher.add([Document(n, f"text {n}") for n in range(1_000)], batch_size=1_000)
+
+        assert searcher.count() == 1_000
+        client.close()

@@ -1,4 +1,4 @@
-"""What a user of the searcher notices, on every store that runs here."""
+"""What a user of the searcher notices, whatever the store; `StoreContract` has the rest."""
 
 from __future__ import annotations
 
@@ -6,38 +6,28 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-import qdrant_edge as edge
-from qdrant_client import models
 
 from qwen3_rag import (
     Hit,
     InputError,
     InputTypeError,
-    Qwen3Embedder,
     Qwen3Reranker,
     Searcher,
     StoreError,
 )
-from qwen3_rag_hybrid import Document, HybridSearcher
+from qwen3_rag.fusion import RankedLists
+from qwen3_rag_hybrid import Document, HybridSearcher, Point, Query
 from qwen3_rag_testkit.backends import TextBackend
-from qwen3_rag_testkit.contracts import ticks_during
+from qwen3_rag_testkit.loops import keeps_ticking
+from qwen3_rag_testkit.memory_store import MemoryStore
+from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
 
 MakeSearcher = Callable[..., HybridSearcher]
-DOCUMENTS = [
-    Document("france", "Paris is the capital of France.", {"path": "a.md", "year": 1789}),
-    Document("germany", "Berlin is the capital of Germany.", {"path": "b.md", "year": 1990}),
-    Document("korea", "서울은 대한민국의 수도이다. 검색은 빠르다.", {"path": "c.md", "year": 1945}),
-    Document(7, "The error E_4711 means that the disk is full.", {"path": "d.md", "tags": ["x"]}),
-    Document("https://example.org/ü?q=1", "Bread is baked from flour.", {"path": "a.md"}),
-    Document("empty", "", {"path": "e.md"}),
-    Document("3f2504e0-4f89-41d3-9a0c-0305e82c3301", "Rivers flow into the sea.\n\nAlways."),
-]
-CAPITAL = "What is the capital of France?"
 
 
 def reranker() -> Qwen3Reranker:
@@ -48,7 +38,7 @@ def reranker() -> Qwen3Reranker:
 def filled(make: MakeSearcher) -> HybridSearcher:
     """A searcher over a collection with `DOCUMENTS`."""
     searcher = make()
-    searcher.create(fields={"path": "keyword", "year": "integer"})
+    searcher.create(fields=FIELDS)
     searcher.add(DOCUMENTS)
     return searcher
 
@@ -57,116 +47,24 @@ def ids(hits: list[Hit]) -> list[str | int]:
     return [hit.id for hit in hits]
 
 
-def path_is(searcher: HybridSearcher, value: str, key: str = "path") -> Any:
-    if type(searcher.legs).__name__ == "QdrantEdgeStore":
-        return edge.Filter(must=[edge.FieldCondition(key, edge.MatchValue(value))])
-    match = models.MatchValue(value=value)
-    return models.Filter(must=[models.FieldCondition(key=key, match=match)])
-
-
-def test_a_hit_tells_where_each_leg_put_it(filled: HybridSearcher) -> None:
+def test_a_hit_tells_where_each_retriever_put_it(filled: HybridSearcher) -> None:
     best = filled.search(CAPITAL)[0]
 
     assert isinstance(filled, Searcher)
     assert (best.id, best.text) == ("france", "Paris is the capital of France.")
     assert best.payload == {"path": "a.md", "year": 1789}
-    assert list(best.legs) == ["dense", "lexical", "fused"]
-    assert [leg.rank for leg in best.legs.values()] == [1, 1, 1]
-    assert best.score == best.legs["fused"].score == pytest.approx(2 / 61)
+    assert list(best.ranks) == ["dense", "bm25", "fused"]
+    assert [place.rank for place in best.ranks.values()] == [1, 1, 1]
+    assert best.score == best.ranks["fused"].score == pytest.approx(2 / 61)
 
 
-def test_each_leg_finds_what_the_other_cannot(filled: HybridSearcher) -> None:
+def test_bm25_finds_what_vectors_miss(filled: HybridSearcher) -> None:
     code = {hit.id: hit for hit in filled.search("E_4711")}
     korean = {hit.id: hit for hit in filled.search("검색")}
 
-    assert code[7].legs["lexical"].rank == 1
-    assert korean["korea"].legs["lexical"].rank == 1  # a word within a word
-    assert "lexical" not in korean["empty"].legs
-
-
-def test_a_query_without_any_word_still_searches_by_meaning(filled: HybridSearcher) -> None:
-    hits = filled.search("?!")
-
-    assert len(hits) == len(DOCUMENTS)
-    assert all("lexical" not in hit.legs for hit in hits)
-
-
-def test_every_document_comes_back_as_it_was_given(filled: HybridSearcher) -> None:
-    stored = {point.document.id: point.document for point in filled.scan()}
-
-    assert stored == {document.id: document for document in DOCUMENTS}
-    assert filled.count() == len(DOCUMENTS)
-    looked_up = filled.retrieve([7, "nobody", "empty"], vectors=True)
-    assert set(looked_up) == {7, "empty"}
-    assert looked_up[7].dense is not None
-    assert looked_up[7].dense.shape == (64,)
-    assert looked_up[7].lexical is not None
-    assert looked_up[7].lexical.as_dict() == pytest.approx(
-        filled.encoder.encode_document(DOCUMENTS[3].text).as_dict(), rel=1e-6
-    )
-
-
-def test_adding_again_changes_nothing_and_a_new_text_replaces_the_old(
-    filled: HybridSearcher,
-) -> None:
-    before = filled.search(CAPITAL)
-
-    assert filled.add(DOCUMENTS, batch_size=2) == len(DOCUMENTS)
-    assert ids(filled.search(CAPITAL)) == ids(before)
-    filled.add([Document("france", "Lyon is a city.", {"path": "z.md"})])
-    [found] = filled.retrieve(["france"]).values()
-    assert found.document == Document("france", "Lyon is a city.", {"path": "z.md"})
-    assert filled.count() == len(DOCUMENTS)
-
-
-def test_of_two_documents_with_one_id_the_last_counts(make: MakeSearcher) -> None:
-    searcher = make()
-    searcher.create()
-
-    searcher.add([Document("a", "first"), Document("b", "other"), Document("a", "last")])
-
-    assert searcher.count() == 2
-    assert searcher.retrieve(["a"])["a"].document.text == "last"
-
-
-def test_deleted_documents_are_gone(filled: HybridSearcher) -> None:
-    filled.delete(["france", "nobody"])
-    filled.delete([])
-
-    assert "france" not in ids(filled.search(CAPITAL))
-    assert filled.count() == len(DOCUMENTS) - 1
-
-
-def test_pages_are_cut_from_one_order(filled: HybridSearcher) -> None:
-    everything = filled.search(CAPITAL, limit=7)
-
-    pages = [filled.search(CAPITAL, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
-
-    assert [hit for page in pages for hit in page] == everything
-    assert filled.search(CAPITAL, limit=3, offset=50) == []
-
-
-def test_a_filter_holds_for_both_legs(filled: HybridSearcher) -> None:
-    filter = path_is(filled, "a.md")
-
-    assert set(ids(filled.search(CAPITAL, filter=filter))) == {
-        *("france", "https://example.org/ü?q=1")
-    }
-    assert filled.count(filter=filter) == 2
-    assert len(list(filled.scan(filter=filter))) == 2
-
-
-def test_a_filter_on_an_unknown_field_is_named(filled: HybridSearcher) -> None:
-    for call in (filled.search, lambda _, filter: filled.count(filter=filter)):
-        with pytest.raises(InputError, match=r"field 'pfad'.*'path', 'year'"):
-            call("x", filter=path_is(filled, "a.md", key="pfad"))
-    filled.create(fields={"pfad": "keyword"})
-    assert filled.search("x", filter=path_is(filled, "a.md", key="pfad")) == []
-
-
-def test_another_stores_filter_is_refused(filled: HybridSearcher) -> None:
-    with pytest.raises(InputTypeError, match=r"`filter` must be a `qdrant_.*Filter`, got dict"):
-        filled.search("x", filter={"path": "a.md"})
+    assert code[7].ranks["bm25"].rank == 1
+    assert korean["korea"].ranks["bm25"].rank == 1  # a word within a word
+    assert "bm25" not in korean["empty"].ranks
 
 
 def test_reranked_hits_lead_and_the_rest_follow_in_fused_order(
@@ -177,11 +75,12 @@ def test_reranked_hits_lead_and_the_rest_follow_in_fused_order(
 
     hits = searcher.search(CAPITAL)
 
-    expected = searcher.reranker.rank(CAPITAL, [hit.text for hit in fused[:3]])  # type: ignore[union-attr]
+    assert searcher.reranker is not None
+    expected = searcher.reranker.rank(CAPITAL, [hit.text for hit in fused[:3]])
     assert ids(hits) == [*(fused[one.index].id for one in expected), *ids(fused[3:])]
     assert [hit.score for hit in hits[:3]] == [one.score for one in expected]
-    assert [hit.legs["rerank"].rank for hit in hits[:3]] == [1, 2, 3]
-    assert {hit.legs["fused"].rank for hit in hits[:3]} == {1, 2, 3}
+    assert [hit.ranks["rerank"].rank for hit in hits[:3]] == [1, 2, 3]
+    assert {hit.ranks["fused"].rank for hit in hits[:3]} == {1, 2, 3}
     assert hits[3:] == fused[3:]
     assert make(reranker=reranker(), rerank_depth=0).search(CAPITAL) == fused
 
@@ -197,70 +96,8 @@ def test_an_instruction_reaches_both_models(filled: HybridSearcher, make: MakeSe
 
     plain, told = (searcher.search(CAPITAL, instruction=i)[0] for i in (None, "Find rivers"))
 
-    assert plain.legs["dense"].score != told.legs["dense"].score
-    assert plain.legs["rerank"].score != told.legs["rerank"].score
-
-
-def test_async_equals_sync_on_one_thread_that_is_not_the_loops(
-    filled: HybridSearcher, make: MakeSearcher
-) -> None:
-    searcher = make(reranker=reranker())
-    queries = [f"capital of country {number}" for number in range(40)]
-    threads: set[str] = set()
-    search = searcher.legs.search
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        threads.add(threading.current_thread().name)
-        return search(*args, **kwargs)
-
-    async def all_at_once() -> list[list[Hit]]:
-        return await asyncio.gather(*(searcher.asearch(query) for query in queries))
-
-    searcher.legs.search = watched  # type: ignore[method-assign]
-    hits = asyncio.run(all_at_once())
-    del searcher.legs.search
-
-    assert hits == [searcher.search(query) for query in queries]
-    assert len(threads) == 1
-    assert threading.current_thread().name not in threads
-
-
-def test_the_event_loop_keeps_ticking(make: MakeSearcher) -> None:
-    searcher = make()
-    asyncio.run(searcher.acreate())
-
-    assert ticks_during(searcher.aadd([Document(n, f"text {n}") for n in range(300)])) > 0
-    assert ticks_during(searcher.asearch("text 7")) > 0
-    asyncio.run(searcher.adelete([7]))
-    assert asyncio.run(searcher.acheck_collection()) == []
-    assert searcher.count() == 299
-
-
-def test_many_threads_write_and_read_at_once(make: MakeSearcher) -> None:
-    searcher = make()
-    searcher.create()
-
-    def work(number: int) -> None:
-        searcher.add([Document(f"{number}-{n}", f"text {number} {n}") for n in range(20)])
-        assert searcher.search(f"text {number}", limit=3)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(24)))
-
-    assert searcher.count() == 480
-    assert {p.document.id for p in searcher.scan()} == {
-        f"{number}-{n}" for number in range(24) for n in range(20)
-    }
-
-
-def test_equals_at_the_edge_of_a_leg_do_not_come_and_go(make: MakeSearcher) -> None:
-    searcher = make(candidates=5)
-    searcher.create()
-    searcher.add([Document(f"twin {number:02}", "the same text") for number in range(40)][::-1])
-
-    orders = {tuple(ids(searcher.search("the same text", limit=5))) for _ in range(20)}
-
-    assert orders == {tuple(f"twin {number:02}" for number in range(5))}
+    assert plain.ranks["dense"].score != told.ranks["dense"].score
+    assert plain.ranks["rerank"].score != told.ranks["rerank"].score
 
 
 @pytest.mark.parametrize(
@@ -283,12 +120,12 @@ def test_bad_requests_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("arguments", "message"),
     [
         ({"candidates": 0}, "`candidates` must be at least 1"),
         ({"rerank_depth": -1}, "`rerank_depth` must be at least 0"),
         ({"fusion": "dbsf"}, "rrf"),
-        ({"weights": {"sparse": 1}}, "names the leg 'sparse'.*'dense', 'lexical'"),
+        ({"weights": {"lexical": 1}}, "names 'lexical'.*'dense', 'bm25'"),
         ({"weights": {"dense": -1}}, "zero or more"),
         ({"k": -1}, "`k` must be zero or more"),
         ({"embedder": "Qwen/Qwen3-Embedding-0.6B"}, "`embedder` must be a Qwen3Embedder, got 'Q"),
@@ -296,26 +133,26 @@ def test_bad_requests_are_refused(
         ({"encoder": None}, "`encoder` must be a BM25Encoder"),
     ],
 )
-def test_bad_settings_are_refused(
-    make: MakeSearcher, settings: dict[str, Any], message: str
+def test_bad_arguments_are_refused(
+    make: MakeSearcher, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        make(**settings)
+        make(**arguments)
 
 
-def test_no_store_is_no_legs() -> None:
-    with pytest.raises(InputTypeError, match="`legs` must be QdrantEdgeStore, QdrantStore"):
-        HybridSearcher("index", Qwen3Embedder("a/b", backend=TextBackend("embedding")))  # type: ignore[arg-type]
+def test_a_path_is_no_store() -> None:
+    with pytest.raises(InputTypeError, match="`store` must be a Store such as QdrantEdgeStore"):
+        HybridSearcher("index", make_embedder())  # type: ignore[arg-type]  # what is refused
 
 
 def test_weights_and_method_of_fusion_decide_the_order(
     filled: HybridSearcher, make: MakeSearcher
 ) -> None:
-    dense_only = make(weights={"lexical": 0}).search("검색 the disk")
-    lexical_only = make(weights={"dense": 0}).search("검색 the disk")
+    dense_only = make(weights={"bm25": 0}).search("검색 the disk")
+    bm25_only = make(weights={"dense": 0}).search("검색 the disk")
 
-    assert ids(dense_only) != ids(lexical_only)
-    assert [hit.legs["dense"].rank for hit in dense_only] == list(range(1, 8))
+    assert ids(dense_only) != ids(bm25_only)
+    assert [hit.ranks["dense"].rank for hit in dense_only] == list(range(1, 8))
     assert make(fusion="relative_score").search(CAPITAL)[0].score == pytest.approx(2)
 
 
@@ -332,10 +169,52 @@ def test_a_searcher_says_why_it_cannot_be_copied(filled: HybridSearcher) -> None
             copying(filled)
 
 
-def test_a_closed_searcher_says_so(filled: HybridSearcher) -> None:
-    asyncio.run(filled.asearch("x"))
-    filled.close()
-    filled.close()
+class SlowStore(MemoryStore):
+    """Blocks its caller's thread for a while, and remembers which thread that was."""
 
-    with pytest.raises(StoreError, match="closed"):
-        asyncio.run(filled.asearch("x"))
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[str] = set()
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        self._wait()
+        return super().search(query, limit=limit, filter=filter)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        self._wait()
+        super().upsert(points)
+
+    def _wait(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        time.sleep(0.7)
+
+
+async def test_the_event_loop_keeps_ticking_while_a_store_blocks() -> None:
+    with HybridSearcher(SlowStore(), make_embedder()) as searcher:
+        await searcher.acreate()
+
+        assert await keeps_ticking(searcher.aadd(DOCUMENTS)) == len(DOCUMENTS)
+        assert (await keeps_ticking(searcher.asearch(CAPITAL)))[0].id == "france"
+
+
+async def test_all_tasks_share_one_thread_that_is_not_the_loops() -> None:
+    store = SlowStore()
+    with HybridSearcher(store, make_embedder()) as searcher:
+        await searcher.acreate()
+        await searcher.aadd(DOCUMENTS)
+
+        await asyncio.gather(*(searcher.asearch(f"capital {n}") for n in range(3)))
+
+    assert len(store.threads) == 1
+    assert threading.current_thread().name not in store.threads
+
+
+async def test_a_native_async_store_needs_no_thread() -> None:
+    store = MemoryStore(native_async=True)
+    async with HybridSearcher(store, make_embedder()) as searcher:
+        await searcher.acreate()
+
+        hits = await asyncio.gather(*(searcher.asearch(f"capital {n}") for n in range(20)))
+
+        assert hits == [[]] * 20
+        assert not [t for t in threading.enumerate() if t.name.startswith("qwen3-rag-hybrid")]

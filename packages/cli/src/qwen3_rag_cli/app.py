@@ -1,7 +1,6 @@
-"""The console command: options in, rooms called, exit codes out.
+"""The console command: its options, and what `index`, `search`, `doctor` and `demo` do with them.
 
-Knows typer and what each command is called with; knows nothing of how it is done. Imports what a
-command needs inside it, so that help and usage errors load neither torch nor the core.
+Each command imports what it needs, so that help and usage errors stay fast.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.adapting import merge_command, train
-from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli import training
+from qwen3_rag_cli.exits import State, reported
 from qwen3_rag_cli.options import (
+    MODEL_METAVAR,
     STORE,
     Device,
     Dtype,
@@ -21,7 +21,6 @@ from qwen3_rag_cli.options import (
     Model,
     Quiet,
     Reranker,
-    State,
     Store,
 )
 
@@ -33,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    # Plain help: the same on a terminal, in a pipe and in the documentation.
+    # Plain help looks the same on a terminal, in a pipe and in the documentation.
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -49,7 +48,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show where errors come from.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
@@ -60,6 +59,7 @@ def common(
 
 
 @app.command("index", short_help="Bring an index up to date with files.")
+@reported
 def index_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],
     store: Store = STORE,
@@ -67,114 +67,154 @@ def index_command(
     reranker: Reranker = None,
     dim: Annotated[
         int | None,
-        typer.Option("--dim", metavar="N", help="Size of the vectors; the model's own."),
+        typer.Option("--dim", metavar="N", help="Vector size (default: the model's)."),
     ] = None,
     chunk_tokens: Annotated[
         int | None,
-        typer.Option("--chunk-tokens", metavar="N", help="Most tokens of a chunk; 384."),
+        typer.Option(
+            "--chunk-tokens",
+            metavar="N",
+            help="Maximum tokens per chunk (default: the index's; 384 for a new one).",
+        ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option("--overlap", metavar="N", help="Tokens that neighbours may share; 48."),
+        typer.Option(
+            "--overlap",
+            metavar="N",
+            help="Maximum tokens shared by neighbouring chunks (default: the index's; 48 for a "
+            "new one).",
+        ),
     ] = None,
     include: Annotated[
         list[str] | None,
         typer.Option(
             "--include",
             metavar="GLOB",
-            help="Files to take in folders, instead of Markdown, text and source code. "
-            "May be repeated.",
+            help="Index the matching files in folders instead of Markdown, text and source code. "
+            "Can be repeated.",
         ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option("--exclude", metavar="GLOB", help="Files and folders to leave out. Same."),
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Leave out matching files and folders. Can be repeated.",
+        ),
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring an index up to date with files: new and changed ones in, deleted ones out.
+    """Bring an index up to date: add new and changed files, remove deleted ones.
 
-    Markdown, text and source code. Interrupted at any moment, the next run takes up from there.
+    Reads Markdown, text and source code. If a run is interrupted, run the command again to
+    continue.
     """
-    with reported(debug=State.debug):
-        from qwen3_rag_cli import commands
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_cli import files, output
+    from qwen3_rag_cli.chunking import Chunking
+    from qwen3_rag_cli.index import Index
+    from qwen3_rag_cli.indexing import Indexing
+    from qwen3_rag_cli.models import Runtime
 
-        commands.index(
-            paths,
-            store,
-            model=model,
-            reranker=reranker,
-            dim=dim,
-            chunk_tokens=chunk_tokens,
-            overlap=overlap,
-            include=include or [],
-            exclude=exclude or [],
-            device=device,
-            dtype=dtype,
-            as_json=json_,
-            quiet=quiet,
-        )
+    folder = store.expanduser().absolute()
+    selection = files.find(
+        paths, base=folder.parent, include=include or [], exclude=exclude or [], leave_out=folder
+    )
+    # An existing index may still have files to remove.
+    if selection.is_empty and not folder.exists():
+        raise InputError(_nothing_in(paths))
+    with Index(folder, create=True) as index:
+        if selection.is_empty and not index.manifest.paths():
+            raise InputError(_nothing_in(paths))
+        models = index.models(model, reranker, Runtime(device, dtype), dim=dim)
+        chunking = Chunking.chosen(chunk_tokens, overlap, index.manifest.record())
+        with Indexing(index, models, chunking) as indexing:
+            pending = indexing.plan(selection)
+            silent = quiet or json_
+            with output.progress(sum(file.size for file in pending), silent) as advance:
+                summary = indexing.run(pending, advance)
+    if json_:
+        output.print_json({"store": str(folder), **output.summary_record(summary)})
+    elif not quiet:
+        output.print_summary(summary, folder)
+    if summary.skipped and not summary.files and not summary.removed:
+        raise InputError("None of the files could be indexed; see the reasons above.")
 
 
 @app.command("search", short_help="Search an index.")
+@reported
 def search_command(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or some words.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],
     store: Store = STORE,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", help="Hits to show.")] = 10,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", help="Number of hits to show.")
+    ] = 10,
     candidates: Annotated[
-        int, typer.Option("--candidates", metavar="N", help="Hits of each leg that are fused.")
+        int,
+        typer.Option(
+            "--candidates", metavar="N", help="Number of hits to take from each retriever."
+        ),
     ] = 100,
     rerank: Annotated[
         int,
-        typer.Option("--rerank", metavar="N", help="Fused hits that are reranked; 0 for none."),
+        typer.Option(
+            "--rerank", metavar="N", help="Number of fused hits to rerank; 0 turns it off."
+        ),
     ] = 20,
     filter_: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
             metavar="FIELD=VALUE",
-            help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. May be repeated: "
-            "values of one field are alternatives.",
+            help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
+            "a hit must match one of the values given for each field.",
         ),
     ] = None,
     instruction: Annotated[
         str | None,
-        typer.Option("--instruction", metavar="TEXT", help="What the query is for, in English."),
+        typer.Option(
+            "--instruction", metavar="TEXT", help="Task the query is part of, in English."
+        ),
     ] = None,
     model: Model = None,
     reranker: Reranker = None,
     device: Device = None,
     dtype: Dtype = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show whole texts, and how each came to its place.")
+        bool,
+        typer.Option("--explain", help="Show full texts, with rank and score in every list."),
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Search an index by meaning and by words, fuse both, and rerank the best."""
-    with reported(debug=State.debug):
-        from qwen3_rag_cli import commands
+    """Search an index with dense vectors and BM25, fuse the results, and rerank the best."""
+    from qwen3_rag_cli import output
+    from qwen3_rag_cli.index import Depths, Index
+    from qwen3_rag_cli.models import Runtime
 
-        commands.search(
-            query,
-            store,
-            limit=limit,
-            candidates=candidates,
-            rerank=rerank,
-            filters=filter_ or [],
-            instruction=instruction,
-            model=model,
-            reranker=reranker,
-            device=device,
-            dtype=dtype,
-            explain=explain,
-            as_json=json_,
-        )
+    depths = Depths(limit, candidates, rerank)
+    with Index(store) as index:
+        models = index.models(model, reranker, Runtime(device, dtype))
+        condition = None
+        if filter_:
+            from qwen3_rag_cli.filters import parse_filters
+
+            condition = parse_filters(filter_, index.manifest.paths())
+        with index.searcher(models, depths) as searcher:
+            hits = searcher.search(query, limit=limit, filter=condition, instruction=instruction)
+    if json_:
+        output.print_json({"query": query, "hits": [output.hit_record(hit) for hit in hits]})
+    elif explain:
+        output.print_explained(hits)
+    else:
+        output.print_hits(hits)
 
 
 @app.command("doctor", short_help="Show what is installed, and check an index.")
+@reported
 def doctor_command(
     store: Store = STORE,
     model: Model = None,
@@ -182,53 +222,83 @@ def doctor_command(
     device: Device = None,
     dtype: Dtype = None,
     documents: Annotated[
-        int, typer.Option("--documents", metavar="N", help="Documents of the timed query.")
+        int,
+        typer.Option(
+            "--documents", metavar="N", help="Number of documents to rerank when measuring."
+        ),
     ] = 20,
     measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Whether to time the models.")
+        bool, typer.Option("--measure/--no-measure", help="Measure the models' speed.")
     ] = True,
     json_: Json = False,
 ) -> None:
-    """Show what is installed, where the models run, whether the index is sound, how fast it is.
+    """Show what is installed and where the models run, check the index, and measure the speed.
 
     Downloads nothing. Ends with exit code 3 when the index has an error.
     """
-    with reported(debug=State.debug):
-        from qwen3_rag_cli import commands
+    from qwen3_rag.errors import InputError, StoreError
+    from qwen3_rag_cli import output
+    from qwen3_rag_cli.doctor import examine
+    from qwen3_rag_cli.models import Runtime
 
-        commands.doctor(
-            store,
-            model=model,
-            reranker=reranker,
-            device=device,
-            dtype=dtype,
-            documents=documents,
-            measure=measure,
-            as_json=json_,
-        )
+    if documents < 1:
+        raise InputError(f"`--documents` must be at least 1, got {documents}.")
+    runtime = Runtime(device, dtype, offline=True)
+    found = examine(store, model, reranker, runtime, documents=documents if measure else 0)
+    if json_:
+        output.print_json(found.as_dict())
+    else:
+        output.print_sections(found.as_dict())
+    if found.broken:
+        raise StoreError(f"The index at {str(store)!r} has an error; see above.")
 
 
-@app.command("demo", short_help="Search this project's documentation, step by step.")
+@app.command("demo", short_help="Search this project's documentation.")
+@reported
 def demo_command(
-    model: Model = None,
-    reranker: Reranker = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar=MODEL_METAVAR, help="Embedding model.")
+    ] = "tiny",
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--reranker",
+            metavar=MODEL_METAVAR,
+            help="Reranker (default: tiny with --model tiny, otherwise Qwen/Qwen3-Reranker-0.6B).",
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     json_: Json = False,
 ) -> None:
-    """Index this project's documentation, ask it three questions, and show each step's order.
+    """Index this project's documentation, ask three questions, and compare the rankings.
 
-    Uses the small pair tiny unless told otherwise. Ends with exit code 1 when a question's section
-    is not among the first three.
+    Ends with exit code 1 when the right section is not among the first three.
     """
-    with reported(debug=State.debug):
-        from qwen3_rag_cli import commands
+    from qwen3_rag_cli import demo, output
+    from qwen3_rag_cli.models import Models, Runtime
 
-        commands.demo(model=model, reranker=reranker, device=device, dtype=dtype, as_json=json_)
+    models = Models.chosen(model, reranker, runtime=Runtime(device, dtype))
+    answers = demo.run(models, output.note_to(silent=json_))
+    if json_:
+        output.print_json([answer.as_dict() for answer in answers])
+    else:
+        for answer in answers:
+            output.print_answer(answer)
+    if not all(answer.right for answer in answers):
+        raise typer.Exit(1)
 
 
-app.add_typer(train, name="train")
-app.command("merge", short_help="Merge checkpoints by SLERP.")(merge_command)
+app.add_typer(training.train, name="train")
+app.command("merge", short_help="Merge checkpoints by SLERP.")(training.merge_command)
+
+
+def _nothing_in(paths: list[Path]) -> str:
+    return (
+        f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no "
+        "Markdown, text or source file that the patterns let through. Name files, or say which "
+        "to index with --include GLOB."
+    )
 
 
 def main() -> None:

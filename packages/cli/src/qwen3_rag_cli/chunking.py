@@ -1,14 +1,15 @@
-"""A file's text to chunks that fit, counted in the model's own tokens.
+"""Splits a file's text into chunks of a limited number of the model's tokens.
 
-Knows headings and token counts; knows nothing of files, stores or vectors. Where to cut inside a
-section is the splitter's (semantic-text-splitter): paragraphs before sentences before words.
+Inside a section semantic-text-splitter chooses where to split: between paragraphs before sentences
+before words.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
@@ -18,21 +19,24 @@ from qwen3_rag_cli.headings import Section, sections
 
 __all__ = ["CHUNK_TOKENS", "OVERLAP", "Chunk", "Chunking", "chunks"]
 
-#: Tokens of a chunk, and those two neighbours may share, when nothing is asked for.
+#: Defaults: tokens of a chunk, and tokens that two neighbours may share.
 CHUNK_TOKENS, OVERLAP = 384, 48
 SMALLEST, LARGEST = 32, 8_192
 
-#: Changes when the same text and settings would give other chunks.
+#: To be raised when the same text and settings give other chunks than before.
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Chunking:
-    """How texts are cut.
+    """How texts are split.
 
     Attributes:
-        tokens: What a chunk may take, headings and end token included.
-        overlap: Tokens that neighbours of one section may share.
+        tokens: Maximum tokens of a chunk, including headings and the end token.
+        overlap: Maximum tokens that neighbours in one section share.
+
+    Raises:
+        InputError: A number out of its range.
     """
 
     tokens: int = CHUNK_TOKENS
@@ -49,14 +53,32 @@ class Chunking:
                 f"{self.overlap}."
             )
 
+    @classmethod
+    def chosen(
+        cls, tokens: int | None, overlap: int | None, recorded: Mapping[str, Any]
+    ) -> Chunking:
+        """Fill in what the command line leaves open.
+
+        Args:
+            tokens: From the command line.
+            overlap: From the command line.
+            recorded: The index's record; empty for a new index.
+        """
+        if overlap is None:
+            # The recorded overlap belongs to the recorded size.
+            overlap = OVERLAP if tokens is not None else recorded.get("overlap", OVERLAP)
+        if tokens is None:
+            tokens = recorded.get("chunk_tokens", CHUNK_TOKENS)
+        return cls(tokens, overlap)
+
 
 @dataclass(frozen=True)
 class Chunk:
     """A piece of a file.
 
     Attributes:
-        text: What is embedded, matched and reranked: the headings above, then the piece.
-        heading: The headings it stands under, its own included, ` > ` between them.
+        text: What is embedded, matched and reranked: the headings above it, then the piece.
+        heading: All its headings, outermost first, ` > ` between them.
         line: Its first line in the file, from 1.
         end_line: Its last line.
     """
@@ -70,37 +92,37 @@ class Chunk:
 def chunks(
     text: str, kind: Kind, name: str, count: Callable[[str], int], settings: Chunking
 ) -> Iterator[Chunk]:
-    """Cut a text.
+    """Split a text.
 
     Args:
         text: Of the file.
-        kind: Markdown is cut at its headings first.
-        name: Of the file; it heads the chunks of text and code, which have no headings.
-        count: Gives the number of tokens of a text.
+        kind: Markdown is split at its headings first.
+        name: Of the file. Chunks of text and code begin with it, since they have no headings.
+        count: Counts the tokens of a text.
         settings: How large chunks may be.
     """
     parts = sections(text) if kind == "markdown" else [Section((name,), "", 1, text)]
     for part in parts:
-        yield from _cut(part, kind, count, settings)
+        yield from _split(part, kind, count, settings)
 
 
-def _cut(
+def _split(
     part: Section, kind: Kind, count: Callable[[str], int], settings: Chunking
 ) -> Iterator[Chunk]:
     if not part.text.strip():
         return
-    room = settings.tokens - 1  # the end token
+    limit = settings.tokens - 1  # one is the end token
     above = _title(part.parents, count, settings)
     heading = " > ".join(part.path)
-    if count(above + _trimmed(part.text)[1]) <= room:
+    if count(above + _trimmed(part.text)[1]) <= limit:
         yield _chunk(above, heading, part, 0, part.text)
         return
     title = _title(part.path, count, settings)
-    # The heading goes into the title of every piece. One too long for that stays in the text.
+    # The heading is repeated above every piece, unless it is too long for that.
     body = part.body if part.heading and title.rstrip().endswith(part.heading) else 0
     splitter_of = MarkdownSplitter if kind == "markdown" else TextSplitter
     splitter = splitter_of.from_callback(
-        lambda piece: count(title + piece), room, count(title) + settings.overlap
+        lambda piece: count(title + piece), limit, count(title) + settings.overlap
     )
     for start, piece in splitter.chunk_indices(part.text[body:]):
         yield _chunk(title, heading, part, body + start, piece)
@@ -113,14 +135,14 @@ def _chunk(title: str, heading: str, part: Section, start: int, piece: str) -> C
 
 
 def _trimmed(text: str) -> tuple[int, str]:
-    """A text without blank lines around it, and how much was before; code keeps its indent."""
+    """Length of the blank lines before a text, and the text without blank lines around it."""
     blank = re.match(r"(?:[^\S\n]*\n)*", text)
     before = blank.end() if blank else 0
     return before, text[before:].rstrip()
 
 
 def _title(path: tuple[str, ...], count: Callable[[str], int], settings: Chunking) -> str:
-    """Headings as one paragraph, at most a quarter of the chunk: the innermost ones that fit."""
+    """The innermost headings that fit in a quarter of the chunk, as one paragraph."""
     for first in range(len(path)):
         title = " > ".join(path[first:]) + "\n\n"
         if count(title) <= settings.tokens // 4:

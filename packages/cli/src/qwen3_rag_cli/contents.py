@@ -1,7 +1,4 @@
-"""What is in a file, as text.
-
-Knows bytes and encodings; knows nothing of folders, chunks or stores.
-"""
+"""Reads a file as text."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["Content", "Unusable", "read"]
 
-# Text never has this byte, and nearly every binary format has one early on.
+# Nearly every binary format contains this byte, and text never does.
 NUL = b"\0"
 
 
@@ -22,8 +19,8 @@ class Content:
 
     Attributes:
         text: Its text, line ends as `\n`.
-        digest: Of its bytes.
-        note: What was not as it should be, for people; empty otherwise.
+        digest: SHA-256 of its bytes.
+        note: A remark about the encoding, for people; empty when all is well.
     """
 
     text: str
@@ -32,7 +29,12 @@ class Content:
 
 
 class Unusable(Exception):
-    """A file cannot be read as text."""
+    """A file cannot be read as text.
+
+    Attributes:
+        reason: Why, for people.
+        keep: Whether its chunks stay in the index.
+    """
 
     def __init__(self, reason: str, *, keep: bool = False) -> None:
         super().__init__(reason)
@@ -43,11 +45,12 @@ class Unusable(Exception):
 def read(path: Path) -> Content:
     """Read a text file.
 
-    UTF-8; UTF-16 where the file says so by its first bytes. What is not valid UTF-8 is read with
-    replacement characters and a note, for a page with one broken letter is still worth finding.
+    It is read as UTF-8, or UTF-16 when it begins with a byte order mark. Bytes that are not valid
+    UTF-8 become replacement characters, with a note: a page with one broken letter is still worth
+    finding.
 
     Raises:
-        Unusable: It is gone, cannot be read, or is no text.
+        Unusable: It does not exist any more, cannot be read, or is not text.
     """
     try:
         raw = path.read_bytes()

@@ -1,8 +1,4 @@
-"""Three questions to this project's documentation, with the order each step of a search gives.
-
-Knows the questions and the sections that answer them; knows nothing of how it is shown. Works in a
-temporary folder that is gone afterwards.
-"""
+"""Three questions to this project's documentation, with the ranking of each part of a search."""
 
 from __future__ import annotations
 
@@ -13,45 +9,45 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rag import Hit
+from qwen3_rag.errors import InputError
 from qwen3_rag_cli import files
 from qwen3_rag_cli.chunking import Chunking
-from qwen3_rag_cli.documentation import documentation
+from qwen3_rag_cli.index import Depths, Index
 from qwen3_rag_cli.indexing import Indexing
 from qwen3_rag_cli.models import Models
-from qwen3_rag_cli.searching import Depths, close, open_searcher
-from qwen3_rag_cli.store import Store
 
-__all__ = ["QUESTIONS", "Answer", "run"]
+__all__ = ["QUESTIONS", "Answer", "documentation", "run"]
 
-#: Question, and the section that answers it: file and innermost heading.
+#: Each question, and the section that answers it: file and innermost heading.
 QUESTIONS = (
     ("Is anything lost when an index run is killed?", "command-line.md: Interrupted runs"),
     ("Which files are skipped?", "command-line.md: What is indexed"),
     ("How do I install torch without CUDA?", "getting-started.md: Install"),
 )
 
-ORDERS = {"dense": "dense", "lexical": "lexical", "fused": "fused", "rerank": "reranked"}
+#: Names in `Hit.ranks`.
+RANKINGS = ("dense", "bm25", "fused", "rerank")
 SHOWN = 5
 RIGHT = 3
-# All fused hits are asked for, so that the order of every leg can be told.
+# All fused hits are asked for, so that they hold the ranking of each retriever.
 DEPTHS = Depths(limit=100, candidates=100, rerank=10)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question came back with.
+    """What a question found.
 
     Attributes:
         question: As asked.
         expected: The section that answers it.
-        place: Where it is in the final order, `None` for not at all.
-        orders: By the step's name, the sections it put first.
+        place: Its place among the hits, `None` when it is not one.
+        rankings: The sections that each retriever, the fusion and the reranker put first.
     """
 
     question: str
     expected: str
     place: int | None
-    orders: dict[str, list[str]]
+    rankings: dict[str, list[str]]
 
     @property
     def right(self) -> bool:
@@ -63,47 +59,55 @@ class Answer:
         return {**asdict(self), "right": self.right}
 
 
+def documentation() -> Path:
+    """Find the folder of the documentation.
+
+    Raises:
+        InputError: It is neither in the package nor in a repository around it.
+    """
+    here = Path(__file__).resolve()
+    # A wheel contains it (hatch_build.py); an editable installation reads the repository's.
+    for folder in (here.parent / "docs", *(parent / "docs" for parent in here.parents[4:5])):
+        if (folder / "getting-started.md").is_file():
+            return folder
+    raise InputError(
+        "The documentation is not part of this installation. Install the package "
+        "qwen3-rag-cli from a wheel, or run it from the repository."
+    )
+
+
 def run(models: Models, note: Callable[[str], None]) -> list[Answer]:
-    """Index the documentation and ask.
+    """Index the documentation in a temporary folder, and ask.
 
     Args:
         models: Trained ones: with any others the answers mean nothing.
-        note: Called with what is going on.
+        note: Told what is going on.
     """
     folder = documentation()
     with tempfile.TemporaryDirectory(prefix="qwen3-rag-demo-") as place:
         selection = files.find([folder], base=folder, include=["*.md"])
         note(f"Indexing {len(selection.files)} files of {folder} with {models.embedding} ...")
-        with Store(Path(place) / "index", create=True, base=folder) as store:
-            indexing = Indexing(store, models, Chunking())
-            try:
+        with Index(Path(place) / "index", create=True, base=folder) as index:
+            with Indexing(index, models, Chunking()) as indexing:
                 indexing.run(indexing.plan(selection), lambda done, key: None)
-            finally:
-                indexing.close()
-            note(f"{store.manifest.count()} chunks. Asking with {models.reranking} ...")
-            return _ask(store, models)
-
-
-def _ask(store: Store, models: Models) -> list[Answer]:
-    searcher = open_searcher(store, models, DEPTHS)
-    try:
-        return [
-            _answer(question, expected, searcher.search(question, limit=DEPTHS.limit))
-            for question, expected in QUESTIONS
-        ]
-    finally:
-        close(searcher)
+            note(f"{index.manifest.count()} chunks. Asking with {models.reranking} ...")
+            with index.searcher(models, DEPTHS) as searcher:
+                return [
+                    _answer(question, expected, searcher.search(question, limit=DEPTHS.limit))
+                    for question, expected in QUESTIONS
+                ]
 
 
 def _answer(question: str, expected: str, hits: list[Hit]) -> Answer:
-    orders = {}
-    for leg, title in ORDERS.items():
-        listed = [hit for hit in hits if leg in hit.legs]
-        listed.sort(key=lambda hit: hit.legs[leg].rank)
-        orders[title] = [_section(hit) for hit in listed[:SHOWN]]
+    rankings = {}
+    for name in RANKINGS:
+        ranked = sorted(
+            (hit for hit in hits if name in hit.ranks), key=lambda hit: hit.ranks[name].rank
+        )
+        rankings[name] = [_section(hit) for hit in ranked[:SHOWN]]
     sections = [_section(hit) for hit in hits]
     place = sections.index(expected) + 1 if expected in sections else None
-    return Answer(question, expected, place, orders)
+    return Answer(question, expected, place, rankings)
 
 
 def _section(hit: Hit) -> str:

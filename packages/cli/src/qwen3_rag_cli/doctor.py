@@ -1,25 +1,27 @@
-"""What is installed, where models run, whether an index is sound, and how fast it goes here.
+"""What is installed, where the models run, whether an index is sound, and how fast the models are.
 
-Knows where to ask; decides nothing. Downloads nothing, changes nothing.
+Downloads nothing and changes nothing.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from qwen3_rag.backends import Role
 from qwen3_rag.errors import BackendError, MissingExtraError, ModelError, StoreError
-from qwen3_rag_cli.measuring import embedding_speed, reranking_speed
+from qwen3_rag.integration import device_report
+from qwen3_rag_cli.index import MANIFEST, Index
 from qwen3_rag_cli.models import TINY, Models, Runtime
-from qwen3_rag_cli.store import MANIFEST, Store
 from qwen3_rag_hybrid import HybridSearcher
 
 __all__ = ["Examination", "examine"]
 
-#: Distribution, and what brings it where it is missing.
+#: Distributions, and what to install for each.
 PACKAGES = {
     "qwen3-rag": "qwen3-rag",
     "qwen3-rag-hybrid": "qwen3-rag-hybrid[edge]",
@@ -31,6 +33,20 @@ PACKAGES = {
     "qdrant-client": "qwen3-rag-hybrid[qdrant]",
     "modelscope": "qwen3-rag[modelscope]",
 }
+
+# About 100 tokens of plain English, like a chunk of documentation.
+PARAGRAPH = (
+    "The index is brought up to date in small steps. Each step notes what is about to change, "
+    "writes the vectors, and notes that they are there. When the machine stops in between, the "
+    "next run finds the note and does the step again, so that nothing is lost and nothing is "
+    "there twice. Files that did not change are not read by the model again, because their "
+    "digests and the settings they were cut with are kept beside the vectors. "
+)
+QUERY = "What happens to the index when the machine stops?"
+
+# A measurement takes about two seconds; the first texts warm the model up.
+SECONDS = 2.0
+FIRST, MOST = 4, 256
 
 
 @dataclass
@@ -45,7 +61,7 @@ class Examination:
     broken: bool = False
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Give the tables by their titles, those without a line left out."""
+        """Give the tables that have lines, by their titles."""
         titles = ("packages", "machine", "models", "index", "speed")
         return {title: getattr(self, title) for title in titles if getattr(self, title)}
 
@@ -53,128 +69,127 @@ class Examination:
 def examine(
     folder: Path, model: str | None, reranker: str | None, runtime: Runtime, *, documents: int
 ) -> Examination:
-    """Look at everything.
+    """Examine the installation and an index.
 
     Args:
-        folder: The index's, which need not be there.
-        model: As on the command line.
-        reranker: As on the command line.
-        runtime: As on the command line; offline.
-        documents: Documents of the timed query; 0 measures nothing.
+        folder: Of the index, which may be missing.
+        model: From the command line.
+        reranker: From the command line.
+        runtime: Where the models run; offline.
+        documents: Number of documents to rerank when measuring; 0 measures nothing.
     """
     found = Examination(packages=_packages())
-    store: Store | None = None
+    index: Index | None = None
     try:
         try:
-            store = Store(folder)
+            index = Index(folder)
         except StoreError as error:
             found.broken = (folder / MANIFEST).is_file()
             found.index["state"] = str(error)
-        models = Models.chosen(
-            model,
-            reranker,
-            dim=store.settings.dim if store and store.settings else None,
-            runtime=runtime,
-            recorded=store.recorded if store else None,
-        )
+        if index is None:
+            models = Models.chosen(model, reranker, runtime=runtime)
+        else:
+            models = index.models(model, reranker, runtime)
         found.machine = _machine(runtime, models)
         ready = {role: _on_disk(found, models, role) for role in ("embedding", "reranking")}
-        if store is not None:
-            _index(found, store, models, ready["embedding"])
+        if index is not None:
+            _index(found, index, models, ready["embedding"])
         if documents:
             _speed(found, models, ready, documents)
     finally:
-        if store is not None:
-            store.close()
+        if index is not None:
+            index.close()
     return found
 
 
 def _packages() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, brought_by in PACKAGES.items():
+    for name, source in PACKAGES.items():
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = f'not installed: pip install "{brought_by}"'
+            found[name] = f'not installed: pip install "{source}"'
     return found
 
 
 def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
     try:
-        from qwen3_rag.backends._local.device import (
-            allowed_threads,
-            choose_devices,
-            choose_dtype,
-            container_quota,
-            cpu_has_bfloat16,
-        )
+        report = device_report(runtime.device, runtime.dtype)
     except ModuleNotFoundError as error:
         return {"state": f'no {error.name}: pip install "qwen3-rag[local]"'}
-    (device,) = choose_devices(runtime.device)
-    dtype = str(choose_dtype(runtime.dtype, device, hidden_size=0)).removeprefix("torch.")
-    native = cpu_has_bfloat16()
+    [device], dtype = report.devices, report.dtype
     if runtime.dtype:
         why = "as asked for"
     elif models.embedding == TINY:
         dtype, why = "float32", "tiny always runs in it"
+    elif device == "cpu" and report.native_bfloat16:
+        why = "the CPU multiplies bfloat16 natively"
     elif device == "cpu":
-        why = "the CPU multiplies bfloat16 natively" if native else "no AMX-BF16 or AVX512-BF16"
+        why = "the CPU has neither AMX-BF16 nor AVX512-BF16"
     else:
-        why = "what suits the device"
-    quota = container_quota()
+        why = "the default of the device"
+    limit = (
+        f"the container may use {report.quota} CPUs" if report.quota else "the CPUs of this process"
+    )
     return {
         "device": device,
         "dtype": f"{dtype} ({why})",
-        "threads": f"{allowed_threads()}"
-        + (f" (the container may use {quota} CPUs)" if quota else " (the CPUs of this process)"),
+        "threads": f"{report.threads} ({limit})",
     }
 
 
-def _on_disk(found: Examination, models: Models, role: Any) -> bool:
-    """Tell whether a checkpoint can be used without a download."""
+def _on_disk(found: Examination, models: Models, role: Role) -> bool:
+    """Tell whether a model can be used without a download."""
     from huggingface_hub import constants
 
     found.models.setdefault("cache", constants.HF_HUB_CACHE)
     name = models.embedding if role == "embedding" else models.reranking
     try:
-        source = models.source(role)
+        checkpoint = models.checkpoint(role)
     except (ModelError, MissingExtraError) as error:
-        reason = str(error)
-        if isinstance(error, ModelError) and name.count("/") == 1 and not Path(name).is_absolute():
-            reason = "not downloaded yet; the first use fetches it"
+        reason = "not downloaded yet; the first use fetches it" if _is_absent(name) else error
         found.models[role] = f"{name}: {reason}"
         return False
-    found.models[role] = f"{name} in {source.folder}, fingerprint {source.fingerprint}"
+    found.models[role] = f"{name} in {checkpoint.folder}, fingerprint {checkpoint.fingerprint}"
     return True
 
 
-def _index(found: Examination, store: Store, models: Models, ready: bool) -> None:
-    settings = store.settings
-    found.index["folder"] = str(store.folder)
-    if settings is None:
+def _is_absent(name: str) -> bool:
+    """Tell whether a model of the Hugging Face Hub is missing from the cache."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return "/" in name and not isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:  # a folder, or an id of another hub
+        return False
+
+
+def _index(found: Examination, index: Index, models: Models, ready: bool) -> None:
+    record, made = index.collection.record(), index.manifest.record()
+    found.index["folder"] = str(index.folder)
+    if record is None:
         found.index["state"] = "empty"
         return
-    record = store.manifest.record()
-    chunks, listed = store.legs.count(), store.manifest.count()
+    chunks, listed = index.collection.count(), index.manifest.count()
     found.index |= {
-        "model": f"{settings.model}, vectors of {settings.dim}",
-        "files": len(store.manifest.files()),
+        "model": f"{record.model}, vectors of size {record.dim}",
+        "files": len(index.manifest.files()),
         "chunks": chunks,
-        "chunking": f"{record.get('chunk_tokens')} tokens, overlap {record.get('overlap')}",
+        "chunking": f"{made.get('chunk_tokens')} tokens, overlap {made.get('overlap')}",
     }
     problems = []
     if chunks != listed:
         problems.append(
             f"warning: the manifest lists {listed} chunks; `qwen3-rag index` with the same paths "
-            "brings both together"
+            "repairs the index"
         )
     try:
         if ready:
-            searcher = HybridSearcher(store.legs, models.embedder())
-            findings = searcher.check_collection()
-            searcher.embedder.close()
+            with models.embedder() as embedder:
+                findings = HybridSearcher(index.collection, embedder).check_collection()
         else:
-            findings = store.legs.check(settings)
+            findings = index.collection.check(record)
         problems += [f"{finding.severity}: {finding}" for finding in findings]
         found.broken = any(finding.severity == "error" for finding in findings)
     except (ModelError, BackendError) as error:
@@ -183,16 +198,43 @@ def _index(found: Examination, store: Store, models: Models, ready: bool) -> Non
 
 
 def _speed(found: Examination, models: Models, ready: dict[str, bool], documents: int) -> None:
-    """Time each model that can be loaded; what goes wrong with one is its result."""
+    """Measure each model that can be loaded, and say why where that fails."""
     measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "embedding": lambda: embedding_speed(models),
-        "reranking": lambda: reranking_speed(models, documents),
+        "embedding": lambda: _embedding_speed(models),
+        "reranking": lambda: _reranking_speed(models, documents),
     }
-    for role, measured in measures.items():
+    for role, measure in measures.items():
         if not ready[role]:
             found.speed[role] = "not measured: the model is not on this disk"
             continue
         try:
-            found.speed |= measured()
+            found.speed |= measure()
         except (ModelError, BackendError) as error:
             found.speed[role] = f"not measured: {error}"
+
+
+def _embedding_speed(models: Models) -> dict[str, Any]:
+    with models.embedder() as embedder:
+        embedder.embed_documents(_documents(FIRST))  # loads the model
+        start = time.perf_counter()
+        embedder.embed_documents(_documents(FIRST))
+        once = time.perf_counter() - start
+        count = min(max(int(FIRST * SECONDS / max(once, 1e-6)), FIRST), MOST)
+        start = time.perf_counter()
+        details = embedder.embed_documents(_documents(count), details=True)
+        seconds = time.perf_counter() - start
+    return {"embedding, tokens per second": sum(details.tokens or ()) / seconds}
+
+
+def _reranking_speed(models: Models, documents: int) -> dict[str, Any]:
+    with models.reranker() as reranker:
+        reranker.rank(QUERY, _documents(min(documents, FIRST)))  # loads the model
+        start = time.perf_counter()
+        reranker.rank(QUERY, _documents(documents))
+        seconds = time.perf_counter() - start
+    return {f"reranking {documents} documents, seconds per query": seconds}
+
+
+def _documents(count: int) -> list[str]:
+    """Make texts that differ from the first word on, so that no computation is shared."""
+    return [f"{number}. {PARAGRAPH}" for number in range(count)]

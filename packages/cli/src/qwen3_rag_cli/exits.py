@@ -1,18 +1,15 @@
-"""Errors to one message and one exit code.
-
-Knows the error classes, by name until one is raised; knows nothing of commands.
-"""
+"""Errors as one message on stderr and one exit code."""
 
 from __future__ import annotations
 
-import sys
+import functools
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import ParamSpec
 
 import typer
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "reported"]
+__all__ = ["EXIT_CODES", "INTERRUPTED", "State", "reported"]
 
 #: Exit code by error class; a subclass has its parent's. Anything else is 1.
 EXIT_CODES = {
@@ -24,41 +21,50 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 
+P = ParamSpec("P")
 
-@contextmanager
-def reported(*, debug: bool = False) -> Iterator[None]:
-    """Turn whatever a command raises into a message on stderr and an exit code.
 
-    Args:
-        debug: Whether to show where it was raised.
-    """
-    try:
-        yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)  # noqa: T201  # a command's own output
-        raise typer.Exit(INTERRUPTED) from None
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        message, code = _explain(error)
-        print(message, file=sys.stderr)  # noqa: T201  # a command's own output
-        raise typer.Exit(code) from None
+class State:
+    """Options that stand before the command's name."""
+
+    debug = False
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """Make a command end with a message and an exit code, whatever it raises."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if State.debug:
+                traceback.print_exc()
+            message, code = _explain(error)
+            typer.echo(message, err=True)
+            raise typer.Exit(code) from None
+
+    return wrapper
 
 
 def _explain(error: Exception) -> tuple[str, int]:
+    # By name: importing the classes would load the core for every usage error.
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
         return f"Error: {error}", next((EXIT_CODES[n] for n in names if n in EXIT_CODES), 1)
     if isinstance(error, ModuleNotFoundError):
         return (
-            f"Error: the package {error.name!r} is not installed. Install the command line anew: "
+            f"Error: the package {error.name!r} is not installed. Reinstall the command line: "
             'pip install "qwen3-rag-cli"',
             EXIT_CODES["MissingExtraError"],
         )
     return (
         f"Unexpected error: {type(error).__name__}: {error}\n"
-        "This is a bug. `qwen3-rag --debug COMMAND ...` shows where.",
+        "This is a bug. `qwen3-rag --debug COMMAND ...` shows the traceback.",
         1,
     )

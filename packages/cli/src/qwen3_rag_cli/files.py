@@ -1,7 +1,4 @@
-"""Which files are meant, of all that lie under the paths a command was given.
-
-Knows folders, suffixes and glob patterns; opens no file.
-"""
+"""Finds the files to index under the paths a command was given. Opens none of them."""
 
 from __future__ import annotations
 
@@ -39,7 +36,7 @@ _CODE_SUFFIXES = """
 CODE = frozenset(_CODE_SUFFIXES.split())
 NAMES = frozenset({"makefile", "dockerfile", "readme", "license", "changelog"})
 
-#: Folders that hold what tools made; hidden ones are left out too.
+#: Folders with generated files; hidden folders are left out too.
 TOOLS_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 
 
@@ -60,12 +57,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that was left out.
+    """A file that is not indexed, or only with a remark.
 
     Attributes:
         key: Its path in the index.
         reason: Why, for people.
-        keep: Whether what is indexed of it stays: it may still be there, unread.
+        keep: Whether its chunks stay in the index: it may be unchanged but cannot be read now.
     """
 
     key: str
@@ -75,11 +72,11 @@ class Skipped:
 
 @dataclass
 class Selection:
-    """What `find` came back with.
+    """The files that `find` found.
 
     Attributes:
         files: Files to index, ordered by key, each once.
-        skipped: Files that were meant, but cannot be used.
+        skipped: Files that match, but cannot be used.
         roots: The paths it was called with, absolute.
     """
 
@@ -87,9 +84,14 @@ class Selection:
     skipped: list[Skipped] = field(default_factory=list)
     roots: list[Path] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no file matched."""
+        return not self.files and not self.skipped
+
 
 def kind_of(path: Path) -> Kind:
-    """Tell how a file is to be cut into chunks, by its name."""
+    """Tell by its name how a file is split into chunks."""
     suffix = path.suffix.lower()
     if suffix in MARKDOWN:
         return "markdown"
@@ -107,15 +109,15 @@ def find(
     """Collect the files under `paths`.
 
     Args:
-        paths: Folders, and files, which are taken whatever their name.
+        paths: Folders and files. Files are included whatever their name is.
         base: The folder that keys are relative to; files outside have absolute keys.
-        include: Glob patterns a file's name or path must match one of, instead of the suffixes
-            known here. `*` matches `/` too.
+        include: Glob patterns to match with a file's name or path, instead of the known suffixes.
+            `*` matches `/` too.
         exclude: Glob patterns of files and folders to leave out.
-        leave_out: A folder that is never looked into: the store.
+        leave_out: A folder to leave out: the index itself.
 
     Raises:
-        InputError: A path is not there.
+        InputError: A path does not exist.
     """
     selection = Selection()
     base = Path(os.path.abspath(base))
@@ -125,19 +127,19 @@ def find(
         selection.roots.append(root)
         if not root.exists():
             raise InputError(
-                f"There is no file or folder {str(given)!r}. To take deleted files out of the "
+                f"There is no file or folder {str(given)!r}. To remove deleted files from the "
                 "index, index the folder they were in."
             )
         for path in _walk(root, include, exclude, leave_out, selection.skipped, base):
             _take(path, base, found, selection.skipped)
     selection.files = [found[key] for key in sorted(found)]
-    # A path that was given twice is still one file.
+    # A file can be found through several paths.
     selection.skipped = sorted(set(selection.skipped), key=lambda skipped: skipped.key)
     return selection
 
 
 def key_of(path: Path, base: Path) -> str:
-    """Name a file in the index: relative to `base`, or absolute where it lies elsewhere."""
+    """Give a file's key: its path relative to `base`, or its full path when it is elsewhere."""
     try:
         return path.relative_to(base).as_posix()
     except ValueError:
@@ -206,7 +208,7 @@ def _take(path: Path, base: Path, found: dict[str, Found], skipped: list[Skipped
         gone = isinstance(error, FileNotFoundError)
         skipped.append(Skipped(key, f"cannot be read: {error.strerror or error}", keep=not gone))
         return
-    # Opening a pipe would wait for ever.
+    # Opening a named pipe would block.
     if not stat.S_ISREG(status.st_mode):
         skipped.append(Skipped(key, "is not a regular file"))
         return
@@ -221,12 +223,12 @@ def _encodable(text: str) -> bool:
     return True
 
 
-#: Tells whether a key is under one of the roots; see `scope`.
+#: Tells whether a key's file is below one of the roots; see `scope`.
 InScope: TypeAlias = Callable[[str], bool]
 
 
 def scope(roots: Sequence[Path], base: Path) -> InScope:
-    """Make a test for keys: is the file they name at or under one of `roots`?"""
+    """Make a function that tells whether a key's file is one of `roots` or below one."""
 
     def inside(key: str) -> bool:
         path = base / key

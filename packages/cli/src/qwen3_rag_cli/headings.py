@@ -1,7 +1,4 @@
-"""A Markdown text to its sections, each under the headings that lead to it.
-
-Knows Markdown; knows nothing of tokens or of how large a chunk may be.
-"""
+"""Splits a Markdown text into sections, each with the headings that lead to it."""
 
 from __future__ import annotations
 
@@ -14,27 +11,27 @@ from markdown_it.token import Token
 
 __all__ = ["Section", "sections"]
 
-# Metadata that site generators put on top. To a Markdown parser its closing line would make a
-# heading of the line above.
+# Metadata of site generators. A Markdown parser would take the line above its closing `---` for a
+# heading.
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+[ \t]*:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 
-# `## Install { #install }`: an anchor for links, not words of the heading.
+# The anchor in `## Install { #install }` is not part of the heading.
 _ANCHOR = re.compile(r"\s*\{[^{}]*#[^{}]*\}\s*$")
 
-# Blocks are all that is needed; the inside of each paragraph would double the time.
+# Parsing the inside of paragraphs would take twice the time.
 _BLOCKS = MarkdownIt("commonmark").disable("inline")
 _INLINE = MarkdownIt("commonmark")
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, up to the next heading of any level.
+    """A heading and the text below it, up to the next heading of any level.
 
     Attributes:
-        parents: Headings that lead here, outermost first, without its own.
-        heading: Its own; empty for text above the first heading.
+        parents: Headings above its own, outermost first.
+        heading: Its own heading; empty for text above the first heading.
         line: Its first line, from 1.
-        text: Its lines, the heading's included.
+        text: Its lines, including the heading.
         body: Where in `text` the heading ends.
     """
 
@@ -46,17 +43,16 @@ class Section:
 
     @property
     def path(self) -> tuple[str, ...]:
-        """All headings, its own included."""
+        """All headings, including its own."""
         return (*self.parents, self.heading) if self.heading else self.parents
 
 
 def sections(text: str) -> list[Section]:
-    """Cut a Markdown text at its headings.
+    """Split a Markdown text at its headings.
 
-    A heading with nothing but further headings below it is no section of its own: it is among the
-    parents of the next.
+    A heading directly followed by a lower one gives no section: it is among the next one's parents.
     """
-    # Not `splitlines`: it counts form feeds and the like as ends of lines, Markdown does not.
+    # Not `splitlines`, which also splits at form feeds and other characters; Markdown does not.
     lines = [line + "\n" for line in text.split("\n")]
     front = _FRONT_MATTER.match(text)
     skipped = front.group().count("\n") if front else 0
@@ -86,7 +82,7 @@ def sections(text: str) -> list[Section]:
 
 
 def _headings(text: str, skipped: int) -> list[tuple[int, int, int, str]]:
-    """First line, line behind, level and title of each heading outside quotes and lists."""
+    """First line, next line, level and title of each heading outside quotes and lists."""
     found = []
     tokens: list[Token] = _BLOCKS.parse(text)
     for token, content in pairwise(tokens):
@@ -98,7 +94,7 @@ def _headings(text: str, skipped: int) -> list[tuple[int, int, int, str]]:
 
 
 def _plain(markdown: str) -> str:
-    """The words of a heading, without marks, links' targets, tags or anchors."""
+    """Words of a heading, without markup, link targets, tags and anchors."""
     words = "".join(
         " " if child.type in ("softbreak", "hardbreak") else child.content
         for token in _INLINE.parseInline(_ANCHOR.sub("", markdown))

@@ -1,8 +1,7 @@
-"""Files to an index that holds exactly what is in them, however often that was interrupted.
+"""Brings an index up to date with files, so that an interrupted run can be continued.
 
-Knows the order of writes that makes it so; the rooms it calls know files, chunks, models and
-stores. Per group of chunks: the manifest notes that they are about to change, the store changes
-them, the manifest notes that it did. A run that was killed in between is finished by the next.
+For each group of chunks the manifest marks them dirty, the collection is changed, and the manifest
+marks them clean. Whatever a killed run left dirty is written again by the next run.
 """
 
 from __future__ import annotations
@@ -11,24 +10,29 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from types import TracebackType
+from typing import TypeAlias
 
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.integration import prompt_tokenizer
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.contents import Unusable, read
 from qwen3_rag_cli.files import Found, Selection, Skipped, kind_of, scope
-from qwen3_rag_cli.models import Models, token_counter
-from qwen3_rag_cli.store import FIELDS, Store
+from qwen3_rag_cli.index import FIELDS, Index
+from qwen3_rag_cli.models import Models
 from qwen3_rag_hybrid import Document, HybridSearcher
 
 __all__ = ["Indexing", "Summary"]
 
-# Chunks per write. Groups are filled in the order of the files, so that a run which takes up
-# after a kill makes the same groups and, batch for batch, the very same vectors.
+# Chunks per write. Groups are filled in the order of the files, so that a continued run forms the
+# same batches and gets exactly the same vectors.
 GROUP = 64
 
-# Files without anything to write are noted in steps of this many.
-NOTED = 256
+# Unchanged files are recorded in groups of this many.
+RECORDED = 256
+
+#: Called with the bytes that are done and the file being worked on.
+Progress: TypeAlias = Callable[[float, str], None]
 
 
 @dataclass
@@ -36,14 +40,14 @@ class Summary:
     """What a run did.
 
     Attributes:
-        files: Files in the index, of those looked at.
-        unchanged: Files that were in the index as they are.
-        indexed: Files that were not.
-        removed: Files that left the index.
+        files: Files under the given paths that are in the index now.
+        unchanged: Those that were in the index already.
+        indexed: Those that are new or changed.
+        removed: Files that were taken out of the index.
         chunks: Chunks in the whole index now.
-        embedded: Chunks that went through the model.
-        skipped: Files that were meant but could not be used.
-        notes: Files that were used, with something to say about them.
+        embedded: Chunks that were embedded.
+        skipped: Files that could not be indexed, and why.
+        notes: Files that were indexed with a remark.
     """
 
     files: int = 0
@@ -58,7 +62,7 @@ class Summary:
 
 @dataclass
 class _Group:
-    """What is written together."""
+    """What is written together; `stale` chunks are deleted, `done` files are complete with it."""
 
     documents: list[Document] = field(default_factory=list)
     written: list[tuple[str, str, str]] = field(default_factory=list)
@@ -70,26 +74,26 @@ class _Group:
 class Indexing:
     """One run over a selection of files."""
 
-    def __init__(self, store: Store, models: Models, settings: Chunking) -> None:
-        """Open nothing but the tokenizer; the model is loaded when there is something to embed.
+    def __init__(self, index: Index, models: Models, settings: Chunking) -> None:
+        """Read the tokenizer. The model is loaded when there is something to embed.
 
         Raises:
             StoreError: The index was made with other models.
             ModelError: The checkpoint is not there or cannot be read.
         """
         self.summary = Summary()
-        self._store = store
+        self._index = index
         self._models = models
         self._chunking = settings
-        source = models.source()
-        store.check(models, source.fingerprint)
+        checkpoint = models.checkpoint()
+        index.check(models, checkpoint.fingerprint)
         self._settings = (
-            f"{chunking.VERSION} {settings.tokens} {settings.overlap} {source.fingerprint}"
+            f"{chunking.VERSION} {settings.tokens} {settings.overlap} {checkpoint.fingerprint}"
         )
-        self._count = token_counter(source)
+        self._count = prompt_tokenizer(checkpoint, "embedding").count
         self._searcher: HybridSearcher | None = None
-        store.reconcile()
-        store.manifest.write_record(
+        index.reconcile()
+        index.manifest.write_record(
             {
                 "model": models.embedding,
                 "reranker": models.reranking,
@@ -99,9 +103,9 @@ class Indexing:
         )
 
     def plan(self, selection: Selection) -> list[Found]:
-        """Take out what is gone, and tell which files have to be read again."""
+        """Remove files that are gone from the index, and list those that are new or changed."""
         self.summary.skipped += selection.skipped
-        indexed = self._store.manifest.files()
+        indexed = self._index.manifest.files()
         pending, present = [], set()
         for found in selection.files:
             try:
@@ -115,20 +119,20 @@ class Indexing:
             else:
                 pending.append(found)
         kept = tuple(skipped.key for skipped in self.summary.skipped if skipped.keep)
-        inside = scope(selection.roots, self._store.base)
+        inside = scope(selection.roots, self._index.base)
         self._remove(
             path
-            for path in self._store.manifest.paths()
+            for path in self._index.manifest.paths()
             if inside(path) and path not in present and not _under(path, kept)
         )
         return pending
 
-    def run(self, pending: Sequence[Found], progress: Callable[[float, str], None]) -> Summary:
+    def run(self, pending: Sequence[Found], progress: Progress) -> Summary:
         """Bring the planned files into the index.
 
         Args:
             pending: From `plan`.
-            progress: Called with bytes that are done and the file being worked on.
+            progress: Told about each file.
         """
         group = _Group()
         for found in pending:
@@ -146,26 +150,35 @@ class Indexing:
             group = self._gather(found, content.text, group, progress)
             group.done.append((found.key, content.digest, self._settings))
             self.summary.indexed += 1
-            if not group.documents and len(group.done) >= NOTED:
+            if not group.documents and len(group.done) >= RECORDED:
                 group = self._write(group, found.key, progress)
         self._write(group, "", progress)
         self.summary.files = self.summary.unchanged + self.summary.indexed
-        self.summary.chunks = self._store.manifest.count()
+        self.summary.chunks = self._index.manifest.count()
         return self.summary
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Close the model."""
         if self._searcher is not None:
             self._searcher.embedder.close()
 
-    def _gather(
-        self, found: Found, text: str, group: _Group, progress: Callable[[float, str], None]
-    ) -> _Group:
-        """Add a file's chunks to the group, writing it each time it is full."""
+    def __enter__(self) -> Indexing:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _gather(self, found: Found, text: str, group: _Group, progress: Progress) -> _Group:
+        """Add a file's new chunks to the group, and write the group whenever it is full."""
         kind = kind_of(found.path)
         name = PurePosixPath(found.key).name
         pieces = list(chunking.chunks(text, kind, name, self._count, self._chunking))
-        known = self._store.manifest.chunks(found.key)
+        known = self._index.manifest.chunks(found.key)
         ids = [f"{found.key}#{number}" for number in range(len(pieces))]
         share = found.size / max(len(pieces), 1)
         for id_, piece in zip(ids, pieces, strict=True):
@@ -187,41 +200,39 @@ class Indexing:
         group.stale += [(id_, found.key) for id_ in sorted(known.keys() - set(ids))]
         return group
 
-    def _write(self, group: _Group, key: str, progress: Callable[[float, str], None]) -> _Group:
-        manifest = self._store.manifest
+    def _write(self, group: _Group, key: str, progress: Progress) -> _Group:
+        manifest = self._index.manifest
         searcher = self._open() if group.documents else None
         touched = [(id_, path) for id_, path, _ in group.written] + group.stale
         if touched:
-            manifest.begin(touched)
+            manifest.mark_dirty(touched)
         if searcher is not None:
             self.summary.embedded += searcher.add(group.documents)
         stale = [id_ for id_, _ in group.stale]
         if stale:
-            self._store.legs.delete(stale)
-        manifest.commit(written=group.written, deleted=stale, done=group.done)
+            self._index.collection.delete(stale)
+        manifest.mark_clean(written=group.written, deleted=stale, done=group.done)
         progress(group.size, key)
         return _Group()
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            ids = sorted(self._store.manifest.chunks(path))
-            self._store.manifest.begin((id_, path) for id_ in ids)
+            ids = sorted(self._index.manifest.chunks(path))
+            self._index.manifest.mark_dirty((id_, path) for id_ in ids)
             if ids:
-                self._store.legs.delete(ids)
-            self._store.manifest.commit(deleted=ids, gone=[path])
+                self._index.collection.delete(ids)
+            self._index.manifest.mark_clean(deleted=ids, gone=[path])
             self.summary.removed += 1
 
     def _open(self) -> HybridSearcher:
         if self._searcher is None:
-            self._searcher = HybridSearcher(
-                self._store.legs, self._models.embedder(), encoder=BM25Encoder()
-            )
+            self._searcher = HybridSearcher(self._index.collection, self._models.embedder())
             self._searcher.create(fields=FIELDS)
         return self._searcher
 
 
 def _digest(chunk: Chunk) -> str:
-    """Of all that is stored of a chunk."""
+    """Digest of everything that is stored of a chunk."""
     parts = (chunk.text, chunk.heading, str(chunk.line), str(chunk.end_line))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

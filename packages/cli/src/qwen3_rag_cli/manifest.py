@@ -1,7 +1,7 @@
-"""What the index holds: one row per file, one per chunk, and how they were made.
+"""The record of an index: a row for each file, a row for each chunk, and how they were made.
 
-Knows SQLite; knows nothing of models or vectors. Rows are written around each write to the vector
-store, so that after a kill at any moment every chunk that may be there has a row: see `begin`.
+Rows are written before and after each change of the collection, so that after a kill at any moment
+every chunk that may be there has a row; see `Manifest.mark_dirty`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ CREATE TABLE IF NOT EXISTS files (
     path TEXT PRIMARY KEY, digest TEXT NOT NULL, settings TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS chunks (
-    id TEXT PRIMARY KEY, path TEXT NOT NULL, digest TEXT  -- NULL: may be there, in any version
+    id TEXT PRIMARY KEY, path TEXT NOT NULL, digest TEXT  -- NULL: dirty
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS chunks_by_path ON chunks (path);
 """
 
 
 class Manifest:
-    """The rows. One process at a time."""
+    """The rows, open for one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+        """Open the file, or create it.
 
         Raises:
             StoreError: It cannot be written, is in use, is damaged, or of a later format.
@@ -66,13 +66,13 @@ class Manifest:
             )
 
     def files(self) -> dict[str, tuple[str, str]]:
-        """Give digest and settings of each file that is indexed whole."""
+        """Give digest and settings of each file whose chunks are all in the index."""
         with self._errors():
             rows = self._rows.execute("SELECT path, digest, settings FROM files")
             return {path: (digest, settings) for path, digest, settings in rows}
 
     def paths(self) -> list[str]:
-        """List every file that has or may have something in the index, in order."""
+        """List every file that has or may have chunks in the index, in order."""
         with self._errors():
             rows = self._rows.execute(
                 "SELECT path FROM files UNION SELECT path FROM chunks ORDER BY path"
@@ -80,7 +80,7 @@ class Manifest:
             return [path for (path,) in rows]
 
     def chunks(self, path: str) -> dict[str, str | None]:
-        """Give the digest of each chunk of a file, `None` where a write may have been cut off."""
+        """Give the digest of each chunk of a file, `None` for a dirty one."""
         with self._errors():
             rows = self._rows.execute("SELECT id, digest FROM chunks WHERE path = ?", (path,))
             return dict(rows.fetchall())
@@ -95,11 +95,11 @@ class Manifest:
         with self._errors():
             return {id_ for (id_,) in self._rows.execute("SELECT id FROM chunks")}
 
-    def begin(self, chunks: Iterable[tuple[str, str]]) -> None:
-        """Note that chunks are about to be written or deleted, and are of no known version.
+    def mark_dirty(self, chunks: Iterable[tuple[str, str]]) -> None:
+        """Record that chunks are about to be written or deleted.
 
-        Without this a kill between the store's write and `commit` could leave chunks that no row
-        tells of, or a row that tells of a version which is no longer there.
+        Otherwise a kill between the collection's write and `mark_clean` could leave chunks without
+        a row, or rows of a version that is no longer there.
 
         Args:
             chunks: Id and path of each.
@@ -111,7 +111,7 @@ class Manifest:
             )
             self._rows.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, NULL)", rows)
 
-    def commit(
+    def mark_clean(
         self,
         *,
         written: Iterable[tuple[str, str, str]] = (),
@@ -119,12 +119,12 @@ class Manifest:
         done: Iterable[tuple[str, str, str]] = (),
         gone: Sequence[str] = (),
     ) -> None:
-        """Note what the store now has, all or nothing.
+        """Record what the collection has now, all or nothing.
 
         Args:
-            written: Id, path and digest of chunks.
-            deleted: Ids of chunks.
-            done: Path, digest and settings of files that are now indexed whole.
+            written: Id, path and digest of chunks that were written.
+            deleted: Ids of chunks that were deleted.
+            done: Path, digest and settings of files that are now complete.
             gone: Paths of files that are no longer in the index.
         """
         with self._errors(), self._rows:
@@ -134,9 +134,10 @@ class Manifest:
             self._rows.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
 
     def forget(self, ids: Iterable[str] | None = None) -> None:
-        """Drop rows of chunks the store does not have, all when `ids` is omitted, and their files.
+        """Drop the rows of chunks and of their files, so that the files are indexed again.
 
-        The files are then indexed again.
+        Args:
+            ids: Of chunks that the collection does not have; all when omitted.
         """
         with self._errors(), self._rows:
             if ids is None:

@@ -1,26 +1,19 @@
-"""The two models a command works with: their names, their doors, their tokens.
-
-Knows the core's doors and where a checkpoint lies; knows nothing of files and stores. Nothing is
-read or downloaded before it is asked for.
-"""
+"""Which two models a command uses, and where they run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import Role
-from qwen3_rag.backends._local.checkpoint.hub import TINY, LocalSpec, Source, check_layout, resolve
+from qwen3_rag.integration import TINY, Checkpoint, resolve_checkpoint
 
-__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "token_counter"]
+__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
-
-Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +23,7 @@ class Runtime:
     Attributes:
         device: A torch device, `None` to choose.
         dtype: Number format, `None` to choose.
-        offline: Whether to do without the network.
+        offline: Whether to work without the network.
     """
 
     device: str | None = None
@@ -40,12 +33,12 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Models:
-    """Which models, and how they run.
+    """An embedding model and a reranker. Nothing is loaded or downloaded before it is used.
 
     Attributes:
-        embedding: Folder, id, or `"tiny"`.
+        embedding: Folder, id or `"tiny"`.
         reranking: The same for the reranker.
-        dim: Size of the vectors, `None` for the model's own.
+        dim: Vector size, `None` for the model's.
         runtime: Where they run.
     """
 
@@ -64,57 +57,49 @@ class Models:
         runtime: Runtime = Runtime(),
         recorded: tuple[str, str] | None = None,
     ) -> Models:
-        """Fill in what was not asked for.
+        """Fill in what the command line leaves open.
 
         Args:
-            model: As on the command line.
-            reranker: As on the command line.
-            dim: As on the command line, or recorded.
+            model: From the command line.
+            reranker: From the command line.
+            dim: From the command line or the index.
             runtime: Where they run.
-            recorded: What the index was made with.
+            recorded: The models the index was made with.
         """
         embedding = _absolute(model) or (recorded[0] if recorded else DEFAULT_MODEL)
-        follows = TINY if embedding == TINY else DEFAULT_RERANKER
+        reranking = TINY if embedding == TINY else DEFAULT_RERANKER
         if recorded and embedding == recorded[0]:
-            follows = recorded[1]
-        return cls(embedding, _absolute(reranker) or follows, dim, runtime)
+            reranking = recorded[1]
+        return cls(embedding, _absolute(reranker) or reranking, dim, runtime)
 
     def embedder(self) -> Qwen3Embedder:
-        """Make the embedder's door."""
-        return Qwen3Embedder(self.embedding, dim=self.dim, **self._settings)
+        """Make the embedder."""
+        return Qwen3Embedder(self.embedding, dim=self.dim, **self._options)
 
     def reranker(self) -> Qwen3Reranker:
-        """Make the reranker's door."""
-        return Qwen3Reranker(self.reranking, **self._settings)
+        """Make the reranker."""
+        return Qwen3Reranker(self.reranking, **self._options)
 
-    def source(self, role: Role = "embedding") -> Source:
-        """Find a checkpoint on this disk, downloading it if need be; loads nothing."""
+    def checkpoint(self, role: Role = "embedding") -> Checkpoint:
+        """Find a checkpoint on this disk, downloading it if need be; loads no weights.
+
+        Raises:
+            ModelError: It is not there and cannot be fetched, or cannot be run here.
+        """
         name = self.embedding if role == "embedding" else self.reranking
-        return resolve(LocalSpec(name, role, local_files_only=self.runtime.offline))
+        return resolve_checkpoint(name, role, local_files_only=self.runtime.offline)
 
     @property
-    def _settings(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         return {
             "device": self.runtime.device,
-            "dtype": cast(Dtype | None, self.runtime.dtype),
+            "dtype": self.runtime.dtype,
             "local_files_only": self.runtime.offline,
         }
 
 
-def token_counter(source: Source) -> Callable[[str], int]:
-    """Give a function that counts the tokens the checkpoint makes of a text.
-
-    Raises:
-        ModelError: It is no embedding model, or its tokenizer cannot be read.
-    """
-    from qwen3_rag.backends._local.model.tokens import Tokens
-
-    check_layout(source, "embedding")
-    return Tokens.from_folder(source.folder, "embedding", name=source.name).count
-
-
 def _absolute(name: str | None) -> str | None:
-    """A folder by its full path, so that the record of an index holds from anywhere."""
+    """Give a folder's full path, so that an index's record holds from any working folder."""
     if name and name != TINY and Path(name).expanduser().is_dir():
         return str(Path(name).expanduser().resolve())
     return name

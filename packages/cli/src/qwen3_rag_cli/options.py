@@ -1,7 +1,4 @@
-"""Options and settings that several commands have in common.
-
-Knows typer; knows no command.
-"""
+"""Command-line options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,44 +7,55 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["STORE", "Device", "Dtype", "Json", "Model", "Quiet", "Reranker", "State", "Store"]
+__all__ = [
+    "MODEL_METAVAR",
+    "STORE",
+    "Device",
+    "Dtype",
+    "Json",
+    "Model",
+    "Quiet",
+    "Reranker",
+    "Store",
+]
 
 STORE = Path(".qwen3-rag")
+MODEL_METAVAR = "tiny|ID|FOLDER"
 
-Store = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Where the index is.")]
+Store = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Folder of the index.")]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        metavar="tiny|ID|FOLDER",
-        help="Embedding model. Defaults to the index's, for a new one to "
-        "Qwen/Qwen3-Embedding-0.6B; tiny is a small pair for trying things out.",
+        metavar=MODEL_METAVAR,
+        help="Embedding model (default: the index's; for a new index "
+        "Qwen/Qwen3-Embedding-0.6B). tiny is a small pair of models for trying things out.",
     ),
 ]
 Reranker = Annotated[
     str | None,
     typer.Option(
         "--reranker",
-        metavar="tiny|ID|FOLDER",
-        help="Reranking model. Defaults to the index's, to tiny with --model tiny, else to "
-        "Qwen/Qwen3-Reranker-0.6B.",
+        metavar=MODEL_METAVAR,
+        help="Reranker (default: the index's; tiny with --model tiny, otherwise "
+        "Qwen/Qwen3-Reranker-0.6B).",
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; the best there is."),
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1 or mps (default: the best one available).",
+    ),
 ]
 Dtype = Annotated[
     str | None,
     typer.Option(
-        "--dtype", metavar="NAME", help="float32, bfloat16 or float16; what suits the device."
+        "--dtype",
+        metavar="NAME",
+        help="float32, bfloat16 or float16 (default: depends on the device).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
-
-
-class State:
-    """What was said before the command's name."""
-
-    debug = False
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

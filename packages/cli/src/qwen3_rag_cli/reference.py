@@ -1,7 +1,6 @@
-"""The commands' help, as the documentation shows it.
+"""Writes the commands' help into the documentation.
 
-Knows the program's own help and the place in the page; `python -m qwen3_rag_cli.reference PAGE`
-writes it there.
+python -m qwen3_rag_cli.reference docs/command-line.md
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from qwen3_rag_cli.app import app
 __all__ = ["reference", "with_reference"]
 
 COMMANDS = ("", "index", "search", "doctor", "demo", "train embed", "train rerank", "merge")
-MARK = "`python -m qwen3_rag_cli.reference docs/command-line.md` writes them. -->\n"
+MARK = "`python -m qwen3_rag_cli.reference docs/command-line.md` writes it. -->\n"
 WIDTH = "96"
 
 

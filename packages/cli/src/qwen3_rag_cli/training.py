@@ -1,120 +1,282 @@
-"""Training and merging as commands: the one place that knows the training package.
-
-Knows which job a command means and what to say about its result; knows nothing of typer.
-"""
+"""The commands that write checkpoints: `train embed`, `train rerank` and `merge`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
-from qwen3_rag.backends import Role
-from qwen3_rag.backends._local.checkpoint.hub import LocalSpec, check_layout, resolve
-from qwen3_rag.backends._local.device import choose_devices
-from qwen3_rag.errors import MissingExtraError
-from qwen3_rag_cli import rendering
+import typer
 
-try:
-    from qwen3_rag_training import (
-        EmbeddingTraining,
-        Merging,
-        RerankingTraining,
-        Schedule,
-        TrainedRun,
-        read_examples,
-        train_embedder,
-        train_reranker,
-    )
-    from qwen3_rag_training import merge as merge_checkpoints
-except ImportError as error:
-    raise MissingExtraError(
-        "Training and merging need the package qwen3-rag-training. Install it with: "
-        'pip install "qwen3-rag[training,cli]"'
-    ) from error
+from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet
 
-__all__ = ["merge", "train"]
+if TYPE_CHECKING:
+    from qwen3_rag.backends import Role
+    from qwen3_rag_training import TrainedRun
+
+__all__ = ["merge_command", "train"]
+
+train = typer.Typer(
+    help="Fine-tune a model on your own data.",
+    short_help="Fine-tune a model on your own data.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="JSON lines with query and positive, optionally negatives and instruction.",
+    ),
+]
+Start = Annotated[
+    str, typer.Option("--model", metavar=MODEL_METAVAR, help="Checkpoint to start from.")
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        metavar="FOLDER",
+        help="Folder for the checkpoint, the log and the saved state of an unfinished run.",
+    ),
+]
+HeldOut = Annotated[
+    Path | None, typer.Option("--held-out", metavar="FILE", help="JSON lines to evaluate on.")
+]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", metavar="N", help="Optimiser steps (default: one pass over DATA)."),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Examples per step.")]
+Rate = Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")]
+Negatives = Annotated[
+    int, typer.Option("--negatives", metavar="N", help="Negatives to use from each line.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the order of examples.")]
+Block = Annotated[
+    int,
+    typer.Option(
+        "--block", metavar="N", help="Number of consecutive lines of DATA to keep in one batch."
+    ),
+]
+SaveEvery = Annotated[
+    int, typer.Option("--save-every", metavar="N", help="Steps between saved states.")
+]
+QueryTokens = Annotated[
+    int, typer.Option("--max-query-tokens", metavar="N", help="Maximum tokens per query.")
+]
+DocumentTokens = Annotated[
+    int, typer.Option("--max-document-tokens", metavar="N", help="Maximum tokens per document.")
+]
+# In bfloat16 the small updates of fine-tuning round to nothing.
+Dtype = Annotated[
+    str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16.")
+]
 
 
-def train(
-    role: Role,
-    model: str,
-    *,
-    data: Path,
-    output: Path,
-    held_out: Path | None,
-    schedule: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    device: str | None,
-    as_json: bool,
-    quiet: bool,
+@train.command("embed", short_help="Fine-tune an embedding model.")
+@reported
+def train_embed_command(
+    data: Data,
+    output: Output,
+    model: Start = "Qwen/Qwen3-Embedding-0.6B",
+    held_out: HeldOut = None,
+    steps: Steps = None,
+    batch_size: BatchSize = 32,
+    learning_rate: Rate = 1e-5,
+    temperature: Annotated[
+        float,
+        typer.Option("--temperature", metavar="X", help="Temperature of the contrastive loss."),
+    ] = 0.05,
+    dims: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--dim",
+            metavar="N",
+            help="Vector size to train for (MRL). Can be repeated (default: the full size only).",
+        ),
+    ] = None,
+    negatives: Negatives = 1,
+    seed: Seed = 0,
+    block: Block = 1,
+    save_every: SaveEvery = 200,
+    max_query_tokens: QueryTokens = 256,
+    max_document_tokens: DocumentTokens = 512,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train a model of a role, and tell how it did.
+    """Fine-tune an embedding model with the contrastive loss of the Qwen3 Embedding report.
 
-    Args:
-        role: Of the model.
-        model: Folder, id, or `"tiny"`.
-        data: JSON lines.
-        output: Folder for the checkpoint.
-        held_out: JSON lines to evaluate on.
-        schedule: Of `Schedule`; without `steps`, once over the data.
-        settings: Further ones of the role's job.
-        device: A torch device, `None` to choose.
-        as_json: Whether to print for programs.
-        quiet: Whether to print nothing.
+    All weights are trained. If a run is interrupted, run the command again: it continues from the
+    saved state and gives the same result.
     """
-    steps = schedule["steps"]
-    if steps is None:
-        steps = max(1, len(read_examples(data)) // max(1, schedule["batch_size"]))
-    plan = Schedule(**{**schedule, "steps": steps})
-    source = resolve(LocalSpec(model, role))
-    check_layout(source, role)
-    common: dict[str, Any] = {
-        "model": source.folder,
-        "data": data,
-        "output": output,
-        "held_out": held_out,
-        "schedule": plan,
-        "device": choose_devices(device)[0],
-        **settings,
-    }
-    bar = not (as_json or quiet)
-    if role == "embedding":
-        run = train_embedder(EmbeddingTraining(**common), progress=bar)
-    else:
-        run = train_reranker(RerankingTraining(**common), progress=bar)
-    _tell_run(run, as_json, quiet)
+    _require_training()
+    from qwen3_rag_training import EmbeddingTraining, Schedule, train_embedder
+
+    job = EmbeddingTraining(
+        model=_checkpoint_folder(model, "embedding"),
+        data=data,
+        output=output,
+        held_out=held_out,
+        schedule=Schedule(
+            steps=_steps(steps, data, batch_size),
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            block=block,
+            save_every=save_every,
+        ),
+        temperature=temperature,
+        dims=tuple(dims or ()),
+        negatives=negatives,
+        max_query_tokens=max_query_tokens,
+        max_document_tokens=max_document_tokens,
+        device=_device(device),
+        dtype=dtype,
+    )
+    run = train_embedder(job, progress=not (json_ or quiet))
+    _print_run(run, json_, quiet)
 
 
-def merge(
-    models: Sequence[Path],
-    output: Path,
-    *,
-    shares: Sequence[float] | None,
-    as_json: bool,
-    quiet: bool,
+@train.command("rerank", short_help="Fine-tune a reranker.")
+@reported
+def train_rerank_command(
+    data: Data,
+    output: Output,
+    model: Start = "Qwen/Qwen3-Reranker-0.6B",
+    held_out: HeldOut = None,
+    steps: Steps = None,
+    batch_size: BatchSize = 8,
+    learning_rate: Rate = 1e-5,
+    negatives: Negatives = 3,
+    seed: Seed = 0,
+    block: Block = 1,
+    save_every: SaveEvery = 200,
+    max_query_tokens: QueryTokens = 128,
+    max_document_tokens: DocumentTokens = 512,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Merge checkpoints, and tell how far apart they were."""
-    config = Merging(models=tuple(models), output=output, shares=tuple(shares) if shares else None)
-    report = merge_checkpoints(config)
+    """Fine-tune a reranker to answer "yes" for each positive and "no" for each negative.
+
+    All weights are trained. If a run is interrupted, run the command again: it continues from the
+    saved state and gives the same result.
+    """
+    _require_training()
+    from qwen3_rag_training import RerankingTraining, Schedule, train_reranker
+
+    job = RerankingTraining(
+        model=_checkpoint_folder(model, "reranking"),
+        data=data,
+        output=output,
+        held_out=held_out,
+        schedule=Schedule(
+            steps=_steps(steps, data, batch_size),
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            block=block,
+            save_every=save_every,
+        ),
+        negatives=negatives,
+        max_query_tokens=max_query_tokens,
+        max_document_tokens=max_document_tokens,
+        device=_device(device),
+        dtype=dtype,
+    )
+    run = train_reranker(job, progress=not (json_ or quiet))
+    _print_run(run, json_, quiet)
+
+
+@reported
+def merge_command(
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL", help="Two or more checkpoint folders of the same architecture."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Folder to write.")],
+    shares: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--share",
+            metavar="X",
+            help="Weight of each model, repeated once per model in their order (default: equal).",
+        ),
+    ] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge checkpoints tensor by tensor with spherical interpolation (SLERP).
+
+    Configuration and tokenizer are taken from the first model.
+    """
+    _require_training()
+    from qwen3_rag_cli.output import print_json, print_line
+    from qwen3_rag_training import Merging, merge
+
+    report = merge(
+        Merging(models=tuple(models), output=output, shares=tuple(shares) if shares else None)
+    )
     largest = report.largest
-    record = {
-        "folder": str(report.folder),
-        "tensors": len(report.tensors),
-        "largest_angle": {"tensor": largest.name, "radians": max(largest.angles)},
-    }
-    if as_json:
-        rendering.print_json(record)
+    if json_:
+        print_json(
+            {
+                "folder": str(report.folder),
+                "tensors": len(report.tensors),
+                "largest_angle": {"tensor": largest.name, "radians": max(largest.angles)},
+            }
+        )
     elif not quiet:
-        rendering.print_line(
-            f"{len(report.tensors)} tensors merged into {report.folder}. Largest angle: "
+        print_line(
+            f"Merged {len(report.tensors)} tensors into {report.folder}. Largest angle: "
             f"{max(largest.angles):.4f} rad, in {largest.name}."
         )
 
 
-def _tell_run(run: TrainedRun, as_json: bool, quiet: bool) -> None:
+def _require_training() -> None:
+    """Make sure that the optional package for these commands is installed.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    from qwen3_rag.integration import require_extra
+
+    require_extra("qwen3_rag_training", "training,cli", "This command")
+
+
+def _checkpoint_folder(model: str, role: Role) -> Path:
+    from qwen3_rag.integration import resolve_checkpoint
+
+    return resolve_checkpoint(model, role).folder
+
+
+def _device(name: str | None) -> str:
+    from qwen3_rag.integration import device_report
+
+    return device_report(name).devices[0]
+
+
+def _steps(given: int | None, data: Path, batch_size: int) -> int:
+    """Give the number of steps, by default one pass over the data."""
+    if given is not None:
+        return given
+    from qwen3_rag_training import read_examples
+
+    return max(1, len(read_examples(data)) // max(1, batch_size))
+
+
+def _print_run(run: TrainedRun, as_json: bool, quiet: bool) -> None:
+    from qwen3_rag_cli.output import print_json, print_line
+
     if as_json:
-        rendering.print_json(
+        print_json(
             {
                 "folder": str(run.folder),
                 "steps": run.steps,
@@ -124,6 +286,6 @@ def _tell_run(run: TrainedRun, as_json: bool, quiet: bool) -> None:
         )
     elif not quiet:
         figures = "".join(f", {name} {value:.4f}" for name, value in run.evaluation.items())
-        rendering.print_line(
+        print_line(
             f"{run.steps} steps. Loss {run.loss:.4f}{figures}. The checkpoint is in {run.folder}."
         )

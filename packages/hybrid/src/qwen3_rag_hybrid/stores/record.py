@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
+from qwen3_rag_hybrid.documents import Keys
 
 __all__ = [
     "FIELD_TYPES",
     "CollectionRecord",
     "Finding",
+    "check_declared",
     "check_fields",
     "compare",
     "refuse",
@@ -168,3 +171,31 @@ def check_fields(fields: Mapping[str, str] | None, types: Sequence[str]) -> dict
                 f"The type of the field {name!r} must be one of {', '.join(types)}, got {kind!r}."
             )
     return dict(fields or {})
+
+
+def check_declared(asked: Iterable[str], fields: Mapping[str, str], keys: Keys) -> None:
+    """Refuse payload fields that no document has, for a store's `check_filter`.
+
+    Args:
+        asked: The fields that a filter names; `"a.b"` and `"a[].b"` are parts of `"a"`.
+        fields: The declared payload fields; where there are none, any may be meant.
+        keys: Payload fields that are always there.
+
+    Raises:
+        InputError: A field that was not declared.
+    """
+    if not fields:
+        return
+    for name in asked:
+        if not any(_covers(known, name) for known in (*fields, keys.text, keys.id)):
+            close = get_close_matches(name, fields, 1)
+            raise InputError(
+                f"The filter asks for the field {name!r}"
+                + (f" (did you mean {close[0]!r}?)" if close else "")
+                + f", but the collection's fields are {', '.join(map(repr, fields))}. Fields are "
+                "declared with `create(fields=...)`, which also adds new ones."
+            )
+
+
+def _covers(known: str, name: str) -> bool:
+    return name == known or name.startswith((f"{known}.", f"{known}["))

@@ -92,8 +92,8 @@ class QdrantEdgeStore(Store):
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
         """Make the collection and keep the record; see `Store.create`.
 
-        A killed `create` leaves nothing behind that counts: the collection is made beside its
-        place and moved there when it is whole.
+        The collection is made beside its place and moved there when it is complete, so a `create`
+        that is killed leaves no half of one.
         """
         with self._using("Making the collection"):
             if not self._open():
@@ -132,8 +132,7 @@ class QdrantEdgeStore(Store):
     def delete(self, ids: Sequence[Id]) -> None:
         """Remove documents; see `Store.delete`.
 
-        The engine goes on counting their words for the weights of terms until the folder is opened
-        again, or until `optimize`.
+        Their terms still count in the IDF until the folder is opened again, or until `optimize`.
         """
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._using("Deleting"):
@@ -188,9 +187,9 @@ class QdrantEdgeStore(Store):
     def optimize(self) -> None:
         """Tidy up after many changes; may take seconds to minutes.
 
-        Builds the graph index of large collections, gives back the space of deleted documents,
-        and counts the words of those that are left anew. Searching never needs it, and is exact
-        without it; from some tens of thousands of documents on it is faster with it.
+        Builds the graph index of large collections, frees the space of deleted documents, and
+        recounts the terms of the remaining ones. Searching works without it and is exact then;
+        from some tens of thousands of documents on it is faster with it.
         """
         with self._using("Optimizing"):
             self._opened().optimize()
@@ -198,7 +197,7 @@ class QdrantEdgeStore(Store):
             self._open()
 
     def close(self) -> None:
-        """Write what is pending and give the folder free. Twice is fine."""
+        """Write what is pending and unlock the folder. Twice is fine."""
         if self._pid != os.getpid():
             return
         with self._guard:
@@ -296,14 +295,14 @@ class QdrantEdgeStore(Store):
             )
         with self._guard:
             if self._closed:
-                raise StoreError(f"{self.name} was closed. Open it anew.")
+                raise StoreError(f"{self.name} was closed. Open it again.")
             with _engine_errors(f"{action} in {str(self.path)!r}"):
                 yield
 
 
 @contextmanager
 def _engine_errors(action: str, advice: str = "") -> Iterator[None]:
-    """Turn what the engine raises, and it raises plain `Exception`, into `StoreError`."""
+    """Turn the engine's errors, which are plain `Exception`s, into `StoreError`."""
     try:
         yield
     except (Qwen3RagError, MemoryError):

@@ -6,11 +6,11 @@ The classes of qdrant-client and of Qdrant Edge have the same parts, so this nee
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
-from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Keys
+from qwen3_rag_hybrid.stores.record import check_declared
 
 __all__ = ["check_filter", "fields_of"]
 
@@ -38,17 +38,7 @@ def check_filter(
         raise InputTypeError(
             f"`filter` must be a `{wanted}`, got {given.removeprefix('builtins.')}."
         )
-    if not fields:
-        return
-    for field in fields_of(filter):
-        if not any(_covers(known, field) for known in (*fields, keys.text, keys.id)):
-            close = get_close_matches(field, fields, 1)
-            raise InputError(
-                f"The filter asks for the field {field!r}"
-                + (f" (did you mean {close[0]!r}?)" if close else "")
-                + f", but the collection's fields are {', '.join(map(repr, fields))}. Fields are "
-                "declared with `create(fields=...)`, which also adds new ones."
-            )
+    check_declared(fields_of(filter), fields, keys)
 
 
 def fields_of(condition: Any) -> Iterator[str]:
@@ -78,7 +68,3 @@ def _fields_of_clause(clause: Any) -> Iterator[str]:
         return
     for condition in conditions if isinstance(conditions, (list, tuple)) else [conditions]:
         yield from fields_of(condition)
-
-
-def _covers(known: str, field: str) -> bool:
-    return field == known or field.startswith((f"{known}.", f"{known}["))

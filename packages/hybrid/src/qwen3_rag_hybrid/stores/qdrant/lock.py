@@ -21,7 +21,7 @@ __all__ = ["FolderLock"]
 if sys.platform == "win32":
     import msvcrt
 
-    # Far behind the text, because Windows lets nobody read what is locked.
+    # Far behind the text, because nobody can read what Windows has locked.
     _PLACE = 1 << 30
 
     def _lock(file: BinaryIO) -> None:
@@ -36,7 +36,7 @@ else:
 
 
 class FolderLock:
-    """Held from `acquire` to `release`, or to the end of the process."""
+    """A lock that is held from `acquire` to `release`, or to the end of the process."""
 
     def __init__(self, path: Path) -> None:
         """Name the lock's file; it is made when the lock is first taken."""
@@ -44,7 +44,7 @@ class FolderLock:
         self._file: BinaryIO | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once or not at all; nothing where it is held already.
+        """Take the lock without waiting; does nothing where it is held already.
 
         Raises:
             StoreError: Another holds it, or the file cannot be written.
@@ -74,7 +74,7 @@ class FolderLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Give the lock back; twice is fine."""
+        """Release the lock; twice is fine."""
         file, self._file = self._file, None
         _held.discard(self)
         if file is not None:
@@ -82,7 +82,7 @@ class FolderLock:
             file.close()
 
     def drop_in_child(self) -> None:
-        """Let go of a forked child's copy, which would keep the lock when the parent ends."""
+        """Close a forked child's copy, which would keep the lock when the parent ends."""
         file, self._file = self._file, None
         if file is not None:
             file.close()

@@ -146,8 +146,10 @@ class QdrantStore(Store):
         """Write points; see `Store.upsert`."""
         with self._writing("Writing to"):
             sparse = self._sparse_name()
-            made = [self._point(point, sparse) for point in points]
-            self.client.upsert(self.collection, made, wait=True)
+            # A server takes 32 MB at a time, which 2,000 points of 1,024 numbers exceed.
+            for start in range(0, len(points), _PAGE):
+                made = [self._point(point, sparse) for point in points[start : start + _PAGE]]
+                self.client.upsert(self.collection, made, wait=True)
 
     def delete(self, ids: Sequence[Id]) -> None:
         """Remove documents; see `Store.delete`."""

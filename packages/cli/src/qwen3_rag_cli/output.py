@@ -1,7 +1,4 @@
-"""Results to tables on a terminal, and to JSON.
-
-Knows rich and what results look like; computes nothing. Data goes to stdout, progress to stderr.
-"""
+"""Prints results as tables and as JSON. Results go to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -38,14 +35,14 @@ __all__ = [
     "summary_record",
 ]
 
-LEGS = ("dense", "lexical", "fused", "rerank")
+RANKINGS = ("dense", "bm25", "fused", "rerank")
 SNIPPET = 160
 PIPE_WIDTH = 120
 SHOWN = 20
 
 
 def console() -> Console:
-    """Stdout; wide enough in a pipe that tables keep their lines."""
+    """Stdout, wide enough for tables in a pipe."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
@@ -53,8 +50,12 @@ def console() -> Console:
 def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]:
     """Show a bar while the context is open, on a terminal only.
 
+    Args:
+        total: Bytes to do.
+        silent: Whether to show nothing.
+
     Yields:
-        A function to call with bytes that are done and the file being worked on.
+        A function to call with the bytes that are done and the file being worked on.
     """
     err = Console(stderr=True)
     if silent or not total or not err.is_terminal:
@@ -73,13 +74,13 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]
 
 
 def note_to(silent: bool) -> Callable[[str], None]:
-    """Give a function that says on stderr what is going on."""
+    """Make a function that tells on stderr what is going on."""
     err = Console(stderr=True, highlight=False)
     return lambda text: None if silent else err.print(text, markup=False, style="dim")
 
 
 def print_json(value: object) -> None:
-    """Print for programs."""
+    """Print a value for programs."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -97,7 +98,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
 
 
 def print_summary(summary: Summary, folder: Path) -> None:
-    """Say what an index run did."""
+    """Print what an index run did."""
     out = console()
     out.print(
         f"{summary.indexed} files indexed, {summary.unchanged} unchanged, {summary.removed} "
@@ -119,47 +120,47 @@ def hit_record(hit: Hit) -> dict[str, Any]:
         "id": hit.id,
         **{name: hit.payload.get(name) for name in ("path", "line", "end_line", "heading", "kind")},
         "score": hit.score,
-        "legs": {name: asdict(leg) for name, leg in hit.legs.items()},
+        "ranks": {name: asdict(entry) for name, entry in hit.ranks.items()},
         "text": hit.text,
     }
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
-    """Show hits as a table: a rank for each leg, the scores that decided, and where to look."""
+    """Print hits as a table: each retriever's rank, the scores, and where the text is."""
     out = console()
     if not hits:
         out.print("Nothing found.")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "dense", "lexical", "fused", "rerank"):
+    for name in ("", *RANKINGS):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("file and line", overflow="fold")
     for place, hit in enumerate(hits, 1):
         text = f"[bold]{escape(where(hit))}[/bold]"
         if heading := str(hit.payload.get("heading") or ""):
             text += f"\n{escape(heading)}"
-        table.add_row(str(place), *_leg_cells(hit), f"{text}\n[dim]{escape(snippet(hit))}[/dim]")
+        table.add_row(str(place), *_rank_cells(hit), f"{text}\n[dim]{escape(snippet(hit))}[/dim]")
     out.print(table)
-    out.print("dense and lexical: the leg's rank. fused and rerank: the score.", style="dim")
+    out.print("dense and bm25 show ranks, fused and rerank show scores.", style="dim")
 
 
 def print_explained(hits: Sequence[Hit]) -> None:
-    """Show each hit with its whole text and how every step ranked and scored it."""
+    """Print each hit with its full text, and its rank and score in every list."""
     out = console()
     if not hits:
         out.print("Nothing found.")
     for place, hit in enumerate(hits, 1):
         out.print(f"{place}. {where(hit)}", style="bold", markup=False)
-        for name in LEGS:
-            leg = hit.legs.get(name)
-            told = f"rank {leg.rank}, score {leg.score:.6f}" if leg else "not in this list"
-            out.print(f"   {name:8} {told}")
+        for name in RANKINGS:
+            entry = hit.ranks.get(name)
+            told = f"rank {entry.rank}, score {entry.score:.6f}" if entry else "not in this list"
+            out.print(f"   {name:6} {told}")
         out.print(hit.text, markup=False, soft_wrap=True)
         out.print()
 
 
 def print_sections(sections: Mapping[str, Any]) -> None:
-    """Show what `doctor` found, a block for each subject."""
+    """Print what `doctor` found, a block for each subject."""
     out = console()
     for title, lines in sections.items():
         out.print(title, style="bold", markup=False)
@@ -172,24 +173,24 @@ def print_sections(sections: Mapping[str, Any]) -> None:
 
 
 def print_answer(answer: Answer) -> None:
-    """Show one question with the order of each step side by side."""
+    """Print one question with its rankings side by side."""
     out = console()
     out.print(f"\n{answer.question}", style="bold", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("", no_wrap=True)
-    for name in answer.orders:
+    for name in answer.rankings:
         table.add_column(name, ratio=1, overflow="fold")
-    for place in range(max(map(len, answer.orders.values()))):
+    for place in range(max(map(len, answer.rankings.values()))):
         row = [
-            _demo_cell(order[place], answer.expected) if place < len(order) else ""
-            for order in answer.orders.values()
+            _demo_cell(ranking[place], answer.expected) if place < len(ranking) else ""
+            for ranking in answer.rankings.values()
         ]
         table.add_row(str(place + 1), *row)
     out.print(table)
     verdict = (
-        f"The section asked for, {answer.expected}, is at place {answer.place}."
+        f"The right section, {answer.expected}, is number {answer.place}."
         if answer.right
-        else f"The section asked for, {answer.expected}, is not among the first three."
+        else f"The right section, {answer.expected}, is not among the first three."
     )
     out.print(verdict, markup=False, style="green" if answer.right else "red")
 
@@ -202,7 +203,7 @@ def where(hit: Hit) -> str:
 
 
 def snippet(hit: Hit) -> str:
-    """The beginning of a hit's text in one line, without the headings shown above it."""
+    """The beginning of a hit's text in one line, without its headings."""
     text = " ".join(
         line for line in hit.text.split("\n\n", 1)[-1].split("\n") if not line.startswith("#")
     )
@@ -210,9 +211,9 @@ def snippet(hit: Hit) -> str:
     return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
 
 
-def _leg_cells(hit: Hit) -> list[str]:
-    ranks = [str(hit.legs[name].rank) if name in hit.legs else "-" for name in LEGS[:2]]
-    scores = [f"{hit.legs[name].score:.4f}" if name in hit.legs else "-" for name in LEGS[2:]]
+def _rank_cells(hit: Hit) -> list[str]:
+    ranks = [str(hit.ranks[name].rank) if name in hit.ranks else "-" for name in RANKINGS[:2]]
+    scores = [f"{hit.ranks[name].score:.4f}" if name in hit.ranks else "-" for name in RANKINGS[2:]]
     return ranks + scores
 
 

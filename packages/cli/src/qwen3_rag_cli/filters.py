@@ -1,0 +1,63 @@
+"""`--filter FIELD=VALUE` as a filter of the embedded store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import get_args
+
+from qdrant_edge import FieldCondition, Filter, MatchAny
+
+from qwen3_rag.errors import InputError
+from qwen3_rag_cli.files import Kind
+from qwen3_rag_cli.index import FIELDS
+
+__all__ = ["parse_filters"]
+
+
+def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
+    """Make one filter: values of one field are alternatives, different fields must all match.
+
+    Args:
+        filters: As on the command line.
+        paths: Of the indexed files.
+
+    Raises:
+        InputError: Not `FIELD=VALUE`, an unknown field, or a value that no file has.
+    """
+    wanted: dict[str, list[str]] = {}
+    for given in filters:
+        name, equals, value = given.partition("=")
+        if not equals or not value:
+            raise InputError(f"`--filter` must be FIELD=VALUE, got {given!r}.")
+        if name not in FIELDS:
+            raise InputError(f"`--filter` can be on {', '.join(sorted(FIELDS))}, got {name!r}.")
+        if name == "kind" and value not in get_args(Kind):
+            raise InputError(
+                f"`--filter kind=` must be one of {', '.join(get_args(Kind))}, got {value!r}."
+            )
+        values = _matching(value, paths) if name == "path" else [value]
+        wanted.setdefault(name, []).extend(values)
+    return Filter(
+        must=[
+            FieldCondition(key=name, match=MatchAny(list(dict.fromkeys(values))))
+            for name, values in wanted.items()
+        ]
+    )
+
+
+def _matching(pattern: str, paths: Sequence[str]) -> list[str]:
+    """List the files that a pattern means: a glob, the file itself, or the folder it is in."""
+    folder = pattern.removeprefix("./").rstrip("/")
+    matching = [
+        path
+        for path in paths
+        if path == folder or path.startswith(f"{folder}/") or fnmatchcase(path, pattern)
+    ]
+    if not matching:
+        raise InputError(
+            f"No indexed file matches path={pattern!r}. The index has {len(paths)} files"
+            + (f", the first is {paths[0]!r}." if paths else ".")
+            + " Give a file, a folder, or a pattern such as '*.md'."
+        )
+    return matching

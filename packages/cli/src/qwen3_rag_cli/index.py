@@ -1,0 +1,215 @@
+"""An index folder: its manifest and vector collection, opened, checked and searched together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_cli.manifest import Manifest
+from qwen3_rag_cli.models import Models, Runtime
+from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore
+
+__all__ = ["FIELDS", "MANIFEST", "Depths", "Index"]
+
+MANIFEST = "manifest.sqlite3"
+
+#: Payload fields of a chunk that can be filtered by, and their types.
+FIELDS = {"path": "keyword", "kind": "keyword"}
+
+
+@dataclass(frozen=True)
+class Depths:
+    """How many hits each part of a search passes on.
+
+    Attributes:
+        limit: Hits to show.
+        candidates: Hits to take from each retriever.
+        rerank: Fused hits to rerank, 0 for none.
+
+    Raises:
+        InputError: A number out of its range.
+    """
+
+    limit: int = 10
+    candidates: int = 100
+    rerank: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in (("limit", 1), ("candidates", 1), ("rerank", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(f"`--{name}` must be at least {least}, got {value}.")
+        if self.limit > self.candidates:
+            raise InputError(
+                f"`--limit` {self.limit} is more than the {self.candidates} candidates to choose "
+                "from. Raise --candidates."
+            )
+
+
+class Index:
+    """An index in a folder, open for one process at a time.
+
+    The operating system frees the folder when the process ends, however it ends.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = False, base: Path | None = None) -> None:
+        """Open an index.
+
+        Args:
+            folder: Where it is.
+            create: Whether to make it if it is not there.
+            base: The folder that file paths are relative to; the parent of `folder` when omitted.
+
+        Raises:
+            StoreError: There is none, it is in use or damaged, or the folder holds other files.
+        """
+        self.folder = Path(os.path.abspath(folder.expanduser()))
+        self.base = base or self.folder.parent
+        if not create and not (self.folder / MANIFEST).is_file():
+            raise StoreError(
+                f"There is no index at {str(folder)!r}. Make one with `qwen3-rag index PATHS`, or "
+                "name another with --store."
+            )
+        if create:
+            self._make_folder()
+        # First the collection, whose lock can tell which process has the index open.
+        self.collection = QdrantEdgeStore(self.folder)
+        try:
+            self.manifest = Manifest(self.folder / MANIFEST)
+        except BaseException:
+            self.collection.close()
+            raise
+
+    def models(
+        self, model: str | None, reranker: str | None, runtime: Runtime, *, dim: int | None = None
+    ) -> Models:
+        """Choose the models: those asked for, otherwise those the index was made with.
+
+        Args:
+            model: From the command line.
+            reranker: From the command line.
+            runtime: Where they run.
+            dim: From the command line.
+        """
+        made, record = self.manifest.record(), self.collection.record()
+        names = (made["model"], made["reranker"]) if {"model", "reranker"} <= made.keys() else None
+        if dim is None and record is not None:
+            dim = record.dim
+        return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
+
+    def check(self, models: Models, fingerprint: str) -> None:
+        """Make sure that the index was made with these models.
+
+        Args:
+            models: The models to use.
+            fingerprint: Of the embedding model.
+
+        Raises:
+            StoreError: It was made with another model, dim or BM25 encoder.
+        """
+        record = self.collection.record()
+        if record is None:
+            return
+        where = f"The index at {str(self.folder)!r} was made with"
+        instead = "index into another --store"
+        if record.fingerprint != fingerprint:
+            raise StoreError(
+                f"{where} the model {record.model!r} (fingerprint {record.fingerprint}), not "
+                f"with {models.embedding!r} ({fingerprint}); vectors of two models cannot be "
+                f"compared. Leave out --model, or {instead}."
+            )
+        if models.dim is not None and models.dim != record.dim:
+            raise StoreError(
+                f"{where} vectors of size {record.dim}, not {models.dim}. Leave out --dim, or "
+                f"{instead}."
+            )
+        encoder = BM25Encoder().parameters
+        if dict(record.encoder) != encoder:
+            raise StoreError(
+                f"{where} the BM25 encoder {dict(record.encoder)}, and this version of "
+                f"qwen3-rag has {encoder}. Install the version that made it, or {instead}."
+            )
+
+    @contextmanager
+    def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:
+        """Search the index while the context is open; the models are closed with it.
+
+        Args:
+            models: Those the index was made with, and a reranker.
+            depths: How many hits each part passes on.
+
+        Raises:
+            StoreError: The index is empty, or was made with other models.
+        """
+        if self.collection.record() is None:
+            raise StoreError(
+                f"The index at {str(self.folder)!r} is empty. Fill it with `qwen3-rag index PATHS`."
+            )
+        self.check(models, models.checkpoint().fingerprint)
+        with ExitStack() as opened:
+            embedder = opened.enter_context(models.embedder())
+            reranker = opened.enter_context(models.reranker()) if depths.rerank else None
+            yield opened.enter_context(
+                HybridSearcher(
+                    self.collection,
+                    embedder,
+                    reranker,
+                    candidates=depths.candidates,
+                    rerank_depth=depths.rerank,
+                )
+            )
+
+    def reconcile(self) -> None:
+        """Bring manifest and collection together where only one of them was changed or lost.
+
+        A killed run needs no repair; this handles deletion, restored backups and power loss.
+        """
+        if self.collection.record() is None:
+            self.manifest.forget()
+            return
+        if self.collection.count() == self.manifest.count():
+            return
+        stored = {str(point.document.id) for point in self.collection.scan()}
+        listed = self.manifest.ids()
+        self.manifest.forget(listed - stored)
+        if stored - listed:
+            self.collection.delete(sorted(stored - listed))
+
+    def close(self) -> None:
+        """Close manifest and collection."""
+        self.manifest.close()
+        self.collection.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = {path.name for path in self.folder.iterdir()}
+            if names and MANIFEST not in names and names != {".gitignore"}:
+                raise StoreError(
+                    f"The folder {str(self.folder)!r} holds other files and no index. Name an "
+                    "empty or new folder with --store."
+                )
+            # An index can be made again and does not belong in a repository.
+            (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                f"The index cannot be written at {str(self.folder)!r} "
+                f"({error.strerror or error}). Name a folder you may write to with --store."
+            ) from error

@@ -1,0 +1,235 @@
+"""`MemoryStore`: a store in this process, exact and written plainly, to compare others with."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from qwen3_rag.errors import InputTypeError, StoreError
+from qwen3_rag.fusion import Id, RankedLists
+from qwen3_rag.search import BM25, DENSE
+from qwen3_rag_hybrid import AsyncStore, CollectionRecord, Finding, Point, Query, Store
+from qwen3_rag_hybrid.stores.record import check_declared, compare, refuse
+
+__all__ = ["MemoryFilter", "MemoryStore"]
+
+
+@dataclass(frozen=True)
+class MemoryFilter:
+    """Lets documents through whose payload has `value` under `field`."""
+
+    field: str
+    value: Any
+
+
+@dataclass
+class _Collection:
+    record: CollectionRecord | None = None
+    points: dict[Id, Point] = field(default_factory=dict)
+
+
+class MemoryStore(Store):
+    """Keeps a collection in a dictionary, and scores every document for every query.
+
+    Stores on one `database` see the same collections, as clients of one server do.
+    """
+
+    def __init__(
+        self,
+        database: dict[str, Any] | None = None,
+        collection: str = "documents",
+        *,
+        native_async: bool = False,
+    ) -> None:
+        """Name the collection.
+
+        Args:
+            database: Holds the collections; a new one when omitted.
+            collection: The collection's name there.
+            native_async: Whether to stand in for a store with a native async client.
+        """
+        self._database: dict[str, _Collection] = {} if database is None else database
+        self._collection = collection
+        self._lock = threading.RLock()
+        self._closed = False
+        if native_async:
+            self.aio: AsyncStore | None = _Async(self)
+
+    @property
+    def name(self) -> str:
+        """The collection, for messages."""
+        return f"The collection {self._collection!r}"
+
+    def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        """Make the collection and keep the record; see `Store.create`."""
+        with self._lock:
+            self._open()
+            collection = self._database.setdefault(self._collection, _Collection())
+            if collection.record is not None:
+                refuse(compare(self.name, collection.record, record))
+            elif collection.points and not adopt:
+                raise StoreError(f"{self.name} has points but no record; see `adopt`.")
+            collection.record = record
+
+    def record(self) -> CollectionRecord | None:
+        """Give the record; see `Store.record`."""
+        with self._lock:
+            collection = self._open()
+            return collection.record if collection else None
+
+    def check(self, record: CollectionRecord) -> list[Finding]:
+        """Tell whether the collection is there; see `Store.check`."""
+        with self._lock:
+            if self._open() is None:
+                return [Finding("missing", "error", self._missing(), "Make it with `create()`.")]
+            return []
+
+    def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
+        """Refuse another store's filter, or an unknown field; see `Store.check_filter`."""
+        if filter is None:
+            return
+        if not isinstance(filter, MemoryFilter):
+            raise InputTypeError(f"`filter` must be a `MemoryFilter`, got {type(filter).__name__}.")
+        check_declared([filter.field], fields, self.keys)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write copies of points; see `Store.upsert`."""
+        with self._lock:
+            kept = self._opened().points
+            for point in points:
+                kept[point.document.id] = copy.deepcopy(point)
+
+    def delete(self, ids: Sequence[Id]) -> None:
+        """Remove documents; see `Store.delete`."""
+        with self._lock:
+            for id_ in ids:
+                self._opened().points.pop(id_, None)
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Score every document; see `Store.search`."""
+        with self._lock:
+            points = self._opened().points
+            scores = {DENSE: _cosines(points, query), BM25: _bm25(points, query)}
+            return {
+                name: sorted(
+                    (hit for hit in found.items() if _passes(points[hit[0]], filter)),
+                    key=lambda hit: -hit[1],
+                )[:limit]
+                for name, found in scores.items()
+            }
+
+    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
+        """Look documents up; see `Store.retrieve`."""
+        with self._lock:
+            points = self._opened().points
+            return {id_: _copy(points[id_], vectors) for id_ in ids if id_ in points}
+
+    def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
+        """Go through the documents that are there now; see `Store.scan`."""
+        with self._lock:
+            points = list(self._opened().points.values())
+        for point in points:
+            if _passes(point, filter):
+                yield _copy(point, vectors)
+
+    def count(self, *, filter: Any = None) -> int:
+        """Count documents; see `Store.count`."""
+        with self._lock:
+            collection = self._open()
+            points = collection.points.values() if collection else []
+            return sum(_passes(point, filter) for point in points)
+
+    def close(self) -> None:
+        """Refuse further calls; the database keeps the collection."""
+        self._closed = True
+
+    def _open(self) -> _Collection | None:
+        if self._closed:
+            raise StoreError(f"{self.name} was closed.")
+        return self._database.get(self._collection)
+
+    def _opened(self) -> _Collection:
+        collection = self._open()
+        if collection is None:
+            raise StoreError(self._missing())
+        return collection
+
+    def _missing(self) -> str:
+        return f"There is no collection {self._collection!r}."
+
+
+class _Async:
+    """The store's methods as coroutines that let others run first."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+
+    async def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        await asyncio.sleep(0)
+        self._store.create(record, adopt=adopt)
+
+    async def record(self) -> CollectionRecord | None:
+        await asyncio.sleep(0)
+        return self._store.record()
+
+    async def check(self, record: CollectionRecord) -> list[Finding]:
+        await asyncio.sleep(0)
+        return self._store.check(record)
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        await asyncio.sleep(0)
+        self._store.upsert(points)
+
+    async def delete(self, ids: Sequence[Id]) -> None:
+        await asyncio.sleep(0)
+        self._store.delete(ids)
+
+    async def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        await asyncio.sleep(0)
+        return self._store.search(query, limit=limit, filter=filter)
+
+    async def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
+        await asyncio.sleep(0)
+        return self._store.retrieve(ids, vectors=vectors)
+
+
+def _cosines(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
+    """Cosine of each document's vector to the query's; both have unit length."""
+    if not points:
+        return {}
+    vectors = np.asarray([point.dense for point in points.values()], dtype=np.float64)
+    return dict(zip(points, (vectors @ query.vector.astype(np.float64)).tolist(), strict=True))
+
+
+def _bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
+    """The sum of IDF times weight over the terms that a document shares with the query."""
+    weights = {
+        id_: point.sparse.as_dict()
+        for id_, point in points.items()
+        if point.sparse is not None and len(point.sparse)
+    }
+    scores: dict[Id, float] = {}
+    for term in query.sparse.indices.tolist():
+        holding = [id_ for id_, terms in weights.items() if term in terms]
+        rest = len(weights) - len(holding)
+        idf = math.log(1 + (rest + 0.5) / (len(holding) + 0.5))
+        for id_ in holding:
+            scores[id_] = scores.get(id_, 0.0) + idf * weights[id_][term]
+    return scores
+
+
+def _passes(point: Point, filter: MemoryFilter | None) -> bool:
+    return filter is None or point.document.payload.get(filter.field) == filter.value
+
+
+def _copy(point: Point, vectors: bool) -> Point:
+    if not vectors:
+        point = replace(point, dense=None, sparse=None)
+    return copy.deepcopy(point)

@@ -1,0 +1,236 @@
+"""A Qdrant server's REST interface over qdrant-client's local mode, on a loopback port.
+
+It answers the requests that `QdrantStore` makes of a server, so that what happens only with a
+server can be tested without one. The search engine behind it is the client's, not the server's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import warnings
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+from qdrant_client import QdrantClient, models
+
+__all__ = ["QdrantServer"]
+
+VERSION = "1.20.0"
+
+Handle: TypeAlias = "Callable[[QdrantServer, str, Any], Any]"
+
+
+class QdrantServer:
+    """Serves while entered.
+
+    Example:
+        ```python
+        with QdrantServer() as server:
+            client = QdrantClient(url=server.url)
+        ```
+
+    Attributes:
+        url: Where it listens.
+        requests: Method and path of each request so far, `"PUT /collections/a/points"`.
+        on_request: Called with each of these before it is answered, on the request's own thread.
+    """
+
+    def __init__(self, *, most_bytes: int = 32 * 2**20) -> None:
+        """Open the port.
+
+        Args:
+            most_bytes: The longest body that is taken, as a server's `max_request_size_mb`.
+        """
+        self.requests: list[str] = []
+        self.on_request: Callable[[str], object] | None = None
+        self._most_bytes = most_bytes
+        self._engine = QdrantClient(":memory:")
+        self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
+        self._lock = threading.Lock()  # local mode is not safe under threads
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> QdrantServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._engine.close()
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        """Answer one request with a status and JSON."""
+        asked = f"{method} {path}"
+        self.requests.append(asked)
+        if self.on_request is not None:
+            self.on_request(asked)
+        if asked == "GET /":
+            return 200, {"title": "qdrant - vector search engine", "version": VERSION}
+        if len(body) > self._most_bytes:
+            return _error(413, f"Payload error: JSON payload ({len(body)} bytes) is too large")
+        for pattern, handle in _ROUTES.items():
+            if match := re.fullmatch(pattern, asked):
+                given = match.groupdict().get("field") or json.loads(body or b"null")
+                with self._lock:
+                    return self._handled(handle, match["name"], given)
+        return _error(404, f"The stand-in does not answer {asked}.")
+
+    def _handled(self, handle: Handle, name: str, body: Any) -> tuple[int, Any]:
+        if handle not in (_exists, _create) and not self._engine.collection_exists(name):
+            return _error(404, f"Not found: Collection `{name}` doesn't exist!")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # local mode's advice to use a server
+                result = to_jsonable_python(handle(self, name, body))
+        except (ValidationError, ValueError, KeyError) as error:
+            return _error(400, f"Bad request: {error}")
+        return 200, {"result": result, "status": "ok", "time": 0.0}
+
+
+def _error(status: int, message: str) -> tuple[int, Any]:
+    return status, {"status": {"error": message}, "time": 0.0}
+
+
+def _exists(server: QdrantServer, name: str, _: Any) -> Any:
+    return {"exists": server._engine.collection_exists(name)}
+
+
+def _info(server: QdrantServer, name: str, _: Any) -> Any:
+    info = server._engine.get_collection(name)
+    return info.model_copy(update={"payload_schema": server._indexes[name]})
+
+
+def _create(server: QdrantServer, name: str, body: Any) -> Any:
+    if server._engine.collection_exists(name):
+        raise ValueError(f"Collection `{name}` already exists!")
+    request = models.CreateCollection.model_validate(body)
+    server._indexes[name] = {}
+    return server._engine.create_collection(
+        name,
+        vectors_config=request.vectors,
+        sparse_vectors_config=request.sparse_vectors,
+        metadata=request.metadata,
+    )
+
+
+def _update(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.UpdateCollection.model_validate(body)
+    return server._engine.update_collection(
+        name, sparse_vectors_config=request.sparse_vectors, metadata=request.metadata
+    )
+
+
+def _drop(server: QdrantServer, name: str, _: Any) -> Any:
+    del server._indexes[name]
+    return server._engine.delete_collection(name)
+
+
+def _index(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.CreateFieldIndex.model_validate(body)
+    kind = models.PayloadSchemaType(request.field_schema)
+    server._indexes[name][request.field_name] = models.PayloadIndexInfo(data_type=kind, points=0)
+    return _done()
+
+
+def _drop_index(server: QdrantServer, name: str, field: str) -> Any:
+    del server._indexes[name][field]
+    return _done()
+
+
+def _upsert(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.PointsList.model_validate(body)
+    return server._engine.upsert(name, request.points)
+
+
+def _delete(server: QdrantServer, name: str, body: Any) -> Any:
+    selector: Any = TypeAdapter(models.PointsSelector).validate_python(body)
+    return server._engine.delete(name, selector)
+
+
+def _query(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.QueryRequestBatch.model_validate(body)
+    return server._engine.query_batch_points(name, request.searches)
+
+
+def _scroll(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.ScrollRequest.model_validate(body)
+    points, next_page = server._engine.scroll(
+        name,
+        scroll_filter=request.filter,
+        limit=request.limit or 10,
+        offset=request.offset,
+        with_payload=request.with_payload or False,
+        with_vectors=request.with_vector or False,
+    )
+    return {"points": points, "next_page_offset": next_page}
+
+
+def _retrieve(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.PointRequest.model_validate(body)
+    return server._engine.retrieve(
+        name,
+        request.ids,
+        with_payload=request.with_payload or False,
+        with_vectors=request.with_vector or False,
+    )
+
+
+def _count(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.CountRequest.model_validate(body)
+    return server._engine.count(name, count_filter=request.filter, exact=True)
+
+
+def _done() -> models.UpdateResult:
+    return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
+
+
+_NAME = "/collections/(?P<name>[^/]+)"
+_ROUTES: dict[str, Handle] = {
+    f"GET {_NAME}/exists": _exists,
+    f"GET {_NAME}": _info,
+    f"PUT {_NAME}": _create,
+    f"PATCH {_NAME}": _update,
+    f"DELETE {_NAME}": _drop,
+    f"PUT {_NAME}/index": _index,
+    f"DELETE {_NAME}/index/(?P<field>[^/]+)": _drop_index,
+    f"PUT {_NAME}/points": _upsert,
+    f"POST {_NAME}/points/delete": _delete,
+    f"POST {_NAME}/points/query/batch": _query,
+    f"POST {_NAME}/points/scroll": _scroll,
+    f"POST {_NAME}/points": _retrieve,
+    f"POST {_NAME}/points/count": _count,
+}
+
+
+def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # the client keeps its connection
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        do_PUT = do_POST = do_PATCH = do_DELETE = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Print nothing."""
+
+        def _answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, answer = server.answer(self.command, self.path.partition("?")[0], body)
+            payload = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+    return Handler

@@ -1,0 +1,399 @@
+"""`StoreContract`: what every store has to do, as a test class to inherit.
+
+class TestMyStore(StoreContract):
+    def open_store(self, folder): return MyStore(folder / "index")
+    def equals(self, field, value): return my_client.Equals(field, value)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qwen3_rag import Hit, InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker, StoreError
+from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid import Document, HybridSearcher, Store
+from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
+from qwen3_rag_testkit.memory_store import MemoryStore
+from qwen3_rag_testkit.store_corpus import (
+    CAPITAL,
+    DOCUMENTS,
+    FIELDS,
+    IDS,
+    PAYLOADS,
+    TERMS,
+    make_embedder,
+)
+
+__all__ = ["StoreContract"]
+
+MakeSearcher = Callable[..., HybridSearcher]
+
+
+def _other_model() -> dict[str, Any]:
+    backend = DeterministicBackend("embedding", 64)
+    return {"embedder": Qwen3Embedder("test/other", backend=backend)}
+
+
+def _other_dim() -> dict[str, Any]:
+    backend = TextBackend("embedding", 64)
+    return {"embedder": Qwen3Embedder("test/embedder", dim=48, backend=backend)}
+
+
+def _other_parameters() -> dict[str, Any]:
+    return {"encoder": BM25Encoder(avg_len=100)}
+
+
+class StoreContract:
+    """A store's promises. Inherit and give `open_store` and `equals`.
+
+    Example:
+        ```python
+        class TestMyStore(StoreContract):
+            def open_store(self, folder: Path) -> Store:
+                return MyStore(folder / "index")
+
+            def equals(self, field: str, value: str) -> Any:
+                return my_client.Equals(field, value)
+        ```
+    """
+
+    def open_store(self, folder: Path) -> Store:
+        """Open the collection that belongs to `folder`; no other store has it open."""
+        raise NotImplementedError("Inherit this contract and give `open_store`.")
+
+    def equals(self, field: str, value: str) -> Any:
+        """Make the store's own filter on a payload field that has `value`."""
+        raise NotImplementedError("Inherit this contract and give `equals`.")
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = self.open_store(tmp_path)
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def make(self, store: Store) -> Iterator[MakeSearcher]:
+        """Make searchers over the store."""
+        made: list[HybridSearcher] = []
+
+        def make(**arguments: Any) -> HybridSearcher:
+            embedder = arguments.pop("embedder", None) or make_embedder()
+            made.append(HybridSearcher(store, embedder, **arguments))
+            return made[-1]
+
+        yield make
+        for searcher in made:
+            searcher.close()
+
+    @pytest.fixture
+    def filled(self, make: MakeSearcher) -> HybridSearcher:
+        """A searcher over a collection with `DOCUMENTS`."""
+        searcher = make()
+        searcher.create(fields=FIELDS)
+        searcher.add(DOCUMENTS)
+        return searcher
+
+    def test_a_missing_collection_says_so(self, make: MakeSearcher) -> None:
+        searcher = make()
+
+        assert searcher.store.record() is None
+        assert searcher.count() == 0
+        assert [finding.code for finding in searcher.check_collection()] == ["missing"]
+        for call in (lambda: searcher.search("x"), lambda: searcher.add(DOCUMENTS)):
+            with pytest.raises(StoreError, match=r"no collection .*create\(\)"):
+                call()
+        for read in (
+            lambda: searcher.delete(["a"]),
+            lambda: searcher.retrieve(["a"]),
+            lambda: list(searcher.scan()),
+        ):
+            with pytest.raises(StoreError, match=r"(?i)no collection|not found"):
+                read()
+
+    def test_the_record_and_the_documents_are_there_when_opened_again(self, tmp_path: Path) -> None:
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            searcher.create(fields=FIELDS)
+            searcher.add(DOCUMENTS)
+            record, hits = searcher.store.record(), searcher.search(CAPITAL)
+
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            assert searcher.check_collection() == []
+            assert searcher.store.record() == record
+            assert record is not None
+            assert (record.model, record.dim, record.fields) == ("text-embedding", 64, FIELDS)
+            assert record.encoder == BM25Encoder().parameters
+            assert searcher.search(CAPITAL) == hits
+
+    def test_creating_twice_keeps_everything_and_adds_fields(self, filled: HybridSearcher) -> None:
+        filled.create()
+        filled.create(fields={"more": "keyword"})
+
+        record = filled.store.record()
+        assert filled.count() == len(DOCUMENTS)
+        assert record is not None
+        assert record.fields == {**FIELDS, "more": "keyword"}
+        assert filled.check_collection() == []
+        with pytest.raises(StoreError, match="field 'year' as 'integer', not 'keyword'"):
+            filled.create(fields={"year": "keyword"})
+
+    def test_every_type_of_field_can_be_declared(self, make: MakeSearcher) -> None:
+        searcher = make()
+
+        searcher.create(fields={f"a_{kind}": kind for kind in searcher.store.field_types})
+
+        assert searcher.check_collection() == []
+        with pytest.raises(InputError, match="type of the field 'path' must be one of keyword"):
+            searcher.create(fields={"path": "string"})
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (_other_model, "model", "'text-embedding'.*not of 'deterministic-embedding'.*new coll"),
+            (_other_dim, "dim", r"64 numbers, and the embedder gives 48.*dim=64"),
+            (_other_parameters, "encoder", r"avg_len 256.0.*100.*BM25Encoder\(avg_len=256.0\)"),
+        ],
+    )
+    def test_a_collection_of_something_else_is_refused_before_anything_is_written(
+        self,
+        filled: HybridSearcher,
+        make: MakeSearcher,
+        arguments: Callable[[], dict[str, Any]],
+        code: str,
+        message: str,
+    ) -> None:
+        other = make(**arguments())
+
+        for call in (
+            lambda: other.add([Document("new", "text")]),
+            lambda: other.search("text"),
+            other.create,
+        ):
+            with pytest.raises(StoreError, match=message):
+                call()
+
+        assert code in [finding.code for finding in other.check_collection()]
+        assert filled.retrieve(["new"]) == {}
+        assert filled.check_collection() == []
+
+    def test_documents_come_back_as_they_were_given(self, filled: HybridSearcher) -> None:
+        stored = {point.document.id: point for point in filled.scan(vectors=True)}
+        looked_up = filled.retrieve([7, "nobody", "empty"], vectors=True)
+
+        assert [stored[one.id].document for one in DOCUMENTS] == DOCUMENTS
+        assert filled.count() == len(stored) == len(DOCUMENTS)
+        assert set(looked_up) == {7, "empty"}
+        assert filled.retrieve([7])[7].dense is None
+        [vector] = filled.embedder.embed_documents([DOCUMENTS[3].text])
+        for point in (stored[7], looked_up[7]):
+            assert point.dense is not None
+            assert point.sparse is not None
+            np.testing.assert_allclose(point.dense, vector, atol=1e-6)
+            assert point.sparse.as_dict() == pytest.approx(
+                filled.encoder.encode_document(DOCUMENTS[3].text).as_dict(), rel=1e-6
+            )
+
+    def test_payloads_of_any_json_shape_come_back(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create()
+        keys = searcher.store.keys
+        documents = [
+            Document(number, f"text {number}", {k: v for k, v in payload.items() if k != keys.text})
+            for number, payload in enumerate(PAYLOADS)
+        ]
+
+        searcher.add(documents)
+
+        found = {hit.id: hit.payload for hit in searcher.search("text")}
+        assert found == {document.id: document.payload for document in documents}
+        whole = found[3]["whole"]
+        assert type(whole) is float
+
+    def test_ids_of_any_shape(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create()
+
+        searcher.add([Document(id_, f"text of {number}") for number, id_ in enumerate(IDS)])
+
+        assert {hit.id for hit in searcher.search("text", limit=50)} == set(IDS)
+        found = searcher.retrieve(IDS)
+        assert [found[id_].document.text for id_ in IDS] == [
+            f"text of {n}" for n in range(len(IDS))
+        ]
+        searcher.delete(IDS[::2])
+        assert {point.document.id for point in searcher.scan()} == set(IDS[1::2])
+
+    def test_a_document_replaces_the_one_of_its_id(self, filled: HybridSearcher) -> None:
+        before = filled.search(CAPITAL)
+
+        assert filled.add(DOCUMENTS, batch_size=2) == len(DOCUMENTS)
+        assert _ids(filled.search(CAPITAL)) == _ids(before)
+        filled.add([Document("france", "Lyon", {"new": 1}), Document("france", "Lyon is a city")])
+
+        [found] = filled.retrieve(["france"]).values()
+        assert found.document == Document("france", "Lyon is a city")
+        assert filled.count() == len(DOCUMENTS)
+        hits = {hit.id: hit for hit in filled.search("Paris")}
+        assert "bm25" not in hits["france"].ranks
+        assert {hit.id: hit for hit in filled.search("Lyon")}["france"].ranks["bm25"].rank == 1
+
+    def test_deleted_documents_are_gone(self, filled: HybridSearcher) -> None:
+        filled.delete(["france", "nobody"])
+        filled.delete([])
+
+        assert "france" not in _ids(filled.search(CAPITAL))
+        assert filled.retrieve(["france"]) == {}
+        assert filled.count() == len(list(filled.scan())) == len(DOCUMENTS) - 1
+
+    def test_two_thousand_documents_in_one_batch(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create()
+
+        searcher.add(
+            [Document(f"document {n}", f"text {n}", {"n": n}) for n in range(2_000)],
+            batch_size=2_000,
+        )
+
+        assert searcher.count() == 2_000
+        assert sorted(point.document.payload["n"] for point in searcher.scan()) == [*range(2_000)]
+        assert searcher.search("text 1234")[0].id == "document 1234"
+
+    def test_each_word_finds_its_document(self, filled: HybridSearcher) -> None:
+        for word, id_ in TERMS.items():
+            best = min(
+                (hit for hit in filled.search(word) if "bm25" in hit.ranks),
+                key=lambda hit: hit.ranks["bm25"].rank,
+            )
+            assert (word, best.id) == (word, id_)
+
+    def test_a_query_without_any_word_searches_by_vector_alone(
+        self, filled: HybridSearcher
+    ) -> None:
+        hits = filled.search("?!")
+
+        assert len(hits) == len(DOCUMENTS)
+        assert all("bm25" not in hit.ranks for hit in hits)
+
+    @pytest.mark.parametrize("fusion", ["rrf", "relative_score"])
+    def test_the_fused_order_is_that_of_the_memory_store(
+        self, make: MakeSearcher, fusion: FusionMethod
+    ) -> None:
+        arguments: dict[str, Any] = {"fusion": fusion, "candidates": 20}
+        searcher = make(embedder=make_embedder(256), **arguments)
+        exact = HybridSearcher(MemoryStore(), make_embedder(256), **arguments)
+        subjects = ["river", "bread", "disk error", "capital city", "수도", "검색", "Straße"]
+        places = ["Paris", "Berlin", "서울", "E_4711", "3.11.2"]
+        documents = [
+            Document(f"{subject}/{place}", f"The {subject} of {place}" + f" in {place}" * (n % 3))
+            for n, (subject, place) in enumerate((s, p) for s in subjects for p in places)
+        ]
+        documents += [Document(n, "The same text in Paris") for n in range(45)]
+        for one in (searcher, exact):
+            one.create()
+            one.add(documents)
+
+        for query in [*subjects, *places, "the", "same text", "of Paris and Berlin"]:
+            found, expected = (one.search(query, limit=20) for one in (searcher, exact))
+            assert _places(found) == _places(expected), query
+            for hit, other in zip(found, expected, strict=True):
+                for name in {"dense", "bm25"} & hit.ranks.keys():
+                    score = other.ranks[name].score
+                    assert hit.ranks[name].score == pytest.approx(score, abs=2e-5)
+
+    def test_ties_at_the_last_place_do_not_come_and_go(self, make: MakeSearcher) -> None:
+        searcher = make(candidates=5)
+        searcher.create()
+        searcher.add([Document(f"twin {n:02}", "the same text") for n in range(40)][::-1])
+
+        orders = {tuple(_ids(searcher.search("the same text", limit=5))) for _ in range(20)}
+
+        assert orders == {tuple(f"twin {n:02}" for n in range(5))}
+
+    def test_pages_are_cut_from_one_order(self, filled: HybridSearcher) -> None:
+        everything = filled.search(CAPITAL, limit=7)
+
+        pages = [filled.search(CAPITAL, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+
+        assert [hit for page in pages for hit in page] == everything
+        assert filled.search(CAPITAL, limit=3, offset=50) == []
+
+    def test_a_filter_holds_for_both_retrievers(self, filled: HybridSearcher) -> None:
+        filter = self.equals("path", "a.md")
+        passing = {"france", "https://example.org/ü?q=1"}
+
+        assert set(_ids(filled.search("the capital of bread", filter=filter))) == passing
+        assert filled.count(filter=filter) == 2
+        assert {point.document.id for point in filled.scan(filter=filter)} == passing
+
+    def test_a_filter_on_an_unknown_field_is_named(self, filled: HybridSearcher) -> None:
+        unknown = self.equals("pfad", "a.md")
+
+        for call in (filled.search, lambda _, filter: filled.count(filter=filter)):
+            with pytest.raises(InputError, match=r"field 'pfad'.*'path', 'year'"):
+                call("x", filter=unknown)
+        filled.create(fields={"pfad": "keyword"})
+        assert filled.search("x", filter=unknown) == []
+
+    def test_another_stores_filter_is_refused(self, filled: HybridSearcher) -> None:
+        with pytest.raises(InputTypeError, match=r"`filter` must be a `.*Filter`, got dict"):
+            filled.search("x", filter={"path": "a.md"})
+
+    def test_threads_write_and_read_at_once(self, make: MakeSearcher) -> None:
+        searchers = [make(), make()]
+        searchers[0].create()
+
+        def work(number: int) -> None:
+            searcher = searchers[number % 2]
+            searcher.add([Document(f"{number}-{n}", f"text {number} {n}") for n in range(20)])
+            assert searcher.search(f"text {number}", limit=3)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(24)))
+
+        assert searchers[0].count() == 480
+        assert {point.document.id for point in searchers[1].scan()} == {
+            f"{number}-{n}" for number in range(24) for n in range(20)
+        }
+
+    def test_async_equals_sync(self, make: MakeSearcher) -> None:
+        reranker = Qwen3Reranker("test/reranker", backend=TextBackend("reranking"))
+        searcher = make(reranker=reranker)
+        queries = [f"capital of country {number}" for number in range(20)]
+
+        async def everything() -> list[list[Hit]]:
+            await searcher.acreate(fields=FIELDS)
+            await asyncio.gather(*(searcher.aadd([document]) for document in DOCUMENTS))
+            await searcher.adelete(["germany"])
+            assert await searcher.acheck_collection() == []
+            return await asyncio.gather(*(searcher.asearch(query) for query in queries))
+
+        before = threading.active_count()
+        hits = asyncio.run(everything())
+
+        assert threading.active_count() <= before + 5  # the models' threads among them
+        assert searcher.count() == len(DOCUMENTS) - 1
+        assert hits == [searcher.search(query) for query in queries]
+
+    def test_closing_twice_is_fine(self, filled: HybridSearcher) -> None:
+        asyncio.run(filled.asearch("x"))
+        filled.close()
+        filled.close()
+
+        with pytest.raises(StoreError, match="closed"):
+            asyncio.run(filled.asearch("x"))
+
+
+def _ids(hits: list[Hit]) -> list[str | int]:
+    return [hit.id for hit in hits]
+
+
+def _places(hits: list[Hit]) -> list[tuple[str | int, dict[str, int]]]:
+    return [(hit.id, {name: place.rank for name, place in hit.ranks.items()}) for hit in hits]
