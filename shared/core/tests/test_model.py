@@ -223,7 +223,7 @@ def test_a_subclass_comes_back_as_itself() -> None:
         ({}, "of the type None"),
         ({"type": "testkit-deterministic", "colour": "red"}, "cannot be read: .*colour"),
         ({"type": "local", "colour": "red"}, "There is no option 'colour'"),
-        ({"type": "caller-model"}, "cannot be read"),
+        ({"type": "caller-model"}, "of the type .caller-model."),
     ],
 )
 def test_plain_values_that_no_specification_gave_are_refused(
