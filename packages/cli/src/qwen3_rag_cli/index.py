@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag.integration import Closing
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
@@ -52,7 +52,7 @@ class Depths:
             )
 
 
-class Index:
+class Index(Closing):
     """An index in a folder, open for one process at a time.
 
     The operating system frees the folder when the process ends, however it ends.
@@ -185,17 +185,6 @@ class Index:
         """Close manifest and collection."""
         self.manifest.close()
         self.collection.close()
-
-    def __enter__(self) -> Index:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _make_folder(self) -> None:
         try:

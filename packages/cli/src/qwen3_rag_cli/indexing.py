@@ -10,10 +10,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from types import TracebackType
 from typing import TypeAlias
 
-from qwen3_rag.integration import prompt_tokenizer
+from qwen3_rag.integration import Closing, prompt_tokenizer
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.contents import Unusable, read
@@ -71,7 +70,7 @@ class _Group:
     size: float = 0.0
 
 
-class Indexing:
+class Indexing(Closing):
     """One run over a selection of files."""
 
     def __init__(self, index: Index, models: Models, settings: Chunking) -> None:
@@ -161,17 +160,6 @@ class Indexing:
         """Close the model."""
         if self._searcher is not None:
             self._searcher.embedder.close()
-
-    def __enter__(self) -> Indexing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _gather(self, found: Found, text: str, group: _Group, progress: Progress) -> _Group:
         """Add a file's new chunks to the group, and write the group whenever it is full."""
