@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import multiprocessing
+import os
 import pickle
 import threading
 import time
@@ -16,13 +18,14 @@ from qwen3_rag import (
     Hit,
     InputError,
     InputTypeError,
+    Qwen3Embedder,
     Qwen3Reranker,
     Searcher,
     StoreError,
 )
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag_hybrid import Document, HybridSearcher, Point, Query
-from qwen3_rag_testkit.backends import TextBackend
+from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
@@ -226,3 +229,28 @@ async def test_a_native_async_store_needs_no_thread() -> None:
 
         assert hits == [[]] * 20
         assert not [t for t in threading.enumerate() if t.name.startswith("qwen3-rag-hybrid")]
+
+
+def _in_child(searcher: HybridSearcher, connection: Any) -> None:
+    hits = asyncio.run(searcher.asearch("rain"))
+    searcher.close()
+    connection.send([hit.id for hit in hits])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_awaits_on_a_thread_of_its_own(make: MakeSearcher) -> None:
+    searcher = make(embedder=Qwen3Embedder("test/embedder", backend=DeterministicBackend()))
+    searcher.create()
+    asyncio.run(searcher.aadd([Document("a", "rain"), Document("b", "snow")]))
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(searcher, there), daemon=True)
+
+    child.start()
+    answered = here.poll(30)
+    child.kill()
+    child.join()
+
+    assert answered, "the child hangs"
+    assert here.recv() == [hit.id for hit in asyncio.run(searcher.asearch("rain"))]
