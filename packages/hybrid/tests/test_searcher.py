@@ -7,6 +7,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -198,6 +199,38 @@ class SlowStore(MemoryStore):
     def _wait(self) -> None:
         self.threads.add(threading.current_thread().name)
         time.sleep(0.7)
+
+
+class CountingStore(MemoryStore):
+    """Counts how often it is searched."""
+
+    searches = 0
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        self.searches += 1
+        return super().search(query, limit=limit, filter=filter)
+
+
+def test_a_store_with_less_than_was_asked_for_is_asked_once() -> None:
+    store = CountingStore()
+    with HybridSearcher(store, make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS)
+
+        searcher.search(CAPITAL)
+
+    assert store.searches == 1
+
+
+def test_the_bar_advances_by_what_was_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with HybridSearcher(SlowStore(), make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS, progress=True, batch_size=4)
+
+    assert f"4/{len(DOCUMENTS)}" in capsys.readouterr().err
 
 
 async def test_the_event_loop_keeps_ticking_while_a_store_blocks() -> None:
