@@ -106,9 +106,13 @@ class SearchContract:
     def test_a_filter_on_an_unknown_field_is_named(self, filled: HybridSearcher) -> None:
         unknown = self.equals("pfad", "a.md")
 
-        for call in (filled.search, lambda _, filter: filled.count(filter=filter)):
+        for call in (
+            lambda: filled.search("x", filter=unknown),
+            lambda: filled.count(filter=unknown),
+            lambda: filled.scan(filter=unknown),
+        ):
             with pytest.raises(InputError, match=r"field 'pfad'.*'path', 'year'"):
-                call("x", filter=unknown)
+                call()
         filled.create(fields={"pfad": "keyword"})
         assert filled.search("x", filter=unknown) == []
 
