@@ -36,7 +36,7 @@ class Chunking:
         overlap: Maximum tokens that neighbours in one section share.
 
     Raises:
-        InputError: A number out of its range.
+        InputError: A number is out of range.
     """
 
     tokens: int = CHUNK_TOKENS

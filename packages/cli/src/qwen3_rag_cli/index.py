@@ -33,7 +33,7 @@ class Depths:
         rerank: Fused hits to rerank, 0 for none.
 
     Raises:
-        InputError: A number out of its range.
+        InputError: A number is out of range.
     """
 
     limit: int = 10

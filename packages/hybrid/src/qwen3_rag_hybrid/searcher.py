@@ -64,11 +64,12 @@ class HybridSearcher(Closing):
             rerank_depth: How many of the fused hits are reranked; those behind keep the fused
                 order.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
-            k: How flat RRF's reward is over the ranks.
+            weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
+            k: RRF's constant; a larger value makes the ranks count more equally.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
+            InputError: A number is out of range, the fusion is unknown, or a weight names no
+                retriever.
             InputTypeError: Something that is no store, embedder, reranker or encoder.
         """
         _check_kind(store, Store, "store", "a Store such as QdrantEdgeStore or QdrantStore")
@@ -155,7 +156,7 @@ class HybridSearcher(Closing):
         """Remove documents; ids that are not there are no error. Needs no model.
 
         Args:
-            ids: The ids they were added with.
+            ids: Ids of the documents, as passed to `add`.
 
         Raises:
             InputError: Something that can be no id.
@@ -179,11 +180,11 @@ class HybridSearcher(Closing):
         """Search.
 
         Args:
-            query: The user's question, without any prompt text around it.
+            query: The user's question, without any prompt text.
             limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
+            offset: Number of top hits to skip.
             filter: The store's own filter object, passed on unchanged for both retrievers.
-            instruction: What the query is for, told to both models; their own when omitted.
+            instruction: What the query is for, passed to both models; defaults to each model's own.
 
         Returns:
             Best first, the same order every time. `ranks` of a hit has its rank and score under
@@ -214,7 +215,7 @@ class HybridSearcher(Closing):
         """Look documents up by id; those that are not there are left out. Needs no model.
 
         Args:
-            ids: The ids they were added with.
+            ids: Ids of the documents, as passed to `add`.
             vectors: Whether to read their vectors too.
         """
         return self.store.retrieve(check_ids(ids), vectors=vectors)

@@ -44,15 +44,15 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
         ```
 
     Raises:
-        InputError: A value out of its range, or options of the local engine together with
-            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
-            a `ValueError` as well.
+        InputError: A value is out of range, or options of the local engine are combined with
+            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is a
+            `ValueError` as well.
     """
 
     _kind: ClassVar[type[ModelBase]] = Qwen3Embedder
 
     model: str = "Qwen/Qwen3-Embedding-0.6B"
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     dim: int | None = None
     """Size of the vectors, from 32 to the model's own, which is the default."""
@@ -78,7 +78,7 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
 
         Args:
             embedder: Any embedder that has not been closed.
-            instruction: What queries are for; the embedder's own when omitted.
+            instruction: What queries are for; defaults to the embedder's.
 
         Raises:
             BackendError: The embedder was closed.

@@ -44,7 +44,7 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
         ```
 
     Raises:
-        InputError: A value out of its range.
+        InputError: A value is out of range.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,7 +61,7 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that `dumps` and `loads` work."""
+        """Return true: `dumps` and `loads` work."""
         return True
 
     @property

@@ -34,15 +34,15 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         ```
 
     Raises:
-        InputError: A value out of its range, or options of the local engine together with
-            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
-            a `ValueError` as well.
+        InputError: A value is out of range, or options of the local engine are combined with
+            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is a
+            `ValueError` as well.
     """
 
     _kind: ClassVar[type[ModelBase]] = Qwen3Reranker
 
     model: str = "Qwen/Qwen3-Reranker-0.6B"
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     top_n: int | None = None
     """How many documents to return, all when `None`. LangChain's name for the core's `top_k`."""
@@ -120,8 +120,8 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
             documents: Candidates, in any order. They are not changed.
             query: The user's question, without any prompt text.
             callbacks: LangChain's; reranking has nothing to tell them.
-            top_n: How many to return; the field's when omitted.
-            instruction: What counts as an answer; the field's when omitted.
+            top_n: How many to return; defaults to the field.
+            instruction: What counts as an answer; defaults to the field.
 
         Returns:
             Copies, best first, ties in the order given. Ids and metadata are kept, and

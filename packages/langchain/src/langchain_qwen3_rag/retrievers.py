@@ -118,7 +118,7 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
     """How many documents to return."""
 
     filter: Any = None
-    """The store's own filter object, passed through unchanged."""
+    """The store's own filter object, passed on unchanged."""
 
     instruction: str | None = None
     """What queries are for; the searcher's own when `None`."""

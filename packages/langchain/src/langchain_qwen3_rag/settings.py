@@ -80,18 +80,18 @@ class ModelFields(CheckedSettings):
     )
 
     model: str
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     instruction: str = DEFAULT_INSTRUCTION
-    """What queries are for, one English sentence; documents never get it."""
+    """What queries are for, in one English sentence; documents get no instruction."""
 
     max_length: int | None = None
     """Tokens per prompt; longer texts are cut. 8,192 or the model's context, whichever is less,
     when `None`."""
 
     backend: Annotated[InstanceOf[BackendSpec], WithJsonSchema({"type": "object"})] | None = None
-    """What runs the model instead of this process, such as a server, or its `to_dict()`. The
-    options of the local engine then do not apply."""
+    """Runs the model instead of this process, such as a server, or its `to_dict()`. The options of
+    the local engine then do not apply."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -149,7 +149,7 @@ class ModelSettings(LocalFields, Closing):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that `dumps` and `loads` work."""
+        """Return true: `dumps` and `loads` work."""
         return True
 
     @property

@@ -59,22 +59,22 @@ class Qwen3Embedder(ModelBase):
         backend: BackendSpec | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
-        """Keep the arguments.
+        """Store the arguments.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
-                checkpoint.
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
             dim: Size of the vectors, from 32 to the model's own (1,024, 2,560 or 4,096), which is
                 the default. A shorter vector is the beginning of the full one, normalised again.
-            instruction: What queries are for, one English sentence; documents never get it.
+            instruction: What queries are for, in one English sentence; documents get no
+                instruction.
             max_length: Tokens per text, end token included, up to 32,768; longer texts are cut and
                 reported. Defaults to 8,192 or the model's context, whichever is less.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             **options: Options of the local engine; `help(Qwen3Embedder)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         self.model = check_model(model)
@@ -101,11 +101,12 @@ class Qwen3Embedder(ModelBase):
 
         The model, from `AutoModel` or `AutoModelForCausalLM`, is used where and as it is, and not
         changed; `tokenizer` is its fast tokenizer. Texts are padded to the longest of a batch,
-        which is slower than opening a checkpoint by name or folder. The other arguments are the
-        constructor's.
+        which is slower than opening a checkpoint by name or folder. The other arguments are those
+        of the constructor.
 
         Raises:
-            InputError: A value out of its range. What is wrong with the model shows at first use.
+            InputError: A value is out of range. Problems with the model itself are reported at
+                first use.
         """
         caller = CallerModel(model, tokenizer, batch_tokens)
         return cls(
@@ -154,16 +155,17 @@ class Qwen3Embedder(ModelBase):
 
         Args:
             queries: Questions as users ask them, without any prompt text.
-            instruction: One for all, or one per query; the embedder's own when omitted.
+            instruction: One for all, or one per query; defaults to the embedder's.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return token counts and cuts too.
+            details: Whether to also return token counts and where texts were cut.
 
         Returns:
             float32 `[queries, dim]`, rows of unit length, in the order given; an `Embeddings` with
             `details`.
 
         Raises:
-            InputError: A blank query, a wrong type, a lone surrogate, or `dim` out of range.
+            InputError: A query is blank, or a value has the wrong type or a lone surrogate, or
+                `dim` out of range.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -239,7 +241,7 @@ class Qwen3Embedder(ModelBase):
         Args:
             documents: Texts, unchanged: white space and newlines count.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return token counts and cuts too.
+            details: Whether to also return token counts and where texts were cut.
 
         Returns:
             float32 `[documents, dim]`, rows of unit length, in the order given; an `Embeddings`

@@ -103,7 +103,7 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
     """Complete a caller's options with the defaults.
 
     Raises:
-        InputError: A value out of its range.
+        InputError: A value is out of range.
         InputTypeError: An unknown name, or a value of the wrong type.
     """
     known = local_options()

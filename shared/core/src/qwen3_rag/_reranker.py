@@ -59,24 +59,24 @@ class Qwen3Reranker(ModelBase):
         backend: BackendSpec | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
-        """Keep the arguments.
+        """Store the arguments.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
-                checkpoint: the published language model, or one converted to a classifier.
-            instruction: What counts as an answer, one English sentence.
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder: the
+                published language model, or one converted to a classifier.
+            instruction: What counts as an answer, in one English sentence.
             max_length: Tokens per prompt, up to 32,768. Only documents are cut to fit, never the
                 prompt around them; cuts are reported. Defaults to 8,192 or the model's context,
                 whichever is less.
             max_query_tokens: Cut longer queries. Without it a query that leaves no room for a
                 document is an error.
             max_document_tokens: Cut longer documents even where there is room.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             **options: Options of the local engine; `help(Qwen3Reranker)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         self.model = check_model(model)
@@ -104,11 +104,12 @@ class Qwen3Reranker(ModelBase):
 
         The model, from `AutoModelForCausalLM` or `AutoModelForSequenceClassification`, is used
         where and as it is, and not changed; `tokenizer` is its fast tokenizer. Prompts are padded
-        to the longest of a batch, which is slower than opening a checkpoint by name or folder.
-        The other arguments are the constructor's.
+        to the longest of a batch, which is slower than opening a checkpoint by name or folder. The
+        other arguments are those of the constructor.
 
         Raises:
-            InputError: A value out of its range. What is wrong with the model shows at first use.
+            InputError: A value is out of range. Problems with the model itself are reported at
+                first use.
         """
         caller = CallerModel(model, tokenizer, batch_tokens)
         return cls(
@@ -138,15 +139,15 @@ class Qwen3Reranker(ModelBase):
             query: The user's question, without any prompt text.
             documents: Candidates, in any order; an empty one gets a score like any other.
             top_k: How many to return; all when omitted.
-            instruction: What counts as an answer; the reranker's own when omitted.
+            instruction: What counts as an answer; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
 
         Returns:
             Best first; ties keep the order given. `index` points into `documents`.
 
         Raises:
-            InputError: A blank query, a wrong type, a lone surrogate, `top_k` below one, or a
-                query too long to leave room for a document.
+            InputError: A query is blank, or a value has the wrong type or a lone surrogate, `top_k`
+                below one, or a query too long to leave room for a document.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -179,7 +180,7 @@ class Qwen3Reranker(ModelBase):
             queries: Questions.
             documents_per_query: Candidates of each.
             top_k: How many to return per query; all when omitted.
-            instruction: One for all, or one per query; the reranker's own when omitted.
+            instruction: One for all, or one per query; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
 
         Returns:
@@ -248,9 +249,9 @@ class Qwen3Reranker(ModelBase):
 
         Args:
             pairs: Queries with one document each.
-            instruction: One for all, or one per pair; the reranker's own when omitted.
+            instruction: One for all, or one per pair; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return logits, token counts and cuts too.
+            details: Whether to also return logits, token counts and where texts were cut.
 
         Returns:
             The probability of "yes" for each pair, in the order given; a `Scores` with `details`.

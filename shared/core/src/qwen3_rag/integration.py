@@ -108,8 +108,8 @@ def check_arguments(kind: type[ModelBase], arguments: Mapping[str, Any]) -> None
     """Refuse what a model class refuses, whether or not PyTorch is installed.
 
     Raises:
-        InputError: A value out of its range.
-        InputTypeError: A value of the wrong type.
+        InputError: A value is out of range.
+        InputTypeError: A value has the wrong type.
     """
     with suppress(MissingExtraError):  # raised last, and reported when the model is needed
         kind(**arguments)

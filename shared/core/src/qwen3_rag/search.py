@@ -43,11 +43,11 @@ class Searcher(Protocol):
         """Search.
 
         Args:
-            query: The user's question, without any prompt text around it.
+            query: The user's question, without any prompt text.
             limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
-            filter: The store's own filter object, passed through unchanged.
-            instruction: What the query is for; the searcher's own when omitted.
+            offset: Number of top hits to skip.
+            filter: The store's own filter object, passed on unchanged.
+            instruction: What the query is for; defaults to the searcher's.
         """
         ...
 
@@ -74,13 +74,13 @@ class SearchPipeline:
         candidates: How many hits each retriever is asked for.
         rerank_depth: How many of the fused hits are reranked; those behind keep the fused order.
         fusion: `"rrf"` or `"relative_score"`.
-        weights: Of the retrievers; 1 where not named.
-        k: How flat RRF's reward is over the ranks.
+        weights: Weights of the retrievers; 1 if not given.
+        k: RRF's constant; a larger value makes the ranks count more equally.
         logits: Whether a reranked hit's score is the log-odds instead of the probability.
         retrievers: Names of the retrievers, for checking `weights`.
 
     Raises:
-        InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
+        InputError: A number is out of range, the fusion is unknown, or a weight names no retriever.
         InputTypeError: Something that is no embedder or reranker.
     """
 
@@ -139,8 +139,8 @@ class SearchPipeline:
             retrieve: Asks the store.
             query: The user's question.
             limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
-            instruction: What the query is for, told to both models; their own when omitted.
+            offset: Number of top hits to skip.
+            instruction: What the query is for, passed to both models; defaults to each model's own.
             min_score: The least score of a reranked hit. Hits that were not reranked are then
                 left out, since nothing says that they reach it.
         """

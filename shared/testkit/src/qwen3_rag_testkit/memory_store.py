@@ -52,7 +52,7 @@ class MemoryStore(Store):
 
         Args:
             database: Holds the collections; a new one when omitted.
-            collection: The collection's name there.
+            collection: Name of the collection.
             native_async: Whether to stand in for a store with a native async client.
         """
         self._database: dict[str, _Collection] = {} if database is None else database
@@ -64,11 +64,11 @@ class MemoryStore(Store):
 
     @property
     def name(self) -> str:
-        """The collection, for messages."""
+        """The collection's name for error messages."""
         return f"The collection {self._collection!r}"
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`."""
+        """Create the collection and store the record; see `Store.create`."""
         with self._lock:
             self._open()
             collection = self._database.setdefault(self._collection, _Collection())
@@ -79,7 +79,7 @@ class MemoryStore(Store):
             collection.record = record
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._lock:
             collection = self._open()
             return collection.record if collection else None
@@ -126,7 +126,7 @@ class MemoryStore(Store):
             }
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         with self._lock:
             points = self._opened().points
             return {id_: _copy(points[id_], vectors) for id_ in ids if id_ in points}

@@ -102,7 +102,7 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
     """Name the differences between what a collection was filled with and what a searcher uses.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         recorded: The collection's record.
         wanted: The record it would get from this searcher.
     """

@@ -38,7 +38,7 @@ class ModelComponent(Generic[M]):
     attributes as they are when it is used.
 
     Attributes:
-        backend: What runs the model instead of this process.
+        backend: Runs the model instead of this process.
         device: Name of the device, or a list of them.
         token: Access token for private repositories.
     """
@@ -55,7 +55,7 @@ class ModelComponent(Generic[M]):
         It is the component's to close. Loading begins with its first use or `warm_up`.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value is out of range.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         return self._lazy.get_for(self._make, self._all_arguments())
@@ -77,7 +77,7 @@ class ModelComponent(Generic[M]):
         self._lazy.close()
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the arguments down.
+        """Return the arguments as a dictionary.
 
         Raises:
             SerializationError: The model was loaded by the caller.
@@ -99,7 +99,7 @@ class ModelComponent(Generic[M]):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         arguments = dict(data.get("init_parameters", {}))
         # Haystack would look for a component under the name of the backend's type.
         if isinstance(arguments.get("backend"), Mapping):

@@ -90,7 +90,7 @@ class QdrantEdgeStore(Store):
         return f"The collection in {str(self.path)!r}"
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`.
+        """Create the collection and store the record; see `Store.create`.
 
         The collection is made beside its place and moved there when it is complete, so a `create`
         that is killed leaves no half of one.
@@ -106,12 +106,12 @@ class QdrantEdgeStore(Store):
             self._make_indexes(record)
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._using("Opening the collection"):
             return self._record if self._open() else None
 
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Store.check`."""
+        """Check the collection against the record; see `Store.check`."""
         with self._using("Checking the collection"):
             if not self._open():
                 return [self._missing()]
@@ -119,7 +119,7 @@ class QdrantEdgeStore(Store):
             return missing_indexes(self.name, record.fields, indexed)
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
+        """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, KEYS)
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -156,7 +156,7 @@ class QdrantEdgeStore(Store):
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._using("Reading"):
             records = self._opened().retrieve(places, True, vectors)
@@ -164,7 +164,7 @@ class QdrantEdgeStore(Store):
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Store.scan`."""
+        """Iterate over all documents; see `Store.scan`."""
         place = None
         while True:
             request = engine.ScrollRequest(

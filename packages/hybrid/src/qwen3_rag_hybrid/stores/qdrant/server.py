@@ -62,7 +62,7 @@ class QdrantStore(Store):
 
         Args:
             client: A `qdrant_client.QdrantClient`.
-            collection: The collection's name there.
+            collection: Name of the collection.
             dense: Name of the dense vector; `""` for a collection's unnamed one.
             sparse: Name of the sparse vector; `"bm25"` when omitted, or `"lexical"` in a
                 collection that an earlier release made.
@@ -84,7 +84,7 @@ class QdrantStore(Store):
 
     @property
     def name(self) -> str:
-        """The collection, for messages."""
+        """The collection's name for error messages."""
         return f"The collection {self.collection!r}"
 
     @property
@@ -99,7 +99,7 @@ class QdrantStore(Store):
         return options.get("location") == ":memory:" or options.get("path") is not None
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`.
+        """Create the collection and store the record; see `Store.create`.
 
         A collection of yours that fits is taken as it is; only the record and missing payload
         indexes are added to it.
@@ -117,14 +117,14 @@ class QdrantStore(Store):
                 )
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._reading("Reading the record of"):
             if not self.client.collection_exists(self.collection):
                 return None
             return self._recorded()
 
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Store.check`."""
+        """Check the collection against the record; see `Store.check`."""
         with self._reading("Checking"):
             if not self.client.collection_exists(self.collection):
                 return [self._missing()]
@@ -138,7 +138,7 @@ class QdrantStore(Store):
         return findings
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
+        """Reject an invalid filter; see `Store.check_filter`."""
         wanted = "qdrant_client.models.Filter"
         check_filter(filter, models.Filter, wanted, fields, self._keys)
 
@@ -182,7 +182,7 @@ class QdrantStore(Store):
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._reading("Reading"):
             records = self.client.retrieve(
@@ -193,7 +193,7 @@ class QdrantStore(Store):
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Store.scan`."""
+        """Iterate over all documents; see `Store.scan`."""
         place: Any = None
         while True:
             with self._reading("Reading"):

@@ -14,7 +14,7 @@ def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -
     """Name the declared fields that have no payload index.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         fields: The declared payload fields.
         indexed: Those that have an index.
     """
@@ -34,7 +34,7 @@ def check_shape(name: str, parameters: Any, dense: str, sparse: str, dim: int) -
     """Name what is wrong with the vectors of a collection.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         parameters: Its `CollectionParams`.
         dense: Name of the dense vector, `""` for the unnamed one.
         sparse: Name of the sparse vector.

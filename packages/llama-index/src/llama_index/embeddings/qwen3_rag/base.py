@@ -43,7 +43,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     Raises:
         ValidationError: A field of a wrong type, or a name that is no field.
-        InputError: A value out of its range.
+        InputError: A value is out of range.
     """
 
     model_class: ClassVar[type[ModelBase]] = Qwen3Embedder
@@ -100,7 +100,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "Qwen3Embedding"
 
     @classmethod

@@ -98,7 +98,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     instruction: str = Field(
         default=DEFAULT_INSTRUCTION,
-        description="What queries are for, one English sentence; documents never get it.",
+        description="What queries are for, in one English sentence; documents get no instruction.",
     )
     max_length: int | None = Field(
         default=None, description="Tokens per prompt; the core's default when None."

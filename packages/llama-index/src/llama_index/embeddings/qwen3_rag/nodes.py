@@ -24,5 +24,5 @@ class RankedNode(NodeWithScore):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "RankedNode"

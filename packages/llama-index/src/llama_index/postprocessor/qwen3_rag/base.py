@@ -46,7 +46,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     Raises:
         ValidationError: A field of a wrong type, or a name that is no field.
-        InputError: A value out of its range.
+        InputError: A value is out of range.
     """
 
     model_class: ClassVar[type[ModelBase]] = Qwen3Reranker
@@ -100,7 +100,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "Qwen3Rerank"
 
     @classmethod

@@ -47,15 +47,15 @@ class Qwen3HybridRetriever(BaseRetriever):
         Args:
             searcher: Answers queries with hits.
             similarity_top_k: How many nodes to retrieve, LlamaIndex's name for `limit`.
-            offset: How many of the best to leave out first.
-            filter: The store's own filter object, passed through unchanged.
-            instruction: What queries are for; the searcher's own when omitted.
+            offset: Number of top nodes to skip.
+            filter: The store's own filter object, passed on unchanged.
+            instruction: What queries are for; defaults to the searcher's.
             callback_manager: For LlamaIndex's older events.
             verbose: Whether to tell of retrieval through index nodes.
 
         Raises:
             InputTypeError: `searcher` has no `search` and `asearch`.
-            InputError: A number out of its range, or a blank instruction.
+            InputError: A number is out of range, or the instruction is blank.
         """
         if not isinstance(searcher, Searcher):
             raise InputTypeError(

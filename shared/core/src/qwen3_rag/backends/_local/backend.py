@@ -27,7 +27,7 @@ class LocalBackend:
     """Runs one model in this process, shared with all other backends of the same model."""
 
     def __init__(self, spec: LocalSpec, caller: CallerModel | None = None) -> None:
-        """Keep the arguments; nothing is imported, read or downloaded yet.
+        """Store the arguments; nothing is imported, read or downloaded yet.
 
         Args:
             spec: The checkpoint and how to load it.

@@ -74,17 +74,17 @@ class BM25SparseDocumentEmbedder:
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
     ) -> None:
-        r"""Keep the arguments.
+        r"""Store the arguments.
 
         Args:
             k1: How slowly repeats of a term stop to matter.
             b: How much a long document is held back, 0 to 1.
             avg_len: Terms in a typical document; the same for the whole collection.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
+            meta_fields_to_embed: Metadata fields to put before the content, in this order.
+            embedding_separator: Text between these, a newline by default.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value is out of range.
         """
         self.k1 = k1
         self.b = b
@@ -94,7 +94,7 @@ class BM25SparseDocumentEmbedder:
         self._encoder = BM25Encoder(k1=k1, b=b, avg_len=avg_len)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the arguments down."""
+        """Return the arguments as a dictionary."""
         return default_to_dict(
             self,
             k1=self.k1,
@@ -106,7 +106,7 @@ class BM25SparseDocumentEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BM25SparseDocumentEmbedder:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])

@@ -55,23 +55,23 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         token: Secret | None = HF_TOKEN,
         **options: Unpack[LoadingOptions],
     ) -> None:
-        r"""Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
+        r"""Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
             model: As in `Qwen3TextEmbedder`; the two must be the same.
             dim: As there; the two must be the same.
             max_length: Tokens per document; longer ones are cut and reported. Defaults to 8,192.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
+            meta_fields_to_embed: Metadata fields to put before the content, in this order.
+            embedding_separator: Text between these, a newline by default.
             progress_bar: Whether to show a bar on a terminal.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             device: As in `Qwen3TextEmbedder`.
             token: Access token for private repositories, read when the model is loaded.
             **options: Options of the local engine; `help(Qwen3DocumentEmbedder)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
         """
         self.model = check_model(model)
         self.dim = dim
@@ -90,14 +90,14 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         embedding_separator: str = "\n",
         progress_bar: bool = True,
     ) -> Self:
-        """Make a component with the model and the arguments of an embedder.
+        """Make a component with an embedder's model and arguments.
 
-        The two share the weights; each is closed on its own. Around an embedder from
-        `Qwen3Embedder.from_model` the component cannot be saved or pickled. The other arguments
-        are the constructor's.
+        The two share the weights, but are closed separately. A component made from
+        `Qwen3Embedder.from_model` cannot be saved or pickled. The other arguments are those of the
+        constructor.
 
         Raises:
-            InputTypeError: Not a `Qwen3Embedder`.
+            InputTypeError: `embedder` is not a `Qwen3Embedder`.
             BackendError: The embedder was closed.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")

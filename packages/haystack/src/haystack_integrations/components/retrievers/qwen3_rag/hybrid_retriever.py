@@ -77,7 +77,7 @@ class Qwen3HybridRetriever:
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        """Keep the arguments; store and models are first asked when they are used.
+        """Store the arguments; store and models are first asked when they are used.
 
         Args:
             document_store: A `QdrantDocumentStore` with `use_sparse_embeddings` and `sparse_idf`;
@@ -90,19 +90,19 @@ class Qwen3HybridRetriever:
                 `top_k` and `progress_bar` do not apply here.
             filters: Haystack's filters, or the store's own, for both retrievers.
             top_k: How many documents to return; not more than `candidates`.
-            instruction: What queries are for, told to both models; their own when omitted.
+            instruction: What queries are for, passed to both models; defaults to each model's own.
             candidates: How many documents each retriever is asked for.
             rerank_depth: How many of the fused documents the ranker reads. Those behind follow in
                 the order of fusion, or not at all where the ranker has a `score_threshold`.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
-            k: How flat RRF's reward is over the ranks.
+            weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
+            k: RRF's constant; a larger value makes the ranks count more equally.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no retriever;
-                a store that was not set up for both retrievers; arguments that a searcher has
-                itself.
+            InputError: A number is out of range, the fusion is unknown, or a weight names no
+                retriever; a store that was not set up for both retrievers; arguments that a
+                searcher has itself.
             InputTypeError: Something that is no such store, searcher, embedder or ranker.
         """
         self.document_store = document_store
@@ -185,7 +185,7 @@ class Qwen3HybridRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         arguments = dict(data.get("init_parameters", {}))
         if arguments.get("weights"):
             arguments["weights"] = {
@@ -205,10 +205,10 @@ class Qwen3HybridRetriever:
         """Retrieve documents.
 
         Args:
-            query: The user's question, without any prompt text around it.
+            query: The user's question, without any prompt text.
             filters: Haystack's filters, or the store's own.
-            top_k: How many documents to return; the component's own when omitted.
-            instruction: What this query is for; the component's own when omitted.
+            top_k: How many documents to return; defaults to the component's.
+            instruction: What this query is for; defaults to the component's.
 
         Returns:
             `documents`: best first. `meta["search_ranks"]` of each has its rank and score under

@@ -57,7 +57,7 @@ def loader_for(spec: LocalSpec, caller: CallerModel | None) -> Loader:
     """Find what to load. Blocks while a checkpoint is downloaded.
 
     Raises:
-        InputError: An option out of its range.
+        InputError: An option is out of range.
         ModelError: The checkpoint is missing or cannot be run here.
     """
     return _CheckpointLoader(spec) if caller is None else _CallerLoader(spec, caller)
