@@ -65,7 +65,7 @@ class HybridSearcher(Closing):
                 order.
             fusion: `"rrf"` or `"relative_score"`.
             weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
-            k: RRF's constant; a larger value makes the ranks count more equally.
+            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
 
         Raises:
             InputError: A number is out of range, the fusion is unknown, or a weight names no

@@ -61,8 +61,8 @@ class LoadingOptions(TypedDict, total=False):
 class LocalOptions(LoadingOptions, total=False):
     """All options of the local engine.
 
-    Frameworks have classes of their own for devices and secrets; an adapter declares these two in
-    its framework's way and takes the rest from `LoadingOptions`.
+    Frameworks have their own classes for devices and secrets. An adapter declares these two with
+    its framework's types and takes the rest from `LoadingOptions`.
     """
 
     device: Annotated[
@@ -77,10 +77,10 @@ class Option:
     """One option of the local engine.
 
     Attributes:
-        name: As the classes take it.
+        name: Name of the keyword argument.
         type: Its type.
-        default: What holds when it is not given.
-        doc: What it does.
+        default: The default value.
+        doc: A description.
     """
 
     name: str
@@ -100,11 +100,11 @@ def local_options() -> Mapping[str, Option]:
 
 
 def check_options(given: Mapping[str, Any]) -> LocalOptions:
-    """Complete a caller's options with the defaults.
+    """Check options and add the defaults.
 
     Raises:
         InputError: A value is out of range.
-        InputTypeError: An unknown name, or a value of the wrong type.
+        InputTypeError: A name is unknown, or a value has the wrong type.
     """
     known = local_options()
     for name in given:
@@ -139,8 +139,8 @@ def with_local_options(constructor: F) -> F:
         )
         for option in options
     ]
-    # `inspect.signature` reads it, and with it `help()` and notebooks.
-    constructor.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # functions take attributes
+    # Read by `inspect.signature`, and therefore by `help()` and notebooks.
+    constructor.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # functions can have attributes
     lines = []
     for line in inspect.cleandoc(constructor.__doc__ or "").splitlines():
         if line.lstrip().startswith("**options:"):

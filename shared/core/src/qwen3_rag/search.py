@@ -75,7 +75,7 @@ class SearchPipeline:
         rerank_depth: How many of the fused hits are reranked; those behind keep the fused order.
         fusion: `"rrf"` or `"relative_score"`.
         weights: Weights of the retrievers; 1 if not given.
-        k: RRF's constant; a larger value makes the ranks count more equally.
+        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
         logits: Whether a reranked hit's score is the log-odds instead of the probability.
         retrievers: Names of the retrievers, for checking `weights`.
 

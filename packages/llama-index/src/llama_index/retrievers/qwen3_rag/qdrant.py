@@ -44,7 +44,7 @@ class QdrantBM25:
         encoder: Makes the sparse vectors. A collection is searched with the encoder's settings
             that it was filled with.
         fusion: `"rrf"` or `"relative_score"`.
-        k: RRF's constant; a larger value makes the ranks count more equally.
+        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
         on_fused: Called after each hybrid query with the fused ids, each with its rank and score
             by either retriever. The store returns nodes, and ranks cannot be in their metadata:
             equal nodes, found by two phrasings of a query, would then look different.

@@ -96,7 +96,7 @@ class Qwen3HybridRetriever:
                 the order of fusion, or not at all where the ranker has a `score_threshold`.
             fusion: `"rrf"` or `"relative_score"`.
             weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
-            k: RRF's constant; a larger value makes the ranks count more equally.
+            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
 
         Raises:
