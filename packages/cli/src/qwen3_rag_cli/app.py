@@ -1,4 +1,4 @@
-"""The console command: its options, and what `index`, `search`, `doctor` and `demo` do with them.
+"""The console command: the options and functions of `index`, `search`, `doctor` and `demo`.
 
 Each command imports what it needs, so that help and usage errors stay fast.
 """

@@ -1,4 +1,4 @@
-"""`Qwen3DocumentEmbedder`: gives documents their vectors, never with an instruction."""
+"""`Qwen3DocumentEmbedder`: embeds documents, without an instruction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Qwen3DocumentEmbedder"]
 class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
     """Embeds documents with a Qwen3-Embedding model.
 
-    They get no instruction: only queries do, in `Qwen3TextEmbedder`.
+    Documents get no instruction. For queries, use `Qwen3TextEmbedder`.
 
     Example:
         ```python
@@ -59,11 +59,12 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
 
         Args:
             model: As in `Qwen3TextEmbedder`; the two must be the same.
-            dim: As there; the two must be the same.
-            max_length: Tokens per document; longer ones are cut and reported. Defaults to 8,192.
+            dim: As in `Qwen3TextEmbedder`; the two must be the same.
+            max_length: Maximum tokens per document; longer ones are cut and reported. Defaults to
+                8,192.
             meta_fields_to_embed: Metadata fields to put before the content, in this order.
             embedding_separator: Text between these, a newline by default.
-            progress_bar: Whether to show a bar on a terminal.
+            progress_bar: Whether to show a progress bar on a terminal.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
             device: As in `Qwen3TextEmbedder`.
@@ -102,7 +103,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
         arguments = arguments_from(embedder)
-        del arguments["instruction"]  # queries alone get one
+        del arguments["instruction"]  # only queries get one
         return cls(
             **arguments,
             meta_fields_to_embed=meta_fields_to_embed,
@@ -118,13 +119,13 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
             documents: Documents with content, or with metadata to embed. Not modified.
 
         Returns:
-            `documents`: copies with `embedding`, in the order given, ids kept. `meta`: `model`;
-            `tokens`, how many the model read, `None` where they are not counted; `cut_at`, by the
-            id of each document that was too long, the characters of its text that were read.
+            `documents`: copies with `embedding` and the same ids, in input order. `meta`: `model`;
+            `tokens`, the number of tokens read, or `None` if not counted; `cut_at`, which maps the
+            id of each document that was cut to the number of characters read.
 
         Raises:
-            InputTypeError: Not a list of documents.
-            InputError: A lone surrogate, or `dim` out of the model's range.
+            InputTypeError: The argument is not a list of documents.
+            InputError: A text has a lone surrogate, or `dim` is out of range for the model.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run.

@@ -39,7 +39,7 @@ __all__ = ["Qwen3Ranker"]
 class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
-    Every document is judged on its own, so scores can be compared across queries.
+    Every document is scored separately, so scores can be compared across queries.
 
     Example:
         ```python
@@ -75,17 +75,18 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
 
         Args:
             model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
-            top_k: How many documents to return; `None` for all.
-            score_threshold: Leave out documents that score less, on the scale of `scale_score`.
-            scale_score: Whether the score is the probability of a yes, 0 to 1, or its log-odds,
+            top_k: Number of documents to return; `None` for all.
+            score_threshold: Leave out documents with a lower score, on the scale that `scale_score`
+                selects.
+            scale_score: Whether the score is the probability of "yes", 0 to 1, or its log-odds,
                 which do not saturate.
             instruction: What counts as an answer, in one English sentence.
-            max_length: Tokens per prompt; only documents are cut to fit. Defaults to 8,192.
+            max_length: Maximum tokens per prompt; only documents are cut to fit. Defaults to 8,192.
             max_query_tokens: Cut longer queries.
-            max_document_tokens: Cut longer documents even where they would fit.
+            max_document_tokens: Cut longer documents even if they would fit.
             meta_fields_to_embed: Metadata fields to put before the content, in this order.
             embedding_separator: Text between these, a newline by default.
-            progress_bar: Whether to show a bar on a terminal.
+            progress_bar: Whether to show a progress bar on a terminal.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
             device: As in `Qwen3TextEmbedder`.
@@ -158,18 +159,19 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
 
         Args:
             query: The user's question, without any prompt text.
-            documents: Candidates; of several with one id the best so far counts. Not modified.
-            top_k: How many to return; the component's own when omitted, and so below.
-            score_threshold: Leave out documents that score less.
+            documents: Candidates. If several have the same id, the one with the best score is used.
+                Not modified.
+            top_k: Number of documents to return. This and the following default to the component's.
+            score_threshold: Leave out documents with a lower score.
             scale_score: Whether the score is a probability or log-odds.
             instruction: What counts as an answer to this query.
 
         Returns:
-            `documents`: copies with `score`, best first; ties keep the order given.
+            `documents`: copies with `score`, best first; ties keep their input order.
 
         Raises:
-            InputError: A blank query or instruction, or `top_k` below one.
-            InputTypeError: Not a list of documents.
+            InputError: The query or instruction is blank, or `top_k` is below one.
+            InputTypeError: The argument is not a list of documents.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run.
@@ -205,7 +207,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
 
     def texts_of(self, documents: Sequence[Document]) -> list[str]:
-        """Give what the model reads of each document: metadata, if wanted, and content."""
+        """Return the text that the model reads of each document, including selected metadata."""
         return texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
 
     def _candidates(
@@ -215,7 +217,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         top_k: int | None,
         score_threshold: float | None,
     ) -> list[Document]:
-        """Check a request before any model is loaded for it, and take each id once."""
+        """Check a request before a model is loaded, and remove duplicate ids."""
         check_query(query)
         check_documents(documents, "To rank plain strings, use qwen3_rag.Qwen3Reranker.")
         check_count(top_k, "top_k", 1)

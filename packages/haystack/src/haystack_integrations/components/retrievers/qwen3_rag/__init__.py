@@ -1,6 +1,6 @@
 """Hybrid retrieval for Haystack.
 
-Importing this loads no store's client, and neither transformers nor a model.
+Importing this package loads no store's client, no transformers and no model.
 """
 
 from haystack_integrations.components.retrievers.qwen3_rag.hybrid_retriever import (

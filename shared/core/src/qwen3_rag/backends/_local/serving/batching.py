@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Packing", "Span", "TokenSequence", "pack", "plan", "round_up"]
 
-# Limit on a batch's total length, in budgets, with a shared prefix counted for every sequence: the
-# kernels of GPUs read keys that are gathered per sequence.
+# Limit on a batch's total length, as a multiple of the budget. Shared prefixes count for every
+# sequence, because GPU kernels read keys that are gathered per sequence.
 GATHERED = 8
 
 
