@@ -142,7 +142,7 @@ def _pairs(material: Material, seed: int) -> Iterator[Pair]:
 
 
 def bag_examples(material: Material, seed: int) -> list[Example]:
-    """Make further word bags, without hard negatives, in randomly ordered blocks.
+    """Make additional word bags, without hard negatives, in randomly ordered blocks.
 
     They train the tokens that documentation rarely uses.
     """

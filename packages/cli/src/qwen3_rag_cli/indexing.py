@@ -24,10 +24,10 @@ from qwen3_rag_hybrid import Document, HybridSearcher
 __all__ = ["Indexing", "Summary"]
 
 # Chunks per write. Groups are filled in the order of the files, so that a continued run forms the
-# same batches and gets exactly the same vectors.
+# same batches and computes exactly the same vectors.
 GROUP = 64
 
-# Unchanged files are recorded in groups of this many.
+# Number of unchanged files to record at once.
 RECORDED = 256
 
 #: Called with the number of bytes processed and the current file.

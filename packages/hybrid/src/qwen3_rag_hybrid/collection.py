@@ -119,7 +119,7 @@ class Collection:
             if old.get(name, kind) != kind:
                 raise StoreError(
                     f"{self._store.name} has the field {name!r} as {old[name]!r}, not {kind!r}. "
-                    "Name it otherwise, or make a new collection."
+                    "Choose another name, or make a new collection."
                 )
         return {**old, **new}
 

@@ -149,7 +149,7 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 def save_model(model: PreTrainedModel, folder: Path, role: Role, answers: tuple[int, int]) -> None:
     """Write weights, config and the module files of sentence-transformers.
 
-    The tokenizer files are not touched: write them first. A reranker without a chat template gets
+    The tokenizer files are not changed: write them first. A reranker without a chat template gets
     one, because sentence-transformers needs it.
 
     Args:

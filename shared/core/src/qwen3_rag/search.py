@@ -119,9 +119,8 @@ class SearchPipeline:
             check_instruction(instruction)
         if offset + limit > self.candidates:
             raise InputError(
-                f"`offset + limit` is {offset + limit}, and each retriever is asked for "
-                f"{self.candidates} candidates, which is as far as the order can be trusted. Set "
-                f"`candidates={offset + limit}` or more."
+                f"`offset + limit` is {offset + limit}, but each retriever is asked for only "
+                f"{self.candidates} candidates. Set `candidates={offset + limit}` or more."
             )
 
     def search(

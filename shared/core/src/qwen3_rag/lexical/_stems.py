@@ -40,8 +40,8 @@ _SPELLING = str.maketrans(_VARIANTS | _DIGITS)
 class _Stemmers(threading.local):
     """Stemmers of one thread; a stemmer keeps the current word as its state.
 
-    The classes are imported by name because `snowballstemmer.stemmer()` uses the package PyStemmer,
-    which may be of another version, if it is installed.
+    The classes are imported by name, because `snowballstemmer.stemmer()` prefers the package
+    PyStemmer if it is installed, and its version may differ.
     """
 
     def __init__(self) -> None:

@@ -52,21 +52,21 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     model_name: ModelName = Field(
         default="Qwen/Qwen3-Embedding-0.6B",
-        description="A Hugging Face id, `modelscope:` and an id, `tiny`, or a checkpoint's folder.",
+        description="A Hugging Face id, a `modelscope:` id, `tiny`, or a checkpoint folder.",
     )
     dim: int | None = Field(
         default=None,
-        description="Size of the vectors, cut and normalised anew; the model's own when None.",
+        description="Size of the vectors, cut and normalised again; the model's own when None.",
     )
     embed_batch_size: int = Field(
         default=2048,
-        description="Texts per call of the core, which makes batches of them by itself.",
+        description="Texts per call of the core, which splits them into batches itself.",
         gt=0,
         le=2048,
     )
     embeddings_cache: Any | None = Field(
         default=None,
-        description="A BaseKVStore for vectors, kept apart by role, model and settings.",
+        description="A BaseKVStore for vectors, with separate keys per role, model and settings.",
         exclude=True,
     )
 

@@ -101,7 +101,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
         description="What queries are for, in one English sentence; documents get no instruction.",
     )
     max_length: int | None = Field(
-        default=None, description="Tokens per prompt; the core's default when None."
+        default=None, description="Maximum tokens per prompt; the core's default when None."
     )
     token: SecretStr | None = Field(
         default=None,
@@ -111,8 +111,8 @@ class Qwen3Component(_WithLocalOptions, Closing):
     )
     backend: BackendSpec | None = Field(
         default=None,
-        description="What runs the model instead of this process, such as a server. A "
-        "specification or its dictionary; options of the local engine cannot be given with it.",
+        description="Runs the model instead of this process, such as a server. A specification "
+        "or its dictionary; cannot be combined with options of the local engine.",
     )
 
     _model: LazyModel[ModelBase] = PrivateAttr(default_factory=LazyModel)

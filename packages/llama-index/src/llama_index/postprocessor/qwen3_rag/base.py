@@ -60,21 +60,21 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     model: ModelName = Field(
         default="Qwen/Qwen3-Reranker-0.6B",
-        description="A Hugging Face id, `modelscope:` and an id, `tiny`, or a checkpoint's folder.",
+        description="A Hugging Face id, a `modelscope:` id, `tiny`, or a checkpoint folder.",
     )
     top_n: int | None = Field(default=5, ge=1, description="Nodes to return; all when None.")
     max_query_tokens: int | None = Field(default=None, description="Cut longer queries.")
     max_document_tokens: int | None = Field(default=None, description="Cut longer nodes.")
     score: Literal["probability", "logit"] = Field(
         default="probability",
-        description="What nodes get: 0 to 1, or log-odds, which tell apart where 1.0 is reached.",
+        description="Whether scores are probabilities, 0 to 1, or log-odds, which do not saturate.",
     )
     metadata_mode: MetadataMode = Field(
-        default=MetadataMode.EMBED, description="Which of a node's metadata the model reads."
+        default=MetadataMode.EMBED, description="Which metadata of a node the model reads."
     )
     keep_retrieval_score: bool = Field(
         default=False,
-        description="Whether `ranks['retrieval']` keeps the place and score that a node came with.",
+        description="Whether `ranks['retrieval']` keeps a node's rank and score before reranking.",
     )
 
     if TYPE_CHECKING:

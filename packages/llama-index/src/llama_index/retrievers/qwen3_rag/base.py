@@ -51,7 +51,7 @@ class Qwen3HybridRetriever(BaseRetriever):
             filter: The store's own filter object, passed on unchanged.
             instruction: What queries are for; defaults to the searcher's.
             callback_manager: For LlamaIndex's older events.
-            verbose: Whether to print retrieval through index nodes.
+            verbose: Whether to print a line for each index node that is followed.
 
         Raises:
             InputTypeError: `searcher` has no `search` and `asearch`.

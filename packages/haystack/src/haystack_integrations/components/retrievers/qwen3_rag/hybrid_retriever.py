@@ -304,9 +304,8 @@ class Qwen3HybridRetriever:
     def _check_top_k(self, top_k: int) -> None:
         if self._pair is not None and top_k > self.candidates:
             raise InputError(
-                f"`top_k` is {top_k}, and each retriever is asked for {self.candidates} "
-                "candidates, which is as far as an order can be trusted. Make the retriever with "
-                f"`candidates={top_k}` or more."
+                f"`top_k` is {top_k}, but each retriever is asked for only {self.candidates} "
+                f"candidates. Make the retriever with `candidates={top_k}` or more."
             )
 
     def _check_left_to_searcher(self) -> None:

@@ -34,7 +34,7 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
     if any(getattr(c, "is_prompt_learning", False) for c in _peft_configs(model)):
         raise ModelError(
             "The model's PEFT adapter adds virtual tokens, which changes the prompt. Only adapters "
-            "on the weights (LoRA and its kin) can be used."
+            "on the weights (such as LoRA) can be used."
         )
     if getattr(getattr(inner, "config", None), "model_type", None) != "qwen3":
         raise ModelError(

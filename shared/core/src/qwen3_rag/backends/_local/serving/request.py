@@ -79,7 +79,7 @@ class Request:
         return taken
 
     def ready_tokens(self, known: Collection[tuple[int, ...]] = ()) -> int:
-        """Count the tokens in `ready`, each prefix once and those in `known` not at all."""
+        """Count the tokens in `ready`, with each prefix once and without prefixes in `known`."""
         tokens = self._ready_tokens
         for prefix in self._ready_prefixes:
             if prefix not in known:

@@ -18,8 +18,8 @@ __all__ = ["MatmulAttention", "alloc_states", "gather", "group", "matmul_attenti
 # for every shape it meets.
 PAD_MULTIPLE = 32
 
-# Limits of a short sequence: its own rows, and its keys with those of its prefix. For longer ones
-# a product per group is no faster than a product per sequence.
+# Limits of a short sequence: its own rows, and its keys with those of its prefix. For longer
+# sequences, one product per group is no faster than one per sequence.
 SHORT_ROWS = 48
 SHORT_KEYS = 256
 
