@@ -73,7 +73,7 @@ def read_material(data: Path, teacher: Path) -> Material:
     """Read the documentation and the word list.
 
     Raises:
-        InputError: The data folder holds no documentation.
+        InputError: The data folder contains no documentation.
     """
     sections = read_sections(data / "text")
     vocabulary = (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")

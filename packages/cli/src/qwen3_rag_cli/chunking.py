@@ -65,7 +65,7 @@ class Chunking:
             recorded: The index's record; empty for a new index.
         """
         if overlap is None:
-            # The recorded overlap belongs to the recorded size.
+            # The recorded overlap is only used with the recorded size.
             overlap = OVERLAP if tokens is not None else recorded.get("overlap", OVERLAP)
         if tokens is None:
             tokens = recorded.get("chunk_tokens", CHUNK_TOKENS)

@@ -15,7 +15,7 @@ NUL = b"\0"
 
 @dataclass(frozen=True)
 class Content:
-    r"""What a file holds.
+    r"""The content of a file.
 
     Attributes:
         text: Its text, line ends as `\n`.

@@ -63,7 +63,7 @@ def documentation() -> Path:
     """Find the folder of the documentation.
 
     Raises:
-        InputError: It is neither in the package nor in a repository around it.
+        InputError: It is neither in the package nor in an enclosing repository.
     """
     here = Path(__file__).resolve()
     # A wheel contains it (hatch_build.py); an editable installation reads the repository's.

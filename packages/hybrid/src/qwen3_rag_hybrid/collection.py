@@ -81,7 +81,7 @@ class Collection:
         items = check_documents(documents, self._store.keys)
         if not items:
             return 0
-        self._checked = None  # every write checks again
+        self._checked = None  # check the collection before every write
         yield from self.ready()
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):

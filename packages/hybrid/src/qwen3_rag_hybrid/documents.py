@@ -178,7 +178,7 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
         if clash:
             raise InputError(
                 f"`documents[{index}].payload` has the field {clash[0]!r}, which the collection "
-                "reserves. Rename it."
+                "keeps for itself. Rename it."
             )
     return items
 

@@ -130,7 +130,7 @@ def merge(config: Merging) -> MergeReport:
     and dtypes of the first model.
 
     Args:
-        config: What to merge, and where to write it.
+        config: The checkpoints to merge, and the output folder.
 
     Returns:
         The angles between the checkpoints, to judge whether they can be merged well.

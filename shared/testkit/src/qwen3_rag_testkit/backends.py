@@ -97,7 +97,7 @@ class RunningDeterministic:
         )
 
     def close(self) -> None:
-        """Refuse further calls."""
+        """Reject further calls."""
         self._closed = True
 
     def _number(self, prompt: Prompt) -> FloatArray:

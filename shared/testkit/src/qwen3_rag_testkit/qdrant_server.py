@@ -213,7 +213,7 @@ _ROUTES: dict[str, Handle] = {
 
 def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # the client keeps its connection
+        protocol_version = "HTTP/1.1"  # keep-alive, because the client reuses its connection
 
         def do_GET(self) -> None:
             self._answer()

@@ -100,7 +100,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; ids that are not there are no error."""
+        """Delete documents; unknown ids are ignored."""
 
     @abstractmethod
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:

@@ -92,7 +92,7 @@ class FolderLock:
             holder = json.loads(self._path.read_bytes())
             pid, host = int(holder["pid"]), str(holder["host"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "another process"  # which has not written its name yet
+            return "another process"  # the holder has not written its name yet
         if pid == os.getpid() and host == socket.gethostname():
             return f"this process itself (pid {pid}), which opened it before"
         return f"process {pid} on host {host!r}"

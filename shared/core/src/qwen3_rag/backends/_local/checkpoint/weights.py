@@ -39,7 +39,7 @@ def load_weights(
     """Load a checkpoint from its folder.
 
     Args:
-        spec: What the caller asked for.
+        spec: The caller's specification.
         checkpoint: The checkpoint.
         tokenizer: Its tokenizer.
         device: Where to put the weights.
@@ -139,7 +139,7 @@ def check_rows(head: torch.Tensor, name: str) -> None:
     """Check that a head can tell yes from no.
 
     Raises:
-        ModelError: It holds NaN, or its rows are equal or zero.
+        ModelError: It contains NaN, or its rows are equal or zero.
     """
     difference = head[-1] - head[0] if len(head) == 2 else head[0]
     if not torch.isfinite(head).all():

@@ -39,7 +39,7 @@ class Layers:
             trunk: The model.
             eager: Whether attention uses plain products instead of fused kernels.
             compiled: Whether torch compiles the element-wise operations, which takes seconds and a
-                C++ compiler; ignored with a warning where that fails.
+                C++ compiler; ignored with a warning if that fails.
         """
         on_cpu = trunk.device.type == "cpu"
         self._trunk = trunk
@@ -130,7 +130,7 @@ class Layers:
             stream.hidden[rows] = layer.output(attended[rows].flatten(1), stream.hidden[rows])
 
     def _project(self, index: int, stream: _Stream, *, queries: bool = False) -> _Layer:
-        """Compute a layer's keys and values, and its queries where they are wanted."""
+        """Compute a layer's keys and values, and its queries if they are wanted."""
         layer = self._layers[index]
         if stream.known is not None:
             rows = slice(stream.known.shape[2])
