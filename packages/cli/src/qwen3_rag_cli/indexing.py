@@ -220,7 +220,7 @@ class Indexing(Closing):
 
 
 def _digest(chunk: Chunk) -> str:
-    """Hash everything that is stored of a chunk."""
+    """Hash all stored data of a chunk."""
     parts = (chunk.text, chunk.heading, str(chunk.line), str(chunk.end_line))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -47,7 +47,7 @@ class Collection:
         self._checked: CollectionRecord | None = None
 
     def ready(self) -> Flow[CollectionRecord]:
-        """Check that the collection exists and matches. The result is cached until a change here.
+        """Check that the collection exists and matches. The result is cached.
 
         Raises:
             StoreError: It does not exist or does not match; the message lists every reason with its

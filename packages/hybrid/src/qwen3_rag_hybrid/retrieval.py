@@ -14,8 +14,8 @@ from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["find_candidates", "find_hits"]
 
-# How many more hits than needed are requested, so that a tie at the cutoff rarely needs a second
-# request; and the limit, as a multiple of the needed number, for reading to the end of a tie.
+# Extra hits to request, so that a tie at the cutoff rarely needs a second request. To find the end
+# of a longer tie, at most this multiple of the needed hits is read.
 _SLACK = 8
 _MOST = 16
 _DECIMALS = 5  # the same as in fusion

@@ -67,8 +67,8 @@ class Qwen3Reranker(ModelBase):
                 published language model, or a version converted to a classifier.
             instruction: What counts as an answer, in one English sentence.
             max_length: Maximum tokens per prompt, up to 32,768. Only documents are cut to fit,
-                never the prompt around them; results say where. Defaults to 8,192 or the model's
-                context, whichever is less.
+                never the prompt around them. Defaults to 8,192 or the model's context, whichever is
+                less.
             max_query_tokens: Cut longer queries. Without this limit, a query that leaves no room
                 for a document is an error.
             max_document_tokens: Cut longer documents even if there is room.

@@ -246,7 +246,7 @@ class QdrantStore(Store):
         )
 
     def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
-        """Add the record to an existing collection if it can be true."""
+        """Add the record to an existing collection, if the collection matches it."""
         refuse(self.check(record))
         recorded = self._recorded()
         if recorded is not None:

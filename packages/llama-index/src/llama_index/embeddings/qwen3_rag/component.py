@@ -46,7 +46,7 @@ ModelName = Annotated[
 # Key in `to_dict` of an adapter around a loaded model, for the model's fingerprint.
 _GIVEN = "given_model"
 
-# The names here for fields of other LlamaIndex classes.
+# Hints for field names of other LlamaIndex classes.
 _SERVER = "a server is given as `backend=`, the specification of what runs the model"
 _HINTS = {
     "api_base": _SERVER,

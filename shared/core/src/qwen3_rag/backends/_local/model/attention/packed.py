@@ -29,7 +29,7 @@ LONGEST_PREFIX = 4
 class PackedAttention:
     """Attention within the sequences of a batch. Results overwrite the queries.
 
-    For a long text, storing both would take much memory.
+    For a long text, separate results would take too much memory.
     """
 
     def __init__(
