@@ -16,7 +16,7 @@ __all__ = ["parse_filters"]
 
 
 def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
-    """Make one filter: any value of a field may match, and all fields must match.
+    """Make a filter: a hit must match one of the values given for each field.
 
     Args:
         filters: The values from the command line.

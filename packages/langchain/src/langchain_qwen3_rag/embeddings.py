@@ -127,7 +127,7 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             A vector of unit length.
 
         Raises:
-            InputError: The query is blank, or as in `embed_documents`.
+            InputError: As in `embed_documents`, or the query is blank.
             MissingExtraError: As in `embed_documents`.
             ModelError: As in `embed_documents`.
             BackendError: As in `embed_documents`.
