@@ -204,7 +204,7 @@ def _plain(value: Any, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (int, float)):
-        raise InputError(f"`{where}` is {value!r}, which JSON and stores cannot represent.")
+        raise InputError(f"`{where}` is {value!r}, a number that JSON and stores do not have.")
     raise InputTypeError(
         f"`{where}` is a {type(value).__name__}, which JSON does not have. Convert it first: dates "
         "with `.isoformat()`, arrays with `.tolist()`, anything else with `str()`."
