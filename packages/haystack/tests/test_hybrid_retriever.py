@@ -414,7 +414,11 @@ def test_it_is_a_text_retriever_for_others(store: Store) -> None:
     [
         ({"top_k": 0}, "`top_k` must be at least 1"),
         ({"top_k": 101}, "Make the retriever with `candidates=101`"),
+        ({"top_k": None}, "`top_k` must be a whole number, got None"),
         ({"candidates": 0}, "`candidates` must be at least 1"),
+        ({"candidates": None}, "`candidates` must be a whole number, got None"),
+        ({"rerank_depth": None}, "`rerank_depth` must be a whole number, got None"),
+        ({"weights": ["dense"]}, "`weights` must map retrievers to numbers"),
         ({"rerank_depth": -1}, "`rerank_depth` must be at least 0"),
         ({"fusion": "sum"}, "`method` must be one of"),
         ({"k": -1}, "`k` must be zero or more"),

@@ -61,3 +61,9 @@ def test_a_collection_without_a_record_is_not_searched() -> None:
 def test_fields_of_no_type_are_refused(make: MakeSearcher, fields: Any) -> None:
     with pytest.raises(ValueError, match=r"keyword|field"):
         make().create(fields=fields)
+
+
+@pytest.mark.parametrize("batch_size", [0, None, "8"])
+def test_a_batch_size_that_is_no_count_is_refused(make: MakeSearcher, batch_size: Any) -> None:
+    with pytest.raises(ValueError, match="`batch_size` must be"):
+        make().add([Document("a", "text")], batch_size=batch_size)

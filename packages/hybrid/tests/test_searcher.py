@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import multiprocessing
+import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,13 +19,14 @@ from qwen3_rag import (
     Hit,
     InputError,
     InputTypeError,
+    Qwen3Embedder,
     Qwen3Reranker,
     Searcher,
     StoreError,
 )
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag_hybrid import Document, HybridSearcher, Point, Query
-from qwen3_rag_testkit.backends import TextBackend
+from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
@@ -106,6 +110,8 @@ def test_an_instruction_reaches_both_models(filled: HybridSearcher, make: MakeSe
         ({"limit": 90, "offset": 11}, "`offset [+] limit` is 101.*100 candidates.*candidates=101"),
         ({"limit": 0}, "`limit` must be at least 1"),
         ({"limit": "3"}, "`limit` must be a whole number"),
+        ({"limit": None}, "`limit` must be a whole number, got None"),
+        ({"offset": None}, "`offset` must be a whole number, got None"),
         ({"offset": -1}, "`offset` must be at least 0"),
         ({"instruction": " "}, "`instruction` is empty"),
         ({"query": " "}, "`query` is empty"),
@@ -123,11 +129,17 @@ def test_bad_requests_are_refused(
     ("arguments", "message"),
     [
         ({"candidates": 0}, "`candidates` must be at least 1"),
+        ({"candidates": None}, "`candidates` must be a whole number, got None"),
         ({"rerank_depth": -1}, "`rerank_depth` must be at least 0"),
+        ({"rerank_depth": None}, "`rerank_depth` must be a whole number, got None"),
         ({"fusion": "dbsf"}, "rrf"),
         ({"weights": {"lexical": 1}}, "names 'lexical'.*'dense', 'bm25'"),
         ({"weights": {"dense": -1}}, "zero or more"),
+        ({"weights": {"dense": "2"}}, "`weights.'dense'.` must be a number, got '2'"),
+        ({"weights": ["dense", 2]}, "`weights` must map retrievers to numbers"),
+        ({"weights": "dense"}, "`weights` must map retrievers to numbers"),
         ({"k": -1}, "`k` must be zero or more"),
+        ({"k": None}, "`k` must be a number, got None"),
         ({"embedder": "Qwen/Qwen3-Embedding-0.6B"}, "`embedder` must be a Qwen3Embedder, got 'Q"),
         ({"reranker": True}, "`reranker` must be a Qwen3Reranker or None"),
         ({"encoder": None}, "`encoder` must be a BM25Encoder"),
@@ -189,6 +201,38 @@ class SlowStore(MemoryStore):
         time.sleep(0.7)
 
 
+class CountingStore(MemoryStore):
+    """Counts how often it is searched."""
+
+    searches = 0
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        self.searches += 1
+        return super().search(query, limit=limit, filter=filter)
+
+
+def test_a_store_with_less_than_was_asked_for_is_asked_once() -> None:
+    store = CountingStore()
+    with HybridSearcher(store, make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS)
+
+        searcher.search(CAPITAL)
+
+    assert store.searches == 1
+
+
+def test_the_bar_advances_by_what_was_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with HybridSearcher(SlowStore(), make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS, progress=True, batch_size=4)
+
+    assert f"4/{len(DOCUMENTS)}" in capsys.readouterr().err
+
+
 async def test_the_event_loop_keeps_ticking_while_a_store_blocks() -> None:
     with HybridSearcher(SlowStore(), make_embedder()) as searcher:
         await searcher.acreate()
@@ -218,3 +262,28 @@ async def test_a_native_async_store_needs_no_thread() -> None:
 
         assert hits == [[]] * 20
         assert not [t for t in threading.enumerate() if t.name.startswith("qwen3-rag-hybrid")]
+
+
+def _in_child(searcher: HybridSearcher, connection: Any) -> None:
+    hits = asyncio.run(searcher.asearch("rain"))
+    searcher.close()
+    connection.send([hit.id for hit in hits])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_awaits_on_a_thread_of_its_own(make: MakeSearcher) -> None:
+    searcher = make(embedder=Qwen3Embedder("test/embedder", backend=DeterministicBackend()))
+    searcher.create()
+    asyncio.run(searcher.aadd([Document("a", "rain"), Document("b", "snow")]))
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(searcher, there), daemon=True)
+
+    child.start()
+    answered = here.poll(30)
+    child.kill()
+    child.join()
+
+    assert answered, "the child hangs"
+    assert here.recv() == [hit.id for hit in asyncio.run(searcher.asearch("rain"))]

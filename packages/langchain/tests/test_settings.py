@@ -241,6 +241,8 @@ def test_wrong_types_and_unknown_fields_are_refused(kind: Kind) -> None:
         make(kind, model=3)
     with pytest.raises(ValidationError, match=r"encode_kwargs\n.*not permitted"):
         make(kind, encode_kwargs={})
+    with pytest.raises(ValidationError, match=r"no field 'devise'\. Did you mean 'device'"):
+        make(kind, devise="cpu")
     with pytest.raises(ValidationError, match="dtype"):
         make(kind, dtype="int4")
     with pytest.raises(ValidationError, match="frozen"):

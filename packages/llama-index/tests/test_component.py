@@ -151,6 +151,14 @@ def test_unknown_fields_are_refused(kind: Any) -> None:
 
 
 @KINDS
+def test_misspelt_fields_are_named_with_the_nearest_one(kind: Any) -> None:
+    with pytest.raises(ValidationError, match=r"'devise'\. Did you mean 'device'"):
+        kind(devise="cpu")
+    with pytest.raises(ValidationError, match=r"'cache_dir'\. Did you mean 'cache_folder'"):
+        kind.from_dict({**kind().to_dict(), "cache_dir": "here"})
+
+
+@KINDS
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -316,6 +324,21 @@ def test_a_backend_and_local_options_exclude_each_other(kind: Any, option: dict[
     assert fields_of(component) == fields_of(kind(backend=BACKEND))
     assert fields_of(other) == fields_of(kind(**option))
     assert kind(backend=BACKEND, **{name: local_options()[name].default})  # as `to_dict` has it
+
+
+@KINDS
+def test_a_backend_that_cannot_be_started_changes_nothing(kind: Any) -> None:
+    class Broken(BackendSpec):
+        def start(self, model: str, role: Role) -> Backend:
+            raise RuntimeError("no server")
+
+    component = kind(backend=BACKEND)
+
+    with pytest.raises(RuntimeError, match="no server"):
+        component.backend = Broken()
+
+    assert component.backend == BACKEND
+    use(component)
 
 
 @KINDS

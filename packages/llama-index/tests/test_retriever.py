@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from llama_index.core.llms import MockLLM
@@ -212,6 +213,11 @@ def test_it_refuses_to_be_pickled_or_copied(searcher: HybridSearcher) -> None:
 def test_wrong_arguments_are_refused(searcher: HybridSearcher) -> None:
     with pytest.raises(InputTypeError, match=r"must have `search` and `asearch`.* got str"):
         Qwen3HybridRetriever("documents")  # type: ignore[arg-type]  # that is the point
+    nothing: Any = None
+    with pytest.raises(InputError, match="`similarity_top_k` must be a whole number, got None"):
+        Qwen3HybridRetriever(searcher, similarity_top_k=nothing)
+    with pytest.raises(InputError, match="`offset` must be a whole number, got None"):
+        Qwen3HybridRetriever(searcher, offset=nothing)
     with pytest.raises(InputError, match="`similarity_top_k` must be at least 1"):
         Qwen3HybridRetriever(searcher, similarity_top_k=0)
     with pytest.raises(InputError, match="`offset` must be at least 0"):

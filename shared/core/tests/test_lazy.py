@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import multiprocessing
+import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -43,6 +45,40 @@ def test_a_model_is_made_at_first_use_and_kept(get: Get) -> None:
     assert (made_before, lazy.is_made) == (False, True)
     assert arguments_of(model) == arguments_of(make())
     assert get(lazy) is model
+
+
+def _in_child(lazy: LazyModel[Qwen3Embedder], connection: Any) -> None:
+    lazy.close()
+    connection.send(lazy.get(make).model)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_forked_while_a_thread_makes_the_model_makes_its_own() -> None:
+    lazy: LazyModel[Qwen3Embedder] = LazyModel()
+    making, forked = threading.Event(), threading.Event()
+
+    def make_slowly() -> Qwen3Embedder:
+        making.set()
+        forked.wait()
+        return make()
+
+    first = threading.Thread(target=lazy.get, args=(make_slowly,))
+    first.start()
+    making.wait()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_in_child, args=(lazy, there), daemon=True)
+    child.start()
+    forked.set()
+    first.join()
+
+    answered = here.poll(30)
+    child.kill()
+    child.join()
+
+    assert answered, "the child hangs"
+    assert here.recv() == "my/model"
 
 
 @pytest.mark.parametrize("get", [get_any, get_for])

@@ -117,6 +117,34 @@ def test_equal_documents_are_scored_once(reranker: Qwen3Reranker, computed: list
     assert logits[3] == pytest.approx(snow, abs=1e-4)
 
 
+def test_texts_are_equal_by_their_characters_alone(
+    embedder: Qwen3Embedder, reranker: Qwen3Reranker
+) -> None:
+    class EqualToAll(str):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 0
+
+    class Unhashable(str):
+        __hash__ = None  # type: ignore[assignment]  # the documented way to be unhashable
+
+    texts = ["rain", "snow", "rain"]
+    for kind in (EqualToAll, Unhashable):
+        given = [kind(text) for text in texts]
+        found = reranker.rank(kind("weather"), given, instruction=kind("Find weather"))
+
+        np.testing.assert_array_equal(
+            embedder.embed_documents(given), embedder.embed_documents(texts)
+        )
+        expected = reranker.rank("weather", texts, instruction="Find weather")
+        assert [(hit.index, hit.logit) for hit in found] == [
+            (hit.index, hit.logit) for hit in expected
+        ]
+        assert all(hit.document is given[hit.index] for hit in found)
+
+
 # ------------------------------------------------------------------ sharing
 
 

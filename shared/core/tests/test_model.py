@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -223,14 +224,65 @@ def test_a_subclass_comes_back_as_itself() -> None:
         ({}, "of the type None"),
         ({"type": "testkit-deterministic", "colour": "red"}, "cannot be read: .*colour"),
         ({"type": "local", "colour": "red"}, "There is no option 'colour'"),
+        ({"type": "local", "compile": "no"}, "'local' cannot be read: `compile` must be True"),
+        ({"type": "local", "batch_tokens": 0}, "'local' cannot be read: `batch_tokens` must be at"),
         ({"type": "caller-model"}, "of the type .caller-model."),
+        ({"type": ["local"]}, "of the type .'local'.; known are"),
+        ("local", "the dictionary that `to_dict` gave, got str"),
+        (None, "the dictionary that `to_dict` gave, got NoneType"),
     ],
 )
-def test_plain_values_that_no_specification_gave_are_refused(
-    data: dict[str, Any], match: str
-) -> None:
+def test_plain_values_that_no_specification_gave_are_refused(data: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):
         BackendSpec.from_dict(data)
+
+
+def test_a_secret_field_is_in_no_message_and_no_file() -> None:
+    @dataclass(frozen=True)
+    class Keyed(DeterministicBackend, kind="test-keyed"):
+        url: str = "http://server"
+        key: str = field(default="", repr=False)
+
+    spec = Keyed(key="hunter2")
+
+    data = spec.to_dict()
+    assert data["url"] == "http://server"
+    assert "key" not in data
+    assert BackendSpec.from_dict(data) == Keyed()
+    with pytest.raises(InputError, match="http://server") as caught:
+        Qwen3Embedder("any", backend=spec, device="cpu")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_class_with_slots_keeps_its_kind() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Slotted(BackendSpec, kind="test-slotted"):
+        url: str = ""
+
+        def start(self, model: str, role: Any) -> Any:
+            return DeterministicBackend(role).start(model, role)
+
+    assert Slotted("a").to_dict() == {"type": "test-slotted", "url": "a"}
+    assert BackendSpec.from_dict({"type": "test-slotted", "url": "a"}) == Slotted("a")
+
+
+def test_a_kind_that_another_class_has_is_refused() -> None:
+    with pytest.raises(InputError, match=r"kind 'local' of .*Evil belongs to .*Local, .*another"):
+
+        class Evil(DeterministicBackend, kind="local"):
+            """Would be read in place of the local engine."""
+
+    assert type(BackendSpec.from_dict({"type": "local"})).__name__ == "Local"
+
+
+def test_a_specification_that_is_no_dataclass_has_no_plain_values() -> None:
+    class Plain(BackendSpec):
+        def start(self, model: str, role: Any) -> Any:
+            return DeterministicBackend(role).start(model, role)
+
+    assert Qwen3Embedder("any", backend=Plain()).embed_queries(["a"]).shape == (1, 64)
+    with pytest.raises(InputTypeError, match=r"Plain is no dataclass.*Decorate it"):
+        Plain().to_dict()
 
 
 # ------------------------------------------------------------------ a model of the caller's

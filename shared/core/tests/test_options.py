@@ -65,9 +65,11 @@ def test_an_unknown_option_is_named_with_the_nearest_one(
 
 @BOTH
 def test_none_is_as_good_as_left_out(kind: Any) -> None:
-    given: dict[str, Any] = {name: option.default for name, option in local_options().items()}
-
-    assert arguments_of(kind("any", **given)) == arguments_of(kind("any"))
+    for given in (
+        {name: option.default for name, option in local_options().items()},
+        dict.fromkeys(local_options()),
+    ):
+        assert arguments_of(kind("any", **given)) == arguments_of(kind("any"))
 
 
 @BOTH
@@ -76,6 +78,34 @@ def test_values_out_of_range_are_refused_before_anything_is_loaded(kind: Any) ->
         kind("any", batch_tokens=0)
     with pytest.raises(InputTypeError, match="`device` must be a torch device"):
         kind("any", device=[])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"dtype": "int8"}, "`dtype` must be one of float32, bfloat16, float16, got 'int8'"),
+        ({"attention": "flash"}, "`attention` must be one of sdpa, eager, got 'flash'"),
+        ({"compile": "no"}, "`compile` must be True or False, got str"),
+        ({"local_files_only": 1}, "`local_files_only` must be True or False, got int"),
+        ({"revision": 5}, "`revision` must be a string, got int"),
+        ({"cache_folder": 5}, "`cache_folder` must be a string, got int"),
+        ({"model_kwargs": "a=b"}, "`model_kwargs` must be a dictionary, got str"),
+        ({"token": ["hf_secret"]}, "`token` must be a string, got list"),
+    ],
+)
+def test_values_of_the_wrong_type_say_what_is_allowed(
+    kind: Any, given: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        kind("any", **given)
+
+    assert "hf_secret" not in str(caught.value)
+
+
+@BOTH
+def test_a_path_names_the_cache_folder(kind: Any, tmp_path: Path) -> None:
+    assert arguments_of(kind("any", cache_folder=tmp_path))["cache_folder"] == str(tmp_path)
 
 
 WRONG = """

@@ -77,7 +77,7 @@ class Collection:
 
     def add(self, documents: Iterable[Document], progress: bool, batch_size: int) -> Flow[int]:
         """See `HybridSearcher.add`."""
-        check_count(batch_size, "batch_size", 1)
+        check_count(batch_size, "batch_size", 1, required=True)
         items = check_documents(documents, self._store.keys)
         if not items:
             return 0

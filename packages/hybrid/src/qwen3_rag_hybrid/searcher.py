@@ -82,7 +82,7 @@ class HybridSearcher(Closing):
             candidates=candidates,
             rerank_depth=rerank_depth,
             fusion=fusion,
-            weights=None if weights is None else dict(weights),
+            weights=dict(weights) if isinstance(weights, Mapping) else weights,
             k=k,
         )
         self._calls = StoreCalls(store)

@@ -59,7 +59,7 @@ class Worker:
         """Start nothing yet."""
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._pid = 0
+        self._pid = os.getpid()
         self._closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -68,9 +68,7 @@ class Worker:
         Raises:
             StoreError: The worker was closed.
         """
-        if self._pid != os.getpid():  # a forked child has the lock and the pool, but no thread
-            self._lock, self._pool, self._pid = threading.Lock(), None, os.getpid()
-        with self._lock:
+        with self._own_lock():
             if self._closed:
                 raise StoreError("The searcher was closed. Make a new one.")
             if self._pool is None:
@@ -80,8 +78,13 @@ class Worker:
 
     def close(self) -> None:
         """Finish the current work and drop the rest."""
-        with self._lock:
+        with self._own_lock():
             self._closed = True
             pool, self._pool = self._pool, None
-        if pool is not None and self._pid == os.getpid():
+        if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _own_lock(self) -> threading.Lock:
+        if self._pid != os.getpid():  # a forked child has the lock and the pool, but no thread
+            self._lock, self._pool, self._pid = threading.Lock(), None, os.getpid()
+        return self._lock

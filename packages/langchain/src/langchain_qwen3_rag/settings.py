@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from langchain_core.load.serializable import Serializable
@@ -52,6 +53,17 @@ class CheckedSettings(Serializable):
                 if isinstance(cause, InputError):
                     raise cause from None
             raise
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_meant(cls, settings: Any) -> Any:
+        """Name the field that a misspelt one is near to; others are refused by pydantic."""
+        for name in settings if isinstance(settings, dict) else ():
+            if name in cls.model_fields or name == "encode_kwargs":
+                continue  # that one is of HuggingFaceEmbeddings, and no misspelt `model_kwargs`
+            if close := get_close_matches(name, cls.model_fields, 1):
+                raise ValueError(f"There is no field {name!r}. Did you mean {close[0]!r}?")
+        return settings
 
 
 class TorchDevice(Protocol):

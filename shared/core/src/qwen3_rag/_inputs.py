@@ -130,12 +130,19 @@ def spread_instruction(
     return [check_instruction(item, f"instruction[{i}]") for i, item in enumerate(items)]
 
 
-def check_count(value: int | None, name: str, lowest: int, highest: int | None = None) -> None:
-    """Check that an optional integer is in range."""
-    if value is None:
+def check_count(
+    value: int | None,
+    name: str,
+    lowest: int,
+    highest: int | None = None,
+    *,
+    required: bool = False,
+) -> None:
+    """Check that an integer is in range; `None` is allowed unless it is required."""
+    if value is None and not required:
         return
     # All integer types have `__index__`, including numpy's.
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if value is None or isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputTypeError(f"`{name}` must be a whole number, got {value!r}.")
     if value < lowest or (highest is not None and value > highest):
         allowed = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -23,6 +24,7 @@ class LazyModel(Generic[M]):
     def __init__(self) -> None:
         """Start without a model."""
         self._lock = Lock()
+        self._pid = os.getpid()
         self._made: M | None = None
         self._arguments: Mapping[str, Any] | None = None
 
@@ -35,7 +37,7 @@ class LazyModel(Generic[M]):
         """Return the model; create it with `make` if there is none yet."""
         made = self._made
         if made is None:
-            with self._lock:
+            with self._own_lock():
                 made = self._made
                 if made is None:
                     made = self._made = make()
@@ -46,17 +48,22 @@ class LazyModel(Generic[M]):
 
         This is for frameworks whose components can be changed after creation.
         """
-        with self._lock:
+        with self._own_lock():
             if self._made is None or self._arguments != arguments:
                 self._made, self._arguments = kind(**arguments), dict(arguments)
             return self._made
 
     def close(self) -> None:
         """Close the model, if there is one; the next use creates a new one."""
-        with self._lock:
+        with self._own_lock():
             made, self._made = self._made, None
         if made is not None:
             made.close()
+
+    def _own_lock(self) -> Lock:
+        if self._pid != os.getpid():  # in a forked child nobody releases what a thread held
+            self._lock, self._pid = Lock(), os.getpid()
+        return self._lock
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LazyModel)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Literal, TypedDict, TypeVar, cast, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from qwen3_rag._inputs import check_count, check_device
-from qwen3_rag.errors import InputTypeError
+from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = [
     "LoadingOptions",
@@ -23,6 +34,9 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: What a value of a type is called in messages.
+_WORDS = {bool: "True or False", str: "a string", Mapping: "a dictionary"}
 
 
 class LoadingOptions(TypedDict, total=False):
@@ -109,18 +123,42 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
     known = local_options()
     for name in given:
         if name not in known:
-            close = get_close_matches(name, known, 1)
+            close = get_close_matches(str(name), known, 1)
             raise InputTypeError(
                 f"There is no option {name!r}"
                 + (f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}.")
             )
-    values = {name: given.get(name, option.default) for name, option in known.items()}
+    values = {
+        name: option.default if given.get(name) is None else given[name]
+        for name, option in known.items()
+    }
     check_count(values["batch_tokens"], "batch_tokens", 1)
     values["device"] = check_device(values["device"])
     if values["dtype"] is not None:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
+    if isinstance(values["cache_folder"], os.PathLike):
+        values["cache_folder"] = os.fspath(values["cache_folder"])
+    for option in known.values():
+        if option.name not in ("batch_tokens", "device"):
+            _check_type(option, values[option.name])
     values["model_kwargs"] = dict(values["model_kwargs"] or {})
     return cast(LocalOptions, values)
+
+
+def _check_type(option: Option, value: Any) -> None:
+    """Compare a value with the option's declared type; `None` stands for the default."""
+    if value is None:
+        return
+    [kind] = (k for k in get_args(option.type) or (option.type,) if k is not type(None))
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            allowed = ", ".join(get_args(kind))
+            raise InputError(f"`{option.name}` must be one of {allowed}, got {value!r}.")
+        return
+    kind = get_origin(kind) or kind
+    if not isinstance(value, kind):
+        # A token's value must not be shown, whatever it is.
+        raise InputTypeError(f"`{option.name}` must be {_WORDS[kind]}, got {type(value).__name__}.")
 
 
 def with_local_options(constructor: F) -> F:

@@ -40,6 +40,9 @@ class EmbedPrompt:
     text: str
     instruction: str | None = None
 
+    def __post_init__(self) -> None:
+        _make_plain(self)
+
     @property
     def head(self) -> str:
         """The part before the text. No space follows `Query:`."""
@@ -70,6 +73,9 @@ class RerankPrompt:
     document: str
     instruction: str = DEFAULT_INSTRUCTION
 
+    def __post_init__(self) -> None:
+        _make_plain(self)
+
     @property
     def head(self) -> str:
         """The part shared by all documents of a query, up to the space before the document.
@@ -90,3 +96,14 @@ class RerankPrompt:
 
 
 Prompt = EmbedPrompt | RerankPrompt
+
+
+def _make_plain(prompt: Prompt) -> None:
+    """Replace instances of subclasses of `str`, which may compare and hash in a way of their own.
+
+    Equal prompts are computed once, so prompts must be equal just when their characters are.
+    """
+    for name in prompt.__slots__:
+        value = getattr(prompt, name)
+        if isinstance(value, str) and type(value) is not str:
+            object.__setattr__(prompt, name, str.__str__(value))

@@ -98,7 +98,7 @@ def rrf(
         >>> [(hit.id, round(hit.score, 4)) for hit in rrf(lists)]
         [('b', 0.0325), ('a', 0.0164)]
     """
-    if not (math.isfinite(k) and k >= 0):
+    if not (_is_finite(k, "k") and k >= 0):
         raise InputError(f"`k` must be zero or more, got {k!r}. The usual value is 60.")
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
@@ -182,16 +182,29 @@ def _fused(
     return sorted(fused, key=lambda hit: (-round(hit.score, _FUSED_DECIMALS), _id_order(hit.id)))
 
 
+def _is_finite(number: float, name: str) -> bool:
+    try:
+        return math.isfinite(number)
+    except (TypeError, OverflowError):
+        raise InputTypeError(
+            f"`{name}` must be a number, got {number!r} ({type(number).__name__})."
+        ) from None
+
+
 def _id_order(id_: Id) -> tuple[bool, int, str]:
     return (True, 0, id_) if isinstance(id_, str) else (False, id_, "")
 
 
 def _weights(lists: Iterable[str], weights: Mapping[str, float] | None) -> dict[str, float]:
     names = list(lists)
-    given = weights or {}
+    given = {} if weights is None else weights
+    if not isinstance(given, Mapping):
+        raise InputTypeError(
+            f'`weights` must map retrievers to numbers, as in {{"dense": 2}}, got {given!r}.'
+        )
     for name, weight in given.items():
         if name not in names:
             raise InputError(f"`weights` names {name!r}, but the retrievers are {names}.")
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (_is_finite(weight, f"weights[{name!r}]") and weight >= 0):
             raise InputError(f"The weight of {name!r} must be zero or more, got {weight!r}.")
     return {name: given.get(name, 1.0) for name in names}

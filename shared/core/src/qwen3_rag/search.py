@@ -99,8 +99,8 @@ class SearchPipeline:
             raise InputTypeError(_wrong_kind("embedder", "a Qwen3Embedder", self.embedder))
         if not isinstance(self.reranker, Qwen3Reranker | None):
             raise InputTypeError(_wrong_kind("reranker", "a Qwen3Reranker or None", self.reranker))
-        check_count(self.candidates, "candidates", 1)
-        check_count(self.rerank_depth, "rerank_depth", 0)
+        check_count(self.candidates, "candidates", 1, required=True)
+        check_count(self.rerank_depth, "rerank_depth", 0, required=True)
         fuse(dict.fromkeys(self.retrievers, ()), self.fusion, k=self.k, weights=self.weights)
 
     def check_request(
@@ -113,8 +113,8 @@ class SearchPipeline:
                 are requested.
         """
         check_query(query)
-        check_count(limit, "limit", 1)
-        check_count(offset, "offset", 0)
+        check_count(limit, "limit", 1, required=True)
+        check_count(offset, "offset", 0, required=True)
         if instruction is not None:
             check_instruction(instruction)
         if offset + limit > self.candidates:
@@ -142,7 +142,7 @@ class SearchPipeline:
             offset: Number of top hits to skip.
             instruction: What the query is for, passed to both models; defaults to each model's own.
             min_score: Minimum score of a reranked hit. If given, hits that were not reranked are
-                left out.
+                left out. It does not apply without a reranker or with a `rerank_depth` of 0.
         """
         self.check_request(query, limit, offset, instruction)
         vectors = yield from self.embedder._embed_queries([query], instruction, False, False)

@@ -17,25 +17,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qwen3_rag import Hit, InputError, InputTypeError, Qwen3Embedder, Qwen3Reranker, StoreError
-from qwen3_rag.fusion import FusionMethod
+from qwen3_rag import Hit, InputError, Qwen3Embedder, Qwen3Reranker, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import Document, HybridSearcher, Store
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
-from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import (
     CAPITAL,
     DOCUMENTS,
     FIELDS,
     IDS,
     PAYLOADS,
-    TERMS,
     make_embedder,
 )
+from qwen3_rag_testkit.store_search_contract import MakeSearcher, SearchContract, ids
 
 __all__ = ["StoreContract"]
-
-MakeSearcher = Callable[..., HybridSearcher]
 
 
 def _other_model() -> dict[str, Any]:
@@ -52,7 +48,7 @@ def _other_parameters() -> dict[str, Any]:
     return {"encoder": BM25Encoder(avg_len=100)}
 
 
-class StoreContract:
+class StoreContract(SearchContract):
     """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
     Example:
@@ -69,10 +65,6 @@ class StoreContract:
     def open_store(self, folder: Path) -> Store:
         """Open the collection for `folder`; no other store has it open."""
         raise NotImplementedError("Inherit this contract and give `open_store`.")
-
-    def equals(self, field: str, value: str) -> Any:
-        """Make the store's own filter for a payload field with the value `value`."""
-        raise NotImplementedError("Inherit this contract and give `equals`.")
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
@@ -191,7 +183,9 @@ class StoreContract:
         assert [stored[one.id].document for one in DOCUMENTS] == DOCUMENTS
         assert filled.count() == len(stored) == len(DOCUMENTS)
         assert set(looked_up) == {7, "empty"}
+        assert looked_up[7].document == DOCUMENTS[3]
         assert filled.retrieve([7])[7].dense is None
+        assert next(filled.scan()).dense is None
         [vector] = filled.embedder.embed_documents([DOCUMENTS[3].text])
         for point in (stored[7], looked_up[7]):
             assert point.dense is not None
@@ -225,8 +219,8 @@ class StoreContract:
 
         assert {hit.id for hit in searcher.search("text", limit=50)} == set(IDS)
         found = searcher.retrieve(IDS)
-        assert [found[id_].document.text for id_ in IDS] == [
-            f"text of {n}" for n in range(len(IDS))
+        assert [found[id_].document for id_ in IDS] == [
+            Document(id_, f"text of {number}") for number, id_ in enumerate(IDS)
         ]
         searcher.delete(IDS[::2])
         assert {point.document.id for point in searcher.scan()} == set(IDS[1::2])
@@ -235,11 +229,14 @@ class StoreContract:
         before = filled.search(CAPITAL)
 
         assert filled.add(DOCUMENTS, batch_size=2) == len(DOCUMENTS)
-        assert _ids(filled.search(CAPITAL)) == _ids(before)
+        assert ids(filled.search(CAPITAL)) == ids(before)
         filled.add([Document("france", "Lyon", {"new": 1}), Document("france", "Lyon is a city")])
 
-        [found] = filled.retrieve(["france"]).values()
+        [found] = filled.retrieve(["france"], vectors=True).values()
         assert found.document == Document("france", "Lyon is a city")
+        assert found.dense is not None
+        [vector] = filled.embedder.embed_documents(["Lyon is a city"])
+        np.testing.assert_allclose(found.dense, vector, atol=1e-6)
         assert filled.count() == len(DOCUMENTS)
         hits = {hit.id: hit for hit in filled.search("Paris")}
         assert "bm25" not in hits["france"].ranks
@@ -249,7 +246,7 @@ class StoreContract:
         filled.delete(["france", "nobody"])
         filled.delete([])
 
-        assert "france" not in _ids(filled.search(CAPITAL))
+        assert "france" not in ids(filled.search(CAPITAL))
         assert filled.retrieve(["france"]) == {}
         assert filled.count() == len(list(filled.scan())) == len(DOCUMENTS) - 1
 
@@ -265,86 +262,8 @@ class StoreContract:
         assert searcher.count() == 2_000
         assert sorted(point.document.payload["n"] for point in searcher.scan()) == [*range(2_000)]
         assert searcher.search("text 1234")[0].id == "document 1234"
-
-    def test_each_word_finds_its_document(self, filled: HybridSearcher) -> None:
-        for word, id_ in TERMS.items():
-            best = min(
-                (hit for hit in filled.search(word) if "bm25" in hit.ranks),
-                key=lambda hit: hit.ranks["bm25"].rank,
-            )
-            assert (word, best.id) == (word, id_)
-
-    def test_a_query_without_any_word_searches_by_vector_alone(
-        self, filled: HybridSearcher
-    ) -> None:
-        hits = filled.search("?!")
-
-        assert len(hits) == len(DOCUMENTS)
-        assert all("bm25" not in hit.ranks for hit in hits)
-
-    @pytest.mark.parametrize("fusion", ["rrf", "relative_score"])
-    def test_the_fused_order_is_that_of_the_memory_store(
-        self, make: MakeSearcher, fusion: FusionMethod
-    ) -> None:
-        arguments: dict[str, Any] = {"fusion": fusion, "candidates": 20}
-        searcher = make(embedder=make_embedder(256), **arguments)
-        exact = HybridSearcher(MemoryStore(), make_embedder(256), **arguments)
-        subjects = ["river", "bread", "disk error", "capital city", "수도", "검색", "Straße"]
-        places = ["Paris", "Berlin", "서울", "E_4711", "3.11.2"]
-        documents = [
-            Document(f"{subject}/{place}", f"The {subject} of {place}" + f" in {place}" * (n % 3))
-            for n, (subject, place) in enumerate((s, p) for s in subjects for p in places)
-        ]
-        documents += [Document(n, "The same text in Paris") for n in range(45)]
-        for one in (searcher, exact):
-            one.create()
-            one.add(documents)
-
-        for query in [*subjects, *places, "the", "same text", "of Paris and Berlin"]:
-            found, expected = (one.search(query, limit=20) for one in (searcher, exact))
-            assert _places(found) == _places(expected), query
-            for hit, other in zip(found, expected, strict=True):
-                for name in {"dense", "bm25"} & hit.ranks.keys():
-                    score = other.ranks[name].score
-                    assert hit.ranks[name].score == pytest.approx(score, abs=2e-5)
-
-    def test_ties_at_the_last_place_do_not_come_and_go(self, make: MakeSearcher) -> None:
-        searcher = make(candidates=5)
-        searcher.create()
-        searcher.add([Document(f"twin {n:02}", "the same text") for n in range(40)][::-1])
-
-        orders = {tuple(_ids(searcher.search("the same text", limit=5))) for _ in range(20)}
-
-        assert orders == {tuple(f"twin {n:02}" for n in range(5))}
-
-    def test_pages_are_cut_from_one_order(self, filled: HybridSearcher) -> None:
-        everything = filled.search(CAPITAL, limit=7)
-
-        pages = [filled.search(CAPITAL, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
-
-        assert [hit for page in pages for hit in page] == everything
-        assert filled.search(CAPITAL, limit=3, offset=50) == []
-
-    def test_a_filter_holds_for_both_retrievers(self, filled: HybridSearcher) -> None:
-        filter = self.equals("path", "a.md")
-        passing = {"france", "https://example.org/ü?q=1"}
-
-        assert set(_ids(filled.search("the capital of bread", filter=filter))) == passing
-        assert filled.count(filter=filter) == 2
-        assert {point.document.id for point in filled.scan(filter=filter)} == passing
-
-    def test_a_filter_on_an_unknown_field_is_named(self, filled: HybridSearcher) -> None:
-        unknown = self.equals("pfad", "a.md")
-
-        for call in (filled.search, lambda _, filter: filled.count(filter=filter)):
-            with pytest.raises(InputError, match=r"field 'pfad'.*'path', 'year'"):
-                call("x", filter=unknown)
-        filled.create(fields={"pfad": "keyword"})
-        assert filled.search("x", filter=unknown) == []
-
-    def test_another_stores_filter_is_refused(self, filled: HybridSearcher) -> None:
-        with pytest.raises(InputTypeError, match=r"`filter` must be a `.*Filter`, got dict"):
-            filled.search("x", filter={"path": "a.md"})
+        deep = make(candidates=500, weights={"bm25": 0}).search("text", limit=500)
+        assert [hit.ranks["dense"].rank for hit in deep] == [*range(1, 501)]
 
     def test_threads_write_and_read_at_once(self, make: MakeSearcher) -> None:
         searchers = [make(), make()]
@@ -370,17 +289,22 @@ class StoreContract:
 
         async def everything() -> list[list[Hit]]:
             await searcher.acreate(fields=FIELDS)
-            await asyncio.gather(*(searcher.aadd([document]) for document in DOCUMENTS))
+            await asyncio.gather(*(searcher.aadd(DOCUMENTS[n::3]) for n in range(3)))
             await searcher.adelete(["germany"])
             assert await searcher.acheck_collection() == []
-            return await asyncio.gather(*(searcher.asearch(query) for query in queries))
+            found = await asyncio.gather(*(searcher.asearch(query) for query in queries))
+            return [*found, await searcher.asearch(queries[0], filter=filter)]
 
+        filter = self.equals("path", "a.md")
         before = threading.active_count()
         hits = asyncio.run(everything())
 
         assert threading.active_count() <= before + 5  # including the models' threads
         assert searcher.count() == len(DOCUMENTS) - 1
-        assert hits == [searcher.search(query) for query in queries]
+        assert hits == [
+            *(searcher.search(query) for query in queries),
+            searcher.search(queries[0], filter=filter),
+        ]
 
     def test_closing_twice_is_fine(self, filled: HybridSearcher) -> None:
         asyncio.run(filled.asearch("x"))
@@ -389,11 +313,3 @@ class StoreContract:
 
         with pytest.raises(StoreError, match="closed"):
             asyncio.run(filled.asearch("x"))
-
-
-def _ids(hits: list[Hit]) -> list[str | int]:
-    return [hit.id for hit in hits]
-
-
-def _places(hits: list[Hit]) -> list[tuple[str | int, dict[str, int]]]:
-    return [(hit.id, {name: place.rank for name, place in hit.ranks.items()}) for hit in hits]

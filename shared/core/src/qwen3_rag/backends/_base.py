@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from qwen3_rag._prompts import Prompt
 from qwen3_rag._published import Role
 from qwen3_rag._results import FloatArray
-from qwen3_rag.errors import InputError
+from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = ["WHOLE", "Backend", "BackendSpec", "Capabilities", "Limits", "Output"]
 
@@ -125,7 +125,17 @@ class BackendSpec(ABC):
 
     def __init_subclass__(cls, *, kind: str | None = None, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.kind = f"{cls.__module__}.{cls.__qualname__}" if kind is None else kind
+        if kind is None:
+            # `dataclass(slots=True)` creates the class a second time, from its attributes alone.
+            kind = cls.__dict__.get("kind", f"{cls.__module__}.{cls.__qualname__}")
+        cls.kind = kind
+        other = _KINDS.get(kind, cls)
+        if (other.__module__, other.__name__) != (cls.__module__, cls.__name__):
+            raise InputError(
+                f"The kind {kind!r} of {cls.__name__} belongs to {other.__module__}."
+                f"{other.__name__}, and files that name it would be read as the wrong one. Choose "
+                "another."
+            )
         if cls.kind:  # empty if it cannot be restored from a dictionary
             _KINDS[cls.kind] = cls
 
@@ -139,13 +149,23 @@ class BackendSpec(ABC):
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the specification as plain values, for JSON and YAML, without secrets.
+        """Return the specification as plain values, for JSON and YAML.
+
+        Fields declared with `repr=False`, such as secrets, are left out.
 
         Raises:
             BackendError: It holds live objects, which cannot be written to a file.
+            InputTypeError: The class is not a dataclass and has no `to_dict` of its own.
         """
-        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # subclasses are
-        return {"type": self.kind, **fields}
+        declared = getattr(type(self), "__dataclass_fields__", None)
+        if declared is None:
+            raise InputTypeError(
+                f"{type(self).__name__} is no dataclass, so what to write down is not known. "
+                "Decorate it with `@dataclass(frozen=True)`."
+            )
+        fields: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # checked above
+        shown = {name: value for name, value in fields.items() if declared[name].repr}
+        return {"type": self.kind, **shown}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> BackendSpec:
@@ -156,9 +176,14 @@ class BackendSpec(ABC):
         Raises:
             InputError: The dictionary is invalid, or its class has not been imported.
         """
+        if not isinstance(data, Mapping):
+            raise InputTypeError(
+                "`backend` must be read from the dictionary that `to_dict` gave, got "
+                f"{type(data).__name__}."
+            )
         fields = dict(data)
         kind = fields.pop("type", None)
-        found = _KINDS.get(kind)
+        found = _KINDS.get(kind) if isinstance(kind, str) else None
         if found is None:
             raise InputError(
                 f"`backend` is of the type {kind!r}; known are {', '.join(sorted(_KINDS))}. "
@@ -166,8 +191,9 @@ class BackendSpec(ABC):
             )
         try:
             return found._from_fields(fields)
-        except TypeError as error:
-            raise InputError(f"The backend {kind!r} cannot be read: {error}.") from error
+        except (TypeError, ValueError) as error:
+            reason = str(error).removesuffix(".")
+            raise InputError(f"The backend {kind!r} cannot be read: {reason}.") from error
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> BackendSpec:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from llama_index.core.schema import BaseComponent
@@ -130,9 +131,11 @@ class Qwen3Component(_WithLocalOptions, Closing):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        for name in data:
-            if name in _HINTS and name not in cls.model_fields:
+        for name in data.keys() - cls.model_fields.keys() - {"model", "class_name"}:
+            if name in _HINTS:
                 raise ValueError(f"{cls.__name__} has no field {name!r}: {_HINTS[name]}.")
+            for close in get_close_matches(name, cls.model_fields, 1):
+                raise ValueError(f"{cls.__name__} has no field {name!r}. Did you mean {close!r}?")
         if "model" in data and "model" not in cls.model_fields:
             if cls.model_field in data:
                 raise ValueError(f"`model` is another name of `{cls.model_field}`. Give one.")
@@ -214,7 +217,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
         super().__setattr__(name, value)
         try:
             check_arguments(self.model_class, self._arguments())
-        except InputError:
+        except Exception:  # a backend of somebody else's raises what it likes
             self.__dict__[name] = before
             raise
         self._model = LazyModel()

@@ -62,8 +62,8 @@ class Qwen3HybridRetriever(BaseRetriever):
                 "`searcher` must have `search` and `asearch`, such as a HybridSearcher, got "
                 f"{type(searcher).__name__}."
             )
-        check_count(similarity_top_k, "similarity_top_k", 1)
-        check_count(offset, "offset", 0)
+        check_count(similarity_top_k, "similarity_top_k", 1, required=True)
+        check_count(offset, "offset", 0, required=True)
         if instruction is not None:
             check_instruction(instruction)
         self.searcher = searcher

@@ -114,14 +114,14 @@ class Qwen3HybridRetriever:
         self.candidates = candidates
         self.rerank_depth = rerank_depth
         self.fusion: FusionMethod = fusion
-        self.weights = None if weights is None else dict(weights)
+        self.weights = dict(weights) if isinstance(weights, Mapping) else weights
         self.k = k
         self.filter_policy = (
             FilterPolicy.from_str(filter_policy)
             if isinstance(filter_policy, str)
             else filter_policy
         )
-        check_count(top_k, "top_k", 1)
+        check_count(top_k, "top_k", 1, required=True)
         if instruction is not None:
             check_instruction(instruction)
         self._pair: RetrieverPair | None = None  # not used with a searcher
@@ -296,8 +296,8 @@ class Qwen3HybridRetriever:
         check_kind(self.text_embedder, Qwen3TextEmbedder, "text_embedder")
         if self.ranker is not None:
             check_kind(self.ranker, Qwen3Ranker, "ranker")
-        check_count(self.candidates, "candidates", 1)
-        check_count(self.rerank_depth, "rerank_depth", 0)
+        check_count(self.candidates, "candidates", 1, required=True)
+        check_count(self.rerank_depth, "rerank_depth", 0, required=True)
         fuse({DENSE: (), BM25: ()}, self.fusion, k=self.k, weights=self.weights)
         self._check_top_k(self.top_k)
 

@@ -24,11 +24,9 @@ from qwen3_rag.backends._local.model.forward import PackedForward, PaddedForward
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.serving.loaded import Forward
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec, canonical
-from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.errors import InputTypeError
 
 __all__ = ["Loader", "loader_for"]
-
-ATTENTIONS = ("sdpa", "eager")
 
 
 class Loader(Protocol):
@@ -75,11 +73,7 @@ class _CheckpointLoader:
             self.devices[0],
             hidden_size=int(config.get("hidden_size", 0)),
         )
-        self._attention = options["attention"] or ATTENTIONS[0]
-        if self._attention not in ATTENTIONS:
-            raise InputError(
-                f"`attention` must be one of {', '.join(ATTENTIONS)}, got {self._attention!r}."
-            )
+        self._attention = options["attention"] or "sdpa"
         self.budget = options["batch_tokens"] or default_budget(self.devices[0])
         self.key: Hashable = (
             spec.role,

@@ -1,0 +1,126 @@
+"""`SearchContract`: the part of `StoreContract` that is about searching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from qwen3_rag import Hit, InputError, InputTypeError
+from qwen3_rag.fusion import FusionMethod
+from qwen3_rag_hybrid import Document, HybridSearcher
+from qwen3_rag_testkit.memory_store import MemoryStore
+from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, TERMS, make_embedder
+
+__all__ = ["MakeSearcher", "SearchContract", "ids"]
+
+MakeSearcher = Callable[..., HybridSearcher]
+
+
+class SearchContract:
+    """What a search has to find; `StoreContract` has the fixtures."""
+
+    def equals(self, field: str, value: str) -> Any:
+        """Make the store's own filter on a payload field that has `value`."""
+        raise NotImplementedError("Inherit this contract and give `equals`.")
+
+    def test_each_word_finds_its_document(self, filled: HybridSearcher) -> None:
+        for word, id_ in TERMS.items():
+            best = min(
+                (hit for hit in filled.search(word) if "bm25" in hit.ranks),
+                key=lambda hit: hit.ranks["bm25"].rank,
+            )
+            assert (word, best.id) == (word, id_)
+
+    def test_a_query_without_any_word_searches_by_vector_alone(
+        self, filled: HybridSearcher
+    ) -> None:
+        hits = filled.search("?!")
+
+        assert len(hits) == len(DOCUMENTS)
+        assert all("bm25" not in hit.ranks for hit in hits)
+
+    @pytest.mark.parametrize("fusion", ["rrf", "relative_score"])
+    def test_the_fused_order_is_that_of_the_memory_store(
+        self, make: MakeSearcher, fusion: FusionMethod
+    ) -> None:
+        arguments: dict[str, Any] = {"fusion": fusion, "candidates": 20}
+        searcher = make(embedder=make_embedder(256), **arguments)
+        exact = HybridSearcher(MemoryStore(), make_embedder(256), **arguments)
+        subjects = ["river", "bread", "disk error", "capital city", "수도", "검색", "Straße"]
+        places = ["Paris", "Berlin", "서울", "E_4711", "3.11.2"]
+        documents = [
+            Document(f"{subject}/{place}", f"The {subject} of {place}" + f" in {place}" * (n % 3))
+            for n, (subject, place) in enumerate((s, p) for s in subjects for p in places)
+        ]
+        documents += [Document(n, "The same text in Paris") for n in range(45)]
+        for one in (searcher, exact):
+            one.create()
+            one.add(documents)
+
+        for query in [*subjects, *places, "the", "same text", "of Paris and Berlin"]:
+            found, expected = (one.search(query, limit=20) for one in (searcher, exact))
+            assert _places(found) == _places(expected), query
+            for hit, other in zip(found, expected, strict=True):
+                for name in {"dense", "bm25"} & hit.ranks.keys():
+                    score = other.ranks[name].score
+                    assert hit.ranks[name].score == pytest.approx(score, abs=2e-5)
+
+    def test_ties_at_the_last_place_do_not_come_and_go(self, make: MakeSearcher) -> None:
+        searcher = make(candidates=5)
+        searcher.create()
+        searcher.add([Document(f"twin {n:02}", "the same text") for n in range(40)][::-1])
+
+        orders = {tuple(ids(searcher.search("the same text", limit=5))) for _ in range(20)}
+
+        assert orders == {tuple(f"twin {n:02}" for n in range(5))}
+
+    def test_pages_are_cut_from_one_order(self, filled: HybridSearcher) -> None:
+        everything = filled.search(CAPITAL, limit=7)
+
+        pages = [filled.search(CAPITAL, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+
+        assert [hit for page in pages for hit in page] == everything
+        assert filled.search(CAPITAL, limit=3, offset=50) == []
+
+    def test_a_filter_holds_for_both_retrievers(self, filled: HybridSearcher) -> None:
+        filter = self.equals("path", "a.md")
+        passing = {"france", "https://example.org/ü?q=1"}
+
+        assert set(ids(filled.search("the capital of bread", filter=filter))) == passing
+        assert filled.count(filter=filter) == 2
+        assert {point.document.id for point in filled.scan(filter=filter)} == passing
+
+    def test_a_filter_holds_before_the_best_are_taken(self, make: MakeSearcher) -> None:
+        searcher = make(candidates=1)
+        searcher.create(fields={"path": "keyword"})
+        searcher.add([Document(n, CAPITAL, {"path": "near.md"}) for n in range(100)])
+        searcher.add([Document("far", "a capital", {"path": "far.md"})])
+
+        [hit] = searcher.search(CAPITAL, limit=1, filter=self.equals("path", "far.md"))
+
+        assert hit.id == "far"
+        assert {"dense", "bm25"} <= hit.ranks.keys()
+
+    def test_a_filter_on_an_unknown_field_is_named(self, filled: HybridSearcher) -> None:
+        unknown = self.equals("pfad", "a.md")
+
+        for call in (filled.search, lambda _, filter: filled.count(filter=filter)):
+            with pytest.raises(InputError, match=r"field 'pfad'.*'path', 'year'"):
+                call("x", filter=unknown)
+        filled.create(fields={"pfad": "keyword"})
+        assert filled.search("x", filter=unknown) == []
+
+    def test_another_stores_filter_is_refused(self, filled: HybridSearcher) -> None:
+        with pytest.raises(InputTypeError, match=r"`filter` must be a `.*Filter`, got dict"):
+            filled.search("x", filter={"path": "a.md"})
+
+
+def ids(hits: list[Hit]) -> list[str | int]:
+    """Give the ids in the order of the hits."""
+    return [hit.id for hit in hits]
+
+
+def _places(hits: list[Hit]) -> list[tuple[str | int, dict[str, int]]]:
+    return [(hit.id, {name: place.rank for name, place in hit.ranks.items()}) for hit in hits]
