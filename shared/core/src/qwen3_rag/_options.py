@@ -132,21 +132,20 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
         name: option.default if given.get(name) is None else given[name]
         for name, option in known.items()
     }
-    check_count(values["batch_tokens"], "batch_tokens", 1)
     values["device"] = check_device(values["device"])
     if values["dtype"] is not None:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if isinstance(values["cache_folder"], os.PathLike):
         values["cache_folder"] = os.fspath(values["cache_folder"])
     for option in known.values():
-        if option.name not in ("batch_tokens", "device"):
-            _check_type(option, values[option.name])
+        if option.name != "device":
+            _check_value(option, values[option.name])
     values["model_kwargs"] = dict(values["model_kwargs"] or {})
     return cast(LocalOptions, values)
 
 
-def _check_type(option: Option, value: Any) -> None:
-    """Compare a value with the option's declared type; `None` stands for the default."""
+def _check_value(option: Option, value: Any) -> None:
+    """Check a value by the option's declared type; `None` stands for the default."""
     if value is None:
         return
     [kind] = (k for k in get_args(option.type) or (option.type,) if k is not type(None))
@@ -154,11 +153,12 @@ def _check_type(option: Option, value: Any) -> None:
         if value not in get_args(kind):
             allowed = ", ".join(get_args(kind))
             raise InputError(f"`{option.name}` must be one of {allowed}, got {value!r}.")
-        return
-    kind = get_origin(kind) or kind
-    if not isinstance(value, kind):
-        # A token's value must not be shown, whatever it is.
-        raise InputTypeError(f"`{option.name}` must be {_WORDS[kind]}, got {type(value).__name__}.")
+    elif kind is int:
+        check_count(value, option.name, 1)
+    elif not isinstance(value, get_origin(kind) or kind):
+        # The value is not shown: it may be a token.
+        words = _WORDS[get_origin(kind) or kind]
+        raise InputTypeError(f"`{option.name}` must be {words}, got {type(value).__name__}.")
 
 
 def with_local_options(constructor: F) -> F:
