@@ -1,4 +1,4 @@
-"""Rules for all tests: no network, `--require-MARK`, and skips where torch is not installed."""
+"""Rules for all tests: no network, `--require-MARK`, and skips if torch is not installed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session")
 def online() -> bool:
-    """Whether the Hugging Face Hub is reachable. A test with this fixture may use the network."""
+    """Whether the Hugging Face Hub is reachable. Tests with this fixture may use the network."""
     from huggingface_hub.constants import ENDPOINT
 
     try:
@@ -116,7 +116,7 @@ def _needs_torch(raised: pytest.ExceptionInfo[BaseException] | None) -> str | No
 
 
 def _block_the_network(patch: pytest.MonkeyPatch) -> None:
-    """Refuse connections to and look-ups of other hosts, like a machine without a network."""
+    """Reject connections to and look-ups of other hosts, like a machine without a network."""
     for name in ("connect", "connect_ex"):
         patch.setattr(socket.socket, name, _guarded_connect(getattr(socket.socket, name)))
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):

@@ -1,4 +1,4 @@
-"""Check the metadata of each distribution in dist/, and that they agree with each other."""
+"""Check the metadata of each distribution in dist/, and that they agree."""
 
 from __future__ import annotations
 

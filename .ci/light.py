@@ -1,4 +1,4 @@
-"""Run the tests that need no torch, on any system: python .ci/light.py [pytest arguments].
+"""Run the tests that need no torch: python .ci/light.py [pytest arguments].
 
 The packages are installed into build/light, without the extra `local`. Tests that need torch are
 skipped.

@@ -1,4 +1,4 @@
-"""Overhead of each adapter per document, measured with a backend that hardly computes.
+"""Measures the overhead of each adapter per document, with a backend that computes almost nothing.
 
     python benchmarks/adapters.py [--documents 2000] [--json FILE]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/hybrid.py [--json FILE]
 
-Vectors and words are random, from a fixed seed: the times depend on their number only.
+Vectors and words are random, with a fixed seed: the times depend only on their number.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ QWEN3_0_6B: dict[str, Any] = {
     "initializer_range": 0.02,
 }
 
-#: Minimal work per token, to measure what depends on the number of tokens only.
+#: Minimal work per token, to measure costs that depend only on the number of tokens.
 NARROW: dict[str, Any] = {
     "hidden_size": 64,
     "intermediate_size": 128,

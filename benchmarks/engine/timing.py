@@ -38,10 +38,10 @@ class Side:
 
     Attributes:
         who: Name in the table.
-        run: Processes items (texts to embed or pairs to rerank) with a batch size; 0 if the
-            implementation has no batch size.
+        run: Processes items (texts to embed or pairs to rerank) with a batch size, which is 0 if
+            the implementation has none.
         sweep: Batch sizes to try; empty if there is no choice.
-        default: Its default batch size, which is timed besides the best one.
+        default: Its default batch size, which is timed in addition to the best one.
         rounds: Maximum number of rounds.
         cut: Context manager that removes layers from the model, to make the sweep faster.
     """
@@ -68,9 +68,9 @@ def compare(sides: Sequence[Side], rounds: Sequence[Sequence[Any]], about: Row) 
     """Time the implementations alternately on the same items.
 
     Args:
-        sides: The implementations, qwen3-rag among them.
+        sides: The implementations, including qwen3-rag.
         rounds: The items of each round; the first are used to warm up and to find the best batch.
-        about: Further entries of every row.
+        about: Additional entries in every row.
 
     Yields:
         A row per implementation and batch size.

@@ -62,7 +62,7 @@ class HaystackSide:
 
 
 def theirs(models: Models) -> HaystackSide:
-    """Make the generic classes that are common with Haystack."""
+    """Make the generic classes that are commonly used with Haystack."""
     from haystack_integrations.components.embedders.sentence_transformers import (
         SentenceTransformersDocumentEmbedder,
         SentenceTransformersTextEmbedder,

@@ -55,7 +55,7 @@ class LangChainSide:
 
 
 def theirs(models: Models) -> LangChainSide:
-    """Make the generic classes that are common with LangChain."""
+    """Make the generic classes that are commonly used with LangChain."""
     from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
     from langchain_community.cross_encoders import HuggingFaceCrossEncoder
     from langchain_huggingface import HuggingFaceEmbeddings

@@ -68,7 +68,7 @@ class LlamaIndexSide:
 
 
 def theirs(models: Models) -> LlamaIndexSide:
-    """Make the generic classes that are common with LlamaIndex."""
+    """Make the generic classes that are commonly used with LlamaIndex."""
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
     from llama_index.postprocessor.sbert_rerank import SentenceTransformerRerank
 

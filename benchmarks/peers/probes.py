@@ -35,7 +35,7 @@ CODE = "def sort(items):\n    items = list(items)\n\n    items.sort()\n    retur
 
 ANSWER = "To sort a list in Python, call its method sort, or the function sorted for a new list.\n"
 
-# Some 1,500 tokens about something else.
+# About 1,500 tokens on another topic.
 FILLER = "The harbour was quiet, and the boats lay still in the morning light.\n" * 100
 
 

@@ -1,6 +1,6 @@
-"""Puts the documentation into the wheel, for `qwen3-rag demo`; hatchling calls it.
+"""A hatchling build hook that adds the documentation to the wheel, for `qwen3-rag demo`.
 
-Knows that the documentation lies in the repository's docs/, or in a source distribution's own.
+The documentation is in docs/ of the repository or of the source distribution.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class DocumentationHook(BuildHookInterface[Any]):
-    """Adds the pages to what is built."""
+    """Adds the documentation pages to the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add them; an editable installation reads them where they are."""
+        """Add the pages; an editable installation reads them from the repository."""
         if version == "editable":
             return
         root = Path(self.root)

@@ -82,7 +82,7 @@ def train_bags(
     rows = []
     for one in examples:
         negative = one.negatives[0] if one.negatives else one.positive
-        # With the prompt, which is part of the mean, so that its tokens learn a low weight.
+        # Include the prompt, which is part of the mean, so that its tokens learn a low weight.
         query = EmbedPrompt(one.query, one.instruction).rendered
         rows.append([texts.setdefault(t, len(texts)) for t in (query, one.positive, negative)])
     numbers = torch.tensor(rows)

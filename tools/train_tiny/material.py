@@ -73,7 +73,7 @@ def read_material(data: Path, teacher: Path) -> Material:
     """Read the documentation and the word list.
 
     Raises:
-        InputError: The data folder holds no documentation.
+        InputError: The data folder contains no documentation.
     """
     sections = read_sections(data / "text")
     vocabulary = (teacher / "vocab.txt").read_text(encoding="utf-8").split("\n")
@@ -142,7 +142,7 @@ def _pairs(material: Material, seed: int) -> Iterator[Pair]:
 
 
 def bag_examples(material: Material, seed: int) -> list[Example]:
-    """Make further word bags, without hard negatives, in randomly ordered blocks.
+    """Make additional word bags, without hard negatives, in randomly ordered blocks.
 
     They train the tokens that documentation rarely uses.
     """

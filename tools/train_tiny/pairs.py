@@ -58,7 +58,7 @@ class Pair:
 
 
 def thinned(sentence: str, rng: random.Random) -> str:
-    """Drop random words, so that a sentence reads like a search query."""
+    """Drop random words, so that a sentence resembles a search query."""
     words = sentence.split()
     if len(words) < 6:
         return sentence

@@ -77,7 +77,7 @@ def count_matrix(tokenizer: Tokenizer, texts: Sequence[str]) -> sparse.csr_matri
 def idf_of(tokenizer: Tokenizer, sections: Sequence[Section]) -> Matrix:
     """Compute each token's IDF in the language in which it is most frequent.
 
-    Counted over all languages, even the most frequent word of a small language would be rare.
+    If all languages were counted together, the most frequent words of a small one would be rare.
     """
     texts = defaultdict(list)
     for section in sections:

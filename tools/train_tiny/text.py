@@ -101,7 +101,7 @@ def read_sections(folder: Path) -> list[Section]:
         The sections, in the order of file names and pages.
 
     Raises:
-        InputError: The folder holds no such file.
+        InputError: The folder contains no such file.
     """
     files = sorted(folder.glob("*.jsonl.gz"))
     if not files:

@@ -1,6 +1,6 @@
-"""The console command `qwen3-rag`: index a folder, search it, and look after both.
+"""The console command `qwen3-rag`, which indexes and searches folders.
 
-Importing this loads nothing but the standard library.
+Importing this package loads only the standard library.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 def __getattr__(name: str) -> Any:
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Reading metadata takes 10 ms, which every start of the command would pay.
+    # Reading the metadata takes 10 ms, which would delay every start of the command.
     from importlib.metadata import version
 
     return version("qwen3-rag-cli")

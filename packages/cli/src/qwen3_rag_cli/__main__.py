@@ -1,4 +1,4 @@
-"""`python -m qwen3_rag_cli`, for where the console command is not on the path."""
+"""`python -m qwen3_rag_cli`, for use when the console command is not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console command: its options, and what `index`, `search`, `doctor` and `demo` do with them.
+"""The console command: the options and functions of `index`, `search`, `doctor` and `demo`.
 
 Each command imports what it needs, so that help and usage errors stay fast.
 """
@@ -296,7 +296,7 @@ app.command("merge", short_help="Merge checkpoints by SLERP.")(training.merge_co
 def _nothing_in(paths: list[Path]) -> str:
     return (
         f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no "
-        "Markdown, text or source file that the patterns let through. Name files, or say which "
+        "Markdown, text or source file that matches the patterns. Name files, or say which "
         "to index with --include GLOB."
     )
 

@@ -1,7 +1,7 @@
 """Splits a file's text into chunks of a limited number of the model's tokens.
 
-Inside a section semantic-text-splitter chooses where to split: between paragraphs before sentences
-before words.
+Inside a section, semantic-text-splitter prefers to split between paragraphs, then sentences, then
+words.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from qwen3_rag_cli.headings import Section, sections
 
 __all__ = ["CHUNK_TOKENS", "OVERLAP", "Chunk", "Chunking", "chunks"]
 
-#: Defaults: tokens of a chunk, and tokens that two neighbours may share.
+#: Defaults: tokens per chunk, and tokens that neighbouring chunks may share.
 CHUNK_TOKENS, OVERLAP = 384, 48
 SMALLEST, LARGEST = 32, 8_192
 
-#: To be raised when the same text and settings give other chunks than before.
+#: Increase this when the same text and settings give different chunks than before.
 VERSION = 1
 
 
@@ -36,7 +36,7 @@ class Chunking:
         overlap: Maximum tokens that neighbours in one section share.
 
     Raises:
-        InputError: A number out of its range.
+        InputError: A number is out of range.
     """
 
     tokens: int = CHUNK_TOKENS
@@ -57,15 +57,15 @@ class Chunking:
     def chosen(
         cls, tokens: int | None, overlap: int | None, recorded: Mapping[str, Any]
     ) -> Chunking:
-        """Fill in what the command line leaves open.
+        """Fill in values that are not given on the command line.
 
         Args:
-            tokens: From the command line.
-            overlap: From the command line.
+            tokens: The value from the command line.
+            overlap: The value from the command line.
             recorded: The index's record; empty for a new index.
         """
         if overlap is None:
-            # The recorded overlap belongs to the recorded size.
+            # The recorded overlap is only used with the recorded size.
             overlap = OVERLAP if tokens is not None else recorded.get("overlap", OVERLAP)
         if tokens is None:
             tokens = recorded.get("chunk_tokens", CHUNK_TOKENS)
@@ -77,8 +77,8 @@ class Chunk:
     """A piece of a file.
 
     Attributes:
-        text: What is embedded, matched and reranked: the headings above it, then the piece.
-        heading: All its headings, outermost first, ` > ` between them.
+        text: The text to embed, search and rerank: the headings above it, then the piece.
+        heading: All its headings, outermost first, separated by ` > `.
         line: Its first line in the file, from 1.
         end_line: Its last line.
     """
@@ -95,9 +95,9 @@ def chunks(
     """Split a text.
 
     Args:
-        text: Of the file.
-        kind: Markdown is split at its headings first.
-        name: Of the file. Chunks of text and code begin with it, since they have no headings.
+        text: The file's text.
+        kind: The kind of file; Markdown is split at its headings first.
+        name: The file's name. Chunks of text and code begin with it, since they have no headings.
         count: Counts the tokens of a text.
         settings: How large chunks may be.
     """
@@ -135,14 +135,14 @@ def _chunk(title: str, heading: str, part: Section, start: int, piece: str) -> C
 
 
 def _trimmed(text: str) -> tuple[int, str]:
-    """Length of the blank lines before a text, and the text without blank lines around it."""
+    """Strip blank lines around a text; return the length of the leading ones too."""
     blank = re.match(r"(?:[^\S\n]*\n)*", text)
     before = blank.end() if blank else 0
     return before, text[before:].rstrip()
 
 
 def _title(path: tuple[str, ...], count: Callable[[str], int], settings: Chunking) -> str:
-    """The innermost headings that fit in a quarter of the chunk, as one paragraph."""
+    """Join the innermost headings that fit in a quarter of the chunk."""
     for first in range(len(path)):
         title = " > ".join(path[first:]) + "\n\n"
         if count(title) <= settings.tokens // 4:

@@ -15,12 +15,12 @@ NUL = b"\0"
 
 @dataclass(frozen=True)
 class Content:
-    r"""What a file holds.
+    r"""The content of a file.
 
     Attributes:
         text: Its text, line ends as `\n`.
         digest: SHA-256 of its bytes.
-        note: A remark about the encoding, for people; empty when all is well.
+        note: A human-readable remark about the encoding; empty if there are no problems.
     """
 
     text: str
@@ -32,7 +32,7 @@ class Unusable(Exception):
     """A file cannot be read as text.
 
     Attributes:
-        reason: Why, for people.
+        reason: The reason, human-readable.
         keep: Whether its chunks stay in the index.
     """
 
@@ -46,11 +46,11 @@ def read(path: Path) -> Content:
     """Read a text file.
 
     It is read as UTF-8, or UTF-16 when it begins with a byte order mark. Bytes that are not valid
-    UTF-8 become replacement characters, with a note: a page with one broken letter is still worth
-    finding.
+    UTF-8 become replacement characters, with a note: a file with one invalid character is still
+    worth searching.
 
     Raises:
-        Unusable: It does not exist any more, cannot be read, or is not text.
+        Unusable: The file no longer exists, cannot be read, or is not text.
     """
     try:
         raw = path.read_bytes()

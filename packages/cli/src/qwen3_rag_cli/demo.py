@@ -1,4 +1,4 @@
-"""Three questions to this project's documentation, with the ranking of each part of a search."""
+"""Searches this project's documentation for three questions, and shows the ranking of each step."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ QUESTIONS = (
 RANKINGS = ("dense", "bm25", "fused", "rerank")
 SHOWN = 5
 RIGHT = 3
-# All fused hits are asked for, so that they hold the ranking of each retriever.
+# All fused hits are requested, because they contain the ranking of each retriever.
 DEPTHS = Depths(limit=100, candidates=100, rerank=10)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question found.
+    """The results of one question.
 
     Attributes:
-        question: As asked.
+        question: The question.
         expected: The section that answers it.
-        place: Its place among the hits, `None` when it is not one.
-        rankings: The sections that each retriever, the fusion and the reranker put first.
+        place: Its rank among the hits; `None` if it was not found.
+        rankings: The top sections of each retriever, the fusion and the reranker.
     """
 
     question: str
@@ -55,7 +55,7 @@ class Answer:
         return self.place is not None and self.place <= RIGHT
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the answer as plain values."""
+        """Return the answer as plain values."""
         return {**asdict(self), "right": self.right}
 
 
@@ -63,7 +63,7 @@ def documentation() -> Path:
     """Find the folder of the documentation.
 
     Raises:
-        InputError: It is neither in the package nor in a repository around it.
+        InputError: It is neither in the package nor in an enclosing repository.
     """
     here = Path(__file__).resolve()
     # A wheel contains it (hatch_build.py); an editable installation reads the repository's.
@@ -77,11 +77,11 @@ def documentation() -> Path:
 
 
 def run(models: Models, note: Callable[[str], None]) -> list[Answer]:
-    """Index the documentation in a temporary folder, and ask.
+    """Index the documentation in a temporary folder, and search it for each question.
 
     Args:
-        models: Trained ones: with any others the answers mean nothing.
-        note: Told what is going on.
+        models: Trained models; with random weights the answers are meaningless.
+        note: Called with a message at each step.
     """
     folder = documentation()
     with tempfile.TemporaryDirectory(prefix="qwen3-rag-demo-") as place:
@@ -111,5 +111,5 @@ def _answer(question: str, expected: str, hits: list[Hit]) -> Answer:
 
 
 def _section(hit: Hit) -> str:
-    """File and innermost heading."""
+    """Return the file and innermost heading of a hit."""
     return f"{hit.payload['path']}: {str(hit.payload['heading']).rpartition(' > ')[2]}"

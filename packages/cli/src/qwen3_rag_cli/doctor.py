@@ -1,4 +1,4 @@
-"""What is installed, where the models run, whether an index is sound, and how fast the models are.
+"""Reports what is installed, where the models run, the state of an index, and the models' speed.
 
 Downloads nothing and changes nothing.
 """
@@ -51,7 +51,7 @@ FIRST, MOST = 4, 256
 
 @dataclass
 class Examination:
-    """What was found, a table for each subject."""
+    """The findings, one table per subject."""
 
     packages: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Examination:
     broken: bool = False
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Give the tables that have lines, by their titles."""
+        """Return the non-empty tables by title."""
         titles = ("packages", "machine", "models", "index", "speed")
         return {title: getattr(self, title) for title in titles if getattr(self, title)}
 
@@ -72,11 +72,11 @@ def examine(
     """Examine the installation and an index.
 
     Args:
-        folder: Of the index, which may be missing.
-        model: From the command line.
-        reranker: From the command line.
-        runtime: Where the models run; offline.
-        documents: Number of documents to rerank when measuring; 0 measures nothing.
+        folder: The index's folder, which may be missing.
+        model: The value from the command line.
+        reranker: The value from the command line.
+        runtime: Where the models run; must be offline.
+        documents: Number of documents to rerank when measuring; 0 skips the measurement.
     """
     found = Examination(packages=_packages())
     index: Index | None = None
@@ -139,7 +139,7 @@ def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
 
 
 def _on_disk(found: Examination, models: Models, role: Role) -> bool:
-    """Tell whether a model can be used without a download."""
+    """Check whether a model can be used without a download."""
     from huggingface_hub import constants
 
     found.models.setdefault("cache", constants.HF_HUB_CACHE)
@@ -155,7 +155,7 @@ def _on_disk(found: Examination, models: Models, role: Role) -> bool:
 
 
 def _is_absent(name: str) -> bool:
-    """Tell whether a model of the Hugging Face Hub is missing from the cache."""
+    """Check whether a model of the Hugging Face Hub is missing from the cache."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -198,7 +198,7 @@ def _index(found: Examination, index: Index, models: Models, ready: bool) -> Non
 
 
 def _speed(found: Examination, models: Models, ready: dict[str, bool], documents: int) -> None:
-    """Measure each model that can be loaded, and say why where that fails."""
+    """Measure each model that can be loaded, and report errors."""
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "embedding": lambda: _embedding_speed(models),
         "reranking": lambda: _reranking_speed(models, documents),
@@ -236,5 +236,5 @@ def _reranking_speed(models: Models, documents: int) -> dict[str, Any]:
 
 
 def _documents(count: int) -> list[str]:
-    """Make texts that differ from the first word on, so that no computation is shared."""
+    """Make texts whose first words differ, so that no computation is shared."""
     return [f"{number}. {PARAGRAPH}" for number in range(count)]

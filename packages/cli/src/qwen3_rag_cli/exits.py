@@ -1,4 +1,4 @@
-"""Errors as one message on stderr and one exit code."""
+"""Reports each error as one message on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 __all__ = ["EXIT_CODES", "INTERRUPTED", "State", "reported"]
 
-#: Exit code by error class; a subclass has its parent's. Anything else is 1.
+#: Exit code by error class, including subclasses. The code of any other error is 1.
 EXIT_CODES = {
     "InputError": 2,
     "StoreError": 3,
@@ -25,13 +25,13 @@ P = ParamSpec("P")
 
 
 class State:
-    """Options that stand before the command's name."""
+    """The options before the command's name."""
 
     debug = False
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end with a message and an exit code, whatever it raises."""
+    """Make a command report any exception as a message and an exit code."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -53,7 +53,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    # By name: importing the classes would load the core for every usage error.
+    # Compared by name: importing the classes would load the core for every usage error.
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
         return f"Error: {error}", next((EXIT_CODES[n] for n in names if n in EXIT_CODES), 1)

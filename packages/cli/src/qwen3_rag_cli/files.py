@@ -1,4 +1,4 @@
-"""Finds the files to index under the paths a command was given. Opens none of them."""
+"""Finds the files to index below the given paths, without opening them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Found:
     """A file to index.
 
     Attributes:
-        key: Its path in the index, `/` between the parts.
-        path: Where it is.
-        size: Bytes, when it was found.
+        key: Its path in the index, with `/` as the separator.
+        path: Its path on disk.
+        size: Its size in bytes when it was found.
     """
 
     key: str
@@ -57,12 +57,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is not indexed, or only with a remark.
+    """A file that is not indexed, or is indexed with a remark.
 
     Attributes:
         key: Its path in the index.
-        reason: Why, for people.
-        keep: Whether its chunks stay in the index: it may be unchanged but cannot be read now.
+        reason: The reason, human-readable.
+        keep: Whether its chunks stay in the index, since the file may be unchanged but currently
+            unreadable.
     """
 
     key: str
@@ -76,8 +77,8 @@ class Selection:
 
     Attributes:
         files: Files to index, ordered by key, each once.
-        skipped: Files that match, but cannot be used.
-        roots: The paths it was called with, absolute.
+        skipped: Files that match but cannot be used.
+        roots: The absolute form of the paths that `find` was called with.
     """
 
     files: list[Found] = field(default_factory=list)
@@ -86,12 +87,12 @@ class Selection:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no file matched."""
+        """Whether no files matched."""
         return not self.files and not self.skipped
 
 
 def kind_of(path: Path) -> Kind:
-    """Tell by its name how a file is split into chunks."""
+    """Decide by its name how a file is split into chunks."""
     suffix = path.suffix.lower()
     if suffix in MARKDOWN:
         return "markdown"
@@ -106,15 +107,15 @@ def find(
     exclude: Sequence[str] = (),
     leave_out: Path | None = None,
 ) -> Selection:
-    """Collect the files under `paths`.
+    """Collect the files below `paths`.
 
     Args:
         paths: Folders and files. Files are included whatever their name is.
         base: The folder that keys are relative to; files outside have absolute keys.
-        include: Glob patterns to match with a file's name or path, instead of the known suffixes.
+        include: Glob patterns that a file's name or path must match, instead of the known suffixes.
             `*` matches `/` too.
         exclude: Glob patterns of files and folders to leave out.
-        leave_out: A folder to leave out: the index itself.
+        leave_out: A folder to leave out: that of the index.
 
     Raises:
         InputError: A path does not exist.
@@ -139,7 +140,7 @@ def find(
 
 
 def key_of(path: Path, base: Path) -> str:
-    """Give a file's key: its path relative to `base`, or its full path when it is elsewhere."""
+    """Return a file's key: its path relative to `base`, or its full path if it is elsewhere."""
     try:
         return path.relative_to(base).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""`--filter FIELD=VALUE` as a filter of the embedded store."""
+"""Converts `--filter FIELD=VALUE` to a filter of the embedded store."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["parse_filters"]
 
 
 def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
-    """Make one filter: values of one field are alternatives, different fields must all match.
+    """Make a filter: a hit must match one of the values given for each field.
 
     Args:
-        filters: As on the command line.
-        paths: Of the indexed files.
+        filters: The values from the command line.
+        paths: Paths of the indexed files.
 
     Raises:
-        InputError: Not `FIELD=VALUE`, an unknown field, or a value that no file has.
+        InputError: A filter is not `FIELD=VALUE`, its field is unknown, or no file has its value.
     """
     wanted: dict[str, list[str]] = {}
     for given in filters:
@@ -47,7 +47,7 @@ def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
 
 
 def _matching(pattern: str, paths: Sequence[str]) -> list[str]:
-    """List the files that a pattern means: a glob, the file itself, or the folder it is in."""
+    """List the files that match a pattern: a glob, a file, or a folder that contains them."""
     folder = pattern.removeprefix("./").rstrip("/")
     matching = [
         path

@@ -32,7 +32,7 @@ class Section:
         heading: Its own heading; empty for text above the first heading.
         line: Its first line, from 1.
         text: Its lines, including the heading.
-        body: Where in `text` the heading ends.
+        body: Offset in `text` where the heading ends.
     """
 
     parents: tuple[str, ...]
@@ -50,7 +50,8 @@ class Section:
 def sections(text: str) -> list[Section]:
     """Split a Markdown text at its headings.
 
-    A heading directly followed by a lower one gives no section: it is among the next one's parents.
+    A heading directly followed by a lower one gives no section of its own: it is a parent of the
+    next one.
     """
     # Not `splitlines`, which also splits at form feeds and other characters; Markdown does not.
     lines = [line + "\n" for line in text.split("\n")]
@@ -82,7 +83,7 @@ def sections(text: str) -> list[Section]:
 
 
 def _headings(text: str, skipped: int) -> list[tuple[int, int, int, str]]:
-    """First line, next line, level and title of each heading outside quotes and lists."""
+    """Return first line, next line, level and title of each heading outside quotes and lists."""
     found = []
     tokens: list[Token] = _BLOCKS.parse(text)
     for token, content in pairwise(tokens):
@@ -94,7 +95,7 @@ def _headings(text: str, skipped: int) -> list[tuple[int, int, int, str]]:
 
 
 def _plain(markdown: str) -> str:
-    """Words of a heading, without markup, link targets, tags and anchors."""
+    """Return the words of a heading, without markup, link targets, tags and anchors."""
     words = "".join(
         " " if child.type in ("softbreak", "hardbreak") else child.content
         for token in _INLINE.parseInline(_ANCHOR.sub("", markdown))

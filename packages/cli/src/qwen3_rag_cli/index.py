@@ -1,4 +1,4 @@
-"""An index folder: its manifest and vector collection, opened, checked and searched together."""
+"""An index folder, which contains a manifest and a vector collection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIELDS = {"path": "keyword", "kind": "keyword"}
 
 @dataclass(frozen=True)
 class Depths:
-    """How many hits each part of a search passes on.
+    """How many hits each step of a search passes on.
 
     Attributes:
         limit: Hits to show.
@@ -33,7 +33,7 @@ class Depths:
         rerank: Fused hits to rerank, 0 for none.
 
     Raises:
-        InputError: A number out of its range.
+        InputError: A number is out of range.
     """
 
     limit: int = 10
@@ -53,21 +53,22 @@ class Depths:
 
 
 class Index(Closing):
-    """An index in a folder, open for one process at a time.
+    """An index in a folder; only one process at a time can open it.
 
-    The operating system frees the folder when the process ends, however it ends.
+    The operating system releases the lock when the process ends, however it ends.
     """
 
     def __init__(self, folder: Path, *, create: bool = False, base: Path | None = None) -> None:
         """Open an index.
 
         Args:
-            folder: Where it is.
-            create: Whether to make it if it is not there.
+            folder: The index's folder.
+            create: Whether to create it if it does not exist.
             base: The folder that file paths are relative to; the parent of `folder` when omitted.
 
         Raises:
-            StoreError: There is none, it is in use or damaged, or the folder holds other files.
+            StoreError: The index does not exist, is in use or damaged, or the folder contains other
+                files.
         """
         self.folder = Path(os.path.abspath(folder.expanduser()))
         self.base = base or self.folder.parent
@@ -78,7 +79,7 @@ class Index(Closing):
             )
         if create:
             self._make_folder()
-        # First the collection, whose lock can tell which process has the index open.
+        # Open the collection first: its lock shows which process has the index open.
         self.collection = QdrantEdgeStore(self.folder)
         try:
             self.manifest = Manifest(self.folder / MANIFEST)
@@ -89,13 +90,13 @@ class Index(Closing):
     def models(
         self, model: str | None, reranker: str | None, runtime: Runtime, *, dim: int | None = None
     ) -> Models:
-        """Choose the models: those asked for, otherwise those the index was made with.
+        """Choose the models: those given, otherwise those the index was made with.
 
         Args:
-            model: From the command line.
-            reranker: From the command line.
-            runtime: Where they run.
-            dim: From the command line.
+            model: The value from the command line.
+            reranker: The value from the command line.
+            runtime: Where the models run.
+            dim: The value from the command line.
         """
         made, record = self.manifest.record(), self.collection.record()
         names = (made["model"], made["reranker"]) if {"model", "reranker"} <= made.keys() else None
@@ -104,11 +105,11 @@ class Index(Closing):
         return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
 
     def check(self, models: Models, fingerprint: str) -> None:
-        """Make sure that the index was made with these models.
+        """Check that the index was made with these models.
 
         Args:
             models: The models to use.
-            fingerprint: Of the embedding model.
+            fingerprint: The embedding model's fingerprint.
 
         Raises:
             StoreError: It was made with another model, dim or BM25 encoder.
@@ -138,11 +139,11 @@ class Index(Closing):
 
     @contextmanager
     def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:
-        """Search the index while the context is open; the models are closed with it.
+        """Open a searcher on the index; the models are closed at the end of the context.
 
         Args:
             models: Those the index was made with, and a reranker.
-            depths: How many hits each part passes on.
+            depths: How many hits each step passes on.
 
         Raises:
             StoreError: The index is empty, or was made with other models.
@@ -166,7 +167,7 @@ class Index(Closing):
             )
 
     def reconcile(self) -> None:
-        """Bring manifest and collection together where only one of them was changed or lost.
+        """Repair manifest and collection if only one of them was changed or lost.
 
         A killed run needs no repair; this handles deletion, restored backups and power loss.
         """
@@ -195,7 +196,7 @@ class Index(Closing):
                     f"The folder {str(self.folder)!r} holds other files and no index. Name an "
                     "empty or new folder with --store."
                 )
-            # An index can be made again and does not belong in a repository.
+            # An index can be rebuilt and does not belong in a repository.
             (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
         except OSError as error:
             raise StoreError(

@@ -1,4 +1,4 @@
-"""Brings an index up to date with files, so that an interrupted run can be continued.
+"""Updates an index from files, so that an interrupted run can be continued.
 
 For each group of chunks the manifest marks them dirty, the collection is changed, and the manifest
 marks them clean. Whatever a killed run left dirty is written again by the next run.
@@ -24,27 +24,27 @@ from qwen3_rag_hybrid import Document, HybridSearcher
 __all__ = ["Indexing", "Summary"]
 
 # Chunks per write. Groups are filled in the order of the files, so that a continued run forms the
-# same batches and gets exactly the same vectors.
+# same batches and computes exactly the same vectors.
 GROUP = 64
 
-# Unchanged files are recorded in groups of this many.
+# Number of unchanged files to record at once.
 RECORDED = 256
 
-#: Called with the bytes that are done and the file being worked on.
+#: Called with the number of bytes processed and the current file.
 Progress: TypeAlias = Callable[[float, str], None]
 
 
 @dataclass
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         files: Files under the given paths that are in the index now.
-        unchanged: Those that were in the index already.
-        indexed: Those that are new or changed.
-        removed: Files that were taken out of the index.
-        chunks: Chunks in the whole index now.
-        embedded: Chunks that were embedded.
+        unchanged: Files that were in the index already.
+        indexed: Files that were new or changed.
+        removed: Files that were removed from the index.
+        chunks: Number of chunks in the whole index now.
+        embedded: Number of chunks that were embedded.
         skipped: Files that could not be indexed, and why.
         notes: Files that were indexed with a remark.
     """
@@ -61,7 +61,7 @@ class Summary:
 
 @dataclass
 class _Group:
-    """What is written together; `stale` chunks are deleted, `done` files are complete with it."""
+    """Changes written together: `stale` chunks are deleted; `done` files are then complete."""
 
     documents: list[Document] = field(default_factory=list)
     written: list[tuple[str, str, str]] = field(default_factory=list)
@@ -74,11 +74,11 @@ class Indexing(Closing):
     """One run over a selection of files."""
 
     def __init__(self, index: Index, models: Models, settings: Chunking) -> None:
-        """Read the tokenizer. The model is loaded when there is something to embed.
+        """Read the tokenizer. The model is loaded only if there is something to embed.
 
         Raises:
             StoreError: The index was made with other models.
-            ModelError: The checkpoint is not there or cannot be read.
+            ModelError: The checkpoint is missing or cannot be read.
         """
         self.summary = Summary()
         self._index = index
@@ -102,7 +102,7 @@ class Indexing(Closing):
         )
 
     def plan(self, selection: Selection) -> list[Found]:
-        """Remove files that are gone from the index, and list those that are new or changed."""
+        """Remove deleted files from the index, and list new or changed ones."""
         self.summary.skipped += selection.skipped
         indexed = self._index.manifest.files()
         pending, present = [], set()
@@ -127,11 +127,11 @@ class Indexing(Closing):
         return pending
 
     def run(self, pending: Sequence[Found], progress: Progress) -> Summary:
-        """Bring the planned files into the index.
+        """Index the planned files.
 
         Args:
-            pending: From `plan`.
-            progress: Told about each file.
+            pending: The files that `plan` returned.
+            progress: Called for each file.
         """
         group = _Group()
         for found in pending:
@@ -220,7 +220,7 @@ class Indexing(Closing):
 
 
 def _digest(chunk: Chunk) -> str:
-    """Digest of everything that is stored of a chunk."""
+    """Hash all stored data of a chunk."""
     parts = (chunk.text, chunk.heading, str(chunk.line), str(chunk.end_line))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 

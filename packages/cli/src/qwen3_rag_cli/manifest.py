@@ -1,7 +1,7 @@
-"""The record of an index: a row for each file, a row for each chunk, and how they were made.
+"""The manifest of an index: a row for each file and each chunk, and the settings of the index.
 
-Rows are written before and after each change of the collection, so that after a kill at any moment
-every chunk that may be there has a row; see `Manifest.mark_dirty`.
+Rows are written before and after each change of the collection, so that every chunk in the
+collection has a row, even if the process is killed; see `Manifest.mark_dirty`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ CREATE INDEX IF NOT EXISTS chunks_by_path ON chunks (path);
 
 
 class Manifest:
-    """The rows, open for one process at a time."""
+    """The manifest's rows; only one process at a time can open them."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, or create it.
 
         Raises:
-            StoreError: It cannot be written, is in use, is damaged, or of a later format.
+            StoreError: It cannot be written, is in use, is damaged, or has a later format.
         """
         self._path = path
         with self._errors():
@@ -52,13 +52,13 @@ class Manifest:
                 raise
 
     def record(self) -> dict[str, Any]:
-        """Give what `write_record` wrote; empty for a new index."""
+        """Return the values that `write_record` stored; empty for a new index."""
         with self._errors():
             rows = self._rows.execute("SELECT name, value FROM record WHERE name != 'format'")
             return {name: json.loads(value) for name, value in rows}
 
     def write_record(self, values: Mapping[str, Any]) -> None:
-        """Keep values that describe the index."""
+        """Store values that describe the index."""
         with self._errors(), self._rows:
             self._rows.executemany(
                 "INSERT OR REPLACE INTO record VALUES (?, ?)",
@@ -66,7 +66,7 @@ class Manifest:
             )
 
     def files(self) -> dict[str, tuple[str, str]]:
-        """Give digest and settings of each file whose chunks are all in the index."""
+        """Return digest and settings of each file whose chunks are all in the index."""
         with self._errors():
             rows = self._rows.execute("SELECT path, digest, settings FROM files")
             return {path: (digest, settings) for path, digest, settings in rows}
@@ -80,7 +80,7 @@ class Manifest:
             return [path for (path,) in rows]
 
     def chunks(self, path: str) -> dict[str, str | None]:
-        """Give the digest of each chunk of a file, `None` for a dirty one."""
+        """Return the digest of each chunk of a file, `None` for a dirty one."""
         with self._errors():
             rows = self._rows.execute("SELECT id, digest FROM chunks WHERE path = ?", (path,))
             return dict(rows.fetchall())
@@ -91,7 +91,7 @@ class Manifest:
             return int(self._rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
     def ids(self) -> set[str]:
-        """Give the ids of all chunks."""
+        """Return the ids of all chunks."""
         with self._errors():
             return {id_ for (id_,) in self._rows.execute("SELECT id FROM chunks")}
 
@@ -99,7 +99,7 @@ class Manifest:
         """Record that chunks are about to be written or deleted.
 
         Otherwise a kill between the collection's write and `mark_clean` could leave chunks without
-        a row, or rows of a version that is no longer there.
+        a row, or rows of a version that no longer exists.
 
         Args:
             chunks: Id and path of each.
@@ -119,7 +119,7 @@ class Manifest:
         done: Iterable[tuple[str, str, str]] = (),
         gone: Sequence[str] = (),
     ) -> None:
-        """Record what the collection has now, all or nothing.
+        """Record the state of the collection in one transaction.
 
         Args:
             written: Id, path and digest of chunks that were written.
@@ -134,10 +134,10 @@ class Manifest:
             self._rows.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in gone])
 
     def forget(self, ids: Iterable[str] | None = None) -> None:
-        """Drop the rows of chunks and of their files, so that the files are indexed again.
+        """Delete the rows of chunks and of their files, so that the files are indexed again.
 
         Args:
-            ids: Of chunks that the collection does not have; all when omitted.
+            ids: Ids of chunks that the collection does not have; all chunks when omitted.
         """
         with self._errors(), self._rows:
             if ids is None:

@@ -1,4 +1,4 @@
-"""Which two models a command uses, and where they run."""
+"""The two models that a command uses, and where they run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Runtime:
     """Where the models run.
 
     Attributes:
-        device: A torch device, `None` to choose.
-        dtype: Number format, `None` to choose.
+        device: A torch device; `None` to choose one.
+        dtype: Number format; `None` to choose one.
         offline: Whether to work without the network.
     """
 
@@ -36,9 +36,9 @@ class Models:
     """An embedding model and a reranker. Nothing is loaded or downloaded before it is used.
 
     Attributes:
-        embedding: Folder, id or `"tiny"`.
-        reranking: The same for the reranker.
-        dim: Vector size, `None` for the model's.
+        embedding: The embedding model: a folder, an id or `"tiny"`.
+        reranking: The reranker, in the same form.
+        dim: Vector size; `None` for the model's.
         runtime: Where they run.
     """
 
@@ -57,12 +57,12 @@ class Models:
         runtime: Runtime = Runtime(),
         recorded: tuple[str, str] | None = None,
     ) -> Models:
-        """Fill in what the command line leaves open.
+        """Fill in values that are not given on the command line.
 
         Args:
-            model: From the command line.
-            reranker: From the command line.
-            dim: From the command line or the index.
+            model: The value from the command line.
+            reranker: The value from the command line.
+            dim: The value from the command line or the index.
             runtime: Where they run.
             recorded: The models the index was made with.
         """
@@ -81,10 +81,10 @@ class Models:
         return Qwen3Reranker(self.reranking, **self._options)
 
     def checkpoint(self, role: Role = "embedding") -> Checkpoint:
-        """Find a checkpoint on this disk, downloading it if need be; loads no weights.
+        """Find a checkpoint on disk, and download it if necessary, without loading weights.
 
         Raises:
-            ModelError: It is not there and cannot be fetched, or cannot be run here.
+            ModelError: It does not exist and cannot be downloaded, or cannot be run.
         """
         name = self.embedding if role == "embedding" else self.reranking
         return resolve_checkpoint(name, role, local_files_only=self.runtime.offline)
@@ -99,7 +99,7 @@ class Models:
 
 
 def _absolute(name: str | None) -> str | None:
-    """Give a folder's full path, so that an index's record holds from any working folder."""
+    """Return a folder's full path, so that an index's record is valid in any working folder."""
     if name and name != TINY and Path(name).expanduser().is_dir():
         return str(Path(name).expanduser().resolve())
     return name

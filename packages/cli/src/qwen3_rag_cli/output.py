@@ -44,20 +44,20 @@ SHOWN = 20
 
 
 def console() -> Console:
-    """Stdout, wide enough for tables in a pipe."""
+    """Return a console for stdout that is wide enough for tables in a pipe."""
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
 @contextmanager
 def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a bar while the context is open, on a terminal only.
+    """Show a progress bar while the context is open, only on a terminal.
 
     Args:
-        total: Bytes to do.
-        silent: Whether to show nothing.
+        total: Total number of bytes.
+        silent: Whether to suppress all output.
 
     Yields:
-        A function to call with the bytes that are done and the file being worked on.
+        A function to call with the number of bytes processed and the current file.
     """
     err = Console(stderr=True)
     if silent or not total or not err.is_terminal:
@@ -76,13 +76,13 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]
 
 
 def note_to(silent: bool) -> Callable[[str], None]:
-    """Make a function that tells on stderr what is going on."""
+    """Make a function that prints progress messages on stderr."""
     err = Console(stderr=True, highlight=False)
     return lambda text: None if silent else err.print(text, markup=False, style="dim")
 
 
 def print_json(value: object) -> None:
-    """Print a value for programs."""
+    """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
@@ -92,7 +92,7 @@ def print_line(text: str) -> None:
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:
-    """Give a summary as plain values."""
+    """Return a summary as plain values."""
     record = asdict(summary)
     for name in ("skipped", "notes"):
         record[name] = [{"path": entry["key"], "reason": entry["reason"]} for entry in record[name]]
@@ -117,7 +117,7 @@ def print_summary(summary: Summary, folder: Path) -> None:
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:
-    """Give a hit as plain values."""
+    """Return a hit as plain values."""
     return {
         "id": hit.id,
         **{name: hit.payload.get(name) for name in ("path", "line", "end_line", "heading", "kind")},
@@ -138,7 +138,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
     for place, hit in enumerate(hits, 1):
         line = columns.format(place, *_rank_cells(hit), where(hit))
         out.print(line, style="bold", markup=False, soft_wrap=True)
-        # Below the numbers, so that a narrow terminal has room for it.
+        # On a separate line, so that it fits in a narrow terminal.
         for text, style in ((str(hit.payload.get("heading") or ""), ""), (snippet(hit), "dim")):
             if text:
                 out.print(Padding(Text(text, style=style), (0, 0, 0, 5)))
@@ -161,7 +161,7 @@ def print_explained(hits: Sequence[Hit]) -> None:
 
 
 def print_sections(sections: Mapping[str, Any]) -> None:
-    """Print what `doctor` found, a block for each subject."""
+    """Print the findings of `doctor`, one block per subject."""
     out = console()
     for title, lines in sections.items():
         out.print(title, style="bold", markup=False)
@@ -197,14 +197,14 @@ def print_answer(answer: Answer) -> None:
 
 
 def where(hit: Hit) -> str:
-    """File and lines of a hit."""
+    """Return the file and lines of a hit."""
     line, end = hit.payload.get("line"), hit.payload.get("end_line")
     lines = f"{line}-{end}" if end and end != line else str(line)
     return f"{hit.payload.get('path', hit.id)}:{lines}"
 
 
 def snippet(hit: Hit) -> str:
-    """The beginning of a hit's text in one line, without its headings."""
+    """Return the beginning of a hit's text as one line, without its headings."""
     text = " ".join(
         line for line in hit.text.split("\n\n", 1)[-1].split("\n") if not line.startswith("#")
     )
@@ -223,7 +223,7 @@ def _rank_cells(hit: Hit) -> list[str]:
 
 
 def _demo_cell(section: str, expected: str) -> str:
-    # Without the suffix a file's name fits into the columns of a narrow terminal.
+    # Without the suffix, a file's name fits in a column of a narrow terminal.
     text = escape(section.replace(".md:", ":"))
     return f"[green]{text}[/green]" if section == expected else text
 

@@ -20,7 +20,7 @@ WIDTH = "96"
 
 
 def reference() -> str:
-    """Give the help of every command as Markdown."""
+    """Return the help of every command as Markdown."""
     runner = CliRunner(env={"COLUMNS": WIDTH, "TERMINAL_WIDTH": WIDTH})
     parts = []
     for name in COMMANDS:
@@ -33,7 +33,7 @@ def reference() -> str:
 
 
 def with_reference(page: str) -> str:
-    """Give the page with the help in its last section."""
+    """Return the page with the help in its last section."""
     before, mark, _ = page.partition(MARK)
     if not mark:
         raise ValueError(f"The page lacks the line that ends in {MARK!r}.")

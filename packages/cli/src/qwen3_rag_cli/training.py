@@ -241,10 +241,10 @@ def merge_command(
 
 
 def _require_training() -> None:
-    """Make sure that the optional package for these commands is installed.
+    """Check that the optional package for these commands is installed.
 
     Raises:
-        MissingExtraError: It is not.
+        MissingExtraError: It is not installed.
     """
     from qwen3_rag.integration import require_extra
 
@@ -264,7 +264,7 @@ def _device(name: str | None) -> str:
 
 
 def _steps(given: int | None, data: Path, batch_size: int) -> int:
-    """Give the number of steps, by default one pass over the data."""
+    """Return the number of steps, by default one pass over the data."""
     if given is not None:
         return given
     from qwen3_rag_training import read_examples

@@ -1,6 +1,6 @@
 """Hybrid search with Qwen3 models: dense vectors and BM25 in your store, fused and reranked here.
 
-Importing this loads no store's client: a store's class does when it is first named.
+Importing this package loads no store's client; the first use of a store's class does.
 """
 
 from __future__ import annotations

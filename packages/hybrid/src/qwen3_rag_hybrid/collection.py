@@ -1,4 +1,4 @@
-"""The life of a collection: made for one model and encoder, filled, checked before it is used."""
+"""Creates, fills and checks a collection for one model and encoder."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ __all__ = ["Collection"]
 
 
 class Collection:
-    """Everything that a searcher does with its collection besides searching it; all are flows."""
+    """A searcher's operations on its collection, except search. All of them are flows."""
 
     def __init__(
         self, store: Store, embedder: Qwen3Embedder, encoder: BM25Encoder, calls: StoreCalls
     ) -> None:
-        """Keep the parts.
+        """Store the arguments.
 
         Args:
             store: The store.
             embedder: Embeds documents.
-            encoder: Weighs their terms.
-            calls: Asks the store.
+            encoder: Computes their sparse vectors.
+            calls: Runs operations on the store.
         """
         self._store = store
         self._embedder = embedder
@@ -47,10 +47,11 @@ class Collection:
         self._checked: CollectionRecord | None = None
 
     def ready(self) -> Flow[CollectionRecord]:
-        """Make sure that the collection is there and fits; checked once until it changes here.
+        """Check that the collection exists and matches. The result is cached.
 
         Raises:
-            StoreError: It is not, or does not; the message has every reason and its remedy.
+            StoreError: It does not exist or does not match; the message lists every reason with its
+                remedy.
         """
         checked = self._checked
         if checked is None:
@@ -80,7 +81,7 @@ class Collection:
         items = check_documents(documents, self._store.keys)
         if not items:
             return 0
-        self._checked = None  # a write is worth another check
+        self._checked = None  # check the collection before every write
         yield from self.ready()
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
@@ -103,7 +104,7 @@ class Collection:
         return findings
 
     def _wanted(self) -> Flow[CollectionRecord]:
-        """The record that a collection for this model and encoder gets."""
+        """The record of a new collection for this model and encoder."""
         capabilities: Capabilities = yield Call(self._embedder.warm_up, self._embedder.awarm_up)
         return CollectionRecord(
             model=capabilities.model,
@@ -118,12 +119,13 @@ class Collection:
             if old.get(name, kind) != kind:
                 raise StoreError(
                     f"{self._store.name} has the field {name!r} as {old[name]!r}, not {kind!r}. "
-                    "Name it otherwise, or make a new collection."
+                    "Choose another name, or make a new collection."
                 )
         return {**old, **new}
 
     def _write(self, given: Sequence[Document]) -> Flow[None]:
-        # Of several with one id the last counts, as if they came one after the other.
+        # If several documents have the same id, the last one counts, as if they were added one by
+        # one.
         documents = list({point_id(document.id): document for document in given}.values())
         texts = [document.text for document in documents]
         vectors: FloatArray = yield Call(
@@ -151,7 +153,7 @@ class Collection:
         if recorded is None:
             return None, [*findings, self._no_record(wanted)]
         differences = compare(self._store.name, recorded, wanted)
-        # A wrong dim may have been found by the store too.
+        # The store may have reported a wrong dim too.
         return recorded, findings + [one for one in differences if one.code not in codes]
 
     def _no_record(self, wanted: CollectionRecord) -> Finding:

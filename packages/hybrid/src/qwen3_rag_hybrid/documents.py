@@ -1,4 +1,4 @@
-"""What goes into a collection and comes back: documents, their vectors, their ids."""
+"""Documents and points of a collection, and their ids."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ __all__ = [
     "to_payload",
 ]
 
-# Never to change: every string id of every collection was mapped with it.
+# This must never change: the string ids of all collections were mapped with it.
 _NAMESPACE = UUID("5b0f8f3e-6f0c-5d0a-9a55-3c1f6b8f2a71")
 _LARGEST = 2**64 - 1
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text to be found.
+    """A document to search for.
 
     Attributes:
-        id: Any string that is not empty, or a whole number from 0 to 2^64 - 1. Adding a document
-            under an id that is there replaces the old one.
-        text: What is embedded, matched by its words, and reranked.
-        payload: Further fields, values as JSON has them: to filter by, and to come back with hits.
+        id: A non-empty string, or an integer from 0 to 2^64 - 1. Adding a document with an existing
+            id replaces the old one.
+        text: The text that is embedded, searched with BM25, and reranked.
+        payload: Further fields with JSON values, for filters and returned with hits.
     """
 
     id: str | int
@@ -48,12 +48,12 @@ class Document:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A document as a store keeps it.
+    """A document as stored.
 
     Attributes:
         document: The document.
-        dense: Its vector of unit length, `None` where it was not asked for.
-        sparse: The weights of its terms, `None` where not asked for or without any term.
+        dense: Its vector of unit length; `None` if not requested.
+        sparse: The weights of its terms; `None` if not requested, or if it has no terms.
     """
 
     document: Document
@@ -63,11 +63,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Keys:
-    """The payload fields that a collection keeps for itself.
+    """The payload fields that are reserved in a collection.
 
     Attributes:
-        text: Holds the document's text.
-        id: Holds the document's id, since the store's may be a UUID made from it.
+        text: Field with the document's text.
+        id: Field with the document's id, since the store's id may be a UUID derived from it.
     """
 
     text: str = "text"
@@ -75,18 +75,18 @@ class Keys:
 
 
 def to_payload(document: Document, keys: Keys) -> dict[str, Any]:
-    """Make the payload that a store keeps; nothing in it is the caller's own object."""
+    """Make the payload to store; it shares no objects with the caller."""
     payload: dict[str, Any] = _plain(document.payload, "payload")
     return {**payload, keys.text: document.text, keys.id: document.id}
 
 
 def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Document:
-    """Read what `to_payload` made, or the payload of a point that others wrote.
+    """Read a payload made by `to_payload`, or one that another program wrote.
 
     Args:
-        stored_id: The store's id, for a point that was not added here.
+        stored_id: The store's id, used for a point that another program wrote.
         payload: The payload.
-        keys: Where text and id are.
+        keys: The fields with text and id.
 
     Raises:
         StoreError: It has no text.
@@ -103,14 +103,14 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
 
 
 def point_id(id_: Id) -> str | int:
-    """Map an id to one that stores with UUIDs and numbers for ids accept.
+    """Map an id to one that is accepted by stores whose ids are UUIDs or integers.
 
-    Numbers and UUIDs in their usual spelling stay as they are, so that points written by others
-    can be named; any other string becomes a UUID derived from it, the same one everywhere.
+    Integers and UUIDs in their usual format are unchanged, so that ids of points written by other
+    programs work; any other string is mapped to a UUID that depends on the string only.
 
     Raises:
-        InputTypeError: Neither a string nor a whole number.
-        InputError: An empty string, or a number outside 0 to 2^64 - 1.
+        InputTypeError: The id is neither a string nor an integer.
+        InputError: The id is an empty string, or an integer outside 0 to 2^64 - 1.
     """
     if isinstance(id_, bool) or not isinstance(id_, (str, int)):
         raise InputTypeError(
@@ -128,7 +128,7 @@ def point_id(id_: Id) -> str | int:
 
 
 def check_ids(ids: Iterable[Id]) -> list[Id]:
-    """Turn a caller's ids into a list of usable ones."""
+    """Convert ids to a list, and check each."""
     if isinstance(ids, (str, bytes, Mapping)) or not isinstance(ids, Iterable):
         raise InputTypeError(
             f"`ids` must be a list of ids, got {type(ids).__name__}."
@@ -141,15 +141,16 @@ def check_ids(ids: Iterable[Id]) -> list[Id]:
 
 
 def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]:
-    """Turn a caller's documents into a list that can be embedded and stored.
+    """Convert documents to a list, and check that each can be embedded and stored.
 
     Args:
-        documents: Any iterable of them.
-        keys: Payload fields the collection keeps for itself.
+        documents: Any iterable of documents.
+        keys: The reserved payload fields.
 
     Raises:
-        InputTypeError: An item that is no `Document`, or a part of one of the wrong type.
-        InputError: An unusable id, a lone surrogate in a text, or a reserved payload field.
+        InputTypeError: An item is not a `Document`, or an attribute of one has the wrong type.
+        InputError: An id is invalid, a text has a lone surrogate, or a payload uses a reserved
+            field.
     """
     if isinstance(documents, (Document, str, bytes, Mapping)) or not isinstance(
         documents, Iterable
@@ -183,9 +184,9 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Copy a payload's value into plain JSON types, or say where it has none.
+    """Copy a payload's value as plain JSON types; raise an error that locates any other type.
 
-    Stores differ in what else they take, and some notice only in the middle of a batch.
+    Stores differ in which other types they accept, and some fail in the middle of a batch.
     """
     if value is None or isinstance(value, bool):
         return value

@@ -1,4 +1,4 @@
-"""From a store's ranked lists to hits: cut so that ties are not torn apart, and looked up by id."""
+"""Retrieves candidates from a store, in the same order every time, and looks up hits by id."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["find_candidates", "find_hits"]
 
-# How many more than wanted are asked for, so that a tie at the last place rarely costs a second
-# question; and up to how many times the wanted number is read to find the end of a tie.
+# Extra hits to request, so that a tie at the cutoff rarely needs a second request. To find the end
+# of a longer tie, at most this multiple of the needed hits is read.
 _SLACK = 8
 _MOST = 16
-_DECIMALS = 5  # as many as fusion compares
+_DECIMALS = 5  # the same as in fusion
 
 
 def find_candidates(calls: StoreCalls, query: Query, depth: int, filter: Any) -> Flow[RankedLists]:
-    """Find the best `depth` of each retriever, the same ones whatever the store does with ties.
+    """Find the best `depth` hits of each retriever, independent of how the store orders ties.
 
-    A store returns hits of equal score in any order, so at its limit it cuts them off in any
-    order: documents at the last place would come and go. Therefore a list is read until the score
-    changes, sorted as fusion sorts ties, and cut here.
+    A store returns hits of equal score in any order, so hits that tie at its limit would change
+    from query to query. Therefore a list is read until the score changes, sorted as in fusion, and
+    cut here.
 
     Args:
-        calls: Asks the store.
+        calls: Runs operations on the store.
         query: The query.
-        depth: How many hits of each retriever count.
-        filter: The store's own.
+        depth: Number of hits to keep from each retriever.
+        filter: The store's own filter object.
     """
     limit = depth + _SLACK
     while True:
@@ -43,15 +43,15 @@ def find_candidates(calls: StoreCalls, query: Query, depth: int, filter: Any) ->
 
 
 def find_hits(calls: StoreCalls, fused: Sequence[Fused]) -> Flow[list[Hit]]:
-    """Look fused ids up.
+    """Look up fused ids.
 
     Args:
-        calls: Asks the store.
-        fused: Ids in their order.
+        calls: Runs operations on the store.
+        fused: The fused ids, best first.
 
     Returns:
         Hits in the same order. A document that was deleted in the meantime is left out, and the
-        ranks of those behind it close up.
+        ranks after it move up.
     """
     ids = [one.id for one in fused]
     points: dict[Id, Point] = (yield calls.ask(lambda store: store.retrieve(ids))) if ids else {}
@@ -71,7 +71,7 @@ def _search(query: Query, limit: int, filter: Any) -> Any:
 
 
 def _settled(hits: Sequence[tuple[Id, float]], depth: int, limit: int) -> bool:
-    """Whether no hit that ties with the last one that counts can lie behind what was read."""
+    """Whether all hits that tie with the last kept hit have been read."""
     if len(hits) < limit:
         return True
     scores = sorted((round(score, _DECIMALS) for _, score in hits), reverse=True)
@@ -79,5 +79,5 @@ def _settled(hits: Sequence[tuple[Id, float]], depth: int, limit: int) -> bool:
 
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:
-    """One list in the order in which fusion would take it: that of fusing it alone."""
+    """Order one list as fusion does."""
     return [(one.id, one.ranks[name].score) for one in rrf({name: hits})]

@@ -28,7 +28,7 @@ class HybridSearcher(Closing):
     """Searches one collection by dense vectors and by BM25, fuses the two, and reranks the best.
 
     Safe to share between threads and event loops. `close` closes the store; the models, and a
-    client that the store was given, stay open.
+    client that you passed to the store, stay open.
 
     Example:
         ```python
@@ -53,23 +53,24 @@ class HybridSearcher(Closing):
         weights: Mapping[str, float] | None = None,
         k: float = 60,
     ) -> None:
-        """Check the arguments; store and models are first asked when they are used.
+        """Check the arguments; models and store are not used before the first call.
 
         Args:
             store: The collection, such as `QdrantEdgeStore` or `QdrantStore`.
             embedder: Embeds documents and queries.
-            reranker: Judges the best fused hits; without one the fused order is final.
-            encoder: Weighs terms; a collection is searched with the parameters it was filled with.
-            candidates: How many hits each retriever is asked for. `offset + limit` cannot be more.
-            rerank_depth: How many of the fused hits are reranked; those behind keep the fused
-                order.
+            reranker: Reranks the best fused hits; without one the fused order is final.
+            encoder: Computes the BM25 vectors. Use the parameters that the collection was filled
+                with.
+            candidates: Number of hits to take from each retriever; the maximum of `offset + limit`.
+            rerank_depth: Number of fused hits to rerank; the remaining hits keep the fused order.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
-            k: How flat RRF's reward is over the ranks.
+            weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
+            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
-            InputTypeError: Something that is no store, embedder, reranker or encoder.
+            InputError: A number is out of range, the fusion is unknown, or a weight names no
+                retriever.
+            InputTypeError: An argument is not a store, embedder, reranker or encoder.
         """
         _check_kind(store, Store, "store", "a Store such as QdrantEdgeStore or QdrantStore")
         _check_kind(encoder, BM25Encoder, "encoder", "a BM25Encoder")
@@ -89,57 +90,59 @@ class HybridSearcher(Closing):
 
     @property
     def embedder(self) -> Qwen3Embedder:
-        """Embeds documents and queries."""
+        """The model that embeds documents and queries."""
         return self.pipeline.embedder
 
     @property
     def reranker(self) -> Qwen3Reranker | None:
-        """Judges the best fused hits."""
+        """The model that reranks the best fused hits."""
         return self.pipeline.reranker
 
     def create(self, *, fields: Mapping[str, str] | None = None, adopt: bool = False) -> None:
-        """Make the collection, and record the model, dim and encoder it is for.
+        """Create the collection, and record its model, dim and encoder.
 
-        Nothing where that has been done, save that new `fields` are added.
+        If it exists already, only new `fields` are added.
 
         Args:
             fields: Payload fields to filter by, and their types: `"keyword"`, `"integer"`,
-                `"float"`, `"bool"`, `"datetime"`, `"text"`, `"uuid"` or `"geo"`. Each is indexed
-                where the store has indexes. Once fields are declared, a filter on another is an
-                `InputError`; while none are, nobody can know and it finds nothing.
-            adopt: Whether to take over a collection of your own that has points but no record.
+                `"float"`, `"bool"`, `"datetime"`, `"text"`, `"uuid"` or `"geo"`. Each is indexed if
+                the store has indexes. Once fields are declared, a filter on any other field is an
+                `InputError`; without declared fields, such a filter finds nothing.
+            adopt: Whether to use an existing collection that has points but no record.
 
         Raises:
-            InputError: A type of field that the store does not have.
-            StoreError: The collection is there and does not fit, or cannot be made.
+            InputError: The store does not support a field's type.
+            StoreError: The collection exists and does not match, or cannot be created.
         """
         run(self._collection.create(fields, adopt))
 
     async def acreate(
         self, *, fields: Mapping[str, str] | None = None, adopt: bool = False
     ) -> None:
-        """Make the collection without blocking the event loop; see `create`."""
+        """Create the collection without blocking the event loop; see `create`."""
         await run_async(self._collection.create(fields, adopt))
 
     def add(
         self, documents: Iterable[Document], *, progress: bool = False, batch_size: int = 256
     ) -> int:
-        """Embed documents and write them; one whose id is there replaces it.
+        """Embed and write documents; a document with an existing id replaces the old one.
 
-        All of them are checked before the first is written. Interrupted, whole batches are
-        there; adding everything again gives what an uninterrupted run would have.
+        All documents are checked before the first is written. If the call is interrupted, complete
+        batches have been written; adding all documents again gives the result of an uninterrupted
+        call.
 
         Args:
-            documents: What to add; of several with one id the last counts.
-            progress: Whether to show a bar on a terminal.
-            batch_size: How many are embedded and written at once.
+            documents: The documents to add. If several have the same id, the last one counts.
+            progress: Whether to show a progress bar on a terminal.
+            batch_size: Number of documents to embed and write at once.
 
         Returns:
-            How many documents were given.
+            The number of documents passed.
 
         Raises:
-            InputError: A document that cannot be stored: its id, text or payload.
-            StoreError: No collection, one of another model, dim or encoder, or a failed write.
+            InputError: A document's id, text or payload is invalid.
+            StoreError: The collection does not exist, has another model, dim or encoder, or cannot
+                be written.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -152,19 +155,19 @@ class HybridSearcher(Closing):
         return await run_async(self._collection.add(documents, progress, batch_size))
 
     def delete(self, ids: Iterable[Id]) -> None:
-        """Remove documents; ids that are not there are no error. Needs no model.
+        """Delete documents; unknown ids are ignored. Needs no model.
 
         Args:
-            ids: The ids they were added with.
+            ids: Ids of the documents, as passed to `add`.
 
         Raises:
-            InputError: Something that can be no id.
-            StoreError: No collection, or a failed write.
+            InputError: An id is invalid.
+            StoreError: The collection does not exist or cannot be written.
         """
         run(self._collection.delete(ids))
 
     async def adelete(self, ids: Iterable[Id]) -> None:
-        """Remove documents without blocking the event loop; see `delete`."""
+        """Delete documents without blocking the event loop; see `delete`."""
         await run_async(self._collection.delete(ids))
 
     def search(
@@ -179,20 +182,22 @@ class HybridSearcher(Closing):
         """Search.
 
         Args:
-            query: The user's question, without any prompt text around it.
-            limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
-            filter: The store's own filter object, passed on unchanged for both retrievers.
-            instruction: What the query is for, told to both models; their own when omitted.
+            query: The user's question, without any prompt text.
+            limit: Number of hits to return.
+            offset: Number of top hits to skip.
+            filter: The store's own filter object, passed on unchanged to both retrievers.
+            instruction: What the query is for, passed to both models; defaults to each model's own.
 
         Returns:
-            Best first, the same order every time. `ranks` of a hit has its rank and score under
-            `"dense"` and `"bm25"` where that retriever found it, under `"fused"`, and under
-            `"rerank"` where it was reranked. `score` is that of the last of these.
+            Best first, in a deterministic order. A hit's `ranks` has its rank and score under
+            `"dense"` and `"bm25"` if that retriever found it, under `"fused"`, and under `"rerank"`
+            if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: A blank query, a number out of its range, or a filter on an unknown field.
-            StoreError: No collection, one of another model, dim or encoder, or a failed read.
+            InputError: The query is blank, a number is out of range, or the filter names an unknown
+                field.
+            StoreError: The collection does not exist, has another model, dim or encoder, or cannot
+                be read.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run, or was closed.
         """
@@ -211,26 +216,26 @@ class HybridSearcher(Closing):
         return await run_async(self._search(query, limit, offset, filter, instruction))
 
     def retrieve(self, ids: Iterable[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up by id; those that are not there are left out. Needs no model.
+        """Look up documents by id; unknown ids are left out. Needs no model.
 
         Args:
-            ids: The ids they were added with.
-            vectors: Whether to read their vectors too.
+            ids: Ids of the documents, as passed to `add`.
+            vectors: Whether to also read the vectors.
         """
         return self.store.retrieve(check_ids(ids), vectors=vectors)
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents, in the store's order. Needs no model.
+        """Iterate over all documents, in the store's order. Needs no model.
 
         Args:
             filter: The store's own filter object.
-            vectors: Whether to read their vectors too.
+            vectors: Whether to also read the vectors.
         """
         self._check_filter(filter)
         return self.store.scan(filter=filter, vectors=vectors)
 
     def count(self, *, filter: Any = None) -> int:
-        """Count documents exactly; 0 where there is no collection. Needs no model.
+        """Count documents exactly; 0 if the collection does not exist. Needs no model.
 
         Args:
             filter: The store's own filter object.
@@ -239,10 +244,10 @@ class HybridSearcher(Closing):
         return self.store.count(filter=filter)
 
     def check_collection(self) -> list[Finding]:
-        """Name everything about the collection that does not fit, and what to do about it.
+        """List all problems with the collection, and what to do about them.
 
         Returns:
-            Errors and warnings; none when all is well.
+            Errors and warnings; empty if there are no problems.
         """
         return run(self._collection.check_collection())
 
@@ -251,7 +256,7 @@ class HybridSearcher(Closing):
         return await run_async(self._collection.check_collection())
 
     def close(self) -> None:
-        """Close the store and end the thread; models, and a client of yours, stay open."""
+        """Close the store and end the thread; the models and your own client stay open."""
         self._calls.close()
         self.store.close()
 

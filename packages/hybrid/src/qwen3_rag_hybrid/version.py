@@ -1,4 +1,4 @@
-"""The version of this package: what a collection records."""
+"""The version of this package, which collections record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on a store for blocking and for async callers."""
+"""Runs store operations for blocking and for async callers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ T = TypeVar("T")
 
 
 class StoreCalls:
-    """Makes calls that a flow can yield, out of work on a store.
+    """Wraps store operations as calls that a flow can yield.
 
-    When they are awaited, a store with a native async client is awaited too; anything else runs on
-    one thread, which a thousand tasks share.
+    In async code, a store with a native async client is awaited; all other work runs on one thread,
+    which all tasks share.
     """
 
     def __init__(self, store: Store) -> None:
-        """Keep the store; the thread starts when it is first needed."""
+        """Set the store; the thread starts when it is first needed."""
         self._store = store
         self._worker = Worker()
 
     def ask(self, work: Callable[[Any], Any]) -> Call:
-        """Ask the store.
+        """Make a call to the store.
 
         Args:
-            work: Takes the store or its async form, which has the same methods, and calls one:
-                `lambda store: store.delete(ids)`.
+            work: Calls a method of the store or of its async form: `lambda store:
+                store.delete(ids)`.
         """
         store, aio = self._store, self._store.aio
         if aio is None:
@@ -44,7 +44,7 @@ class StoreCalls:
         return Call(partial(work, store), partial(work, aio))
 
     def compute(self, work: Callable[[], Any]) -> Call:
-        """Do work that takes too long for an event loop's thread."""
+        """Make a call for work that would block an event loop."""
         return Call(work, partial(self._worker.run, work))
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Worker:
         self._closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Wait for `work` to be done on the thread; cancelled before its turn, it never runs.
+        """Run `work` on the thread and wait for it. If cancelled before it starts, it never runs.
 
         Raises:
             StoreError: The worker was closed.
@@ -77,7 +77,7 @@ class Worker:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Let the thread finish what it is doing, and drop what waits."""
+        """Finish the current work and drop the rest."""
         with self._own_lock():
             self._closed = True
             pool, self._pool = self._pool, None

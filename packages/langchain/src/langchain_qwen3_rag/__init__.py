@@ -1,6 +1,6 @@
 """Qwen3-Embedding and Qwen3-Reranker for LangChain.
 
-Importing this loads neither torch nor a store's client; `BM25SparseEmbeddings` loads
+Importing this package loads neither torch nor a store's client; `BM25SparseEmbeddings` loads
 langchain-qdrant when it is first used.
 """
 
@@ -29,7 +29,7 @@ __all__ = [
     "ScoredDocument",
 ]
 
-# `LexicalSparseEmbeddings` is the former name, which old programs import to read old files.
+# `LexicalSparseEmbeddings` is a former name, needed to read old files.
 _QDRANT = {"BM25SparseEmbeddings", "LexicalSparseEmbeddings"}
 
 

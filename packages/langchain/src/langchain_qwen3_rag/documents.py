@@ -1,4 +1,4 @@
-"""Documents with scores and ranks in their metadata that do not take part in their equality."""
+"""Documents with scores and ranks in their metadata, which are ignored in comparisons."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from langchain_core.documents import Document
 
 __all__ = ["RANKS_KEY", "SCORE_KEY", "ScoredDocument"]
 
-#: Where LangChain's rerankers put a document's score.
+#: Metadata key under which LangChain's rerankers store a document's score.
 SCORE_KEY = "relevance_score"
 
-#: Where a document of a hybrid search has its rank and score from each retriever.
+#: Metadata key for a document's rank and score from each retriever.
 RANKS_KEY = "search_ranks"
 
 
 class ScoredDocument(Document):
-    """A document as one query found it.
+    """A document with its score for one query.
 
-    Its metadata holds `relevance_score`, and `search_ranks` after a hybrid search. They change
-    with the query, so they are left out when documents are compared: what several queries find
-    is equal, as LangChain's `MultiQueryRetriever` expects. It is written and loaded as LangChain's
-    own `Document`, and is equal to one with the same id, text and other metadata.
+    Its metadata holds `relevance_score`, and `search_ranks` after a hybrid search. They depend on
+    the query, so comparisons ignore them: a document found by several queries is equal each time,
+    as LangChain's `MultiQueryRetriever` expects. It is serialised as LangChain's own `Document`,
+    and is equal to one with the same id, text and other metadata.
     """
 
     @classmethod
     def lc_id(cls) -> list[str]:
-        """Give the name of LangChain's `Document`."""
+        """Return the name of LangChain's `Document`."""
         return Document.lc_id()
 
     def __eq__(self, other: object) -> bool:

@@ -20,21 +20,21 @@ from qwen3_rag.integration import FloatArray, ModelBase, arguments_of, canonical
 
 __all__ = ["Qwen3Embeddings"]
 
-# Where and how fast vectors are computed, not which.
+# Options that do not affect the vectors, only where and how fast they are computed.
 _NOT_IN_NAMESPACE = {
     *("device", "attention", "batch_tokens", "compile"),
     *("cache_folder", "local_files_only", "token"),
 }
 
-# Rows turned into Python floats before the event loop gets its turn: 64 of 4,096 take 10 ms.
+# Rows converted to Python floats before yielding to the event loop: 64 rows of 4,096 take 10 ms.
 _ROWS = 64
 
 
 class Qwen3Embeddings(ModelSettings, Embeddings):
-    """Embeds queries with their instruction and documents without, by a Qwen3-Embedding model.
+    """Embeds queries with an instruction, and documents without, using a Qwen3-Embedding model.
 
     Cheap to create: nothing is imported, read or downloaded before the first text. Threads and
-    event loops can share one.
+    event loops can share an object.
 
     Example:
         ```python
@@ -44,15 +44,15 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
         ```
 
     Raises:
-        InputError: A value out of its range, or options of the local engine together with
-            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
-            a `ValueError` as well.
+        InputError: A value is out of range, or options of the local engine are combined with
+            `backend`. A wrong type or an unknown field raises pydantic's `ValidationError`, which
+            is also a `ValueError`.
     """
 
     _kind: ClassVar[type[ModelBase]] = Qwen3Embedder
 
     model: str = "Qwen/Qwen3-Embedding-0.6B"
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     dim: int | None = None
     """Size of the vectors, from 32 to the model's own, which is the default."""
@@ -72,13 +72,13 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder, *, instruction: str | None = None) -> Self:
-        """Make embeddings with an embedder's arguments. Both share the weights.
+        """Make embeddings with an embedder's arguments. The two share the weights.
 
-        Those of an embedder that `Qwen3Embedder.from_model` made cannot be serialised or pickled.
+        Embeddings made from `Qwen3Embedder.from_model` cannot be serialised or pickled.
 
         Args:
             embedder: Any embedder that has not been closed.
-            instruction: What queries are for; the embedder's own when omitted.
+            instruction: What queries are for; defaults to the embedder's.
 
         Raises:
             BackendError: The embedder was closed.
@@ -88,7 +88,7 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
 
     @property
     def embedder(self) -> Qwen3Embedder:
-        """The core's embedder, with `warm_up`, token counts and cuts, and instructions per query.
+        """The core's embedder, which offers `warm_up`, token counts and an instruction per query.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
@@ -100,13 +100,14 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
         """Embed documents, which get no instruction.
 
         Args:
-            texts: Documents, unchanged: white space and newlines count.
+            texts: Documents, used unchanged: white space and newlines matter.
 
         Returns:
-            One vector of unit length per text, in the order given.
+            One vector of unit length per text, in input order.
 
         Raises:
-            InputError: A wrong type, a lone surrogate, or `dim` out of the model's range.
+            InputError: A value has the wrong type or a lone surrogate, or `dim` is out of range for
+                the model.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
@@ -117,7 +118,7 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Embed a query with the instruction.
+        """Embed a query, with the instruction.
 
         Args:
             text: The user's question, without any prompt text.
@@ -126,10 +127,10 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             A vector of unit length.
 
         Raises:
-            InputError: A blank query; and as `embed_documents`.
-            MissingExtraError: As `embed_documents`.
-            ModelError: As `embed_documents`.
-            BackendError: As `embed_documents`.
+            InputError: As in `embed_documents`, or the query is blank.
+            MissingExtraError: As in `embed_documents`.
+            ModelError: As in `embed_documents`.
+            BackendError: As in `embed_documents`.
         """
         vectors = self.embedder.embed_queries([text], instruction=self.instruction)
         vector: list[float] = vectors[0].tolist()
@@ -149,11 +150,11 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
 
     @property
     def cache_namespace(self) -> str:
-        """A prefix for the keys of a cache, another one wherever vectors would be others.
+        """A prefix for cache keys, which differs whenever the vectors would differ.
 
-        It covers the model, its revision, and every setting but those that say where and how fast
-        to compute. A folder counts by its name: empty the cache when you train into it again. A
-        backend is asked for its model's fingerprint, which opens it.
+        It covers the model, its revision, and every setting that affects the vectors. A folder is
+        identified by its name: empty the cache if you train into it again. With a backend, the
+        model's fingerprint is included, so the backend is opened.
         """
         record = published(self.model)
         covered: dict[str, Any] = {
@@ -168,10 +169,11 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
                 covered.setdefault(name, canonical(value))
         if self.backend is not None:
             covered["fingerprint"] = self.embedder.warm_up().fingerprint
-            with suppress(BackendError):  # a model that the caller loaded has its fingerprint only
+            with suppress(BackendError):  # a model that the caller loaded has only its fingerprint
                 covered["backend"] = canonical(self.backend)
         digest = hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:32]
-        # Letters that LangChain's LocalFileStore takes; the slash gives each its folder there.
+        # Characters that LangChain's LocalFileStore accepts; the slash creates a folder for each
+        # prefix.
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", self.model.rstrip("/\\").rpartition("/")[2])
         return f"{name}-{digest}/"
 

@@ -1,6 +1,6 @@
-"""BM25 for langchain-qdrant: the core's encoder as its `SparseEmbeddings`.
+"""BM25 for langchain-qdrant: `SparseEmbeddings` that use the core's encoder.
 
-The only module that imports langchain_qdrant.
+This is the only module that imports langchain_qdrant.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = ["BM25SparseEmbeddings", "LexicalSparseEmbeddings"]
 class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
     """BM25 for `QdrantVectorStore`, in any language, without a model or a download.
 
-    The collection's sparse vector needs `Modifier.IDF`, which Qdrant leaves off by default, or
-    every word weighs the same.
+    The collection's sparse vector needs `Modifier.IDF`, which Qdrant does not set by default;
+    without it, all words have the same weight.
 
     Example:
         ```python
@@ -44,24 +44,24 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
         ```
 
     Raises:
-        InputError: A value out of its range.
+        InputError: A value is out of range.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     k1: float = 1.2
-    """How much repeats of a term count; higher counts them for longer."""
+    """How much repetitions of a term count: 0 ignores them, larger values count them more."""
 
     b: float = 0.75
     """How much long documents are penalised, 0 to 1."""
 
     avg_len: float = 256.0
-    """Average number of terms in a document. Search a collection with the settings it was filled
-    with."""
+    """Average number of terms in a document. Search a collection with the settings that it was
+    filled with."""
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that `dumps` and `loads` work."""
+        """Return true: `dumps` and `loads` work."""
         return True
 
     @property
@@ -70,7 +70,7 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
         return BM25Encoder(k1=self.k1, b=self.b, avg_len=self.avg_len)
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
-        """Weigh the terms of documents; one without any term gets an empty vector.
+        """Encode documents; one without terms gets an empty vector.
 
         Raises:
             InputTypeError: A text is not a string.
@@ -79,7 +79,7 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
         return [_vector(encoder.encode_document(text)) for text in texts]
 
     def embed_query(self, text: str) -> SparseVector:
-        """Mark the terms of a query.
+        """Encode a query: a 1 for each of its terms.
 
         Raises:
             InputTypeError: `text` is not a string.
@@ -93,7 +93,7 @@ class BM25SparseEmbeddings(CheckedSettings, SparseEmbeddings):
 
 
 class LexicalSparseEmbeddings(BM25SparseEmbeddings):
-    """The former name of `BM25SparseEmbeddings`, for `loads` of what was written under it."""
+    """The former name of `BM25SparseEmbeddings`, so that `loads` can read old files."""
 
     def __new__(cls, **settings: Any) -> Any:
         """Make a `BM25SparseEmbeddings`."""

@@ -24,7 +24,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
     Cheap to create: nothing is imported, read or downloaded before the first document. Threads and
-    event loops can share one.
+    event loops can share an object.
 
     Example:
         ```python
@@ -34,28 +34,29 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         ```
 
     Raises:
-        InputError: A value out of its range, or options of the local engine together with
-            `backend`. A wrong type or an unknown field is pydantic's `ValidationError`, which is
-            a `ValueError` as well.
+        InputError: A value is out of range, or options of the local engine are combined with
+            `backend`. A wrong type or an unknown field raises pydantic's `ValidationError`, which
+            is also a `ValueError`.
     """
 
     _kind: ClassVar[type[ModelBase]] = Qwen3Reranker
 
     model: str = "Qwen/Qwen3-Reranker-0.6B"
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     top_n: int | None = None
-    """How many documents to return, all when `None`. LangChain's name for the core's `top_k`."""
+    """Number of documents to return; all when `None`. The core calls it `top_k`."""
 
     score_type: Literal["probability", "logit"] = "probability"
-    """The probability of "yes", 0 to 1, or its log-odds, which do not saturate. The order is the
-    same."""
+    """Whether the score is the probability of "yes", 0 to 1, or its log-odds, which do not
+    saturate. The order is the same."""
 
     max_query_tokens: int | None = None
-    """Cut longer queries. Without it a query that leaves no room for a document is an error."""
+    """Cut longer queries. Without this limit, a query that leaves no room for a document is an
+    error."""
 
     max_document_tokens: int | None = None
-    """Cut longer documents even where there is room."""
+    """Cut longer documents even if there is room."""
 
     if TYPE_CHECKING:
 
@@ -81,13 +82,13 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         top_n: int | None = None,
         score_type: Literal["probability", "logit"] = "probability",
     ) -> Self:
-        """Make a compressor with a reranker's arguments. Both share the weights.
+        """Make a compressor with a reranker's arguments. The two share the weights.
 
-        That of a reranker that `Qwen3Reranker.from_model` made cannot be serialised or pickled.
+        A compressor made from `Qwen3Reranker.from_model` cannot be serialised or pickled.
 
         Args:
             reranker: Any reranker that has not been closed.
-            top_n: How many documents to return, all when omitted.
+            top_n: Number of documents to return; all when omitted.
             score_type: `"probability"` or `"logit"`.
 
         Raises:
@@ -97,7 +98,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
 
     @property
     def reranker(self) -> Qwen3Reranker:
-        """The core's reranker, with `warm_up`, `rank_many`, token counts and cuts.
+        """The core's reranker, which offers `warm_up`, `rank_many` and token counts.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
@@ -117,20 +118,20 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         """Order documents by how well each one answers the query.
 
         Args:
-            documents: Candidates, in any order. They are not changed.
+            documents: Candidates, in any order. Not modified.
             query: The user's question, without any prompt text.
-            callbacks: LangChain's; reranking has nothing to tell them.
-            top_n: How many to return; the field's when omitted.
-            instruction: What counts as an answer; the field's when omitted.
+            callbacks: LangChain's callbacks; not used.
+            top_n: Number of documents to return; defaults to the field.
+            instruction: What counts as an answer; defaults to the field.
 
         Returns:
-            Copies, best first, ties in the order given. Ids and metadata are kept, and
-            `metadata["relevance_score"]` is a float, of the field `score_type`. The score does
-            not take part in equality; see `ScoredDocument`.
+            Copies, best first; ties keep their input order. Ids and metadata are kept, and
+            `metadata["relevance_score"]` is the score as a float, of the kind that `score_type`
+            selects. Comparisons ignore the score; see `ScoredDocument`.
 
         Raises:
-            InputError: A blank query, a lone surrogate, `top_n` below one, or a query too long to
-                leave room for a document.
+            InputError: The query is blank or too long to leave room for a document, a text has a
+                lone surrogate, or `top_n` is below one.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
@@ -156,19 +157,19 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         return self._ranked(documents, await self.reranker.arank(**request))
 
     def score(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """Judge pairs without ordering them, as LangChain's cross encoders do.
+        """Score pairs without ordering them, like LangChain's cross encoders.
 
         Args:
-            text_pairs: Queries with one document each.
+            text_pairs: Pairs of query and document.
 
         Returns:
-            One score per pair, in the order given, of the field `score_type`.
+            One score per pair, in input order, of the kind that `score_type` selects.
 
         Raises:
-            InputError: As `compress_documents`, or an item that is not a pair.
-            MissingExtraError: As `compress_documents`.
-            ModelError: As `compress_documents`.
-            BackendError: As `compress_documents`.
+            InputError: As in `compress_documents`, or an item is not a pair.
+            MissingExtraError: As in `compress_documents`.
+            ModelError: As in `compress_documents`.
+            BackendError: As in `compress_documents`.
         """
         if not text_pairs:
             return []
@@ -177,7 +178,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         )
 
     async def ascore(self, text_pairs: list[tuple[str, str]]) -> list[float]:
-        """Judge pairs without blocking the event loop; see `score`."""
+        """Score pairs without blocking the event loop; see `score`."""
         if not text_pairs:
             return []
         return self._scores(
@@ -226,4 +227,4 @@ def _scored(document: Document, score: float) -> Document:
     metadata = {**document.metadata, SCORE_KEY: score}
     if type(document) is Document:
         return ScoredDocument(id=document.id, page_content=document.page_content, metadata=metadata)
-    return document.model_copy(update={"metadata": metadata})  # a subclass keeps its equality
+    return document.model_copy(update={"metadata": metadata})  # a subclass keeps its `__eq__`

@@ -1,4 +1,4 @@
-"""Two retrievers: one reranks what another one finds, one asks a `Searcher`."""
+"""Two retrievers: one reranks the results of another retriever, the other uses a `Searcher`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ __all__ = ["Qwen3HybridRetriever", "Qwen3RerankRetriever"]
 
 
 class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
-    """Reranks what another retriever finds. Needs no langchain-classic.
+    """Reranks the results of another retriever. Does not need langchain-classic.
 
-    How many candidates are reranked is the other retriever's setting, `k` how many come back.
+    The other retriever's settings determine how many candidates are reranked; `k` is the number
+    returned.
 
     Example:
         ```python
@@ -41,21 +42,22 @@ class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     base_retriever: RetrieverLike
-    """Finds the candidates: anything whose `invoke` takes a query and returns documents."""
+    """The retriever of the candidates: anything whose `invoke` takes a query and returns
+    documents."""
 
     reranker: Qwen3Rerank
-    """Orders them."""
+    """The reranker that orders the candidates."""
 
     k: int | None = None
-    """How many documents to return; the reranker's `top_n` when `None`."""
+    """Number of documents to return; the reranker's `top_n` when `None`."""
 
     instruction: str | None = None
-    """What counts as an answer; the reranker's own when `None`. The candidates are found with
-    whatever instruction the other retriever's embeddings have."""
+    """What counts as an answer; the reranker's instruction when `None`. The other retriever uses
+    the instruction of its own embeddings."""
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that `dumps` and `loads` work, where they do for the other retriever."""
+        """Return true: `dumps` and `loads` work if they do for the other retriever."""
         return True
 
     def _get_relevant_documents(
@@ -99,7 +101,7 @@ class Qwen3RerankRetriever(CheckedSettings, BaseRetriever):
 
 
 class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
-    """Asks a `Searcher`, such as `qwen3_rag_hybrid.HybridSearcher`.
+    """Retrieves documents with a `Searcher`, such as `qwen3_rag_hybrid.HybridSearcher`.
 
     Example:
         ```python
@@ -112,16 +114,16 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
     searcher: Searcher
-    """Finds, fuses and reranks. Stays yours to close."""
+    """The searcher, which retrieves, fuses and reranks. Closing it is up to you."""
 
     k: int = 10
-    """How many documents to return."""
+    """Number of documents to return."""
 
     filter: Any = None
-    """The store's own filter object, passed through unchanged."""
+    """The store's own filter object, passed on unchanged."""
 
     instruction: str | None = None
-    """What queries are for; the searcher's own when `None`."""
+    """What queries are for; the searcher's instruction when `None`."""
 
     def _get_relevant_documents(
         self,
@@ -148,7 +150,7 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         return [_document(hit) for hit in await self.searcher.asearch(query, **_renamed(chosen))]
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """Refuse: the searcher holds an open store.
+        """Raise an error: the searcher has an open store.
 
         Raises:
             StoreError: Always.
@@ -166,7 +168,7 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
 
 
 def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
-    """Take what a call gives, else the fields, and make sure that it can be used."""
+    """Combine a call's arguments with the fields, and check them."""
     chosen: dict[str, Any] = {
         name: getattr(retriever, name) if given.get(name) is None else given[name]
         for name in ("k", "filter", "instruction")
@@ -179,7 +181,7 @@ def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
 
 
 def _renamed(chosen: dict[str, Any]) -> dict[str, Any]:
-    """`k` is LangChain's word for a searcher's `limit`."""
+    """Rename LangChain's `k` to the searcher's `limit`."""
     return {"limit" if name == "k" else name: value for name, value in chosen.items()}
 
 

@@ -1,4 +1,4 @@
-"""The fields that the embeddings and the reranker share, and the model that is made from them."""
+"""The fields that the embeddings and the reranker share, and the model made from them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = ["CheckedSettings", "ModelOptions", "ModelSettings"]
 
 
 class CheckedSettings(Serializable):
-    """Refuses unknown fields, and raises the core's own error for a value out of range."""
+    """Rejects unknown fields, and raises the core's own error for a value out of range."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -67,7 +67,7 @@ class CheckedSettings(Serializable):
 
 
 class TorchDevice(Protocol):
-    """What a `torch.device` has; PyTorch need not be installed to check types."""
+    """The attributes of a `torch.device`, for type checking without PyTorch."""
 
     @property
     def type(self) -> str: ...
@@ -77,33 +77,33 @@ class TorchDevice(Protocol):
 
 
 class ModelOptions(LoadingOptions, total=False):
-    """The options of the local engine, with the two that LangChain has its own types for."""
+    """The options of the local engine, including the two for which LangChain has its own types."""
 
     device: str | TorchDevice | Sequence[str | TorchDevice] | None
     token: str | SecretStr | None
 
 
 class ModelFields(CheckedSettings):
-    """The arguments of the core's model classes that hold for every backend, and the backend."""
+    """The arguments of the core's model classes that apply to every backend, and the backend."""
 
-    # Inputs are hidden in pydantic's errors because an access token may be among them.
+    # Pydantic's errors hide the input values because they may include an access token.
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, protected_namespaces=()
     )
 
     model: str
-    """A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a checkpoint."""
+    """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
     instruction: str = DEFAULT_INSTRUCTION
-    """What queries are for, one English sentence; documents never get it."""
+    """What queries are for, in one English sentence; documents get no instruction."""
 
     max_length: int | None = None
-    """Tokens per prompt; longer texts are cut. 8,192 or the model's context, whichever is less,
-    when `None`."""
+    """Maximum tokens per prompt; longer texts are cut. `None` means 8,192 or the model's context,
+    whichever is less."""
 
     backend: Annotated[InstanceOf[BackendSpec], WithJsonSchema({"type": "object"})] | None = None
-    """What runs the model instead of this process, such as a server, or its `to_dict()`. The
-    options of the local engine then do not apply."""
+    """Runs the model instead of this process, such as a server, or its `to_dict()`. The options of
+    the local engine then do not apply."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -123,7 +123,7 @@ class ModelFields(CheckedSettings):
 if TYPE_CHECKING:
 
     class LocalFields(ModelFields):
-        """What `create_model` makes below; constructors are typed with `ModelOptions`."""
+        """The class that `create_model` makes below; constructors are typed with `ModelOptions`."""
 
         device: str | tuple[str, ...] | None
         token: SecretStr | None
@@ -145,10 +145,10 @@ else:
 
 
 class ModelSettings(LocalFields, Closing):
-    """The arguments of one of the core's model classes as fields, and its model, made at first use.
+    """The arguments of a core model class as fields, and the model, created at first use.
 
-    Frozen: another setting is another object, which costs nothing, since all objects on one
-    checkpoint share its weights.
+    Frozen: to change a setting, create another object. That is cheap, since all objects with the
+    same checkpoint share its weights.
     """
 
     _kind: ClassVar[type[ModelBase]]
@@ -161,20 +161,20 @@ class ModelSettings(LocalFields, Closing):
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Tell LangChain that `dumps` and `loads` work."""
+        """Return true: `dumps` and `loads` work."""
         return True
 
     @property
     def lc_secrets(self) -> dict[str, str]:
-        """What `loads` looks for in its `secrets_map` or the environment."""
+        """The secrets that `loads` reads from its `secrets_map` or the environment."""
         return {"token": "HF_TOKEN"}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """What `dumps` writes other than it is.
+        """The fields that `dumps` writes in another form.
 
         Raises:
-            BackendError: The model is one that you loaded, which no file can hold.
+            BackendError: You loaded the model yourself, so it cannot be written to a file.
         """
         return {} if self.backend is None else {"backend": self.backend.to_dict()}
 
@@ -184,12 +184,12 @@ class ModelSettings(LocalFields, Closing):
         return copied
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Pydantic refuses, with a message that shows the value.
+        # Pydantic's own error message would show the value.
         super().__setattr__(name, "..." if name == "token" else value)
 
     @abstractmethod
     def _own_arguments(self) -> dict[str, Any]:
-        """The arguments of the core's class that hold for every backend."""
+        """The arguments of the core's class that apply to every backend."""
 
     def _arguments(self) -> dict[str, Any]:
         arguments = self._own_arguments()

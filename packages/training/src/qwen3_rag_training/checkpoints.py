@@ -1,4 +1,4 @@
-"""Reading and writing checkpoints in the published layout.
+"""Reads and writes checkpoints in the published layout.
 
 A written checkpoint loads in `qwen3_rag`, in transformers and in sentence-transformers.
 """
@@ -41,7 +41,7 @@ _TOKENIZER_FILES = (
     _TEMPLATE,
 )
 
-# In the format of the transformers 4 era, so that users of the files need not upgrade.
+# In the format of transformers 4, so that users of the files need not upgrade.
 _POOLING = {
     "pooling_mode_cls_token": False,
     "pooling_mode_mean_tokens": False,
@@ -149,7 +149,7 @@ def copy_tokenizer(source: Path, target: Path) -> None:
 def save_model(model: PreTrainedModel, folder: Path, role: Role, answers: tuple[int, int]) -> None:
     """Write weights, config and the module files of sentence-transformers.
 
-    The tokenizer files are not touched: write them first. A reranker without a chat template gets
+    The tokenizer files are not changed: write them first. A reranker without a chat template gets
     one, because sentence-transformers needs it.
 
     Args:
@@ -161,7 +161,7 @@ def save_model(model: PreTrainedModel, folder: Path, role: Role, answers: tuple[
     with quiet():
         model.save_pretrained(folder)
     for file in folder.glob("*.safetensors"):
-        file.chmod(0o644)  # safetensors lets only the owner read; a package is for everybody
+        file.chmod(0o644)  # safetensors makes files readable by the owner only
     (folder / "generation_config.json").unlink(missing_ok=True)
     if role == "embedding":
         _write_embedding_modules(folder, int(model.config.hidden_size))

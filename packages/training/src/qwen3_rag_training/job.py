@@ -1,4 +1,4 @@
-"""What training an embedder and training a reranker have in common."""
+"""The code that training an embedder and training a reranker share."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Training:
         schedule: Number of steps, batch size and learning rate.
         held_out: Examples to evaluate on, in JSON lines.
         negatives: Number of hard negatives to use per example, from the start of its list.
-        max_query_tokens: Longer queries are cut.
-        max_document_tokens: Longer documents are cut.
+        max_query_tokens: Maximum tokens per query; longer queries are cut.
+        max_document_tokens: Maximum tokens per document; longer documents are cut.
         device: Torch device.
         dtype: Number format to train in.
     """
@@ -72,7 +72,7 @@ class Training:
 
     @property
     def identity(self) -> str:
-        """Identify everything but the schedule that affects the result."""
+        """A hash of everything that affects the result, except the schedule."""
         settings = asdict(self)
         for name in ("schedule", "output", "held_out", "device", "data", "model"):
             del settings[name]

@@ -110,7 +110,7 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 class _Log:
-    """A log in JSON lines. On resume it drops the lines of steps that will be repeated."""
+    """A log in JSON lines. On resume, the lines of steps that will be repeated are dropped."""
 
     def __init__(self, file: Path, step: int) -> None:
         self._file = file
@@ -130,7 +130,7 @@ class _Log:
 
 
 def _digest(schedule: Schedule, job: str) -> str:
-    """Identify a job. How often it logs, saves or evaluates does not affect the result."""
+    """Hash a job. The intervals of logging, saving and evaluating are not included."""
     settings = asdict(schedule)
     for name in ("log_every", "save_every", "evaluate_every"):
         del settings[name]
@@ -155,7 +155,7 @@ def _load(file: Path, digest: str) -> dict[str, Any] | None:
     if state["digest"] != digest:
         raise InputError(
             f"{str(file)!r} belongs to a run with other settings or data. Give the same "
-            "arguments to resume it, give another output folder, or delete it to start anew."
+            "arguments to resume it, give another output folder, or delete it to start again."
         )
     return state
 
@@ -177,10 +177,10 @@ def optimise(
     Args:
         model: The model, trained in place.
         loss_of: Computes the loss of the examples with the given indices.
-        order: Gives the batches of indices from a step on.
+        order: Returns the batches of indices, starting at the given step.
         schedule: Number of steps, learning rate and intervals.
         output: Folder of the log and the state; an existing state is resumed.
-        job: Identifies the data and settings; the state of another job is refused.
+        job: Identifies the data and settings; the state of another job is rejected.
         evaluate: Computes metrics on the held-out examples, for the log.
         progress: Whether to show a progress bar on a terminal.
         stop_after: Stop after this many steps of the schedule and save the state.

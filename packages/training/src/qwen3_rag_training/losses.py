@@ -32,7 +32,7 @@ def embedding_loss(
 ) -> Tensor:
     """Contrastive loss with hard negatives, in-batch terms and a false-negative mask.
 
-    The denominator for query `i` has its positive, its hard negatives and, for every other
+    The denominator for query `i` contains its positive, its hard negatives and, for every other
     example `j`, the query-query, document-document and query-document similarities. Terms whose
     similarity exceeds the positive's by more than `margin`, or whose document is the positive
     itself, are masked: they probably answer the query too.
@@ -41,10 +41,10 @@ def embedding_loss(
         queries: Query vectors `[batch, dim]`; they need not be normalised.
         positives: Document vectors `[batch, dim]`; row `i` answers query `i`.
         negatives: Hard negatives `[batch, count, dim]`; row `i` belongs to query `i`.
-        positive_ids: Document ids `[batch]`, equal where two positives are the same document.
-            All positives count as different when omitted.
+        positive_ids: Document ids `[batch]`, equal where two positives are the same document. When
+            omitted, all positives are treated as different documents.
         negative_ids: Document ids `[batch, count]` in the same numbering; a negative number marks
-            padding. All are real documents when omitted.
+            padding. When omitted, there is no padding.
         temperature: Divides the similarities.
         margin: Margin of the false-negative mask.
         dims: Sizes of the vector prefixes to average the loss over (MRL). The full vector only

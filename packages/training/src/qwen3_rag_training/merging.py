@@ -31,7 +31,7 @@ _PREFIX = "model."
 
 @dataclass(frozen=True, kw_only=True)
 class Merging:
-    """Which checkpoints to merge, and with which weights.
+    """The checkpoints to merge, and their weights.
 
     Attributes:
         models: Two or more checkpoint folders of one architecture.
@@ -130,7 +130,7 @@ def merge(config: Merging) -> MergeReport:
     and dtypes of the first model.
 
     Args:
-        config: What to merge, and where to write it.
+        config: The checkpoints to merge, and the output folder.
 
     Returns:
         The angles between the checkpoints, to judge whether they can be merged well.
@@ -169,7 +169,7 @@ class _Header:
 
 
 def _header(file: Path) -> _Header:
-    """Read a file's header, with the offset of each tensor; the merged file has the same one."""
+    """Read a file's header, with the offset of each tensor. The merged file has the same header."""
     with file.open("rb") as stream:
         size = stream.read(8)
         body = stream.read(int.from_bytes(size, "little"))
@@ -204,7 +204,7 @@ def _name_variants(name: str) -> tuple[str, str]:
 
 
 class _Readers:
-    """Reads tensors from all checkpoints, and opens each file once."""
+    """Reads tensors from all checkpoints, opening each file once."""
 
     def __init__(
         self, stack: ExitStack, places: Sequence[dict[str, Path]], models: Sequence[Path]

@@ -1,6 +1,7 @@
 """Qwen3-Embedding and Qwen3-Reranker for retrieval: the two model classes and what they return.
 
-Importing this loads neither torch nor transformers nor tokenizers; first use of a model does.
+Importing this package does not load torch, transformers or tokenizers; the first use of a model
+does.
 """
 
 from __future__ import annotations

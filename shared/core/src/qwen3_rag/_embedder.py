@@ -1,4 +1,4 @@
-"""`Qwen3Embedder`: texts to vectors, as the model's authors compute them."""
+"""`Qwen3Embedder`, which computes text embeddings as the model's authors do."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ __all__ = ["Qwen3Embedder"]
 class Qwen3Embedder(ModelBase):
     """Embeds queries and documents with a Qwen3-Embedding model.
 
-    Cheap to create: nothing is imported, read or downloaded before first use or `warm_up()`.
-    Threads and event loops can share one, and all embedders on a checkpoint share its weights.
+    Cheap to create: nothing is imported, read or downloaded before the first use or `warm_up()`.
+    Threads and event loops can share an embedder, and all embedders of a checkpoint share its
+    weights.
 
     Example:
         ```python
@@ -59,22 +60,22 @@ class Qwen3Embedder(ModelBase):
         backend: BackendSpec | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
-        """Keep the arguments.
+        """Store the arguments.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
-                checkpoint.
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
             dim: Size of the vectors, from 32 to the model's own (1,024, 2,560 or 4,096), which is
-                the default. A shorter vector is the beginning of the full one, normalised again.
-            instruction: What queries are for, one English sentence; documents never get it.
-            max_length: Tokens per text, end token included, up to 32,768; longer texts are cut and
-                reported. Defaults to 8,192 or the model's context, whichever is less.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+                the default. A shorter vector is a prefix of the full one, normalised again.
+            instruction: What queries are for, in one English sentence; documents get no
+                instruction.
+            max_length: Maximum tokens per text, including the end token, up to 32,768; longer texts
+                are cut and reported. Defaults to 8,192 or the model's context, whichever is less.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             **options: Options of the local engine; `help(Qwen3Embedder)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         self.model = check_model(model)
@@ -97,15 +98,16 @@ class Qwen3Embedder(ModelBase):
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> Qwen3Embedder:
-        """Use a transformers model that is already loaded, quantised or with an adapter.
+        """Use a transformers model that you have loaded, for example quantised or with an adapter.
 
-        The model, from `AutoModel` or `AutoModelForCausalLM`, is used where and as it is, and not
-        changed; `tokenizer` is its fast tokenizer. Texts are padded to the longest of a batch,
-        which is slower than opening a checkpoint by name or folder. The other arguments are the
-        constructor's.
+        The model, from `AutoModel` or `AutoModelForCausalLM`, stays on its device and is not
+        changed; `tokenizer` is its fast tokenizer. Texts are padded to the longest in each batch,
+        so this is slower than opening a checkpoint by name or folder. The other arguments are those
+        of the constructor.
 
         Raises:
-            InputError: A value out of its range. What is wrong with the model shows at first use.
+            InputError: A value is out of range. Problems with the model itself are reported at
+                first use.
         """
         caller = CallerModel(model, tokenizer, batch_tokens)
         return cls(
@@ -150,20 +152,21 @@ class Qwen3Embedder(ModelBase):
         progress: bool = False,
         details: bool = False,
     ) -> FloatArray | Embeddings:
-        """Embed questions, each with its instruction.
+        """Embed queries, each with its instruction.
 
         Args:
-            queries: Questions as users ask them, without any prompt text.
-            instruction: One for all, or one per query; the embedder's own when omitted.
+            queries: The users' questions, without any prompt text.
+            instruction: One for all queries, or one per query; defaults to the embedder's.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return token counts and cuts too.
+            details: Whether to also return token counts and where texts were cut.
 
         Returns:
-            float32 `[queries, dim]`, rows of unit length, in the order given; an `Embeddings` with
+            float32 `[queries, dim]`, rows of unit length, in input order; an `Embeddings` with
             `details`.
 
         Raises:
-            InputError: A blank query, a wrong type, a lone surrogate, or `dim` out of range.
+            InputError: A query is blank, or a value has the wrong type or a lone surrogate, or
+                `dim` is out of range.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -207,7 +210,7 @@ class Qwen3Embedder(ModelBase):
         progress: bool = False,
         details: bool = False,
     ) -> FloatArray | Embeddings:
-        """Embed questions without blocking the event loop; see `embed_queries`."""
+        """Embed queries without blocking the event loop; see `embed_queries`."""
         return await run_async(self._embed_queries(queries, instruction, progress, details))
 
     @overload
@@ -234,19 +237,19 @@ class Qwen3Embedder(ModelBase):
     ) -> FloatArray | Embeddings:
         """Embed documents, which get no instruction.
 
-        An empty document embeds as the end token alone.
+        For an empty document, only the end token is embedded.
 
         Args:
-            documents: Texts, unchanged: white space and newlines count.
+            documents: Texts, used unchanged: white space and newlines matter.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return token counts and cuts too.
+            details: Whether to also return token counts and where texts were cut.
 
         Returns:
-            float32 `[documents, dim]`, rows of unit length, in the order given; an `Embeddings`
-            with `details`.
+            float32 `[documents, dim]`, rows of unit length, in input order; an `Embeddings` with
+            `details`.
 
         Raises:
-            InputError: A wrong type, a lone surrogate, or `dim` out of range.
+            InputError: A value has the wrong type or a lone surrogate, or `dim` is out of range.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -334,7 +337,7 @@ class Qwen3Embedder(ModelBase):
 
 
 def _shorten(vectors: FloatArray, dim: int) -> FloatArray:
-    """Cut to the first `dim` numbers, then normalise: the order MRL was trained for."""
+    """Cut to the first `dim` numbers, then normalise, as in MRL training."""
     short = vectors[:, :dim]
     lengths = np.linalg.norm(short, axis=1, keepdims=True)
     if not lengths.all():

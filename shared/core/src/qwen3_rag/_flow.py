@@ -1,7 +1,7 @@
-"""One definition of a piece of work for blocking and for async callers.
+"""Code that is written once and runs for both blocking and async callers.
 
-A flow is a generator that yields what it has to wait for and returns its result, as httpx's
-`auth_flow` does.
+A flow is a generator that yields what it waits for and returns its result, like httpx's
+`auth_flow`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Work that comes in a blocking and in an async form.
+    """Work with a blocking and an async implementation.
 
     Attributes:
-        blocking: Does it on the caller's thread.
-        awaited: Does it without blocking the event loop.
+        blocking: Runs on the caller's thread.
+        awaited: Runs without blocking the event loop.
     """
 
     blocking: Callable[[], Any]
     awaited: Callable[[], Awaitable[Any]]
 
 
-#: Yields futures and calls, is sent their results, returns a `T`.
+#: Yields futures and calls, receives their results and returns a `T`.
 Flow: TypeAlias = Generator["Future[Any] | Call", Any, T]
 
 
 def run(flow: Flow[T]) -> T:
-    """Run a flow on this thread. An interrupt cancels the future that is waited for."""
+    """Run a flow on this thread. An interrupt cancels the pending future."""
     try:
         step = next(flow)
         while True:
@@ -53,7 +53,7 @@ def run(flow: Flow[T]) -> T:
 
 
 async def run_async(flow: Flow[T]) -> T:
-    """Run a flow on the event loop. Cancelling the task cancels what is waited for."""
+    """Run a flow on the event loop. Cancelling the task cancels the pending future."""
     try:
         step = next(flow)
         while True:

@@ -1,4 +1,4 @@
-"""Checks of what callers give, made before any work is done."""
+"""Validates arguments before any work is done."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = [
     "spread_instruction",
 ]
 
-# About as many tokens as a rerank prompt takes without any text.
+# Approximate number of tokens in a reranking prompt without any text.
 MIN_LENGTH = 64
 
 
 def check_texts(texts: Iterable[str], name: str) -> list[str]:
-    """Turn a caller's texts into a list of strings that can be encoded.
+    """Convert texts to a list of strings that can be encoded.
 
     Args:
-        texts: Any iterable of strings except a string.
-        name: The argument's name, for messages.
+        texts: Any iterable of strings, except a single string.
+        name: The argument's name for error messages.
 
     Raises:
-        InputTypeError: A single string, or an item that is no string.
-        InputError: An item with a lone surrogate.
+        InputTypeError: `texts` is a single string, or an item is not a string.
+        InputError: An item has a lone surrogate.
     """
     if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
         raise InputTypeError(
@@ -76,7 +76,7 @@ def check_query(query: str, name: str = "query") -> str:
 
 
 def check_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Turn a caller's pairs into a list of (query, document)."""
+    """Convert pairs to a list of (query, document) tuples."""
     if isinstance(pairs, (str, bytes, Mapping)) or not isinstance(pairs, Iterable):
         raise InputTypeError(
             f"`pairs` must be a list of (query, document) pairs, got {type(pairs).__name__}."
@@ -107,15 +107,15 @@ def check_instruction(instruction: str, name: str = "instruction") -> str:
 def spread_instruction(
     instruction: str | Sequence[str] | None, default: str, count: int
 ) -> list[str]:
-    """Give each of `count` queries its instruction.
+    """Return one instruction for each of `count` queries.
 
     Args:
-        instruction: One for all, one per query, or `None` for the default.
-        default: The model object's own.
-        count: How many queries there are.
+        instruction: One for all queries, one per query, or `None` for the default.
+        default: The model object's instruction.
+        count: Number of queries.
 
     Raises:
-        InputError: Not as many instructions as queries, or a blank one.
+        InputError: The numbers of instructions and queries differ, or an instruction is blank.
     """
     if instruction is None:
         return [default] * count
@@ -138,10 +138,10 @@ def check_count(
     *,
     required: bool = False,
 ) -> None:
-    """Check that a whole number lies in its range; `None` is fine where it is not required."""
+    """Check that an integer is in range; `None` is allowed unless it is required."""
     if value is None and not required:
         return
-    # All whole numbers have `__index__`, numpy's included.
+    # All integer types have `__index__`, including numpy's.
     if value is None or isinstance(value, bool) or not hasattr(value, "__index__"):
         raise InputTypeError(f"`{name}` must be a whole number, got {value!r}.")
     if value < lowest or (highest is not None and value > highest):
@@ -150,7 +150,7 @@ def check_count(
 
 
 def check_model(model: str | os.PathLike[str]) -> str:
-    """Turn a model's name or folder into a string."""
+    """Convert a model's name or folder to a string."""
     if isinstance(model, os.PathLike):
         model = os.fspath(model)
     if not isinstance(model, str) or not model.strip():
@@ -162,7 +162,7 @@ def check_model(model: str | os.PathLike[str]) -> str:
 
 
 def check_device(device: object) -> str | tuple[str, ...] | None:
-    """Turn one device or several, as names or torch's objects, into names."""
+    """Convert one or more devices, given as names or torch objects, to names."""
     if device is None:
         return None
     several = isinstance(device, Sequence) and not isinstance(device, str)
@@ -176,5 +176,5 @@ def check_device(device: object) -> str | tuple[str, ...] | None:
 
 
 def check_max_length(value: int | None) -> None:
-    """Check that a limit on a prompt's tokens is one that the models support."""
+    """Check that the models support a limit on prompt tokens."""
     check_count(value, "max_length", MIN_LENGTH, CONTEXT)

@@ -1,4 +1,4 @@
-"""A model behind an adapter, made at first use."""
+"""An adapter's model, created at first use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ M = TypeVar("M", bound=ModelBase)
 
 
 class LazyModel(Generic[M]):
-    """One model for all threads, made when it is first asked for.
+    """One model for all threads, created at first use.
 
-    Copies and pickles start empty. All of them are equal, so that adapters which hold one compare
-    by their settings.
+    Copies and pickles start empty. All instances compare equal, so that adapters compare by their
+    settings only.
     """
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
+        """Start without a model."""
         self._lock = Lock()
         self._pid = os.getpid()
         self._made: M | None = None
@@ -30,11 +30,11 @@ class LazyModel(Generic[M]):
 
     @property
     def is_made(self) -> bool:
-        """Whether there is a model now."""
+        """Whether the model has been created."""
         return self._made is not None
 
     def get(self, make: Callable[[], M]) -> M:
-        """Give the model, made by `make` if there is none yet."""
+        """Return the model; create it with `make` if there is none yet."""
         made = self._made
         if made is None:
             with self._own_lock():
@@ -44,9 +44,9 @@ class LazyModel(Generic[M]):
         return made
 
     def get_for(self, kind: Callable[..., M], arguments: Mapping[str, Any]) -> M:
-        """Give the model of these arguments, made anew when they have changed.
+        """Return the model for these arguments; create it again if they have changed.
 
-        For frameworks whose components can be changed after they were made.
+        This is for frameworks whose components can be changed after creation.
         """
         with self._own_lock():
             if self._made is None or self._arguments != arguments:
@@ -54,7 +54,7 @@ class LazyModel(Generic[M]):
             return self._made
 
     def close(self) -> None:
-        """Close the model, if there is one; the next use makes another."""
+        """Close the model, if there is one; the next use creates a new one."""
         with self._own_lock():
             made, self._made = self._made, None
         if made is not None:

@@ -1,4 +1,4 @@
-"""What the embedder and the reranker share: their backend, opening and closing."""
+"""The base class of the embedder and the reranker: their backend, opening and closing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelErro
 
 __all__ = ["Closing", "ModelBase", "arguments_of"]
 
-#: Which class runs each role, for messages.
+#: The class for each role, for error messages.
 CLASSES = {"embedding": "Qwen3Embedder", "reranking": "Qwen3Reranker"}
 
 
 class Closing:
-    """Closes at the end of a `with` or an `async with`."""
+    """Closes at the end of a `with` or `async with` block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release what is held."""
+        """Release all resources."""
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +54,7 @@ class ModelBase(Closing):
     """A model in one role, run by a backend.
 
     Attributes:
-        model: Its name, as the caller gave it.
+        model: The model's name, as given by the caller.
     """
 
     role: ClassVar[Role]
@@ -67,7 +67,7 @@ class ModelBase(Closing):
         """Load the model now and describe it.
 
         Raises:
-            InputError: `dim` is out of the model's range.
+            InputError: `dim` is out of range for the model.
             ModelError: The checkpoint is missing or broken, or the model has another role.
             BackendError: The model could not be run, or was closed.
         """
@@ -87,7 +87,7 @@ class ModelBase(Closing):
 
     @abstractmethod
     def _own_arguments(self) -> dict[str, Any]:
-        """The constructor's arguments that hold for every backend."""
+        """The constructor's arguments that apply to every backend."""
 
     def _start(self, backend: BackendSpec | None, options: Mapping[str, Any]) -> None:
         """Start the caller's backend, or the local engine with the caller's options."""
@@ -109,7 +109,7 @@ class ModelBase(Closing):
         self._backend = backend.start(self.model, self.role)
 
     def _published(self, model: str) -> PublishedModel | None:
-        """Look a model up, refusing one that is known to have the other role."""
+        """Look up a published model; reject it if it has the other role."""
         record = published(model)
         if record is not None and record.role != self.role:
             raise InputError(_wrong_role(model, record.role))
@@ -124,9 +124,9 @@ class ModelBase(Closing):
 
 
 def arguments_of(model: ModelBase) -> dict[str, Any]:
-    """Give the arguments that make an equal model: `type(model)(**arguments_of(model))`.
+    """Return the arguments to create an equal model: `type(model)(**arguments_of(model))`.
 
-    They name either options of the local engine, an access token among them, or a `backend`.
+    They contain either options of the local engine, including the access token, or a `backend`.
 
     Raises:
         BackendError: The model was closed.

@@ -75,8 +75,8 @@ class LoadingOptions(TypedDict, total=False):
 class LocalOptions(LoadingOptions, total=False):
     """All options of the local engine.
 
-    Frameworks have classes of their own for devices and secrets; an adapter declares these two in
-    its framework's way and takes the rest from `LoadingOptions`.
+    Frameworks have their own classes for devices and secrets. An adapter declares these two with
+    its framework's types and takes the rest from `LoadingOptions`.
     """
 
     device: Annotated[
@@ -91,10 +91,10 @@ class Option:
     """One option of the local engine.
 
     Attributes:
-        name: As the classes take it.
+        name: Name of the keyword argument.
         type: Its type.
-        default: What holds when it is not given.
-        doc: What it does.
+        default: The default value.
+        doc: A description.
     """
 
     name: str
@@ -114,11 +114,11 @@ def local_options() -> Mapping[str, Option]:
 
 
 def check_options(given: Mapping[str, Any]) -> LocalOptions:
-    """Complete a caller's options with the defaults.
+    """Check options and add the defaults.
 
     Raises:
-        InputError: A value out of its range.
-        InputTypeError: An unknown name, or a value of the wrong type.
+        InputError: A value is out of range.
+        InputTypeError: A name is unknown, or a value has the wrong type.
     """
     known = local_options()
     for name in given:
@@ -132,21 +132,20 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
         name: option.default if given.get(name) is None else given[name]
         for name, option in known.items()
     }
-    check_count(values["batch_tokens"], "batch_tokens", 1)
     values["device"] = check_device(values["device"])
     if values["dtype"] is not None:
         values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if isinstance(values["cache_folder"], os.PathLike):
         values["cache_folder"] = os.fspath(values["cache_folder"])
     for option in known.values():
-        if option.name not in ("batch_tokens", "device"):
-            _check_type(option, values[option.name])
+        if option.name != "device":
+            _check_value(option, values[option.name])
     values["model_kwargs"] = dict(values["model_kwargs"] or {})
     return cast(LocalOptions, values)
 
 
-def _check_type(option: Option, value: Any) -> None:
-    """Compare a value with the option's declared type; `None` stands for the default."""
+def _check_value(option: Option, value: Any) -> None:
+    """Check a value by the option's declared type; `None` stands for the default."""
     if value is None:
         return
     [kind] = (k for k in get_args(option.type) or (option.type,) if k is not type(None))
@@ -154,11 +153,12 @@ def _check_type(option: Option, value: Any) -> None:
         if value not in get_args(kind):
             allowed = ", ".join(get_args(kind))
             raise InputError(f"`{option.name}` must be one of {allowed}, got {value!r}.")
-        return
-    kind = get_origin(kind) or kind
-    if not isinstance(value, kind):
-        # A token's value must not be shown, whatever it is.
-        raise InputTypeError(f"`{option.name}` must be {_WORDS[kind]}, got {type(value).__name__}.")
+    elif kind is int:
+        check_count(value, option.name, 1)
+    elif not isinstance(value, get_origin(kind) or kind):
+        # The value is not shown: it may be a token.
+        words = _WORDS[get_origin(kind) or kind]
+        raise InputTypeError(f"`{option.name}` must be {words}, got {type(value).__name__}.")
 
 
 def with_local_options(constructor: F) -> F:
@@ -177,8 +177,8 @@ def with_local_options(constructor: F) -> F:
         )
         for option in options
     ]
-    # `inspect.signature` reads it, and with it `help()` and notebooks.
-    constructor.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # functions take attributes
+    # Read by `inspect.signature`, and therefore by `help()` and notebooks.
+    constructor.__signature__ = signature.replace(parameters=[*named, *added])  # type: ignore[attr-defined]  # functions can have attributes
     lines = []
     for line in inspect.cleandoc(constructor.__doc__ or "").splitlines():
         if line.lstrip().startswith("**options:"):

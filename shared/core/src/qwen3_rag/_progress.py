@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; silence in a pipe or a log."""
+"""Progress bars, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["progress_bar"]
 def progress_bar(
     show: bool, total: int, label: str, unit: str
 ) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar while the context is open.
+    """Show a progress bar while the context is open.
 
     Args:
-        show: Whether the caller asked for one.
-        total: How many units there are.
+        show: Whether the caller asked for a progress bar.
+        total: Total number of units.
         label: What is being done.
-        unit: What is counted.
+        unit: Name of the unit.
 
     Yields:
-        A function to call with a number of finished units, or `None` without a bar.
+        A function to call with the number of newly finished units, or `None` without a bar.
     """
     if not show:
         yield None
         return
-    # `disable=None` is tqdm's way to stay silent where there is no terminal.
+    # With `disable=None`, tqdm shows nothing if there is no terminal.
     with tqdm(total=total, desc=label, unit=unit, disable=None, leave=False) as bar:
 
         def advance(count: int) -> None:

@@ -1,6 +1,6 @@
-"""The prompts of both models, byte for byte as their model cards give them.
+"""The prompts of both models, byte for byte as in their model cards.
 
-A checkpoint's chat template is never rendered.
+A checkpoint's chat template is never used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = [
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
-# Only in these two segments are control tokens read as such; in user text they are plain text.
+# Control tokens are recognised in these two segments only; in user text they are plain text.
 RERANK_PREFIX = (
     "<|im_start|>system\n"
     "Judge whether the Document meets the requirements based on the Query and the Instruct "
@@ -34,7 +34,7 @@ class EmbedPrompt:
 
     Attributes:
         text: The query or document.
-        instruction: What the query is for; `None` makes it a document.
+        instruction: What the query is for; `None` for a document.
     """
 
     text: str
@@ -78,7 +78,7 @@ class RerankPrompt:
 
     @property
     def head(self) -> str:
-        """The part that all documents of a query share, up to the space before the document.
+        """The part shared by all documents of a query, up to the space before the document.
 
         Splitting after that space would change token ids; splitting before it never does.
         """

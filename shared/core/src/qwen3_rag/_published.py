@@ -1,4 +1,4 @@
-"""The published checkpoints: sizes from their model cards and configurations, pinned revisions.
+"""The published checkpoints, with their sizes and pinned revisions.
 
 Revisions are pinned so that scores stay the same when a repository changes.
 """
@@ -46,7 +46,7 @@ _RECORDS = (
         dim=1024,
     ),
     # The revisions that mteb pins (qwen3_models.py, qwen3_reranker.py), except the 0.6B reranker's,
-    # whose tokenizer gave the expected ids in the tests.
+    # whose tokenizer produced the expected ids in the tests.
     PublishedModel(
         "Qwen/Qwen3-Embedding-4B",
         "embedding",
@@ -83,12 +83,12 @@ PUBLISHED = {record.name: record for record in _RECORDS}
 
 
 def published(model: str) -> PublishedModel | None:
-    """Find the record of a model id.
+    """Look up a model id.
 
     Args:
         model: `Qwen/...` or `modelscope:Qwen/...`.
 
     Returns:
-        The record, or `None` for a folder or somebody else's checkpoint.
+        The published model, or `None` for a folder or any other checkpoint.
     """
     return PUBLISHED.get(model.removeprefix("modelscope:"))

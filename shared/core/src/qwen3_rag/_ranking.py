@@ -1,4 +1,4 @@
-"""A backend's log-odds to probabilities and rankings."""
+"""Turns a backend's log-odds into probabilities and rankings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["probability", "ranking", "scores"]
 def ranking(
     documents: list[str], output: Output, start: int, top_k: int | None
 ) -> list[RankedDocument]:
-    """Sort one query's documents, whose results begin at `start`."""
+    """Rank one query's documents, whose results begin at `start`."""
     ranked = []
     for index, document in enumerate(documents):
         logit = float(output.values[start + index])
@@ -29,13 +29,14 @@ def ranking(
                 query_cut_at=_cut(output.query_cut_at[start + index]),
             )
         )
-    # By logit: far apart, where probabilities are both 1.0. Python's sort keeps ties in order.
+    # Sort by logit, which still differs where probabilities are both 1.0. The sort is stable, so
+    # ties keep their order.
     ranked.sort(key=lambda document: -document.logit)
     return ranked[:top_k]
 
 
 def scores(output: Output) -> Scores:
-    """Give every pair's score, in the order of the pairs."""
+    """Return the score of each pair, in the order of the pairs."""
     logits = tuple(output.values.tolist())
     return Scores(
         tuple(probability(logit) for logit in logits),
@@ -47,7 +48,7 @@ def scores(output: Output) -> Scores:
 
 
 def probability(logit: float) -> float:
-    """Softmax over "no" and "yes" at "yes", which is the logistic function of their difference."""
+    """Compute the softmax probability of "yes" over "no": the logistic function of the logit."""
     if logit >= 0:
         return 1 / (1 + math.exp(-logit))
     odds = math.exp(logit)

@@ -1,4 +1,4 @@
-"""`Qwen3Reranker`: how well documents answer a query, as the probability of "yes"."""
+"""`Qwen3Reranker`, which scores how well documents answer a query."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ __all__ = ["Qwen3Reranker"]
 class Qwen3Reranker(ModelBase):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
-    Cheap to create: nothing is imported, read or downloaded before first use or `warm_up()`.
-    Threads and event loops can share one, and all rerankers on a checkpoint share its weights.
+    Cheap to create: nothing is imported, read or downloaded before the first use or `warm_up()`.
+    Threads and event loops can share a reranker, and all rerankers of a checkpoint share its
+    weights.
 
     Example:
         ```python
@@ -59,24 +60,24 @@ class Qwen3Reranker(ModelBase):
         backend: BackendSpec | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
-        """Keep the arguments.
+        """Store the arguments.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or the folder of a
-                checkpoint: the published language model, or one converted to a classifier.
-            instruction: What counts as an answer, one English sentence.
-            max_length: Tokens per prompt, up to 32,768. Only documents are cut to fit, never the
-                prompt around them; cuts are reported. Defaults to 8,192 or the model's context,
-                whichever is less.
-            max_query_tokens: Cut longer queries. Without it a query that leaves no room for a
-                document is an error.
-            max_document_tokens: Cut longer documents even where there is room.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder: the
+                published language model, or a version converted to a classifier.
+            instruction: What counts as an answer, in one English sentence.
+            max_length: Maximum tokens per prompt, up to 32,768. Only documents are cut to fit,
+                never the prompt around them. Defaults to 8,192 or the model's context, whichever is
+                less.
+            max_query_tokens: Cut longer queries. Without this limit, a query that leaves no room
+                for a document is an error.
+            max_document_tokens: Cut longer documents even if there is room.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             **options: Options of the local engine; `help(Qwen3Reranker)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         self.model = check_model(model)
@@ -100,15 +101,16 @@ class Qwen3Reranker(ModelBase):
         max_document_tokens: int | None = None,
         batch_tokens: int | None = None,
     ) -> Qwen3Reranker:
-        """Use a transformers model that is already loaded, quantised or with an adapter.
+        """Use a transformers model that you have loaded, for example quantised or with an adapter.
 
-        The model, from `AutoModelForCausalLM` or `AutoModelForSequenceClassification`, is used
-        where and as it is, and not changed; `tokenizer` is its fast tokenizer. Prompts are padded
-        to the longest of a batch, which is slower than opening a checkpoint by name or folder.
-        The other arguments are the constructor's.
+        The model, from `AutoModelForCausalLM` or `AutoModelForSequenceClassification`, stays on its
+        device and is not changed; `tokenizer` is its fast tokenizer. Prompts are padded to the
+        longest in each batch, so this is slower than opening a checkpoint by name or folder. The
+        other arguments are those of the constructor.
 
         Raises:
-            InputError: A value out of its range. What is wrong with the model shows at first use.
+            InputError: A value is out of range. Problems with the model itself are reported at
+                first use.
         """
         caller = CallerModel(model, tokenizer, batch_tokens)
         return cls(
@@ -131,22 +133,22 @@ class Qwen3Reranker(ModelBase):
     ) -> list[RankedDocument]:
         """Order documents by how well each one answers the query.
 
-        Every pair is judged on its own, so a score does not depend on the other documents and can
+        Every pair is scored separately, so a score does not depend on the other documents and can
         be compared across calls with the same instruction.
 
         Args:
             query: The user's question, without any prompt text.
-            documents: Candidates, in any order; an empty one gets a score like any other.
-            top_k: How many to return; all when omitted.
-            instruction: What counts as an answer; the reranker's own when omitted.
+            documents: Candidates, in any order. Empty documents are scored too.
+            top_k: Number of documents to return; all when omitted.
+            instruction: What counts as an answer; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
 
         Returns:
-            Best first; ties keep the order given. `index` points into `documents`.
+            Best first; ties keep their input order. `index` is the position in `documents`.
 
         Raises:
-            InputError: A blank query, a wrong type, a lone surrogate, `top_k` below one, or a
-                query too long to leave room for a document.
+            InputError: A query is blank, or a value has the wrong type or a lone surrogate, `top_k`
+                is below one, or a query is too long to leave room for a document.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
@@ -173,22 +175,22 @@ class Qwen3Reranker(ModelBase):
         instruction: str | Sequence[str] | None = None,
         progress: bool = False,
     ) -> list[list[RankedDocument]]:
-        """Rank for several queries at once, each with its own documents.
+        """Rank documents for several queries at once, each with its own documents.
 
         Args:
-            queries: Questions.
-            documents_per_query: Candidates of each.
-            top_k: How many to return per query; all when omitted.
-            instruction: One for all, or one per query; the reranker's own when omitted.
+            queries: The users' questions.
+            documents_per_query: A list of candidates for each query.
+            top_k: Number of documents to return per query; all when omitted.
+            instruction: One for all queries, or one per query; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
 
         Returns:
             One ranking per query, as `rank` returns it.
 
         Raises:
-            InputError: As `rank`, or not as many lists of documents as queries.
-            ModelError: As `rank`.
-            BackendError: As `rank`.
+            InputError: As in `rank`, or the numbers of queries and document lists differ.
+            ModelError: As in `rank`.
+            BackendError: As in `rank`.
         """
         return run(self._rank_many(queries, documents_per_query, top_k, instruction, progress))
 
@@ -201,7 +203,7 @@ class Qwen3Reranker(ModelBase):
         instruction: str | Sequence[str] | None = None,
         progress: bool = False,
     ) -> list[list[RankedDocument]]:
-        """Rank for several queries without blocking the event loop; see `rank_many`."""
+        """Rank documents for several queries without blocking the event loop; see `rank_many`."""
         return await run_async(
             self._rank_many(queries, documents_per_query, top_k, instruction, progress)
         )
@@ -244,21 +246,21 @@ class Qwen3Reranker(ModelBase):
         progress: bool = False,
         details: bool = False,
     ) -> list[float] | Scores:
-        """Judge query-document pairs without ordering them.
+        """Score query-document pairs without ordering them.
 
         Args:
-            pairs: Queries with one document each.
-            instruction: One for all, or one per pair; the reranker's own when omitted.
+            pairs: Pairs of query and document.
+            instruction: One for all pairs, or one per pair; defaults to the reranker's.
             progress: Whether to show a progress bar on a terminal.
-            details: Whether to return logits, token counts and cuts too.
+            details: Whether to also return logits, token counts and where texts were cut.
 
         Returns:
-            The probability of "yes" for each pair, in the order given; a `Scores` with `details`.
+            The probability of "yes" for each pair, in input order; a `Scores` with `details`.
 
         Raises:
-            InputError: As `rank`, or an item that is not a pair.
-            ModelError: As `rank`.
-            BackendError: As `rank`.
+            InputError: As in `rank`, or an item is not a pair.
+            ModelError: As in `rank`.
+            BackendError: As in `rank`.
         """
         return run(self._score(pairs, instruction, progress, details))
 
@@ -300,7 +302,7 @@ class Qwen3Reranker(ModelBase):
         progress: bool = False,
         details: bool = False,
     ) -> list[float] | Scores:
-        """Judge pairs without blocking the event loop; see `score`."""
+        """Score pairs without blocking the event loop; see `score`."""
         return await run_async(self._score(pairs, instruction, progress, details))
 
     def _rank(

@@ -1,4 +1,4 @@
-"""What the model classes and searchers return: frozen dataclasses of plain values."""
+"""Result types of the model classes and searchers: frozen dataclasses of plain values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FloatArray: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Vectors and what became of each text on the way.
+    """Vectors, with token counts and truncation of each text.
 
     Attributes:
         vectors: float32, `[texts, dim]`, every row of unit length.
-        tokens: Tokens the model read for each text, prompt and end token included;
-            `None` where the backend does not count them.
-        cut_at: For each text the number of characters the model read, `None` where it read all.
+        tokens: Number of tokens read for each text, including prompt and end token; `None` if the
+            backend does not count them.
+        cut_at: For each text, the number of characters read, or `None` if it was not cut.
     """
 
     vectors: FloatArray
@@ -32,15 +32,16 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Scores:
-    """Relevance of query-document pairs and what became of each on the way.
+    """Relevance of query-document pairs, with token counts and truncation of each pair.
 
     Attributes:
         scores: Probability of "yes" for each pair, 0 to 1.
-        logits: The same as log-odds, `logit(yes) - logit(no)`; unlike the probability it does not
-            saturate, so it is the number to calibrate or fuse.
-        tokens: Tokens the model read for each pair, prompt included; `None` where not counted.
-        cut_at: For each pair the characters of the document that were read, `None` for all.
-        query_cut_at: The same for the query.
+        logits: The same as log-odds, `logit(yes) - logit(no)`. They do not saturate like
+            probabilities, so use them to calibrate or fuse.
+        tokens: Number of tokens read for each pair, including the prompt; `None` if not counted.
+        cut_at: For each pair, the number of characters read of the document, or `None` if it was
+            not cut.
+        query_cut_at: The same for queries.
     """
 
     scores: tuple[float, ...]
@@ -52,15 +53,15 @@ class Scores:
 
 @dataclass(frozen=True)
 class RankedDocument:
-    """One document with its place in a ranking.
+    """A document in a ranking.
 
     Attributes:
-        index: Position in the caller's list of documents.
+        index: Position in the input list.
         score: Probability of "yes", 0 to 1.
         logit: The same as log-odds, `logit(yes) - logit(no)`.
-        document: The caller's text, whole.
-        cut_at: Characters of the document the model read, `None` when it read all.
-        query_cut_at: The same for the query.
+        document: The complete input text.
+        cut_at: Number of characters read of the document, or `None` if it was not cut.
+        query_cut_at: The same for queries.
     """
 
     index: int
@@ -73,11 +74,11 @@ class RankedDocument:
 
 @dataclass(frozen=True)
 class RankScore:
-    """Where one step of a search put a document.
+    """A document's rank and score in one step of a search.
 
     Attributes:
-        rank: Place in that step's order, from 1.
-        score: That step's own score; scales differ from step to step.
+        rank: Rank, from 1.
+        score: The step's own score; each step has its own scale.
     """
 
     rank: int
@@ -90,7 +91,7 @@ class Hit:
 
     Attributes:
         id: The store's id of the document.
-        text: The text that was searched and, where asked for, reranked.
+        text: The text that was searched and, if there is a reranker, reranked.
         score: The score that decided the order.
         payload: The store's other fields.
         ranks: Rank and score by each retriever that found the document (`"dense"`, `"bm25"`), by

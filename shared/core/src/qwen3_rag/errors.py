@@ -1,4 +1,4 @@
-"""Every error that this project raises on purpose.
+"""The exceptions of this project.
 
     Qwen3RagError
     ├── InputError (ValueError)             what the caller gave cannot be used
@@ -8,7 +8,7 @@
     ├── StoreError                          a vector store cannot be used as asked
     └── BackendError                        the model could not be run: closed, out of memory
 
-Each carries one message and can be pickled.
+Each has one message and can be pickled.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class MissingExtraError(Qwen3RagError, ImportError):
 
 
 class ModelError(Qwen3RagError):
-    """A checkpoint is missing, broken, of another family, or gives numbers that mean nothing."""
+    """A checkpoint is missing, broken, of another model family, or gives meaningless numbers."""
 
 
 class StoreError(Qwen3RagError):
-    """A vector store cannot be used as asked."""
+    """A vector store cannot do what was asked."""
 
 
 class BackendError(Qwen3RagError):

@@ -1,6 +1,7 @@
 """Fusion of ranked lists into one deterministic order, with each retriever's rank and score.
 
-These definitions hold for every store: what stores call by the same names gives other numbers.
+These definitions are the same for every store. The stores' own methods of the same names give
+different numbers.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from qwen3_rag.errors import InputError, InputTypeError
 __all__ = ["Fused", "FusionMethod", "Id", "RankedLists", "fuse", "relative_score", "rrf"]
 
 Id: TypeAlias = str | int
-#: For each retriever's name its `(id, score)` pairs; higher is better.
+#: Maps each retriever's name to its `(id, score)` pairs; higher is better.
 RankedLists: TypeAlias = Mapping[str, Sequence[tuple[Id, float]]]
 FusionMethod: TypeAlias = Literal["rrf", "relative_score"]
 
-# Engines agree on a score to about 4e-6, and return equal scores in any order. To this many
-# decimals they agree, and the id decides between what is then equal.
+# Engines agree on a score to about 4e-6, and return equal scores in any order. Scores are rounded
+# to this many decimals, and ties are ordered by id.
 _DECIMALS = 5
-# Fused scores that are equal on paper differ by a few 1e-16 as floats.
+# Fused scores that are mathematically equal can differ by a few 1e-16 as floats.
 _FUSED_DECIMALS = 12
 
 
@@ -33,9 +34,9 @@ class Fused:
 
     Attributes:
         id: The id, as the retrievers gave it.
-        score: The fused score that decided the order. Scales differ from method to method.
-        ranks: Rank and score by each retriever that found the id. The score is the retriever's
-            own, unrounded; the rank is the place after ties were put in order.
+        score: The fused score that determines the order. Each method has its own scale.
+        ranks: Rank and score by each retriever that found the id. The score is the retriever's own,
+            unrounded; the rank is the position after ties are ordered.
     """
 
     id: Id
@@ -50,16 +51,16 @@ def fuse(
     k: float = 60,
     weights: Mapping[str, float] | None = None,
 ) -> list[Fused]:
-    """Fuse by the name of the method.
+    """Fuse ranked lists with the named method.
 
     Args:
         lists: As in `rrf`.
-        method: `"rrf"`, which `weights` turn into weighted RRF, or `"relative_score"`.
-        k: For `"rrf"`; the other method does not use it.
+        method: `"rrf"` (weighted RRF if `weights` are given) or `"relative_score"`.
+        k: RRF's rank constant; not used by the other method.
         weights: As in `rrf`.
 
     Raises:
-        InputError: An unknown method, or what the method itself refuses.
+        InputError: The method is unknown, or its arguments are invalid.
     """
     if method == "rrf":
         return rrf(lists, k=k, weights=weights)
@@ -78,18 +79,18 @@ def rrf(
     `k=60` here. Source: Cormack, Clarke, Buettcher, "Reciprocal Rank Fusion", SIGIR 2009.
 
     Args:
-        lists: For each retriever's name its `(id, score)` pairs, higher is better, in any order.
-            An id that a list holds twice counts once, with its better score. Not modified.
-        k: How flat the reward is over the ranks; 60 is the value of the method's authors.
-        weights: By the retriever's name; one that is not named weighs 1. A retriever of weight 0
-            adds no score, but its hits are still listed, after those of the others.
+        lists: For each retriever's name, its `(id, score)` pairs in any order; higher is better. If
+            a list contains an id twice, the better score counts. Not modified.
+        k: Rank constant; larger values reduce the advantage of the top ranks. The authors use 60.
+        weights: Weights by retriever name; 1 if not given. A retriever with weight 0 adds no score,
+            but its hits are still listed, after those of the others.
 
     Returns:
         Best first. Ties are ordered by id: numbers before strings, each ascending.
 
     Raises:
         InputError: A score is not finite, `k` or a weight is negative or not finite, or a weight
-            names a retriever that is not there.
+            names an unknown retriever.
         InputTypeError: An id is neither a string nor an integer.
 
     Example:
@@ -115,14 +116,14 @@ def relative_score(
 ) -> list[Fused]:
     """Relative score fusion: the sum over retrievers of `weight * (score - min) / (max - min)`.
 
-    Keeps the distances between hits, which RRF discards. A retriever's best hit gets its whole
-    weight and its last hit nothing. Where a list has one hit, or all its scores are equal, each
-    hit gets the whole weight: all of them are the retriever's best, and a found document must not
-    count as little as a missed one. Weaviate's fusion of this name does the same.
+    Keeps the distances between hits, which RRF discards. A retriever's best hit gets its full
+    weight, and its last hit gets 0. If a list has one hit, or all its scores are equal, each hit
+    gets the full weight: otherwise a document that was found would count as little as one that was
+    not. Weaviate's fusion of this name does the same.
 
     Args:
         lists: As in `rrf`.
-        weights: As in `rrf`. They are used as given, not scaled to a sum of 1.
+        weights: As in `rrf`. They are not normalised to a sum of 1.
 
     Returns:
         Best first. Ties are ordered by id: numbers before strings, each ascending.
@@ -143,7 +144,7 @@ def relative_score(
 
 
 def _shares(scores: Sequence[float]) -> list[float]:
-    """Best-first scores, brought to 1 for the best and 0 for the last."""
+    """Scale best-first scores to 1 for the best and 0 for the last."""
     rounded = [round(score, _DECIMALS) for score in scores]
     if not rounded or rounded[0] == rounded[-1]:
         return [1.0] * len(rounded)
@@ -152,7 +153,7 @@ def _shares(scores: Sequence[float]) -> list[float]:
 
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:
-    """A list with each id once, best first, ties by id."""
+    """Return a list with each id once, best first, ties by id."""
     best: dict[Id, float] = {}
     for id_, score in hits:
         if not isinstance(id_, str | int):

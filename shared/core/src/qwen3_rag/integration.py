@@ -1,6 +1,6 @@
-"""For adapters and tools: what a framework's package, a store's or a command line is made of.
+"""Building blocks for framework adapters, stores and command-line tools.
 
-Users of the two model classes need nothing from here.
+Users of the two model classes do not need this module.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DeviceReport:
     """Where the local engine runs, and why.
 
     Attributes:
-        devices: Torch's names of the devices.
+        devices: Names of the torch devices.
         dtype: Number format of the weights.
         native_bfloat16: Whether the CPU multiplies bfloat16 natively.
         threads: CPUs this process may use.
@@ -105,28 +105,28 @@ class DeviceReport:
 
 
 def check_arguments(kind: type[ModelBase], arguments: Mapping[str, Any]) -> None:
-    """Refuse what a model class refuses, whether or not PyTorch is installed.
+    """Check a model class's arguments, whether or not PyTorch is installed.
 
     Raises:
-        InputError: A value out of its range.
-        InputTypeError: A value of the wrong type.
+        InputError: A value is out of range.
+        InputTypeError: A value has the wrong type.
     """
-    with suppress(MissingExtraError):  # raised last, and reported when the model is needed
+    with suppress(MissingExtraError):  # raised last; reported when the model is used
         kind(**arguments)
 
 
 def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) -> Checkpoint:
-    """Find a checkpoint on this disk, downloading it if need be, and check that it can be run.
+    """Find a checkpoint on disk, download it if necessary, and check that it can be run.
 
     Args:
         model: A folder, an id, or `"tiny"`.
-        role: What it is to do.
-        **options: Those that say where to look: `revision`, `cache_folder`, `local_files_only`
-            and `token`.
+        role: Whether the model embeds or reranks.
+        **options: Where to look for it: `revision`, `cache_folder`, `local_files_only` and `token`.
 
     Raises:
-        ModelError: It is not there and cannot be fetched, or cannot be run here.
-        MissingExtraError: A `modelscope:` id without the modelscope package.
+        ModelError: It does not exist and cannot be downloaded, or cannot be run.
+        MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
+            installed.
     """
     checkpoint = resolve(LocalSpec(check_model(model), role, check_options(options)))
     check_layout(checkpoint, role)
@@ -138,7 +138,7 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
 
     Args:
         checkpoint: A checkpoint, or its folder.
-        role: Whose prompts it is to encode.
+        role: The role whose prompts to encode.
 
     Raises:
         ModelError: It is missing, broken, or lacks a token that the prompts need.
@@ -151,10 +151,10 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
 
 
 def device_report(device: object = None, dtype: str | None = None) -> DeviceReport:
-    """Tell where the local engine would run with these options. Imports torch.
+    """Report where the local engine would run with these options. Imports torch.
 
     Raises:
-        InputError: A device that is not there, or an unknown dtype.
+        InputError: The device does not exist, or the dtype is unknown.
     """
     from qwen3_rag.backends._local import device as machine
 

@@ -20,10 +20,10 @@ __all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher"]
 #: Names of the two retrievers, in `Hit.ranks` and in weights.
 DENSE, BM25 = "dense", "bm25"
 
-#: Fuses ranked lists and keeps as many as later steps need.
+#: Fuses ranked lists and keeps as many hits as later steps need.
 Fuse = Callable[[RankedLists], list[Fused]]
 
-#: Takes the query's vector and a way to fuse; its call gives the fused hits, best first.
+#: Takes the query's vector and a fusion function; its call returns the fused hits, best first.
 Retrieve = Callable[[FloatArray, Fuse], Call]
 
 
@@ -43,11 +43,11 @@ class Searcher(Protocol):
         """Search.
 
         Args:
-            query: The user's question, without any prompt text around it.
-            limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
-            filter: The store's own filter object, passed through unchanged.
-            instruction: What the query is for; the searcher's own when omitted.
+            query: The user's question, without any prompt text.
+            limit: Number of hits to return.
+            offset: Number of top hits to skip.
+            filter: The store's own filter object, passed on unchanged.
+            instruction: What the query is for; defaults to the searcher's.
         """
         ...
 
@@ -70,18 +70,18 @@ class SearchPipeline:
 
     Attributes:
         embedder: Embeds the query.
-        reranker: Judges the best fused hits; without one the fused order is final.
-        candidates: How many hits each retriever is asked for.
-        rerank_depth: How many of the fused hits are reranked; those behind keep the fused order.
+        reranker: Reranks the best fused hits; without one the fused order is final.
+        candidates: Number of hits to take from each retriever.
+        rerank_depth: Number of fused hits to rerank; the remaining hits keep the fused order.
         fusion: `"rrf"` or `"relative_score"`.
-        weights: Of the retrievers; 1 where not named.
-        k: How flat RRF's reward is over the ranks.
+        weights: Weights of the retrievers; 1 if not given.
+        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
         logits: Whether a reranked hit's score is the log-odds instead of the probability.
         retrievers: Names of the retrievers, for checking `weights`.
 
     Raises:
-        InputError: A number out of its range, an unknown fusion, or a weight of no retriever.
-        InputTypeError: Something that is no embedder or reranker.
+        InputError: A number is out of range, the fusion is unknown, or a weight names no retriever.
+        InputTypeError: An argument is not an embedder or reranker.
     """
 
     embedder: Qwen3Embedder
@@ -106,10 +106,11 @@ class SearchPipeline:
     def check_request(
         self, query: str, limit: int, offset: int = 0, instruction: str | None = None
     ) -> None:
-        """Refuse a search that cannot be answered, before any work is done.
+        """Reject an invalid search before any work is done.
 
         Raises:
-            InputError: A blank query, a number out of its range, or more hits than candidates.
+            InputError: The query is blank, a number is out of range, or more hits than candidates
+                are requested.
         """
         check_query(query)
         check_count(limit, "limit", 1, required=True)
@@ -118,9 +119,8 @@ class SearchPipeline:
             check_instruction(instruction)
         if offset + limit > self.candidates:
             raise InputError(
-                f"`offset + limit` is {offset + limit}, and each retriever is asked for "
-                f"{self.candidates} candidates, which is as far as the order can be trusted. Set "
-                f"`candidates={offset + limit}` or more."
+                f"`offset + limit` is {offset + limit}, but each retriever is asked for only "
+                f"{self.candidates} candidates. Set `candidates={offset + limit}` or more."
             )
 
     def search(
@@ -133,17 +133,16 @@ class SearchPipeline:
         instruction: str | None = None,
         min_score: float | None = None,
     ) -> Flow[list[Hit]]:
-        """Search; the flow is run by `integration.run` or `integration.run_async`.
+        """Search; run the flow with `integration.run` or `integration.run_async`.
 
         Args:
-            retrieve: Asks the store.
+            retrieve: Searches the store.
             query: The user's question.
-            limit: How many hits to return.
-            offset: How many of the best hits to leave out first.
-            instruction: What the query is for, told to both models; their own when omitted.
-            min_score: The least score of a reranked hit. Hits that were not reranked are then
-                left out, since nothing says that they reach it. Does not apply where nothing is
-                reranked: without a reranker, or with a `rerank_depth` of 0.
+            limit: Number of hits to return.
+            offset: Number of top hits to skip.
+            instruction: What the query is for, passed to both models; defaults to each model's own.
+            min_score: Minimum score of a reranked hit. If given, hits that were not reranked are
+                left out. It does not apply without a reranker or with a `rerank_depth` of 0.
         """
         self.check_request(query, limit, offset, instruction)
         vectors = yield from self.embedder._embed_queries([query], instruction, False, False)
@@ -163,8 +162,8 @@ class SearchPipeline:
         """Fuse what the retrievers found.
 
         Args:
-            lists: Those of the retrievers that were asked.
-            depth: How many to keep; all when omitted.
+            lists: The retrievers' ranked lists.
+            depth: Number of hits to keep; all when omitted.
         """
         weights = {name: weight for name, weight in (self.weights or {}).items() if name in lists}
         return fuse(lists, self.fusion, k=self.k, weights=weights)[:depth]

@@ -80,7 +80,7 @@ class BackendContract:
         self.assert_same(together.values, np.concatenate([one.values for one in alone]))
 
     def test_equal_prompts_of_a_call_give_equal_bits(self, backend: Backend, role: Role) -> None:
-        """Whatever the batch: otherwise, equal documents could change their order."""
+        """In any batch; otherwise, equal documents could change their order."""
         equal = prompts_for(role, ["Rain is expected on Sunday."])
         prompts: list[Prompt] = []
         for number in range(100):

@@ -97,7 +97,7 @@ class RunningDeterministic:
         )
 
     def close(self) -> None:
-        """Refuse further calls."""
+        """Reject further calls."""
         self._closed = True
 
     def _number(self, prompt: Prompt) -> FloatArray:
@@ -133,7 +133,7 @@ def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
 
 @dataclass(frozen=True)
 class TextBackend(BackendSpec, kind="testkit-text"):
-    """A small model of text overlap that computes in its own threads, like a server.
+    """A simple model based on text overlap. It computes in its own threads, like a server.
 
     Vectors count hashed words and character trigrams, so that texts which share them are similar.
     A document's score is its cosine with the query. That is enough to find the right document in

@@ -27,7 +27,8 @@ from qwen3_rag_testkit.tokenizer import write_tokenizer
 
 __all__ = ["SIZES", "hot", "write_checkpoint"]
 
-#: The published sizes, scaled down; they differ in depth, heads and tied embeddings as published.
+#: The published sizes, scaled down; like the originals, they differ in depth, heads and tied
+#: embeddings.
 SIZES: dict[str, dict[str, Any]] = {
     "0.6B": {"num_hidden_layers": 4, "tie_word_embeddings": True},
     "4B": {
@@ -95,8 +96,8 @@ def write_checkpoint(
         folder: Target folder; created if needed.
         role: Whether the checkpoint embeds or reranks.
         config: Changes to the small default configuration.
-        classifier: Whether to write a reranker as a sequence classifier with one label, a format
-            that some publish. Its scores equal those of the language model with the same seed.
+        classifier: Whether to write a reranker as a sequence classifier with one label, as some are
+            published. Its scores equal those of the language model with the same seed.
         modules: Whether to write sentence-transformers' files too.
         shards: Whether to split the weights over several files.
         append_end: Whether an embedding tokenizer appends the end token.

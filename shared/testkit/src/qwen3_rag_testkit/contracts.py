@@ -24,7 +24,7 @@ __all__ = ["TEXTS", "BackendContract", "EmbedderContract", "RerankerContract"]
 
 
 class _ModelContract:
-    """What both contracts share."""
+    """The base class of both contracts."""
 
     tolerance = 0.0
 

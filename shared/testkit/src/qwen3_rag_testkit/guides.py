@@ -1,4 +1,4 @@
-"""Runs the Python examples of a documentation page, on models that need no download."""
+"""Runs the Python examples of a documentation page, with models that need no download."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["FRAMEWORK_HEADINGS", "Example", "examples", "headings", "run_examples"]
 
-#: What every framework's guide has, so that readers of one find their way in another.
+#: The sections of every framework's guide, so that all guides have the same structure.
 FRAMEWORK_HEADINGS = (
     "Install",
     "Five-line start",
@@ -33,7 +33,7 @@ class Example:
 
     Attributes:
         page: The file.
-        line: The line of the page that its code starts on.
+        line: The first line of its code on the page.
         code: The code.
     """
 
@@ -48,10 +48,10 @@ class Example:
         """Run the code; errors name the page and its line.
 
         Args:
-            names: What earlier examples left behind, to which this one adds.
+            names: Names that earlier examples defined; this example adds its own.
 
         Returns:
-            The names, with those that the example defines.
+            The names, including those that the example defines.
         """
         names = {"__name__": self.page.stem} if names is None else names
         exec(compile("\n" * (self.line - 1) + self.code, str(self.page), "exec"), names)
@@ -63,10 +63,10 @@ def examples(page: Path, replace: Mapping[str, str] | None = None) -> list[Examp
 
     Args:
         page: A Markdown file.
-        replace: Text to run in place of text on the page.
+        replace: Replacements for text on the page.
 
     Raises:
-        AssertionError: The page has no example, or lacks a text to replace.
+        AssertionError: The page has no examples, or does not contain a text to replace.
     """
     text = page.read_text(encoding="utf-8")
     found = [
@@ -82,18 +82,18 @@ def examples(page: Path, replace: Mapping[str, str] | None = None) -> list[Examp
 
 
 def run_examples(page: Path, replace: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Run a page's examples one after the other, with `"tiny"` for the published models' names.
+    """Run a page's examples in order, with `"tiny"` in place of the published models' names.
 
     Args:
         page: A Markdown file.
-        replace: Text to run in place of text on the page, such as the address of a server. Done
+        replace: Replacements for text on the page, such as the address of a server. They are made
             before the models' names are replaced.
 
     Returns:
-        The names that the examples define: close what is open, and look at the results.
+        The names that the examples define, so that a test can check results and close objects.
 
     Raises:
-        AssertionError: The page has no example, or lacks a text to replace.
+        AssertionError: The page has no examples, or does not contain a text to replace.
     """
     names: dict[str, Any] = {"__name__": page.stem}
     for example in examples(page, replace):
@@ -102,5 +102,5 @@ def run_examples(page: Path, replace: Mapping[str, str] | None = None) -> dict[s
 
 
 def headings(page: Path) -> list[str]:
-    """Give a page's second-level headings; comments in its examples are none."""
+    """Return a page's second-level headings, ignoring comments in its examples."""
     return re.findall(r"^## (.+)$", _FENCED.sub("", page.read_text(encoding="utf-8")), re.M)

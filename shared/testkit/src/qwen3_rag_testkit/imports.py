@@ -1,4 +1,4 @@
-"""Runs code in an interpreter of its own, and tells which modules it loads."""
+"""Runs code in a new interpreter, and finds out which modules it loads."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 
 __all__ = ["MODEL_LIBRARIES", "loaded_by", "run_python"]
 
-#: What runs a model and fetches it: nothing that is only imported or made needs these.
+#: Packages that download and run models; importing and creating objects must not load them.
 MODEL_LIBRARIES = ("torch", "transformers", "tokenizers", "huggingface_hub", "safetensors")
 
 
 def run_python(code: str, *, absent: Sequence[str] = ()) -> str:
-    """Run code in a new interpreter that finds the modules this one finds.
+    """Run code in a new interpreter with the same module search path.
 
     Args:
-        code: What to run.
-        absent: Modules that look as if they were not installed.
+        code: The code to run.
+        absent: Modules that appear not to be installed.
 
     Returns:
-        What it printed, without the last newline.
+        The output, without the last newline.
 
     Raises:
-        AssertionError: It ended with an error.
+        AssertionError: The code ended with an error.
     """
     start = (
         f"import sys\nsys.path[:] = {sys.path!r}\n"
@@ -40,12 +40,12 @@ def run_python(code: str, *, absent: Sequence[str] = ()) -> str:
 
 
 def loaded_by(code: str, modules: Sequence[str], *, absent: Sequence[str] = ()) -> list[str]:
-    """Tell which of some modules a new interpreter has loaded after running code.
+    """Return which of the modules a new interpreter has loaded after running code.
 
     Args:
-        code: Imports, and whatever else is to be without them.
-        modules: Top-level or dotted names to look for.
-        absent: Modules that look as if they were not installed.
+        code: The code to run.
+        modules: Top-level or dotted names of modules.
+        absent: Modules that appear not to be installed.
 
     Raises:
         AssertionError: The code ended with an error.

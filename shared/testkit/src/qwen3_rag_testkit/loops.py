@@ -1,4 +1,4 @@
-"""Measures how long an event loop is kept from running, and a backend slow enough to tell."""
+"""Measures how long an event loop is blocked, and has a slow backend for such tests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["Gap", "SlowBackend", "keeps_ticking", "longest_gap"]
 
 T = TypeVar("T")
 
-# Short enough to see any gap that matters, long enough to leave the processor to the work.
+# Short enough to detect relevant gaps, long enough to leave the CPU to the work.
 _TICK = 0.001
 
 
 class Gap:
-    """The longest time between two turns of a task that does nothing but tick.
+    """The longest time between two ticks of a task that only ticks.
 
     Attributes:
-        seconds: How long it was, so far.
+        seconds: The longest time so far.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Gap:
         self._last = perf_counter()
 
     def tick(self) -> None:
-        """End a gap, and begin the next one."""
+        """End a gap and begin the next one."""
         now = perf_counter()
         self.seconds = max(self.seconds, now - self._last)
         self._last = now
@@ -45,8 +45,8 @@ class Gap:
 async def longest_gap() -> AsyncIterator[Gap]:
     """Measure the longest gap between ticks while the block runs.
 
-    The gaps before the first tick and after the last one count too, so that a block which never
-    awaits, or awaits once and then keeps the loop from running, is measured as well.
+    The gaps before the first tick and after the last one count too, so that a block that never
+    awaits, or that awaits once and then blocks the loop, is also measured.
     """
     gap = Gap()
 
@@ -64,20 +64,20 @@ async def longest_gap() -> AsyncIterator[Gap]:
 
 
 async def keeps_ticking(work: Awaitable[T]) -> T:
-    """Await some work, and make sure that it never keeps the event loop from running.
+    """Await some work, and check that it does not block the event loop.
 
-    The longest gap may be ten times that of an idle loop, measured before, and at least 0.25 s,
-    which allows for a busy machine. Have the blocking form of the work take longer than that, as
-    it does over a `SlowBackend`, or the test cannot fail.
+    The allowed gap is ten times that of an idle loop, measured first, and at least 0.25 s, to allow
+    for a busy machine. A blocking version of the work must take longer than that, for example with
+    a `SlowBackend`, or the test cannot fail.
 
     Args:
         work: A coroutine, or anything else that can be awaited.
 
     Returns:
-        What the work gives.
+        The result of the work.
 
     Raises:
-        AssertionError: A gap was longer.
+        AssertionError: The longest gap exceeds the limit.
     """
     async with longest_gap() as idle:
         await asyncio.sleep(0.1)
@@ -92,16 +92,16 @@ async def keeps_ticking(work: Awaitable[T]) -> T:
 
 @dataclass(frozen=True)
 class SlowBackend(TextBackend, kind="testkit-slow"):
-    """A `TextBackend` that takes its time: a call that waits for it on the loop is noticed.
+    """A slow `TextBackend`, so that calls that block the event loop are detected.
 
     Attributes:
-        seconds: How long each call takes.
+        seconds: Duration of each call.
     """
 
     seconds: float = 1.0
 
     def start(self, model: str, role: Role) -> Backend:
-        """Give a running one."""
+        """Return the running backend."""
         return _RunningSlow(self.role or role, self.dim, self.seconds)
 
 

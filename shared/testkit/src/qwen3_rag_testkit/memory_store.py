@@ -1,4 +1,4 @@
-"""`MemoryStore`: a store in this process, exact and written plainly, to compare others with."""
+"""`MemoryStore`: a simple, exact store in memory, as a reference for other stores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["MemoryFilter", "MemoryStore"]
 
 @dataclass(frozen=True)
 class MemoryFilter:
-    """Lets documents through whose payload has `value` under `field`."""
+    """Matches documents whose payload field `field` has the value `value`."""
 
     field: str
     value: Any
@@ -38,7 +38,7 @@ class _Collection:
 class MemoryStore(Store):
     """Keeps a collection in a dictionary, and scores every document for every query.
 
-    Stores on one `database` see the same collections, as clients of one server do.
+    Stores with the same `database` share its collections, like clients of one server.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class MemoryStore(Store):
         *,
         native_async: bool = False,
     ) -> None:
-        """Name the collection.
+        """Set the collection's name.
 
         Args:
-            database: Holds the collections; a new one when omitted.
-            collection: The collection's name there.
-            native_async: Whether to stand in for a store with a native async client.
+            database: The collections by name; a new database when omitted.
+            collection: Name of the collection.
+            native_async: Whether to act as a store with a native async client.
         """
         self._database: dict[str, _Collection] = {} if database is None else database
         self._collection = collection
@@ -64,11 +64,11 @@ class MemoryStore(Store):
 
     @property
     def name(self) -> str:
-        """The collection, for messages."""
+        """The collection's name for error messages."""
         return f"The collection {self._collection!r}"
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`."""
+        """Create the collection and store the record; see `Store.create`."""
         with self._lock:
             self._open()
             collection = self._database.setdefault(self._collection, _Collection())
@@ -79,20 +79,20 @@ class MemoryStore(Store):
             collection.record = record
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._lock:
             collection = self._open()
             return collection.record if collection else None
 
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Tell whether the collection is there; see `Store.check`."""
+        """Check whether the collection exists; see `Store.check`."""
         with self._lock:
             if self._open() is None:
                 return [Finding("missing", "error", self._missing(), "Make it with `create()`.")]
             return []
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse another store's filter, or an unknown field; see `Store.check_filter`."""
+        """Reject another store's filter or an unknown field; see `Store.check_filter`."""
         if filter is None:
             return
         if not isinstance(filter, MemoryFilter):
@@ -107,7 +107,7 @@ class MemoryStore(Store):
                 kept[point.document.id] = copy.deepcopy(point)
 
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; see `Store.delete`."""
+        """Delete documents; see `Store.delete`."""
         with self._lock:
             for id_ in ids:
                 self._opened().points.pop(id_, None)
@@ -126,13 +126,13 @@ class MemoryStore(Store):
             }
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         with self._lock:
             points = self._opened().points
             return {id_: _copy(points[id_], vectors) for id_ in ids if id_ in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through the documents that are there now; see `Store.scan`."""
+        """Iterate over a snapshot of the documents; see `Store.scan`."""
         with self._lock:
             points = list(self._opened().points.values())
         for point in points:
@@ -147,7 +147,7 @@ class MemoryStore(Store):
             return sum(_passes(point, filter) for point in points)
 
     def close(self) -> None:
-        """Refuse further calls; the database keeps the collection."""
+        """Reject further calls; the database keeps the collection."""
         self._closed = True
 
     def _open(self) -> _Collection | None:
@@ -166,7 +166,7 @@ class MemoryStore(Store):
 
 
 class _Async:
-    """The store's methods as coroutines that let others run first."""
+    """The store's methods as coroutines that first yield to the event loop."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
@@ -201,7 +201,7 @@ class _Async:
 
 
 def _cosines(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
-    """Cosine of each document's vector to the query's; both have unit length."""
+    """Compute the cosine of each document's vector with the query's; both have unit length."""
     if not points:
         return {}
     vectors = np.asarray([point.dense for point in points.values()], dtype=np.float64)
@@ -209,7 +209,7 @@ def _cosines(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
 
 
 def _bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
-    """The sum of IDF times weight over the terms that a document shares with the query."""
+    """Compute the sum of IDF times weight over the terms that a document shares with the query."""
     weights = {
         id_: point.sparse.as_dict()
         for id_, point in points.items()

@@ -1,7 +1,7 @@
-"""A Qdrant server's REST interface over qdrant-client's local mode, on a loopback port.
+"""The REST interface of a Qdrant server, backed by qdrant-client's local mode.
 
-It answers the requests that `QdrantStore` makes of a server, so that what happens only with a
-server can be tested without one. The search engine behind it is the client's, not the server's.
+It answers the requests that `QdrantStore` sends to a server, so that server behaviour can be tested
+without one. The search engine is the client's, not the server's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Handle: TypeAlias = "Callable[[QdrantServer, str, Any], Any]"
 
 
 class QdrantServer:
-    """Serves while entered.
+    """A context manager that serves requests on a loopback port.
 
     Example:
         ```python
@@ -35,23 +35,23 @@ class QdrantServer:
         ```
 
     Attributes:
-        url: Where it listens.
+        url: The server's URL.
         requests: Method and path of each request so far, `"PUT /collections/a/points"`.
-        on_request: Called with each of these before it is answered, on the request's own thread.
+        on_request: Called with each request before it is answered, on the request's own thread.
     """
 
     def __init__(self, *, most_bytes: int = 32 * 2**20) -> None:
         """Open the port.
 
         Args:
-            most_bytes: The longest body that is taken, as a server's `max_request_size_mb`.
+            most_bytes: Maximum size of a request body, like a server's `max_request_size_mb`.
         """
         self.requests: list[str] = []
         self.on_request: Callable[[str], object] | None = None
         self._most_bytes = most_bytes
         self._engine = QdrantClient(":memory:")
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
-        self._lock = threading.Lock()  # local mode is not safe under threads
+        self._lock = threading.Lock()  # local mode is not thread-safe
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -89,7 +89,7 @@ class QdrantServer:
             return _error(404, f"Not found: Collection `{name}` doesn't exist!")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # local mode's advice to use a server
+                warnings.simplefilter("ignore")  # local mode recommends a server
                 result = to_jsonable_python(handle(self, name, body))
         except (ValidationError, ValueError, KeyError) as error:
             return _error(400, f"Bad request: {error}")
@@ -213,7 +213,7 @@ _ROUTES: dict[str, Handle] = {
 
 def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # the client keeps its connection
+        protocol_version = "HTTP/1.1"  # keep-alive, because the client reuses its connection
 
         def do_GET(self) -> None:
             self._answer()

@@ -86,8 +86,8 @@ def reference_logits(
         pairs: Pairs of query and document.
         task: The instruction.
         batch: Pairs per padded batch; 0 puts all in one.
-        swap: Introduces an error: swaps the tokens at these two positions, counted from the end.
-        shift: Introduces an error: shifts the positions of the last ten tokens.
+        swap: Swaps the tokens at these two positions, counted from the end, to introduce an error.
+        shift: Shifts the positions of the last ten tokens, to introduce an error.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

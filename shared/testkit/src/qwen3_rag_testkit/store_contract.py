@@ -1,4 +1,4 @@
-"""`StoreContract`: what every store has to do, as a test class to inherit.
+"""`StoreContract`: the tests that every store must pass, as a class to subclass.
 
 class TestMyStore(StoreContract):
     def open_store(self, folder): return MyStore(folder / "index")
@@ -49,7 +49,7 @@ def _other_parameters() -> dict[str, Any]:
 
 
 class StoreContract(SearchContract):
-    """A store's promises. Inherit and give `open_store` and `equals`.
+    """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
     Example:
         ```python
@@ -63,7 +63,7 @@ class StoreContract(SearchContract):
     """
 
     def open_store(self, folder: Path) -> Store:
-        """Open the collection that belongs to `folder`; no other store has it open."""
+        """Open the collection for `folder`; no other store has it open."""
         raise NotImplementedError("Inherit this contract and give `open_store`.")
 
     @pytest.fixture
@@ -88,7 +88,7 @@ class StoreContract(SearchContract):
 
     @pytest.fixture
     def filled(self, make: MakeSearcher) -> HybridSearcher:
-        """A searcher over a collection with `DOCUMENTS`."""
+        """A searcher over a collection that contains `DOCUMENTS`."""
         searcher = make()
         searcher.create(fields=FIELDS)
         searcher.add(DOCUMENTS)
@@ -299,7 +299,7 @@ class StoreContract(SearchContract):
         before = threading.active_count()
         hits = asyncio.run(everything())
 
-        assert threading.active_count() <= before + 5  # the models' threads among them
+        assert threading.active_count() <= before + 5  # including the models' threads
         assert searcher.count() == len(DOCUMENTS) - 1
         assert hits == [
             *(searcher.search(query) for query in queries),

@@ -1,4 +1,4 @@
-"""What `StoreContract` writes into a store, with ids and payloads that are hard to keep."""
+"""The documents of `StoreContract`, with ids and payloads that are hard to store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCUMENTS = [
 FIELDS = {"path": "keyword", "year": "integer"}
 CAPITAL = "What is the capital of France?"
 
-#: A word, and the id of the one document that has it.
+#: Words, each with the id of the only document that contains it.
 TERMS = {
     "capitals of Germany": "germany",
     "E_4711": 7,
@@ -50,5 +50,5 @@ PAYLOADS: list[dict[str, Any]] = [
 
 
 def make_embedder(dim: int = 64) -> Qwen3Embedder:
-    """Make an embedder that needs no model; texts that share words are close."""
+    """Make an embedder that needs no model; texts that share words have similar vectors."""
     return Qwen3Embedder("test/embedder", backend=TextBackend("embedding", dim))

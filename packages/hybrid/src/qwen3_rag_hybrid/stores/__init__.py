@@ -1,1 +1,1 @@
-"""What a store has to do, and the stores there are, each in a folder of its own."""
+"""The base class of stores, and the implementations, each in its own folder."""

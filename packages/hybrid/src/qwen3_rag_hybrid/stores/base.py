@@ -1,4 +1,4 @@
-"""`Store`, the base class of every store: documents with vectors in, ranked ids out."""
+"""`Store`, the base class of every store: holds documents with vectors and returns ranked ids."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["AsyncStore", "Query", "Store"]
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A query in the forms that stores search by.
+    """A query in the forms that stores need.
 
     Attributes:
         vector: The dense vector, of unit length.
-        sparse: The terms as a vector, for a store that multiplies sparse vectors with IDF.
-        terms: The same terms as words, for a store with a BM25 of its own. Such a store keeps
-            `qwen3_rag.lexical.tokens(text)` of each document. Empty where the query has no term.
+        sparse: The terms as a vector, for a store that applies the IDF to sparse vectors.
+        terms: The same terms as words, for a store with its own BM25. Such a store indexes
+            `qwen3_rag.lexical.tokens(text)` of each document. Empty if the query has no terms.
     """
 
     vector: FloatArray
@@ -35,14 +35,14 @@ class Query:
 class Store(ABC):
     """One collection of one store.
 
-    All methods may be called from any thread, and block. Ids are those of the documents, whatever
-    the store makes of them. Methods raise `StoreError` where the store does not do as asked; those
-    that need the collection do so too where there is none.
+    All methods block and may be called from any thread. Ids are the documents' ids, even if the
+    store maps them to others. Methods raise `StoreError` if the store fails, or if they need the
+    collection and it does not exist.
 
     Attributes:
         field_types: The types of payload fields that can be declared.
-        aio: The same collection behind a native async client. Without one, `HybridSearcher` calls
-            the blocking methods on a thread of its own when it is awaited.
+        aio: The same collection with a native async client. Without one, the async methods of
+            `HybridSearcher` call the blocking methods on a separate thread.
     """
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
@@ -51,82 +51,83 @@ class Store(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The collection, for messages: `"The collection 'documents'"`."""
+        """The collection's name for error messages: `"The collection 'documents'"`."""
 
     @property
     def keys(self) -> Keys:
-        """Payload fields that hold text and id: a document's payload must not have them."""
+        """Payload fields with text and id, which a document's payload must not use."""
         return Keys()
 
     @abstractmethod
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; nothing where that has been done.
+        """Create the collection and store the record; do nothing if that has been done.
 
-        Where there is a record that differs in its fields only, it is replaced.
+        An existing record that differs only in its fields is replaced.
 
         Args:
-            record: What the collection is for.
-            adopt: Whether to take over a collection without a record that has points in it.
+            record: The collection's record.
+            adopt: Whether to use an existing collection that has points but no record.
         """
 
     @abstractmethod
     def record(self) -> CollectionRecord | None:
-        """Give the record; `None` where the collection has none or is not there."""
+        """Return the record; `None` if the collection has none or does not exist."""
 
     @abstractmethod
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Compare how the store keeps the collection with what `record` needs.
+        """Check the collection's configuration against `record`.
 
-        A collection that is not there is one finding with the code `"missing"`.
+        A collection that does not exist gives one finding with the code `"missing"`.
         """
 
     @abstractmethod
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant. Asks no server.
+        """Reject an invalid filter. Sends no request.
 
         Args:
-            filter: What the caller gave, `None` for none.
-            fields: The declared payload fields; empty where any may be there.
+            filter: The caller's filter, or `None`.
+            fields: The declared payload fields; empty if none were declared, so that any field is
+                allowed.
 
         Raises:
-            InputTypeError: Not the store's own filter.
-            InputError: It names a field that no document has.
+            InputTypeError: The filter is not of the store's own class.
+            InputError: The filter names a field that no document has.
         """
 
     @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points, replacing those of the same ids. All of them are there on return."""
+        """Write points, replacing those with the same ids. All are stored on return."""
 
     @abstractmethod
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; ids that are not there are no error."""
+        """Delete documents; unknown ids are ignored."""
 
     @abstractmethod
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
-        """Give the best `limit` by `search.DENSE` and by `search.BM25`, scores as the store's.
+        """Return the best `limit` hits for `search.DENSE` and `search.BM25`, with their scores.
 
-        Both names are there; the list of BM25 is empty for a query without any term.
+        Both keys are always present; the BM25 list is empty for a query without terms.
         """
 
     @abstractmethod
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; those that are not there are left out."""
+        """Look up documents; unknown ids are left out."""
 
     @abstractmethod
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents, in the store's order."""
+        """Iterate over all documents, in the store's order."""
 
     @abstractmethod
     def count(self, *, filter: Any = None) -> int:
-        """Count documents exactly; 0 where there is no collection."""
+        """Count documents exactly; 0 if the collection does not exist."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close what was opened here; a client that was handed in stays open. Twice is fine."""
+        """Close what the store opened; a client that was passed in stays open. Idempotent."""
 
 
 class AsyncStore(Protocol):
-    """What a searcher awaits of a store with a native async client: methods as `Store` has them."""
+    """The interface of a native async client's store, with the same methods as `Store`."""
 
     async def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
         """See `Store.create`."""

@@ -1,4 +1,4 @@
-"""`CollectionRecord`: what a collection was filled with; `Finding`: what does not fit it."""
+"""`CollectionRecord`, the record of a collection, and `Finding`, a problem with it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ __all__ = [
     "refuse",
 ]
 
-#: Types of payload fields, whatever a store calls them; not every store needs to have them all.
+#: Types of payload fields. A store may have other names for them and need not support all.
 FIELD_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
 
-#: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the
-#: user named it; since then it is "bm25".
+#: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the user
+#: named it; in later formats it is "bm25".
 FORMAT = 2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a collection.
+    """A problem with a collection.
 
     Attributes:
-        code: A stable name of the kind: `"missing"`, `"record"`, `"model"`, `"dim"`, `"encoder"`,
-            `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
-        severity: An `"error"` stops searching and adding; a `"warning"` costs quality or speed.
+        code: A stable name for the kind of problem: `"missing"`, `"record"`, `"model"`, `"dim"`,
+            `"encoder"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
+        severity: An `"error"` prevents searching and adding; a `"warning"` reduces quality or
+            speed.
         message: What was found and what was expected.
-        remedy: What to do about it.
+        remedy: How to fix it.
     """
 
     code: str
@@ -51,16 +52,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class CollectionRecord:
-    """What a collection keeps beside its vectors.
+    """The record that is stored with a collection's vectors.
 
     Attributes:
-        model: Name of the embedding model, for people.
-        fingerprint: Of its weights.
+        model: Human-readable name of the embedding model.
+        fingerprint: Fingerprint of its weights.
         dim: Size of the dense vectors.
         encoder: Version and parameters of the BM25 encoder.
-        fields: Declared payload fields and their types; empty where nothing was declared.
-        version: Of this package when the collection was made.
-        format: Of the record itself. It stays as it is when a collection gets new fields.
+        fields: Declared payload fields and their types; empty if none were declared.
+        version: Version of this package that created the collection.
+        format: Format of the record. It does not change when fields are added to a collection.
     """
 
     model: str
@@ -72,15 +73,15 @@ class CollectionRecord:
     format: int = field(default=FORMAT, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the record as plain JSON values."""
+        """Return the record as plain JSON values."""
         return {"format": self.format, **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CollectionRecord:
-        """Read what `as_dict` gave.
+        """Create a record from the output of `as_dict`.
 
         Raises:
-            ValueError: It is not such a record, or one of a later format.
+            ValueError: The values are not a record, or have a later format.
         """
         if values.get("format") not in range(1, FORMAT + 1):
             raise ValueError(f"format {values.get('format')!r}, and {FORMAT} is the latest known")
@@ -99,12 +100,12 @@ class CollectionRecord:
 
 
 def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> list[Finding]:
-    """Name the differences between what a collection was filled with and what a searcher uses.
+    """Report the differences between a collection's record and a searcher's.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         recorded: The collection's record.
-        wanted: The record it would get from this searcher.
+        wanted: The record that this searcher would write.
     """
     findings = []
     if recorded.fingerprint != wanted.fingerprint:
@@ -147,10 +148,10 @@ def _encoder_finding(name: str, key: str, old: float | None, new: float | None) 
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raise the errors among findings.
+    """Raise an error if any finding is one.
 
     Raises:
-        StoreError: There is one.
+        StoreError: There is at least one error.
     """
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
@@ -158,7 +159,7 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def check_fields(fields: Mapping[str, str] | None, types: Sequence[str]) -> dict[str, str]:
-    """Make sure that the types of declared payload fields are among a store's `types`."""
+    """Check that the types of declared payload fields are among a store's `types`."""
     if fields is not None and not isinstance(fields, Mapping):
         raise InputTypeError(
             f'`fields` must map names to types, as in {{"path": "keyword"}}, got {fields!r}.'
@@ -174,15 +175,15 @@ def check_fields(fields: Mapping[str, str] | None, types: Sequence[str]) -> dict
 
 
 def check_declared(asked: Iterable[str], fields: Mapping[str, str], keys: Keys) -> None:
-    """Refuse payload fields that no document has, for a store's `check_filter`.
+    """Reject payload fields that no document has, for a store's `check_filter`.
 
     Args:
-        asked: The fields that a filter names; `"a.b"` and `"a[].b"` are parts of `"a"`.
-        fields: The declared payload fields; where there are none, any may be meant.
-        keys: Payload fields that are always there.
+        asked: The fields that a filter names, where `"a.b"` and `"a[].b"` are parts of `"a"`.
+        fields: The declared payload fields; if there are none, any field is allowed.
+        keys: Payload fields that always exist.
 
     Raises:
-        InputError: A field that was not declared.
+        InputError: A field was not declared.
     """
     if not fields:
         return

@@ -1,7 +1,7 @@
-"""What runs the models: the interface, the prompts it is given, and what it answers.
+"""The backend interface: what runs a model, the prompts it gets and the results it returns.
 
-`BackendSpec` is for those who make another backend; `qwen3_rag_testkit.contracts` has the tests
-that every backend has to pass.
+To write a backend, subclass `BackendSpec`; `qwen3_rag_testkit.contracts` has the tests that every
+backend must pass.
 """
 
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt

@@ -1,7 +1,7 @@
 """The interface between the two model classes and whatever runs a model.
 
-Structured prompts go in, futures of numpy arrays come out. That is the last form which a model in
-this process and a server that renders prompts itself have in common.
+Structured prompts go in, futures of numpy arrays come out. Prompts are not rendered yet, because a
+server may render them itself.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = ["WHOLE", "Backend", "BackendSpec", "Capabilities", "Limits", "Output"]
 
-#: In `Output.cut_at`: the text was read whole.
+#: In `Output.cut_at`: the text was not cut.
 WHOLE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many tokens a prompt may take.
+    """Limits on the tokens of a prompt.
 
     Attributes:
-        max_length: Tokens of the whole prompt. `None` is 8,192 or the model's context, whichever
-            is less.
-        max_query_tokens: Tokens of the query within it; longer queries are cut.
-        max_document_tokens: Tokens of the document within it; longer documents are cut.
+        max_length: Maximum tokens of the whole prompt. `None` means 8,192 or the model's context,
+            whichever is less.
+        max_query_tokens: Maximum tokens of the query; longer queries are cut.
+        max_document_tokens: Maximum tokens of the document; longer documents are cut.
     """
 
     max_length: int | None = None
@@ -44,16 +44,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a backend turned out to be, known once it is open.
+    """Properties of a backend, known once it is open.
 
     Attributes:
-        model: Name for people and messages.
-        fingerprint: Changes when the weights do; equal for equal content wherever it lies. To be
-            stored beside vectors: those of one fingerprint can be compared, whatever number
-            format and device computed them.
+        model: Human-readable name, for messages.
+        fingerprint: Hash of the model's content, independent of its location. Store it with
+            vectors: vectors with the same fingerprint can be compared, even if they were computed
+            in different number formats or on different devices.
         role: Whether it embeds or reranks.
         dim: Size of a full vector, 0 for a reranker.
-        context: Longest prompt in tokens.
+        context: Maximum prompt length in tokens.
         counts_tokens: Whether `Output.tokens` is filled.
     """
 
@@ -70,10 +70,11 @@ class Output:
     """What a backend computed, in the order of the prompts.
 
     Attributes:
-        values: float32. Vectors `[prompts, dim]`, of any length, or `[prompts]` log-odds.
-        tokens: Tokens read per prompt, `None` where they are not counted.
-        cut_at: Characters of the text or document read per prompt, `WHOLE` for all.
-        query_cut_at: The same for the query of a pair; all `WHOLE` for an embedder.
+        values: float32. Vectors `[prompts, dim]`, not necessarily of unit length, or log-odds
+            `[prompts]`.
+        tokens: Number of tokens read per prompt; `None` if not counted.
+        cut_at: Number of characters read of each text or document; `WHOLE` if it was not cut.
+        query_cut_at: The same for the query of each pair; always `WHOLE` for an embedder.
     """
 
     values: FloatArray
@@ -87,7 +88,7 @@ class Backend(Protocol):
     """Runs one model. Safe to call from any thread and any event loop."""
 
     def open(self) -> Future[Capabilities]:
-        """Load or reach the model. Cheap when that has been done; never blocks."""
+        """Load the model or connect to it, unless that has been done. Never blocks."""
         ...
 
     def run(
@@ -96,35 +97,36 @@ class Backend(Protocol):
         limits: Limits,
         on_done: Callable[[int], None] | None = None,
     ) -> Future[Output]:
-        """Compute; never blocks. Cancelling the future gives up its place in the queue.
+        """Start computing; never blocks. Cancelling the future removes it from the queue.
 
         Args:
-            prompts: What to compute, all of the backend's role.
-            limits: How long each prompt may be.
-            on_done: Called with a number of finished prompts now and then, from another thread.
+            prompts: The prompts, all for the backend's role.
+            limits: Limits on the length of each prompt.
+            on_done: Called from time to time, from another thread, with the number of newly
+                finished prompts.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the model; unfinished requests end with `BackendError`. Twice is fine."""
+        """Release the model; unfinished requests end with `BackendError`. Idempotent."""
         ...
 
 
 class BackendSpec(ABC):
-    """Says what runs a model, and opens to the `Backend` that does.
+    """A description of what runs a model; `start` creates the `Backend`.
 
-    Specifications are small values: they are compared, copied, pickled and written down in place
-    of the running backend. Subclasses are frozen dataclasses; those whose fields are plain values
-    get `to_dict` and `from_dict` from here.
+    Specifications are small values that are compared, copied, pickled and serialised in place of
+    the running backend. Subclasses are frozen dataclasses; those whose fields are plain values
+    inherit `to_dict` and `from_dict`.
     """
 
-    #: Names the class in `to_dict`. Never changes, since files hold it.
+    #: Name of the class in `to_dict`. It must never change, because files contain it.
     kind: ClassVar[str]
 
     def __init_subclass__(cls, *, kind: str | None = None, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if kind is None:
-            # `dataclass(slots=True)` makes the class a second time, of its attributes alone.
+            # `dataclass(slots=True)` creates the class a second time, from its attributes alone.
             kind = cls.__dict__.get("kind", f"{cls.__module__}.{cls.__qualname__}")
         cls.kind = kind
         other = _KINDS.get(kind, cls)
@@ -134,26 +136,26 @@ class BackendSpec(ABC):
                 f"{other.__name__}, and files that name it would be read as the wrong one. Choose "
                 "another."
             )
-        if cls.kind:  # empty for one that no dictionary can bring back
+        if cls.kind:  # empty if it cannot be restored from a dictionary
             _KINDS[cls.kind] = cls
 
     @abstractmethod
     def start(self, model: str, role: Role) -> Backend:
-        """Give a backend for a model. Loads nothing and connects to nothing.
+        """Create a backend for a model, without loading or connecting to anything.
 
         Args:
-            model: As the caller named it.
-            role: What the model is to do.
+            model: The model's name, as given by the caller.
+            role: Whether the model embeds or reranks.
         """
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the specification as plain values, for JSON and YAML.
+        """Return the specification as plain values, for JSON and YAML.
 
         Fields declared with `repr=False`, such as secrets, are left out.
 
         Raises:
-            BackendError: It holds live objects, which no file can.
-            InputTypeError: The class is no dataclass and has no `to_dict` of its own.
+            BackendError: It holds live objects, which cannot be written to a file.
+            InputTypeError: The class is not a dataclass and has no `to_dict` of its own.
         """
         declared = getattr(type(self), "__dataclass_fields__", None)
         if declared is None:
@@ -167,12 +169,12 @@ class BackendSpec(ABC):
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> BackendSpec:
-        """Make a specification from what `to_dict` gave.
+        """Create a specification from the output of `to_dict`.
 
-        Only classes that have been imported are made: data cannot name code to import.
+        Only classes that have been imported are created: data cannot cause an import.
 
         Raises:
-            InputError: Not such a dictionary, or of a class that has not been imported.
+            InputError: The dictionary is invalid, or its class has not been imported.
         """
         if not isinstance(data, Mapping):
             raise InputTypeError(

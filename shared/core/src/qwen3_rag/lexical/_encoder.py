@@ -17,8 +17,8 @@ from qwen3_rag.lexical._tokenizer import segments, terms, tokens
 __all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector"]
 
 ENCODER_VERSION = 1
-"""Raised whenever any text gets other terms, indices or weights. Vectors of two versions must not
-be mixed, so a collection records the version it was filled with."""
+"""Increased whenever the terms, indices or weights of any text change. Vectors of different
+versions must not be mixed, so a collection records its version."""
 
 _INDEX_SPACE = 2**32 - 1  # Milvus takes indices below 2^32 - 1, Qdrant any uint32
 
@@ -39,23 +39,24 @@ class SparseVector:
         return len(self.indices)
 
     def as_dict(self) -> dict[int, float]:
-        """Give the vector as `{index: value}`, as Milvus takes it."""
+        """Return the vector as `{index: value}`, the form that Milvus takes."""
         return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BM25Encoder:
-    """Encodes texts as BM25 sparse vectors, for a store that multiplies with the IDF.
+    """Encodes texts as BM25 sparse vectors, for a store that applies the IDF.
 
     The score of a document is the sum, over the terms it shares with the query, of
 
         IDF(term) * tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / avg_len))
 
-    where `tf` is the count of the term in the document and `length` the document's number of terms.
-    The document vector holds everything but the IDF; the query vector holds a 1 for each term.
+    where `tf` is the count of the term in the document and `length` is the number of terms in the
+    document. The document vector contains everything but the IDF; the query vector contains a 1 for
+    each term.
 
     Attributes:
-        k1: How much repeats of a term count: 0 ignores them, larger values count more of them.
+        k1: How much repetitions of a term count: 0 ignores them, larger values count them more.
         b: How much long documents are penalised, 0 to 1.
         avg_len: Number of terms in a typical document of the collection. A constant, so that adding
             documents never changes existing vectors.
@@ -80,7 +81,7 @@ class BM25Encoder:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """Everything that decides the vectors; a collection records it and checks it later."""
+        """The parameters that determine the vectors; a collection records and checks them."""
         return {
             "encoder_version": ENCODER_VERSION,
             "k1": self.k1,
@@ -89,7 +90,7 @@ class BM25Encoder:
         }
 
     def tokens(self, text: str) -> list[str]:
-        """Give the terms of `text` in order, for stores that compute BM25 themselves."""
+        """Return the terms of `text` in order, for stores that compute BM25 themselves."""
         return tokens(text)
 
     def encode_document(self, text: str) -> SparseVector:

@@ -23,7 +23,7 @@ _OPTIONAL_MARKS = re.compile(
     "\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed])+"
 )
 
-# Vietnamese marks are tones: without them a word is another word.
+# Vietnamese marks are tones: without them, a word becomes a different one.
 _VIETNAMESE = re.compile("[\u1ea0-\u1ef9ơư]")
 
 _VARIANTS = {"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe"}
@@ -40,8 +40,8 @@ _SPELLING = str.maketrans(_VARIANTS | _DIGITS)
 class _Stemmers(threading.local):
     """Stemmers of one thread; a stemmer keeps the current word as its state.
 
-    The classes are imported by name because `snowballstemmer.stemmer()` gives those of the package
-    PyStemmer, of another version, where it is installed.
+    The classes are imported by name, because `snowballstemmer.stemmer()` prefers the package
+    PyStemmer if it is installed, and its version may differ.
     """
 
     def __init__(self) -> None:

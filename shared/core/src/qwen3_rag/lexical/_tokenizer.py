@@ -54,7 +54,7 @@ _FIRST_PAIRED = "\u0e01"
 _IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
-# Characters that only affect layout are removed; the zero-width space separates words.
+# Characters that only affect layout are removed, except that a zero-width space separates words.
 _INVISIBLE: dict[int, str | None] = dict.fromkeys(
     (0xAD, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
 )
@@ -68,7 +68,7 @@ _SHARP = re.compile(r"(?<!\w)([A-Za-z])[#♯](?![\w#])")
 def tokens(text: str) -> list[str]:
     """Split `text` into terms, in order and with repeats.
 
-    A document and a query give the same terms for the same words. A store that computes BM25 itself
+    Documents and queries give the same terms for the same words. A store that computes BM25 itself
     is given these terms, joined by spaces.
 
     Args:
@@ -101,7 +101,7 @@ def segments(text: str) -> list[str]:
 
 
 def terms(segment: str) -> tuple[str, ...]:
-    """Split a segment into terms. Only pairs of a script without spaces may repeat."""
+    """Split a segment into terms. Only character pairs of a script without spaces may repeat."""
     return cached_terms(segment) if len(segment) <= _CACHED else _terms(segment)
 
 
@@ -124,7 +124,7 @@ def _pairs(units: Iterable[str]) -> tuple[str, ...]:
 
 
 def _word_terms(word: str) -> tuple[str, ...]:
-    """Give a word's term; for an identifier the whole, each dotted name, and all their parts."""
+    """Return a word's term; for an identifier, the whole, each dotted name and all their parts."""
     found = [_whole(word)]
     for name in word.split("."):
         found.append(_whole(name))

@@ -1,1 +1,1 @@
-"""What the Qwen3 components share. Not for import: use the components."""
+"""Internal code that the Qwen3 components share. Import the components instead."""

@@ -1,4 +1,4 @@
-"""What components with a model have in common: their arguments, their model, how they are saved."""
+"""The base class of components with a model: their arguments, their model and serialisation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ M = TypeVar("M", bound=ModelBase)
 
 Device: TypeAlias = str | Sequence[str] | ComponentDevice | None
 
-#: Where a token is looked for unless a component is told otherwise; none is needed.
+#: The default token: read from the environment, and optional.
 HF_TOKEN = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
 
 
 class ModelComponent(Generic[M]):
     """A component around a model class of qwen3-rag.
 
-    Haystack's components can be changed after they were made, so the model is made for the
-    attributes as they are when it is used.
+    Haystack's components can be changed after creation, so the model is created from the attributes
+    at the time of use.
 
     Attributes:
-        backend: What runs the model instead of this process.
-        device: Name of the device, or a list of them.
+        backend: Runs the model instead of this process.
+        device: Name of the device, or a list of names.
         token: Access token for private repositories.
     """
 
@@ -50,12 +50,12 @@ class ModelComponent(Generic[M]):
     token: Secret | None
 
     def get_model(self) -> M:
-        """Give the model that does the work, made for the present attributes.
+        """Return the model for the current attributes; create it if necessary.
 
-        It is the component's to close. Loading begins with its first use or `warm_up`.
+        The component closes it. It is loaded at its first use or by `warm_up`.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value is out of range.
             MissingExtraError: PyTorch or transformers is not installed.
         """
         return self._lazy.get_for(self._make, self._all_arguments())
@@ -77,11 +77,11 @@ class ModelComponent(Generic[M]):
         self._lazy.close()
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the arguments down.
+        """Return the arguments as a dictionary.
 
         Raises:
             SerializationError: The model was loaded by the caller.
-            ValueError: The token was given as it is, and not by the variable that holds it.
+            ValueError: The token was given directly instead of as an environment variable.
         """
         options = {name: getattr(self, name) for name in local_options()}
         try:
@@ -99,19 +99,19 @@ class ModelComponent(Generic[M]):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         arguments = dict(data.get("init_parameters", {}))
-        # Haystack would look for a component under the name of the backend's type.
+        # Haystack would look for a component with the name of the backend's type.
         if isinstance(arguments.get("backend"), Mapping):
             arguments["backend"] = BackendSpec.from_dict(arguments["backend"])
         return default_from_dict(cls, {**data, "init_parameters": arguments})
 
     def _model_arguments(self) -> dict[str, Any]:
-        """The model class's arguments that hold for every backend."""
+        """The model class's arguments that apply to every backend."""
         raise NotImplementedError
 
     def _component_arguments(self) -> dict[str, Any]:
-        """The constructor's other arguments, those of `_run_by` apart."""
+        """The constructor's other arguments, except those of `_run_by`."""
         return {}
 
     def _run_by(
@@ -121,9 +121,9 @@ class ModelComponent(Generic[M]):
         token: Secret | None,
         options: LoadingOptions,
     ) -> None:
-        """Keep what says how the model is run, and check all of the model's arguments.
+        """Store how the model is run, and check all of the model's arguments.
 
-        Each option becomes an attribute under its name, as Haystack expects of arguments.
+        Each option becomes an attribute of the same name, as Haystack expects.
         """
         for name, option in local_options().items():
             value = dict(options).get(name, option.default)
@@ -133,12 +133,12 @@ class ModelComponent(Generic[M]):
         self.token = _check_token(token)
         self._lazy = LazyModel()
         unknown = {name: v for name, v in options.items() if name not in local_options()}
-        # The token is read when the model is made.
+        # The token is read when the model is created.
         known = {name: None if name == "token" else v for name, v in self._all_arguments().items()}
         check_arguments(self._kind, {**unknown, **known})
 
     def _all_arguments(self) -> dict[str, Any]:
-        """The model class's arguments; options of the local engine that differ from the default."""
+        """Return the model class's arguments; of the options, only non-default ones."""
         given = {
             name: value
             for name, option in local_options().items()
@@ -158,7 +158,7 @@ class ModelComponent(Generic[M]):
 
 
 def arguments_from(model: ModelBase) -> dict[str, Any]:
-    """Give a component's arguments for an equal model.
+    """Return the arguments to create a component with an equal model.
 
     Raises:
         BackendError: The model was closed.
@@ -169,10 +169,10 @@ def arguments_from(model: ModelBase) -> dict[str, Any]:
 
 
 def check_kind(value: object, kind: type, name: str) -> None:
-    """Make sure an argument is an object of the kind that is needed.
+    """Check that an argument is of the required type.
 
     Raises:
-        InputTypeError: It is of another kind.
+        InputTypeError: It is of another type.
     """
     if not isinstance(value, kind):
         raise InputTypeError(
@@ -181,7 +181,7 @@ def check_kind(value: object, kind: type, name: str) -> None:
 
 
 def _check_token(token: Secret | None) -> Secret | None:
-    """Make sure a token is wrapped, so that it does not end up in a file or a log."""
+    """Check that a token is a `Secret`, so that it does not end up in a file or log."""
     if token is not None and not isinstance(token, Secret):
         raise InputTypeError(
             f"`token` must be a Haystack Secret, got {type(token).__name__}. Use "
@@ -191,9 +191,9 @@ def _check_token(token: Secret | None) -> Secret | None:
 
 
 def _device_names(device: Device) -> str | list[str] | None:
-    """Bring a device, Haystack's own among them, to the names that YAML can hold.
+    """Convert devices, including Haystack's own, to names that can be written to YAML.
 
-    What was given is kept: `None` stays open until the model is loaded.
+    `None` stays `None`; the device is then chosen when the model is loaded.
     """
     if isinstance(device, ComponentDevice):
         if device.has_multiple_devices:

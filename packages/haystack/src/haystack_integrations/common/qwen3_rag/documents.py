@@ -13,14 +13,14 @@ __all__ = ["check_documents", "check_fields", "texts_of"]
 
 
 def check_documents(documents: object, hint: str) -> None:
-    """Make sure a component was given documents.
+    """Check that a component got documents.
 
     Args:
-        documents: What it was given.
-        hint: What to do about anything else.
+        documents: The component's argument.
+        hint: Advice for the error message.
 
     Raises:
-        InputTypeError: Not a list of documents.
+        InputTypeError: The argument is not a list of documents.
     """
     if not isinstance(documents, list):
         got = type(documents).__name__
@@ -33,19 +33,19 @@ def check_documents(documents: object, hint: str) -> None:
 
 
 def check_fields(fields: Sequence[str] | None, separator: str) -> list[str]:
-    """Make sure the metadata fields to read are names, and the separator is text.
+    """Check that the metadata fields are names, and the separator is a string.
 
     Raises:
-        InputTypeError: A single string, or something that is no string.
+        InputTypeError: `fields` is a single string, or a value is not a string.
     """
     check_text(separator, "embedding_separator")
     return check_texts([] if fields is None else fields, "meta_fields_to_embed")
 
 
 def texts_of(documents: Sequence[Document], fields: Sequence[str], separator: str) -> list[str]:
-    """Join the metadata that is there, in the order asked for, and the content.
+    """Join the existing metadata fields, in the given order, and the content.
 
-    Values such as 0 and "" are there; `None` is not. A document without content counts as empty.
+    Values such as 0 and "" count as existing; `None` does not. Missing content counts as empty.
     """
     return [
         separator.join(

@@ -1,1 +1,1 @@
-"""Qdrant: its engine in this process (`edge`), and any `QdrantClient` (`server`)."""
+"""Qdrant stores: the engine in this process (`edge`), and any `QdrantClient` (`server`)."""

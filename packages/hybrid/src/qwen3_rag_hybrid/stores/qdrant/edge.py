@@ -1,4 +1,4 @@
-"""`QdrantEdgeStore`: the server's engine inside this process, the collection in a folder."""
+"""`QdrantEdgeStore`: Qdrant's engine in this process, with the collection in a folder."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ _PAGE = 256
 
 
 class QdrantEdgeStore(Store):
-    """A collection in a folder, searched by Qdrant's engine inside this process.
+    """A collection in a folder, searched by Qdrant's engine in this process.
 
-    Safe to share between threads. One process at a time holds the folder; another that tries gets
-    a `StoreError` which names the holder. Filters are `qdrant_edge.Filter`, passed through.
+    Safe to share between threads. Only one process at a time can open the folder; any other gets a
+    `StoreError` that names the first. Filters are of the class `qdrant_edge.Filter`.
 
     Example:
         ```python
@@ -62,18 +62,18 @@ class QdrantEdgeStore(Store):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the collection if there is one; nothing is written before `create`.
+        """Open the collection if it exists; nothing is written before `create`.
 
         Args:
-            path: The folder; `create` makes it.
+            path: The folder; `create` creates it.
 
         Raises:
-            StoreError: Another process holds the folder, or it cannot be written to or is damaged.
+            StoreError: Another process has the folder open, or it is damaged or not writable.
         """
         self.path = Path(path).expanduser().absolute()
         self._folder = self.path / "collection"
-        # The engine holds the interpreter's lock while it works, so a lock around it costs
-        # nothing, and no search meets a shard that is being closed.
+        # The engine holds the GIL while it works, so a lock around it costs nothing, and it
+        # prevents a search in a shard that is being closed.
         self._guard = threading.RLock()
         self._lock = FolderLock(self.path / "lock")
         self._pid = os.getpid()
@@ -86,14 +86,14 @@ class QdrantEdgeStore(Store):
 
     @property
     def name(self) -> str:
-        """The folder, for messages."""
+        """The folder's name for error messages."""
         return f"The collection in {str(self.path)!r}"
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`.
+        """Create the collection and store the record; see `Store.create`.
 
-        The collection is made beside its place and moved there when it is complete, so a `create`
-        that is killed leaves no half of one.
+        The collection is created next to its final location and moved there when complete, so a
+        killed `create` leaves no partial collection.
         """
         with self._using("Making the collection"):
             if not self._open():
@@ -106,12 +106,12 @@ class QdrantEdgeStore(Store):
             self._make_indexes(record)
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._using("Opening the collection"):
             return self._record if self._open() else None
 
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Store.check`."""
+        """Check the collection against the record; see `Store.check`."""
         with self._using("Checking the collection"):
             if not self._open():
                 return [self._missing()]
@@ -119,18 +119,18 @@ class QdrantEdgeStore(Store):
             return missing_indexes(self.name, record.fields, indexed)
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
+        """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, KEYS)
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points; see `Store.upsert`. Killed afterwards, the process loses none of them."""
+        """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""
         with self._using("Writing"):
             shard = self._opened()
             made = [to_point(point, self._sparse) for point in points]
             shard.update(engine.UpdateOperation.upsert_points(made))
 
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; see `Store.delete`.
+        """Delete documents; see `Store.delete`.
 
         Their terms still count in the IDF until the folder is opened again, or until `optimize`.
         """
@@ -156,7 +156,7 @@ class QdrantEdgeStore(Store):
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._using("Reading"):
             records = self._opened().retrieve(places, True, vectors)
@@ -164,7 +164,7 @@ class QdrantEdgeStore(Store):
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Store.scan`."""
+        """Iterate over all documents; see `Store.scan`."""
         place = None
         while True:
             request = engine.ScrollRequest(
@@ -185,11 +185,11 @@ class QdrantEdgeStore(Store):
             return self._opened().count(engine.CountRequest(exact=True, filter=filter))
 
     def optimize(self) -> None:
-        """Tidy up after many changes; may take seconds to minutes.
+        """Optimise the collection after many changes; may take seconds to minutes.
 
         Builds the graph index of large collections, frees the space of deleted documents, and
-        recounts the terms of the remaining ones. Searching works without it and is exact then;
-        from some tens of thousands of documents on it is faster with it.
+        recounts the terms of the remaining ones. Without it, search is exact; with it, search is
+        faster from some tens of thousands of documents on.
         """
         with self._using("Optimizing"):
             self._opened().optimize()
@@ -197,7 +197,7 @@ class QdrantEdgeStore(Store):
             self._open()
 
     def close(self) -> None:
-        """Write what is pending and unlock the folder. Twice is fine."""
+        """Write pending changes and unlock the folder. Idempotent."""
         if self._pid != os.getpid():
             return
         with self._guard:
@@ -214,7 +214,7 @@ class QdrantEdgeStore(Store):
         )
 
     def _open(self) -> bool:
-        """Open the collection if it is there; tell whether it is open now."""
+        """Open the collection if it exists; return whether it is open now."""
         if self._shard is not None:
             return True
         if self.path.exists() and not self.path.is_dir():
@@ -225,7 +225,7 @@ class QdrantEdgeStore(Store):
         try:
             with _engine_errors(f"Opening {str(self.path)!r}", self._damaged):
                 record = read_record(self._folder)
-                # With the configuration the engine checks that the shard fits it.
+                # Given the configuration, the engine checks that the shard matches it.
                 self._shard = engine.EdgeShard.load(
                     str(self._folder / "shard"), configuration(record)
                 )
@@ -302,16 +302,16 @@ class QdrantEdgeStore(Store):
 
 @contextmanager
 def _engine_errors(action: str, advice: str = "") -> Iterator[None]:
-    """Turn the engine's errors, which are plain `Exception`s, into `StoreError`."""
+    """Convert the engine's errors, which are plain `Exception`s, to `StoreError`."""
     try:
         yield
     except (Qwen3RagError, MemoryError):
         raise
     except BaseException as error:
-        # A panic of the engine derives from BaseException, so that nobody ignores it.
+        # A panic of the engine derives from BaseException, so `except Exception` does not catch it.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        if "WouldBlock" in str(error):  # the engine's own lock, which a fork copies
+        if "WouldBlock" in str(error):  # the engine's own lock, which a fork inherits
             advice = (
                 "A process forked from one that had it open still holds it. End that process; "
                 "start workers by spawning, or open the folder after forking."

@@ -1,6 +1,6 @@
-"""Which payload fields a Qdrant filter asks for, and whether the collection declares them.
+"""Finds the payload fields in a Qdrant filter, and checks that the collection declares them.
 
-The classes of qdrant-client and of Qdrant Edge have the same parts, so this needs neither package.
+The classes of qdrant-client and Qdrant Edge have the same attributes, so neither package is needed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ __all__ = ["check_filter", "fields_of"]
 def check_filter(
     filter: Any, kind: type, wanted: str, fields: Mapping[str, str], keys: Keys
 ) -> None:
-    """Refuse a filter that cannot be meant.
+    """Reject an invalid filter.
 
     Args:
-        filter: What the caller gave; `None` for none.
+        filter: The caller's filter, or `None`.
         kind: The store's class of filters.
-        wanted: Its name, for messages.
-        fields: The declared payload fields; where there are none, any may be meant.
-        keys: Payload fields that are always there.
+        wanted: Its name for error messages.
+        fields: The declared payload fields; if there are none, any field is allowed.
+        keys: Payload fields that always exist.
 
     Raises:
-        InputTypeError: Not of the store's class.
-        InputError: A field that was not declared.
+        InputTypeError: The filter is not of the store's class.
+        InputError: The filter names an undeclared field.
     """
     if filter is None:
         return
@@ -42,9 +42,9 @@ def check_filter(
 
 
 def fields_of(condition: Any) -> Iterator[str]:
-    """Name the payload fields a filter or one condition of it looks at.
+    """Yield the payload fields in a filter or condition.
 
-    A condition on the objects of a list names the list: their fields are counted from there.
+    For a condition on the objects in a list, this is the list's field.
     """
     nested = getattr(condition, "nested", None)
     if nested is not None:

@@ -1,4 +1,4 @@
-"""How a collection lies in a folder: the record's file, and points as Qdrant's engine has them."""
+"""Storage format of a collection in a folder: the record's file, and the engine's points."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_record(folder: Path) -> CollectionRecord:
     """Read the record of a collection's folder.
 
     Raises:
-        OSError: It is not there.
-        ValueError: It is damaged, or of a later format.
+        OSError: It does not exist.
+        ValueError: It is damaged, or has a later format.
     """
     values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     if not isinstance(values, dict):
@@ -46,7 +46,7 @@ def read_record(folder: Path) -> CollectionRecord:
 
 
 def write_record(folder: Path, record: CollectionRecord) -> None:
-    """Write the record so that a reader finds the old one or the new one, never half of one."""
+    """Write the record atomically: a reader finds the old one or the new one."""
     text = json.dumps(record.as_dict(), indent=2, ensure_ascii=False)
     new = folder / f"{_RECORD}.new"
     with new.open("w", encoding="utf-8") as file:
@@ -57,12 +57,12 @@ def write_record(folder: Path, record: CollectionRecord) -> None:
 
 
 def sparse_name(record: CollectionRecord) -> str:
-    """Name the sparse vector of a collection in a folder."""
+    """Return the name of a collection's sparse vector."""
     return "lexical" if record.format == 1 else BM25
 
 
 def configuration(record: CollectionRecord) -> engine.EdgeConfig:
-    """Describe the vectors of a collection to the engine."""
+    """Make the engine's configuration of a collection's vectors."""
     return engine.EdgeConfig(
         vectors={DENSE: engine.EdgeVectorParams(size=record.dim, distance=engine.Distance.Cosine)},
         sparse_vectors={
@@ -87,7 +87,7 @@ def to_sparse(vector: SparseVector) -> engine.SparseVector:
 
 
 def own_id(record: engine.ScoredPoint) -> Id:
-    """Give the document's own id, which a search answers with."""
+    """Return the document's own id from a search result."""
     own: Id = (record.payload or {}).get(KEYS.id, _stored_id(record))
     return own
 

@@ -1,7 +1,7 @@
 """`FolderLock`: one process at a time may use a folder.
 
-The operating system holds the lock and drops it when the process ends, however it ends. What is
-written in the lock's file is only for the message to others.
+The operating system holds the lock and drops it when the process ends, however it ends. The lock
+file's content is only used in the error message of another process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["FolderLock"]
 if sys.platform == "win32":
     import msvcrt
 
-    # Far behind the text, because nobody can read what Windows has locked.
+    # Far behind the text, because a locked region cannot be read on Windows.
     _PLACE = 1 << 30
 
     def _lock(file: BinaryIO) -> None:
@@ -36,18 +36,18 @@ else:
 
 
 class FolderLock:
-    """A lock that is held from `acquire` to `release`, or to the end of the process."""
+    """A lock that is held from `acquire` until `release` or the end of the process."""
 
     def __init__(self, path: Path) -> None:
-        """Name the lock's file; it is made when the lock is first taken."""
+        """Set the lock file's path; the file is created by the first `acquire`."""
         self._path = path
         self._file: BinaryIO | None = None
 
     def acquire(self) -> None:
-        """Take the lock without waiting; does nothing where it is held already.
+        """Acquire the lock without waiting; do nothing if it is already held.
 
         Raises:
-            StoreError: Another holds it, or the file cannot be written.
+            StoreError: Another process holds the lock, or the file cannot be written.
         """
         if self._file is not None:
             return
@@ -74,7 +74,7 @@ class FolderLock:
         _held.add(self)
 
     def release(self) -> None:
-        """Release the lock; twice is fine."""
+        """Release the lock. Idempotent."""
         file, self._file = self._file, None
         _held.discard(self)
         if file is not None:
@@ -82,7 +82,7 @@ class FolderLock:
             file.close()
 
     def drop_in_child(self) -> None:
-        """Close a forked child's copy, which would keep the lock when the parent ends."""
+        """Close a forked child's copy, which would keep the lock after the parent ends."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -92,7 +92,7 @@ class FolderLock:
             holder = json.loads(self._path.read_bytes())
             pid, host = int(holder["pid"]), str(holder["host"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "another process"  # which has not written its name yet
+            return "another process"  # the holder has not written its name yet
         if pid == os.getpid() and host == socket.gethostname():
             return f"this process itself (pid {pid}), which opened it before"
         return f"process {pid} on host {host!r}"

@@ -1,4 +1,4 @@
-"""`QdrantStore`: a collection behind any `QdrantClient`, of a server or in local mode."""
+"""`QdrantStore`: a collection accessed through any `QdrantClient`, on a server or in local mode."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _RECORD = "qwen3_rag"
 _PAGE = 256
 _OLD_SPARSE = "lexical"
 
-# One per client, whichever searchers share it: local mode breaks when two threads write, or one
-# reads while another writes.
+# One lock per client, even if several searchers share it: in local mode, concurrent writes, or a
+# read during a write, break the collection.
 _guards: weakref.WeakKeyDictionary[QdrantClient, threading.RLock] = weakref.WeakKeyDictionary()
 _guards_guard = threading.Lock()
 
 
 class QdrantStore(Store):
-    """A collection behind a `QdrantClient` of yours: `":memory:"`, `path=` or a server.
+    """A collection accessed through your own `QdrantClient`: `":memory:"`, `path=` or a server.
 
-    Writes wait for each other; in local mode reads do too. Filters are
-    `qdrant_client.models.Filter`, passed through. The client stays yours to close.
+    Writes wait for each other; in local mode, reads do too. Filters are of the class
+    `qdrant_client.models.Filter`. Closing the client is up to you.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class QdrantStore(Store):
         text_key: str = "text",
         id_key: str = "_id",
     ) -> None:
-        """Name the collection; nothing is sent before it is used.
+        """Set the collection's name; no request is sent before the first use.
 
         Args:
             client: A `qdrant_client.QdrantClient`.
-            collection: The collection's name there.
+            collection: Name of the collection.
             dense: Name of the dense vector; `""` for a collection's unnamed one.
-            sparse: Name of the sparse vector; `"bm25"` when omitted, or `"lexical"` in a
-                collection that an earlier release made.
+            sparse: Name of the sparse vector; `"bm25"` when omitted, or `"lexical"` in a collection
+                that an earlier release created.
             text_key: Payload field with the document's text.
             id_key: Payload field with the document's own id.
         """
@@ -84,7 +84,7 @@ class QdrantStore(Store):
 
     @property
     def name(self) -> str:
-        """The collection, for messages."""
+        """The collection's name for error messages."""
         return f"The collection {self.collection!r}"
 
     @property
@@ -94,15 +94,15 @@ class QdrantStore(Store):
 
     @property
     def is_local(self) -> bool:
-        """Whether the client keeps the collection in this process."""
+        """Whether the client runs in local mode."""
         options = self.client.init_options
         return options.get("location") == ":memory:" or options.get("path") is not None
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
-        """Make the collection and keep the record; see `Store.create`.
+        """Create the collection and store the record; see `Store.create`.
 
-        A collection of yours that fits is taken as it is; only the record and missing payload
-        indexes are added to it.
+        An existing collection that matches is used unchanged, except that the record and missing
+        payload indexes are added.
         """
         with self._writing("Making"):
             if not self.client.collection_exists(self.collection):
@@ -117,14 +117,14 @@ class QdrantStore(Store):
                 )
 
     def record(self) -> CollectionRecord | None:
-        """Give the record; see `Store.record`."""
+        """Return the record; see `Store.record`."""
         with self._reading("Reading the record of"):
             if not self.client.collection_exists(self.collection):
                 return None
             return self._recorded()
 
     def check(self, record: CollectionRecord) -> list[Finding]:
-        """Compare what is kept with what is needed; see `Store.check`."""
+        """Check the collection against the record; see `Store.check`."""
         with self._reading("Checking"):
             if not self.client.collection_exists(self.collection):
                 return [self._missing()]
@@ -133,12 +133,12 @@ class QdrantStore(Store):
         sparse = self._sparse or _sparse_name(parameters)
         self._found_sparse = sparse
         findings = check_shape(self.name, parameters, self._dense, sparse, record.dim)
-        if not self.is_local:  # where indexes have no effect, none is missing
+        if not self.is_local:  # in local mode, indexes have no effect
             findings += missing_indexes(self.name, record.fields, info.payload_schema)
         return findings
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
-        """Refuse a filter that cannot be meant; see `Store.check_filter`."""
+        """Reject an invalid filter; see `Store.check_filter`."""
         wanted = "qdrant_client.models.Filter"
         check_filter(filter, models.Filter, wanted, fields, self._keys)
 
@@ -146,13 +146,13 @@ class QdrantStore(Store):
         """Write points; see `Store.upsert`."""
         with self._writing("Writing to"):
             sparse = self._sparse_name()
-            # A server takes 32 MB at a time, which 2,000 points of 1,024 numbers exceed.
+            # A server accepts 32 MB per request, which 2,000 points of 1,024 numbers exceed.
             for start in range(0, len(points), _PAGE):
                 made = [self._point(point, sparse) for point in points[start : start + _PAGE]]
                 self.client.upsert(self.collection, made, wait=True)
 
     def delete(self, ids: Sequence[Id]) -> None:
-        """Remove documents; see `Store.delete`."""
+        """Delete documents; see `Store.delete`."""
         selector = models.PointIdsList(points=[point_id(id_) for id_ in ids])
         with self._writing("Deleting from"):
             self.client.delete(self.collection, selector, wait=True)
@@ -182,7 +182,7 @@ class QdrantStore(Store):
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look documents up; see `Store.retrieve`."""
+        """Look up documents; see `Store.retrieve`."""
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._reading("Reading"):
             records = self.client.retrieve(
@@ -193,7 +193,7 @@ class QdrantStore(Store):
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Go through all documents; see `Store.scan`."""
+        """Iterate over all documents; see `Store.scan`."""
         place: Any = None
         while True:
             with self._reading("Reading"):
@@ -219,7 +219,7 @@ class QdrantStore(Store):
             return self.client.count(self.collection, count_filter=filter, exact=True).count
 
     def close(self) -> None:
-        """Do nothing: the client is the caller's."""
+        """Do nothing: the client belongs to the caller."""
 
     def _recorded(self) -> CollectionRecord | None:
         metadata = self.client.get_collection(self.collection).config.metadata or {}
@@ -246,7 +246,7 @@ class QdrantStore(Store):
         )
 
     def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
-        """Put the record on a collection that is there, if it can be true."""
+        """Add the record to an existing collection, if the collection matches it."""
         refuse(self.check(record))
         recorded = self._recorded()
         if recorded is not None:
@@ -277,7 +277,7 @@ class QdrantStore(Store):
         )
 
     def _sparse_name(self) -> str:
-        """Name the sparse vector: as the caller said, or as it is in the collection."""
+        """Return the sparse vector's name: the caller's, or the one in the collection."""
         if self._sparse is not None:
             return self._sparse
         if self._found_sparse is None:
@@ -320,7 +320,7 @@ class QdrantStore(Store):
 
     @contextmanager
     def _asking(self, action: str, guard: AbstractContextManager[Any]) -> Iterator[None]:
-        """Turn what the client raises, which depends on its transport, into `StoreError`."""
+        """Convert the client's errors, which depend on its transport, to `StoreError`."""
         try:
             with guard:
                 yield
@@ -334,7 +334,7 @@ class QdrantStore(Store):
 
 
 def _sparse_name(parameters: models.CollectionParams) -> str:
-    """Tell the name that `create` gave the sparse vector, in this release or an earlier one."""
+    """Find the name that `create` gave the sparse vector, in this release or an earlier one."""
     names = parameters.sparse_vectors or {}
     return _OLD_SPARSE if _OLD_SPARSE in names and BM25 not in names else BM25
 

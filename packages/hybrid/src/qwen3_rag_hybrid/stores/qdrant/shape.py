@@ -1,4 +1,4 @@
-"""Whether a Qdrant collection keeps its vectors and indexes the way hybrid search needs them."""
+"""Checks that a Qdrant collection has the vectors and indexes that hybrid search needs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["check_shape", "missing_indexes"]
 
 
 def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -> list[Finding]:
-    """Name the declared fields that have no payload index.
+    """Report the declared fields that have no payload index.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         fields: The declared payload fields.
-        indexed: Those that have an index.
+        indexed: The fields that have an index.
     """
     return [
         Finding(
@@ -31,10 +31,10 @@ def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -
 
 
 def check_shape(name: str, parameters: Any, dense: str, sparse: str, dim: int) -> list[Finding]:
-    """Name what is wrong with the vectors of a collection.
+    """Report problems with the vectors of a collection.
 
     Args:
-        name: The collection, for messages.
+        name: The collection's name for error messages.
         parameters: Its `CollectionParams`.
         dense: Name of the dense vector, `""` for the unnamed one.
         sparse: Name of the sparse vector.

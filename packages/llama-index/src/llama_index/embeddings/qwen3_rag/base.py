@@ -30,10 +30,10 @@ Vector = list[float]
 class Qwen3Embedding(Qwen3Component, BaseEmbedding):
     """Embeds nodes and queries with a Qwen3-Embedding model.
 
-    Queries are embedded with `instruction`, nodes without. Light to make, copy and pickle: the
+    Queries are embedded with `instruction`, nodes without. Cheap to create, copy and pickle: the
     model is loaded at first use or by `warm_up()`, once per process. The fields are the arguments
-    of `qwen3_rag.Qwen3Embedder`; `model` is called `model_name`, as LlamaIndex has it, and can be
-    given by either name.
+    of `qwen3_rag.Qwen3Embedder`; `model` is called `model_name`, as in LlamaIndex, and both names
+    are accepted.
 
     Example:
         ```python
@@ -42,8 +42,8 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         ```
 
     Raises:
-        ValidationError: A field of a wrong type, or a name that is no field.
-        InputError: A value out of its range.
+        ValidationError: A field has the wrong type, or does not exist.
+        InputError: A value is out of range.
     """
 
     model_class: ClassVar[type[ModelBase]] = Qwen3Embedder
@@ -52,21 +52,21 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     model_name: ModelName = Field(
         default="Qwen/Qwen3-Embedding-0.6B",
-        description="A Hugging Face id, `modelscope:` and an id, `tiny`, or a checkpoint's folder.",
+        description="A Hugging Face id, a `modelscope:` id, `tiny`, or a checkpoint folder.",
     )
     dim: int | None = Field(
         default=None,
-        description="Size of the vectors, cut and normalised anew; the model's own when None.",
+        description="Size of the vectors, cut and normalised again; the model's own when None.",
     )
     embed_batch_size: int = Field(
         default=2048,
-        description="Texts per call of the core, which makes batches of them by itself.",
+        description="Texts per call of the core, which splits them into batches itself.",
         gt=0,
         le=2048,
     )
     embeddings_cache: Any | None = Field(
         default=None,
-        description="A BaseKVStore for vectors, kept apart by role, model and settings.",
+        description="A BaseKVStore for vectors, with separate keys per role, model and settings.",
         exclude=True,
     )
 
@@ -100,15 +100,15 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "Qwen3Embedding"
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder, **fields: Any) -> Self:
-        """Make one with the arguments of a core embedder, whose weights it shares.
+        """Make an adapter with a core embedder's arguments; it shares the embedder's weights.
 
-        The embedder stays yours to close. Around a model of `Qwen3Embedder.from_model`, quantised
-        for instance, the adapter cannot be pickled.
+        Closing the embedder is up to you. An adapter made from `Qwen3Embedder.from_model`, for
+        example with a quantised model, cannot be pickled.
 
         Args:
             embedder: The core's embedder.
@@ -120,7 +120,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         return cls._around(embedder, fields)
 
     def to_payload(self) -> dict[str, Any]:
-        """Tell observers which model this is; no secret is in it."""
+        """Describe the model to observers, without secrets."""
         return {
             "class_name": self.class_name(),
             "model_name": self.model_name,
@@ -191,7 +191,7 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         return cast(list[Vector], (await embedder.aembed_documents(texts)).tolist())
 
     def _prefix(self, role: Role, model: Capabilities) -> str:
-        """Name all that a vector depends on beside its text, by content where names can lie."""
+        """Build a cache key prefix from everything but the text that affects a vector."""
         settings = (
             model.fingerprint,
             self.dim or model.dim,

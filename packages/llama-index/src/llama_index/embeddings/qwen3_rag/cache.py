@@ -1,7 +1,7 @@
-"""`SeparateCache`: a key-value store of vectors, kept apart by role, model and settings.
+"""`SeparateCache`: a key-value store of vectors with separate keys per role, model and settings.
 
-LlamaIndex looks vectors up by the text alone, so that a query gets a document's vector, and one
-model another's.
+LlamaIndex looks up vectors by text only, so a query would get a document's vector, or one model
+another model's.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVSto
 
 __all__ = ["SeparateCache"]
 
-# LlamaIndex's own collection and form of a value, so that its tools read the store as before.
+# Collection and value format are LlamaIndex's, so that its tools can still read the store.
 COLLECTION = "embeddings"
 VALUE = "embedding"
 
 
 class SeparateCache(BaseKVStore):
-    """What `Qwen3Embedding` makes of a store given as `embeddings_cache`.
+    """The wrapper that `Qwen3Embedding` puts around its `embeddings_cache`.
 
-    To LlamaIndex's own look-ups it is always empty and keeps nothing; the adapter asks the store
-    itself, under keys that name role, model and settings beside the text.
+    For LlamaIndex's own look-ups it is always empty and stores nothing. The adapter accesses the
+    store directly, with keys that contain role, model, settings and text.
 
     Attributes:
-        store: The store that was given; persist or inspect this one.
+        store: The wrapped store; persist or inspect this one.
     """
 
     def __init__(self, store: BaseKVStore) -> None:
-        """Wrap a store, which stays the caller's."""
+        """Wrap a store, which still belongs to the caller."""
         self.store = store
 
     def find(self, key: str) -> list[float] | None:
-        """Look a vector up."""
+        """Look up a vector."""
         return _vector(self.store.get(key, collection=COLLECTION))
 
     async def afind(self, key: str) -> list[float] | None:
-        """Look a vector up without blocking the event loop, if the store can."""
+        """Look up a vector; does not block the event loop if the store is async."""
         return _vector(await self.store.aget(key, collection=COLLECTION))
 
     def keep(self, key: str, vector: list[float]) -> None:
@@ -44,34 +44,34 @@ class SeparateCache(BaseKVStore):
         self.store.put(key, {VALUE: vector}, collection=COLLECTION)
 
     async def akeep(self, key: str, vector: list[float]) -> None:
-        """Store a vector without blocking the event loop, if the store can."""
+        """Store a vector; does not block the event loop if the store is async."""
         await self.store.aput(key, {VALUE: vector}, collection=COLLECTION)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SeparateCache:
         return self  # copies of a model share its cache
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        """Find nothing: a text alone does not say which vector is meant."""
+        """Return `None`: a text alone does not identify a vector."""
         return None
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        """Find nothing; see `get`."""
+        """Return `None`; see `get`."""
         return None
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
-        """Keep nothing; see `get`."""
+        """Store nothing; see `get`."""
 
     async def aput(
         self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION
     ) -> None:
-        """Keep nothing; see `get`."""
+        """Store nothing; see `get`."""
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Give all of the store's collection."""
+        """Return everything in the store's collection."""
         return self.store.get_all(collection)
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Give all of the store's collection."""
+        """Return everything in the store's collection."""
         return await self.store.aget_all(collection)
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:

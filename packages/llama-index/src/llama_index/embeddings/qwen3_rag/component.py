@@ -1,6 +1,6 @@
-"""`Qwen3Component`: what the embedding model and the reranker share.
+"""`Qwen3Component`, the base class of the embedding model and the reranker.
 
-Their settings are fields, with which a model of the core is made at first use.
+Their settings are fields, from which the core's model is created at first use.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from qwen3_rag.integration import (
 
 __all__ = ["ModelName", "Qwen3Component"]
 
-#: A name, or a folder's path, which becomes a string.
+#: A name, or the path of a folder, which is converted to a string.
 ModelName = Annotated[
     str, BeforeValidator(lambda name: os.fspath(name) if isinstance(name, os.PathLike) else name)
 ]
 
-# In the dictionary of an adapter around a loaded model: its fingerprint in place of the model.
+# Key in `to_dict` of an adapter around a loaded model, for the model's fingerprint.
 _GIVEN = "given_model"
 
-# Where to find what other classes of LlamaIndex call by these names.
+# Hints for field names of other LlamaIndex classes.
 _SERVER = "a server is given as `backend=`, the specification of what runs the model"
 _HINTS = {
     "api_base": _SERVER,
@@ -65,7 +65,7 @@ _HINTS = {
 if TYPE_CHECKING:
 
     class _WithLocalOptions(BaseComponent):
-        """Has a field for each option of the local engine; constructors give their types."""
+        """Has a field for each option of the local engine; the constructors declare the types."""
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -86,23 +86,23 @@ class Qwen3Component(_WithLocalOptions, Closing):
     model_config = ConfigDict(
         arbitrary_types_allowed=True,
         extra="forbid",
-        hide_input_in_errors=True,  # a token may be among it
+        hide_input_in_errors=True,  # the input may include a token
         validate_assignment=True,
     )
 
     #: The core's class.
     model_class: ClassVar[type[ModelBase]]
-    #: What the field with the model's name is called.
+    #: Name of the field with the model's name.
     model_field: ClassVar[str]
-    #: The fields that are arguments of the core's class whatever the backend.
+    #: The fields that are arguments of the core's class for every backend.
     own_arguments: ClassVar[tuple[str, ...]]
 
     instruction: str = Field(
         default=DEFAULT_INSTRUCTION,
-        description="What queries are for, one English sentence; documents never get it.",
+        description="What queries are for, in one English sentence; documents get no instruction.",
     )
     max_length: int | None = Field(
-        default=None, description="Tokens per prompt; the core's default when None."
+        default=None, description="Maximum tokens per prompt; the core's default when None."
     )
     token: SecretStr | None = Field(
         default=None,
@@ -112,13 +112,13 @@ class Qwen3Component(_WithLocalOptions, Closing):
     )
     backend: BackendSpec | None = Field(
         default=None,
-        description="What runs the model instead of this process, such as a server. A "
-        "specification or its dictionary; options of the local engine cannot be given with it.",
+        description="Runs the model instead of this process, such as a server. A specification "
+        "or its dictionary; cannot be combined with options of the local engine.",
     )
 
     _model: LazyModel[ModelBase] = PrivateAttr(default_factory=LazyModel)
 
-    if not TYPE_CHECKING:  # subclasses have typed ones for type checkers
+    if not TYPE_CHECKING:  # for type checkers, subclasses have typed constructors
 
         def __init__(self, **fields: Any) -> None:
             super().__init__(**fields)
@@ -127,7 +127,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
     @model_validator(mode="before")
     @classmethod
     def _read_names(cls, data: Any) -> Any:
-        """Read `model_dump`'s class name and the core's name of the model; explain others."""
+        """Accept `model_dump`'s class name and the core's name `model`; explain others."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
@@ -181,10 +181,10 @@ class Qwen3Component(_WithLocalOptions, Closing):
         self._model.close()
 
     def to_dict(self, **kwargs: Any) -> dict[str, Any]:
-        """Give the settings as plain values; `from_dict` makes an equal adapter of them.
+        """Return the settings as plain values, from which `from_dict` makes an equal adapter.
 
-        A model that was handed over with `from_model` is in no dictionary. Its fingerprint takes
-        its place, by which the ingestion cache keeps models apart, and `from_dict` refuses it.
+        A model that was passed to `from_model` cannot be in the dictionary. Its fingerprint
+        replaces it, so that the ingestion cache can distinguish models, and `from_dict` rejects it.
         """
         try:
             self._write_backend(self.backend)
@@ -195,10 +195,10 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make an adapter of `to_dict`'s dictionary; `token` is not in it and may be given here.
+        """Make an adapter from the output of `to_dict`; pass `token` here if needed.
 
         Raises:
-            InputError: It is of an adapter around a model that the caller loaded.
+            InputError: The dictionary is from an adapter around a model that the caller loaded.
         """
         if _GIVEN in data:
             raise InputError(
@@ -223,39 +223,39 @@ class Qwen3Component(_WithLocalOptions, Closing):
         self._model = LazyModel()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Not BaseComponent's, which deletes what it cannot pickle from the object that lives on.
+        # Not BaseComponent's method, which deletes what it cannot pickle from the original object.
         state = BaseModel.__getstate__(self)
         fields = {name: value for name, value in self.__dict__.items() if self._travels(name)}
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state["__dict__"])  # type: ignore[misc]  # LlamaIndex's way; it validates
+        self.__init__(**state["__dict__"])  # type: ignore[misc]  # as in LlamaIndex; this validates
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._model = LazyModel()  # closing one leaves the other
+        copied._model = LazyModel()  # closing one does not close the other
         return copied
 
     def _travels(self, name: str) -> bool:
-        """Tell whether a field goes into a pickle: all settings, live objects where they can."""
+        """Whether a field is pickled: all settings are, and live objects if possible."""
         if name == "token" or not type(self).model_fields[name].exclude:
             return True
         try:
             pickle.dumps(self.__dict__[name])
-        except Exception:  # whatever a handler or a cache's client raises
+        except Exception:  # a handler or cache client may raise anything
             return False
         return True
 
     def _open(self) -> ModelBase:
-        """Give the core's model for the present settings."""
-        # Assigning a field drops the model. What is changed inside of this one shows only here.
+        """Return the core's model for the current settings."""
+        # Assigning a field drops the model, but a change inside this dictionary is only seen here.
         return self._model.get_for(self._make, {"model_kwargs": {**(self.model_kwargs or {})}})
 
     def _make(self, model_kwargs: dict[str, Any]) -> ModelBase:
         return self.model_class(**self._arguments())
 
     def _arguments(self) -> dict[str, Any]:
-        """The arguments of the core's class: its own, and options that differ from the default."""
+        """Return the core class's arguments; of the options, only non-default ones."""
         arguments = {name: getattr(self, name) for name in ("backend", *self.own_arguments)}
         for option in local_options().values():
             if (value := getattr(self, option.name)) != option.default:
@@ -266,7 +266,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     @classmethod
     def _around(cls, model: ModelBase, fields: Mapping[str, Any]) -> Self:
-        """Make an adapter of a core model's arguments."""
+        """Make an adapter with a core model's arguments."""
         arguments = arguments_of(model)
         arguments[cls.model_field] = arguments.pop("model")
         return cls(**{**arguments, **fields})

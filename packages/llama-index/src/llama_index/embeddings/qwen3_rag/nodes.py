@@ -1,4 +1,4 @@
-"""`RankedNode`: a retrieved node with its rank and score by each step of the search."""
+"""`RankedNode`: a retrieved node with its rank and score in each step of the search."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["RankedNode"]
 
 
 class RankedNode(NodeWithScore):
-    """A node with its score, and its rank and score by each step of the search.
+    """A node with its score, and its rank and score in each step of the search.
 
-    Ranks differ from query to query, so they are kept beside the node. In its metadata they would
-    change `node.hash`, by which LlamaIndex recognises equal nodes.
+    Ranks depend on the query, so they are kept outside the node. In its metadata, they would change
+    `node.hash`, by which LlamaIndex recognises equal nodes.
     """
 
     ranks: dict[str, RankScore] = Field(
@@ -24,5 +24,5 @@ class RankedNode(NodeWithScore):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "RankedNode"

@@ -1,6 +1,6 @@
 """Qwen3-Reranker for LlamaIndex.
 
-Importing this loads neither torch nor transformers; the first use of a model does.
+Importing this package loads neither torch nor transformers; the first use of a model does.
 """
 
 from llama_index.embeddings.qwen3_rag.nodes import RankedNode

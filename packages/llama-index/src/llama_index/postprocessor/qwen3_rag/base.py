@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, cast
 
 from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # LlamaIndex re-exports it unsaid
+from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # LlamaIndex re-exports it implicitly
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
@@ -31,11 +31,11 @@ dispatcher = get_dispatcher(__name__)
 class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
     """Orders nodes by how well they answer the query, with a Qwen3-Reranker model.
 
-    The score becomes the probability that a node answers, 0 to 1. Nodes given are not changed;
-    results are `RankedNode`s, with the ranks that a node came with and its rank here.
-    Light to make, copy and pickle: the model is loaded at first use or by `warm_up()`, once per
-    process. Beside LlamaIndex's `top_n`, `keep_retrieval_score` and `metadata_mode` the fields are
-    the arguments of `qwen3_rag.Qwen3Reranker`.
+    The score becomes the probability that a node answers the query, 0 to 1. Input nodes are not
+    changed; results are `RankedNode`s, with earlier ranks of a node and its rank here. Cheap to
+    create, copy and pickle: the model is loaded at first use or by `warm_up()`, once per process.
+    The fields are LlamaIndex's `top_n`, `keep_retrieval_score` and `metadata_mode`, and the
+    arguments of `qwen3_rag.Qwen3Reranker`.
 
     Example:
         ```python
@@ -45,8 +45,8 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
         ```
 
     Raises:
-        ValidationError: A field of a wrong type, or a name that is no field.
-        InputError: A value out of its range.
+        ValidationError: A field has the wrong type, or does not exist.
+        InputError: A value is out of range.
     """
 
     model_class: ClassVar[type[ModelBase]] = Qwen3Reranker
@@ -60,21 +60,21 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     model: ModelName = Field(
         default="Qwen/Qwen3-Reranker-0.6B",
-        description="A Hugging Face id, `modelscope:` and an id, `tiny`, or a checkpoint's folder.",
+        description="A Hugging Face id, a `modelscope:` id, `tiny`, or a checkpoint folder.",
     )
     top_n: int | None = Field(default=5, ge=1, description="Nodes to return; all when None.")
     max_query_tokens: int | None = Field(default=None, description="Cut longer queries.")
     max_document_tokens: int | None = Field(default=None, description="Cut longer nodes.")
     score: Literal["probability", "logit"] = Field(
         default="probability",
-        description="What nodes get: 0 to 1, or log-odds, which tell apart where 1.0 is reached.",
+        description="Whether scores are probabilities, 0 to 1, or log-odds, which do not saturate.",
     )
     metadata_mode: MetadataMode = Field(
-        default=MetadataMode.EMBED, description="Which of a node's metadata the model reads."
+        default=MetadataMode.EMBED, description="Which metadata of a node the model reads."
     )
     keep_retrieval_score: bool = Field(
         default=False,
-        description="Whether `ranks['retrieval']` keeps the place and score that a node came with.",
+        description="Whether `ranks['retrieval']` keeps a node's rank and score before reranking.",
     )
 
     if TYPE_CHECKING:
@@ -100,15 +100,15 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name the class, as LlamaIndex stores it."""
+        """Return the name under which LlamaIndex stores the class."""
         return "Qwen3Rerank"
 
     @classmethod
     def from_reranker(cls, reranker: Qwen3Reranker, **fields: Any) -> Self:
-        """Make one with the arguments of a core reranker, whose weights it shares.
+        """Make an adapter with a core reranker's arguments; it shares the reranker's weights.
 
-        The reranker stays yours to close. Around a model of `Qwen3Reranker.from_model`, quantised
-        for instance, the adapter cannot be pickled.
+        Closing the reranker is up to you. An adapter made from `Qwen3Reranker.from_model`, for
+        example with a quantised model, cannot be pickled.
 
         Args:
             reranker: The core's reranker.
@@ -147,7 +147,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
 
     @contextmanager
     def _events(self, nodes: list[NodeWithScore], query: str) -> Iterator[list[NodeWithScore]]:
-        """Tell both event systems of the start and, whatever happens, of the end."""
+        """Notify both event systems of the start, and always of the end."""
         top_n = len(nodes) if self.top_n is None else self.top_n
         found: list[NodeWithScore] = []
         dispatcher.event(

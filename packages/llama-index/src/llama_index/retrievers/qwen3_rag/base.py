@@ -18,11 +18,11 @@ __all__ = ["Qwen3HybridRetriever"]
 
 
 class Qwen3HybridRetriever(BaseRetriever):
-    """Retrieves nodes with a searcher, such as `HybridSearcher` of qwen3-rag-hybrid.
+    """Retrieves nodes with a searcher, such as `HybridSearcher` from qwen3-rag-hybrid.
 
-    A node that was stored with LlamaIndex's own payload (`node_to_metadata_dict`) comes back as it
-    was, with its relationships; any other hit becomes a `TextNode` with the payload as metadata.
-    Results are `RankedNode`s: `ranks` has rank and score by each step of the search.
+    A node that was stored with LlamaIndex's own payload (`node_to_metadata_dict`) is returned
+    unchanged, with its relationships; any other hit becomes a `TextNode` with the payload as
+    metadata. Results are `RankedNode`s: `ranks` has the rank and score in each step of the search.
 
     Example:
         ```python
@@ -42,20 +42,20 @@ class Qwen3HybridRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
-        """Keep the searcher, which stays yours to close.
+        """Store the searcher. Closing it is up to you.
 
         Args:
-            searcher: Answers queries with hits.
-            similarity_top_k: How many nodes to retrieve, LlamaIndex's name for `limit`.
-            offset: How many of the best to leave out first.
-            filter: The store's own filter object, passed through unchanged.
-            instruction: What queries are for; the searcher's own when omitted.
+            searcher: The searcher that answers queries.
+            similarity_top_k: Number of nodes to retrieve; LlamaIndex's name for `limit`.
+            offset: Number of top nodes to skip.
+            filter: The store's own filter object, passed on unchanged.
+            instruction: What queries are for; defaults to the searcher's.
             callback_manager: For LlamaIndex's older events.
-            verbose: Whether to tell of retrieval through index nodes.
+            verbose: Whether to print a line for each index node that is followed.
 
         Raises:
             InputTypeError: `searcher` has no `search` and `asearch`.
-            InputError: A number out of its range, or a blank instruction.
+            InputError: A number is out of range, or the instruction is blank.
         """
         if not isinstance(searcher, Searcher):
             raise InputTypeError(

@@ -1,6 +1,6 @@
 """`QdrantBM25`: BM25 and fusion for LlamaIndex's `QdrantVectorStore`, without any download.
 
-By itself that store fetches a SPLADE model for its sparse vectors.
+By default, that store downloads a SPLADE model for its sparse vectors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SparseVectors = tuple[list[list[int]], list[list[float]]]
 
 @dataclass(frozen=True, kw_only=True)
 class QdrantBM25:
-    """The functions with which a `QdrantVectorStore` searches by dense vectors and BM25.
+    """The functions that a `QdrantVectorStore` needs to search by dense vectors and BM25.
 
     Example:
         ```python
@@ -41,16 +41,16 @@ class QdrantBM25:
         ```
 
     Attributes:
-        encoder: Makes the sparse vectors. A collection is searched with the encoder's settings
-            that it was filled with.
+        encoder: Makes the sparse vectors. Search a collection with the settings that it was filled
+            with.
         fusion: `"rrf"` or `"relative_score"`.
-        k: How flat RRF's reward is over the ranks.
+        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
         on_fused: Called after each hybrid query with the fused ids, each with its rank and score
-            by either retriever. The store returns nodes, and ranks cannot be in their metadata:
-            equal nodes, found by two phrasings of a query, would then look different.
+            from each retriever. The store returns nodes, and ranks cannot be in their metadata,
+            because equal nodes from two queries would then look different.
 
     Raises:
-        InputError: An unknown fusion, or a `k` below zero.
+        InputError: The fusion is unknown, or `k` is below zero.
     """
 
     encoder: BM25Encoder = field(default_factory=BM25Encoder)
@@ -62,11 +62,11 @@ class QdrantBM25:
         fuse({}, self.fusion, k=self.k)
 
     def arguments(self) -> dict[str, Any]:
-        """Give the arguments of `QdrantVectorStore` for hybrid search.
+        """Return the arguments of `QdrantVectorStore` for hybrid search.
 
-        Among them is the one that is forgotten most easily: without `Modifier.IDF` on the sparse
-        vector a rare word counts no more than a common one. The store sets it on a collection that
-        it makes itself, not on one that is there.
+        They include the one that is forgotten most easily: without `Modifier.IDF` on the sparse
+        vector, a rare word counts no more than a common one. The store sets it on collections that
+        it creates, but not on existing ones.
 
         Raises:
             MissingExtraError: qdrant-client is not installed.
@@ -87,11 +87,11 @@ class QdrantBM25:
         }
 
     def sparse_doc_fn(self, texts: list[str]) -> SparseVectors:
-        """Encode documents: indices and values of each text's sparse vector."""
+        """Encode documents; return the indices and values of the sparse vectors."""
         return _lists(self.encoder.encode_document(text) for text in texts)
 
     def sparse_query_fn(self, texts: list[str]) -> SparseVectors:
-        """Encode queries: indices and values of each text's sparse vector."""
+        """Encode queries; return the indices and values of the sparse vectors."""
         return _lists(self.encoder.encode_query(text) for text in texts)
 
     def hybrid_fusion_fn(
@@ -101,13 +101,13 @@ class QdrantBM25:
         alpha: float = 0.5,
         top_k: int = 2,
     ) -> VectorStoreQueryResult:
-        """Fuse what the dense vectors and BM25 found.
+        """Fuse the results of dense vectors and BM25.
 
         Args:
-            dense_result: Found by dense vectors. Not changed.
-            sparse_result: Found by BM25. Not changed.
-            alpha: Weight of the dense vectors, 0 to 1; BM25 has the rest.
-            top_k: How many nodes to return.
+            dense_result: Results of dense vectors. Not modified.
+            sparse_result: Results of BM25. Not modified.
+            alpha: Weight of the dense vectors, 0 to 1; the rest is the weight of BM25.
+            top_k: Number of nodes to return.
 
         Raises:
             InputError: `alpha` is not between 0 and 1.

@@ -1,1 +1,1 @@
-"""Runs the models in this process with torch."""
+"""The local engine, which runs the models in this process with torch."""

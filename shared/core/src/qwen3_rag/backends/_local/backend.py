@@ -1,4 +1,4 @@
-"""The local backend, which runs a model of the process's pool for one embedder or reranker."""
+"""The local backend, which runs a model from the process's pool for one embedder or reranker."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class LocalBackend:
     """Runs one model in this process, shared with all other backends of the same model."""
 
     def __init__(self, spec: LocalSpec, caller: CallerModel | None = None) -> None:
-        """Keep the arguments; nothing is imported, read or downloaded yet.
+        """Store the arguments; nothing is imported, read or downloaded yet.
 
         Args:
-            spec: The checkpoint and how to load it.
-            caller: A model and tokenizer that the caller has loaded, to use instead.
+            spec: Which checkpoint to load, and how.
+            caller: A model and tokenizer that the caller has loaded, used instead.
 
         Raises:
             MissingExtraError: PyTorch or transformers is not installed.
@@ -58,7 +58,7 @@ class LocalBackend:
         """Compute; see `Backend.run`."""
         request = Request(prompts, limits, on_done)
         ref = self._claim()
-        name = self.spec.model  # not `self`, so that a request does not keep its backend alive
+        name = self.spec.model  # not `self`: a request must not keep its backend alive
 
         def submit(model: LoadedModel) -> None:
             if not prompts:
@@ -91,7 +91,7 @@ class LocalBackend:
             ref = self._ref
             if ref is None or ref.pid != os.getpid():  # first use, or in a forked child
                 ref = self._ref = ModelRef(current, self.spec, self._caller)
-                # A finaliser may run while its thread holds any lock, so it takes none itself.
+                # A finaliser may run while its thread holds any lock, so it must not take one.
                 weakref.finalize(self, current.scheduler.call_soon, ref.close).atexit = False
             return ref
 
@@ -101,7 +101,7 @@ class LocalBackend:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        # The caller's model refuses to be pickled, with a message that says what to do instead.
+        # Pickling the caller's model raises an error that says what to do instead.
         return {
             "spec": self.spec,
             "_caller": self._caller,
@@ -111,7 +111,7 @@ class LocalBackend:
 
 
 class ModelRef:
-    """A backend's reference to a model of the pool, from its first use until it is closed."""
+    """A backend's reference to a model in the pool, from first use to closing."""
 
     def __init__(self, pool: ModelPool, spec: LocalSpec, caller: CallerModel | None) -> None:
         self.pool = pool
@@ -129,7 +129,7 @@ class ModelRef:
         """Call `then` with the loaded model, loading it first if need be.
 
         Args:
-            future: What the caller waits for; gets the error if there is one.
+            future: The future that the caller waits for; it gets the error if there is one.
             then: Must not block.
         """
         start = False
@@ -148,7 +148,7 @@ class ModelRef:
         if model is not None:
             then(model)
         elif start:
-            # On a separate thread: a download may take minutes, and other models go on working.
+            # On a separate thread: a download may take minutes, while other models keep working.
             try:
                 threading.Thread(target=self._open, name="qwen3-rag-open", daemon=True).start()
             except RuntimeError as error:
@@ -171,7 +171,7 @@ class ModelRef:
     def _open(self) -> None:
         try:
             model = self.pool.acquire(self._spec, self._caller)
-        except BaseException as error:  # whatever it is, callers are waiting
+        except BaseException as error:  # of any kind, because callers are waiting
             self._opened(None, typed_error(error, OPENING_FAILED))
             return
         with self.pool.lock:

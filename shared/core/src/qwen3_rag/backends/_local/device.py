@@ -1,4 +1,4 @@
-"""Chooses devices, number format, batch size and threads by what the machine has."""
+"""Chooses devices, number format, batch size and threads to suit the machine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DTYPES = {
 BUDGETS = {"cpu": 2_048, "mps": 8_192, "cuda": 32_768}
 
 # Just below glibc's `DEFAULT_MMAP_THRESHOLD_MAX`: freeing a block of this size raises glibc's
-# thresholds as far as they go.
+# thresholds to their maximum.
 LARGEST_LEARNT = (32 << 20) - (8 << 10)
 
 
@@ -49,7 +49,7 @@ def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
         device: A torch device, several of them, or `None` for CUDA, else MPS, else CPU.
 
     Raises:
-        InputError: A device that torch does not know or that is not there.
+        InputError: Torch does not know the device, or the machine does not have it.
     """
     if device is None:
         if torch.cuda.is_available():
@@ -80,16 +80,16 @@ def choose_devices(device: str | Sequence[str] | None) -> tuple[str, ...]:
 def choose_dtype(dtype: str | None, device: str, *, hidden_size: int) -> torch.dtype:
     """Choose the number format.
 
-    bfloat16 where it is multiplied natively, else float32. float16 is only used on request, and
-    refused for the 8B models, whose activations overflow it (QwenLM/Qwen3-Embedding#164).
+    The default is bfloat16 where the hardware supports it, else float32. float16 is used on request
+    only, and rejected for the 8B models, whose activations overflow (QwenLM/Qwen3-Embedding#164).
 
     Args:
         dtype: `"float32"`, `"bfloat16"`, `"float16"` or `None` to choose.
         device: As `choose_devices` returned it.
-        hidden_size: The checkpoint's.
+        hidden_size: The checkpoint's hidden size.
 
     Raises:
-        InputError: An unknown format, or float16 for an 8B model.
+        InputError: The format is unknown, or float16 was requested for an 8B model.
     """
     if dtype is None:
         return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
@@ -111,9 +111,10 @@ def _multiplies_bfloat16(device: str) -> bool:
 def keep_freed_memory() -> None:
     """Let glibc keep the memory of one batch for the next.
 
-    By default glibc returns large freed blocks to the system at once, and page faults for the next
-    batch took a tenth of the time of short texts. Once a large block has been freed, it keeps up to
-    twice its size. This has no effect with another C library or with `MALLOC_` variables set.
+    By default, glibc returns large freed blocks to the system at once. For short texts, the
+    resulting page faults in the next batch took a tenth of the time. Once a large block has been
+    freed, it keeps up to twice its size. This has no effect with another C library or with
+    `MALLOC_` variables set.
     """
     torch.empty(LARGEST_LEARNT, dtype=torch.uint8)
 
@@ -130,7 +131,7 @@ def empty_cache(device: str) -> None:
 
 
 def default_budget(device: str) -> int:
-    """Give the default number of tokens per batch."""
+    """Return the default number of tokens per batch."""
     return BUDGETS.get(device.partition(":")[0], BUDGETS["cpu"])
 
 
@@ -157,9 +158,9 @@ def onednn_takes_bfloat16() -> bool:
 
 
 def allowed_threads() -> int:
-    """Count the CPUs this process may use, by its affinity and its container's quota.
+    """Count the CPUs that this process may use, given its affinity and its container's quota.
 
-    Torch counts the host's cores; in a container with a quota, as many threads are slower.
+    Torch counts the host's cores; in a container with a CPU quota, that many threads are slower.
     """
     if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))

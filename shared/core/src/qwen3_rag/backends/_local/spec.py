@@ -1,4 +1,4 @@
-"""What the local engine runs: a checkpoint with options, or a model that the caller loaded."""
+"""The local engine's specifications: a checkpoint with options, or a model of the caller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Local(BackendSpec, kind="local"):
         return LocalBackend(LocalSpec(model, role, self.options))
 
     def given(self) -> dict[str, Any]:
-        """Give the options that differ from their defaults."""
+        """Return the options that differ from their defaults."""
         defaults: Mapping[str, Any] = check_options({})
         return {
             name: copy(value) for name, value in self.options.items() if value != defaults[name]
@@ -55,7 +55,7 @@ class CallerModel(BackendSpec, kind=""):
     Attributes:
         model: A transformers Qwen3 model.
         tokenizer: Its fast tokenizer.
-        batch_tokens: Tokens per batch, or `None` to choose by device.
+        batch_tokens: Tokens per batch, or `None` to choose one for the device.
     """
 
     model: Any = field(repr=False)
@@ -67,7 +67,7 @@ class CallerModel(BackendSpec, kind=""):
 
     @property
     def name(self) -> str:
-        """What the model is called in messages."""
+        """The model's name in error messages."""
         return (
             str(getattr(getattr(self.model, "config", None), "_name_or_path", "")) or "your model"
         )
@@ -111,7 +111,7 @@ class LocalSpec:
 
 
 def canonical(value: Any) -> str:
-    """Write nested values as one string, the same for the same content."""
+    """Convert nested values to a string that is equal for equal content."""
     if hasattr(value, "to_dict"):
         value = value.to_dict()
     if isinstance(value, Mapping):

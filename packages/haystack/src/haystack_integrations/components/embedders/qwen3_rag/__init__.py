@@ -1,6 +1,6 @@
 """Qwen3-Embedding and BM25 for Haystack.
 
-Importing this loads neither transformers nor a model.
+Importing this package loads neither transformers nor a model.
 """
 
 from haystack_integrations.components.embedders.qwen3_rag.bm25_embedders import (

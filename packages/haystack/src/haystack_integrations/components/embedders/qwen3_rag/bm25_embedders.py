@@ -1,4 +1,4 @@
-"""`BM25SparseTextEmbedder` and `BM25SparseDocumentEmbedder`: texts to sparse vectors of BM25."""
+"""`BM25SparseTextEmbedder` and `BM25SparseDocumentEmbedder`, which make BM25 sparse vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENCODER = BM25Encoder()
 
 @component
 class BM25SparseTextEmbedder:
-    """Encodes a query, in any language, for a store that multiplies with IDF.
+    """Encodes a query, in any language, for a store that applies the IDF.
 
     It takes no arguments: BM25's parameters are all in the documents' vectors.
 
@@ -39,10 +39,10 @@ class BM25SparseTextEmbedder:
             text: The user's question.
 
         Returns:
-            `sparse_embedding`: without indices where the text has no term.
+            `sparse_embedding`, without indices if the text has no terms.
 
         Raises:
-            InputTypeError: Not a string.
+            InputTypeError: `text` is not a string.
         """
         if not isinstance(text, str):
             raise InputTypeError(
@@ -54,9 +54,9 @@ class BM25SparseTextEmbedder:
 
 @component
 class BM25SparseDocumentEmbedder:
-    """Encodes documents with BM25's weights, in any language, for a store that multiplies with IDF.
+    """Encodes documents with BM25 weights, in any language, for a store that applies the IDF.
 
-    Qdrant's document store does so with `use_sparse_embeddings=True, sparse_idf=True`.
+    For Qdrant's document store, set `use_sparse_embeddings=True, sparse_idf=True`.
 
     Example:
         ```python
@@ -74,17 +74,18 @@ class BM25SparseDocumentEmbedder:
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
     ) -> None:
-        r"""Keep the arguments.
+        r"""Store the arguments.
 
         Args:
-            k1: How slowly repeats of a term stop to matter.
-            b: How much a long document is held back, 0 to 1.
-            avg_len: Terms in a typical document; the same for the whole collection.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
+            k1: How much repetitions of a term count: 0 ignores them, larger values count them more.
+            b: How much long documents are penalised, 0 to 1.
+            avg_len: Number of terms in a typical document; must be the same for the whole
+                collection.
+            meta_fields_to_embed: Metadata fields to put before the content, in this order.
+            embedding_separator: Text between these, a newline by default.
 
         Raises:
-            InputError: A value out of its range.
+            InputError: A value is out of range.
         """
         self.k1 = k1
         self.b = b
@@ -94,7 +95,7 @@ class BM25SparseDocumentEmbedder:
         self._encoder = BM25Encoder(k1=k1, b=b, avg_len=avg_len)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write the arguments down."""
+        """Return the arguments as a dictionary."""
         return default_to_dict(
             self,
             k1=self.k1,
@@ -106,7 +107,7 @@ class BM25SparseDocumentEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> BM25SparseDocumentEmbedder:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
@@ -117,11 +118,11 @@ class BM25SparseDocumentEmbedder:
             documents: Documents with content, or with metadata to embed. Not modified.
 
         Returns:
-            `documents`: copies with `sparse_embedding`, in the order given, ids kept. It is `None`
-            where the text has no term.
+            `documents`: copies with `sparse_embedding` and the same ids, in input order. It is
+            `None` if the text has no terms.
 
         Raises:
-            InputTypeError: Not a list of documents.
+            InputTypeError: The argument is not a list of documents.
         """
         check_documents(documents, "To embed a query, use BM25SparseTextEmbedder.")
         texts = texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
@@ -136,5 +137,5 @@ class BM25SparseDocumentEmbedder:
 
 
 def sparse_embedding(vector: SparseVector) -> SparseEmbedding:
-    """Turn the core's sparse vector into Haystack's."""
+    """Convert the core's sparse vector to Haystack's."""
     return SparseEmbedding(indices=vector.indices.tolist(), values=vector.values.tolist())

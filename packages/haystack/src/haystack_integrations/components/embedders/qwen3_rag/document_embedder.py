@@ -1,4 +1,4 @@
-"""`Qwen3DocumentEmbedder`: gives documents their vectors, never with an instruction."""
+"""`Qwen3DocumentEmbedder`: embeds documents, without an instruction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Qwen3DocumentEmbedder"]
 class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
     """Embeds documents with a Qwen3-Embedding model.
 
-    They get no instruction: only queries do, in `Qwen3TextEmbedder`.
+    Documents get no instruction. For queries, use `Qwen3TextEmbedder`.
 
     Example:
         ```python
@@ -55,23 +55,24 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         token: Secret | None = HF_TOKEN,
         **options: Unpack[LoadingOptions],
     ) -> None:
-        r"""Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
+        r"""Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
             model: As in `Qwen3TextEmbedder`; the two must be the same.
-            dim: As there; the two must be the same.
-            max_length: Tokens per document; longer ones are cut and reported. Defaults to 8,192.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
-            progress_bar: Whether to show a bar on a terminal.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            dim: As in `Qwen3TextEmbedder`; the two must be the same.
+            max_length: Maximum tokens per document; longer ones are cut and reported. Defaults to
+                8,192.
+            meta_fields_to_embed: Metadata fields to put before the content, in this order.
+            embedding_separator: Text between these, a newline by default.
+            progress_bar: Whether to show a progress bar on a terminal.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             device: As in `Qwen3TextEmbedder`.
             token: Access token for private repositories, read when the model is loaded.
             **options: Options of the local engine; `help(Qwen3DocumentEmbedder)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
         """
         self.model = check_model(model)
         self.dim = dim
@@ -90,19 +91,19 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         embedding_separator: str = "\n",
         progress_bar: bool = True,
     ) -> Self:
-        """Make a component with the model and the arguments of an embedder.
+        """Make a component with an embedder's model and arguments.
 
-        The two share the weights; each is closed on its own. Around an embedder from
-        `Qwen3Embedder.from_model` the component cannot be saved or pickled. The other arguments
-        are the constructor's.
+        The two share the weights, but are closed separately. A component made from
+        `Qwen3Embedder.from_model` cannot be saved or pickled. The other arguments are those of the
+        constructor.
 
         Raises:
-            InputTypeError: Not a `Qwen3Embedder`.
+            InputTypeError: `embedder` is not a `Qwen3Embedder`.
             BackendError: The embedder was closed.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
         arguments = arguments_from(embedder)
-        del arguments["instruction"]  # queries alone get one
+        del arguments["instruction"]  # only queries get one
         return cls(
             **arguments,
             meta_fields_to_embed=meta_fields_to_embed,
@@ -118,13 +119,13 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
             documents: Documents with content, or with metadata to embed. Not modified.
 
         Returns:
-            `documents`: copies with `embedding`, in the order given, ids kept. `meta`: `model`;
-            `tokens`, how many the model read, `None` where they are not counted; `cut_at`, by the
-            id of each document that was too long, the characters of its text that were read.
+            `documents`: copies with `embedding` and the same ids, in input order. `meta`: `model`;
+            `tokens`, the number of tokens read, or `None` if not counted; `cut_at`, which maps the
+            id of each document that was cut to the number of characters read.
 
         Raises:
-            InputTypeError: Not a list of documents.
-            InputError: A lone surrogate, or `dim` out of the model's range.
+            InputTypeError: The argument is not a list of documents.
+            InputError: A text has a lone surrogate, or `dim` is out of range for the model.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run.

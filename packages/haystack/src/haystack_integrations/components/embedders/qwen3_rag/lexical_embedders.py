@@ -1,6 +1,6 @@
-"""Former names of the BM25 embedders, under which saved pipelines have them.
+"""Former names of the BM25 embedders, for saved pipelines.
 
-Reading such a pipeline gives the components of `bm25_embedders`, and saving it writes their names.
+Such a pipeline is read as components of `bm25_embedders`, and saved under their names.
 """
 
 from __future__ import annotations

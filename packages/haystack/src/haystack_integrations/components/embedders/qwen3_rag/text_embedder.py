@@ -1,4 +1,4 @@
-"""`Qwen3TextEmbedder`: embeds a query, always with an instruction."""
+"""`Qwen3TextEmbedder`: embeds a query with an instruction."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["Qwen3TextEmbedder"]
 class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
     """Embeds a query with a Qwen3-Embedding model.
 
-    The model reads the query behind its instruction, as it was trained to. Documents are embedded
-    without one: by `Qwen3DocumentEmbedder`.
+    The instruction comes before the query, as in training. Documents get none; embed them with
+    `Qwen3DocumentEmbedder`.
 
     Example:
         ```python
@@ -51,23 +51,23 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         token: Secret | None = HF_TOKEN,
         **options: Unpack[LoadingOptions],
     ) -> None:
-        """Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
+        """Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or a checkpoint's folder.
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
             dim: Size of the vector, from 32 to the model's own, which is the default.
-            instruction: What queries are for, one English sentence.
-            max_length: Tokens per text; longer ones are cut. Defaults to 8,192.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            instruction: What queries are for, in one English sentence.
+            max_length: Maximum tokens per text; longer ones are cut. Defaults to 8,192.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             device: `"cpu"`, `"cuda:1"`, `"mps"`, several in a list to share the work, or a
-                `ComponentDevice`. Chosen when the model is loaded if omitted, so that a saved
-                pipeline runs anywhere.
+                `ComponentDevice`. When omitted, it is chosen when the model is loaded, so that a
+                saved pipeline runs anywhere.
             token: Access token for private repositories, read when the model is loaded.
             **options: Options of the local engine; `help(Qwen3TextEmbedder)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
         """
         self.model = check_model(model)
         self.dim = dim
@@ -77,13 +77,13 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder) -> Self:
-        """Make a component with the model and the arguments of an embedder.
+        """Make a component with an embedder's model and arguments.
 
-        The two share the weights; each is closed on its own. Around an embedder from
-        `Qwen3Embedder.from_model` the component cannot be saved or pickled.
+        The two share the weights, but are closed separately. A component made from
+        `Qwen3Embedder.from_model` cannot be saved or pickled.
 
         Raises:
-            InputTypeError: Not a `Qwen3Embedder`.
+            InputTypeError: `embedder` is not a `Qwen3Embedder`.
             BackendError: The embedder was closed.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
@@ -94,15 +94,15 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         """Embed a query.
 
         Args:
-            text: The user's question, without any prompt text around it.
-            instruction: What this query is for; the component's own when omitted.
+            text: The user's question, without any prompt text.
+            instruction: What this query is for; defaults to the component's.
 
         Returns:
-            `embedding`: as many floats as `dim`, of unit length.
+            `embedding`: a vector of `dim` floats, of unit length.
 
         Raises:
-            InputError: A blank query or instruction, or `dim` out of the model's range.
-            InputTypeError: Not a string.
+            InputError: The query or instruction is blank, or `dim` is out of range for the model.
+            InputTypeError: `text` is not a string.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run.

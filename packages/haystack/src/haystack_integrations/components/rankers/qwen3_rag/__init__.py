@@ -1,6 +1,6 @@
 """Qwen3-Reranker for Haystack.
 
-Importing this loads neither transformers nor a model.
+Importing this package loads neither transformers nor a model.
 """
 
 from haystack_integrations.components.rankers.qwen3_rag.ranker import Qwen3Ranker

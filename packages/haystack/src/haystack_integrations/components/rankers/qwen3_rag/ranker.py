@@ -39,7 +39,7 @@ __all__ = ["Qwen3Ranker"]
 class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
     """Orders documents by how well they answer a query, with a Qwen3-Reranker model.
 
-    Every document is judged on its own, so scores can be compared across queries.
+    Every document is scored separately, so scores can be compared across queries.
 
     Example:
         ```python
@@ -71,29 +71,30 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         token: Secret | None = HF_TOKEN,
         **options: Unpack[LoadingOptions],
     ) -> None:
-        r"""Keep the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
+        r"""Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
         Args:
-            model: A Hugging Face id, `modelscope:` and an id, `"tiny"`, or a checkpoint's folder.
-            top_k: How many documents to return; `None` for all.
-            score_threshold: Leave out documents that score less, on the scale of `scale_score`.
-            scale_score: Whether the score is the probability of a yes, 0 to 1, or its log-odds,
+            model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
+            top_k: Number of documents to return; `None` for all.
+            score_threshold: Leave out documents with a lower score, on the scale that `scale_score`
+                selects.
+            scale_score: Whether the score is the probability of "yes", 0 to 1, or its log-odds,
                 which do not saturate.
-            instruction: What counts as an answer, one English sentence.
-            max_length: Tokens per prompt; only documents are cut to fit. Defaults to 8,192.
+            instruction: What counts as an answer, in one English sentence.
+            max_length: Maximum tokens per prompt; only documents are cut to fit. Defaults to 8,192.
             max_query_tokens: Cut longer queries.
-            max_document_tokens: Cut longer documents even where they would fit.
-            meta_fields_to_embed: Metadata to put in front of the content, in this order.
-            embedding_separator: What stands between these, a newline by default.
-            progress_bar: Whether to show a bar on a terminal.
-            backend: What runs the model instead of this process, such as a server; the options
-                below then do not apply.
+            max_document_tokens: Cut longer documents even if they would fit.
+            meta_fields_to_embed: Metadata fields to put before the content, in this order.
+            embedding_separator: Text between these, a newline by default.
+            progress_bar: Whether to show a progress bar on a terminal.
+            backend: Runs the model instead of this process, such as a server; the options below
+                then do not apply.
             device: As in `Qwen3TextEmbedder`.
             token: Access token for private repositories, read when the model is loaded.
             **options: Options of the local engine; `help(Qwen3Ranker)` lists them.
 
         Raises:
-            InputError: A value out of its range, or local options together with `backend`.
+            InputError: A value is out of range, or local options are combined with `backend`.
         """
         check_count(top_k, "top_k", 1)
         check_threshold(score_threshold)
@@ -122,14 +123,14 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         embedding_separator: str = "\n",
         progress_bar: bool = False,
     ) -> Self:
-        """Make a component with the model and the arguments of a reranker.
+        """Make a component with a reranker's model and arguments.
 
-        The two share the weights; each is closed on its own. Around a reranker from
-        `Qwen3Reranker.from_model` the component cannot be saved or pickled. The other arguments
-        are the constructor's.
+        The two share the weights, but are closed separately. A component made from
+        `Qwen3Reranker.from_model` cannot be saved or pickled. The other arguments are those of the
+        constructor.
 
         Raises:
-            InputTypeError: Not a `Qwen3Reranker`.
+            InputTypeError: `reranker` is not a `Qwen3Reranker`.
             BackendError: The reranker was closed.
         """
         check_kind(reranker, Qwen3Reranker, "reranker")
@@ -157,19 +158,20 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         """Order documents.
 
         Args:
-            query: The user's question, without any prompt text around it.
-            documents: Candidates; of several with one id the best so far counts. Not modified.
-            top_k: How many to return; the component's own when omitted, and so below.
-            score_threshold: Leave out documents that score less.
+            query: The user's question, without any prompt text.
+            documents: Candidates. If several have the same id, the one with the best score is used.
+                Not modified.
+            top_k: Number of documents to return. This and the following default to the component's.
+            score_threshold: Leave out documents with a lower score.
             scale_score: Whether the score is a probability or log-odds.
             instruction: What counts as an answer to this query.
 
         Returns:
-            `documents`: copies with `score`, best first; ties keep the order given.
+            `documents`: copies with `score`, best first; ties keep their input order.
 
         Raises:
-            InputError: A blank query or instruction, or `top_k` below one.
-            InputTypeError: Not a list of documents.
+            InputError: The query or instruction is blank, or `top_k` is below one.
+            InputTypeError: The argument is not a list of documents.
             MissingExtraError: PyTorch or transformers is not installed.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run.
@@ -205,7 +207,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         return self._result(candidates, ranked, top_k, score_threshold, scale_score)
 
     def texts_of(self, documents: Sequence[Document]) -> list[str]:
-        """Give what the model reads of each document: metadata, if wanted, and content."""
+        """Return the text that the model reads of each document, including selected metadata."""
         return texts_of(documents, self.meta_fields_to_embed, self.embedding_separator)
 
     def _candidates(
@@ -215,7 +217,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         top_k: int | None,
         score_threshold: float | None,
     ) -> list[Document]:
-        """Check a request before any model is loaded for it, and take each id once."""
+        """Check a request before a model is loaded, and remove duplicate ids."""
         check_query(query)
         check_documents(documents, "To rank plain strings, use qwen3_rag.Qwen3Reranker.")
         check_count(top_k, "top_k", 1)

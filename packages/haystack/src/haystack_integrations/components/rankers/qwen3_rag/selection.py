@@ -1,4 +1,4 @@
-"""Which documents a ranker reads, and which of those it ranked it returns."""
+"""Selects the documents that a ranker reads, and those that it returns."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["check_threshold", "selected", "unique"]
 
 
 def check_threshold(threshold: object) -> None:
-    """Make sure a threshold is a number or not there.
+    """Check that a threshold is a number or `None`.
 
     Raises:
-        InputTypeError: Anything else.
+        InputTypeError: It is anything else.
     """
     if threshold is not None and not isinstance(threshold, (int, float)):
         raise InputTypeError(f"`score_threshold` must be a number or None, got {threshold!r}.")
 
 
 def unique(documents: Sequence[Document]) -> list[Document]:
-    """Take each id once, with its best score, where it stood first."""
+    """Keep each id once, with its best score, at its first position."""
     best: dict[str, Document] = {}
     for document in documents:
         known = best.get(document.id)
@@ -44,10 +44,10 @@ def selected(
     """Copy the documents to return, with their scores.
 
     Args:
-        documents: What was ranked.
+        documents: The ranked documents.
         ranked: The ranking, best first.
-        top_k: How many to keep at most.
-        score_threshold: What a kept document scores at least.
+        top_k: Maximum number of documents to keep.
+        score_threshold: Minimum score of a document to keep.
         scale_score: Whether scores are probabilities or log-odds.
     """
     scores = [(hit.index, hit.score if scale_score else hit.logit) for hit in ranked]

@@ -1,6 +1,6 @@
 """Hybrid retrieval for Haystack.
 
-Importing this loads no store's client, and neither transformers nor a model.
+Importing this package does not load a store's client, transformers or a model.
 """
 
 from haystack_integrations.components.retrievers.qwen3_rag.hybrid_retriever import (

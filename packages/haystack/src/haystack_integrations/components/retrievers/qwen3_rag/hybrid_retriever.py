@@ -1,4 +1,4 @@
-"""`Qwen3HybridRetriever`: dense and BM25 retrieval, fused, and reranked if wanted."""
+"""`Qwen3HybridRetriever`: dense and BM25 retrieval with fusion and optional reranking."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = ["Qwen3HybridRetriever"]
 #: Former names of retrievers, in the weights of saved pipelines.
 _FORMER_NAMES = {"lexical": BM25}
 
-#: Arguments for what a searcher does itself.
+#: Arguments that do not apply with a searcher.
 _SEARCHERS = ("text_embedder", "ranker", "candidates", "rerank_depth", "fusion", "weights", "k")
 
 
 @component
 class Qwen3HybridRetriever:
-    """Retrieves documents by vectors and by BM25, fuses the two and reranks the best.
+    """Retrieves documents by vectors and by BM25, fuses the results and reranks the best.
 
     Example:
         ```python
@@ -77,33 +77,33 @@ class Qwen3HybridRetriever:
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
     ) -> None:
-        """Keep the arguments; store and models are first asked when they are used.
+        """Store the arguments; models and document store are not used before the first call.
 
         Args:
             document_store: A `QdrantDocumentStore` with `use_sparse_embeddings` and `sparse_idf`;
-                or an `InMemoryDocumentStore`, which has a BM25 of its own. Or a `Searcher`, such as
-                qwen3-rag-hybrid's `HybridSearcher`: it embeds, fuses and reranks itself, so it
-                takes no other arguments than `filters`, `filter_policy`, `top_k` and
+                or an `InMemoryDocumentStore`, which has its own BM25; or a `Searcher`, such as
+                qwen3-rag-hybrid's `HybridSearcher`. A searcher embeds, fuses and reranks itself, so
+                the only other arguments are then `filters`, `filter_policy`, `top_k` and
                 `instruction`, and the pipeline cannot be saved.
             text_embedder: Embeds the query, with the model that embedded the documents.
-            ranker: Judges the best fused documents; without one the fused order is final. Its
+            ranker: Reranks the best fused documents; without one the fused order is final. Its
                 `top_k` and `progress_bar` do not apply here.
             filters: Haystack's filters, or the store's own, for both retrievers.
-            top_k: How many documents to return; not more than `candidates`.
-            instruction: What queries are for, told to both models; their own when omitted.
-            candidates: How many documents each retriever is asked for.
-            rerank_depth: How many of the fused documents the ranker reads. Those behind follow in
-                the order of fusion, or not at all where the ranker has a `score_threshold`.
+            top_k: Number of documents to return, at most `candidates`.
+            instruction: What queries are for, passed to both models; defaults to each model's own.
+            candidates: Number of documents to take from each retriever.
+            rerank_depth: Number of fused documents to rerank. The remaining ones follow in the
+                fused order, or are left out if the ranker has a `score_threshold`.
             fusion: `"rrf"` or `"relative_score"`.
-            weights: Of the retrievers `"dense"` and `"bm25"`; 1 where not named.
-            k: How flat RRF's reward is over the ranks.
+            weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
+            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
 
         Raises:
-            InputError: A number out of its range, an unknown fusion, or a weight of no retriever;
-                a store that was not set up for both retrievers; arguments that a searcher has
-                itself.
-            InputTypeError: Something that is no such store, searcher, embedder or ranker.
+            InputError: A number is out of range, the fusion is unknown, or a weight names no
+                retriever; the store is not set up for both retrievers; or an argument does not
+                apply with a searcher.
+            InputTypeError: An argument is not such a store, searcher, embedder or ranker.
         """
         self.document_store = document_store
         self.text_embedder = text_embedder
@@ -124,7 +124,7 @@ class Qwen3HybridRetriever:
         check_count(top_k, "top_k", 1, required=True)
         if instruction is not None:
             check_instruction(instruction)
-        self._pair: RetrieverPair | None = None  # a searcher does without
+        self._pair: RetrieverPair | None = None  # not used with a searcher
         if isinstance(document_store, Searcher):
             self._check_left_to_searcher()
         else:
@@ -185,7 +185,7 @@ class Qwen3HybridRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Make one from what `to_dict` wrote."""
+        """Create an instance from the output of `to_dict`."""
         arguments = dict(data.get("init_parameters", {}))
         if arguments.get("weights"):
             arguments["weights"] = {
@@ -205,18 +205,18 @@ class Qwen3HybridRetriever:
         """Retrieve documents.
 
         Args:
-            query: The user's question, without any prompt text around it.
+            query: The user's question, without any prompt text.
             filters: Haystack's filters, or the store's own.
-            top_k: How many documents to return; the component's own when omitted.
-            instruction: What this query is for; the component's own when omitted.
+            top_k: Number of documents to return; defaults to the component's.
+            instruction: What this query is for; defaults to the component's.
 
         Returns:
             `documents`: best first. `meta["search_ranks"]` of each has its rank and score under
-            `"dense"` and `"bm25"` where that retriever found it, under `"fused"`, and under
-            `"rerank"` where it was reranked. `score` is that of the last of these.
+            `"dense"` and `"bm25"` if that retriever found it, under `"fused"`, and under `"rerank"`
+            if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: A blank query or instruction, or `top_k` out of its range.
+            InputError: The query or instruction is blank, or `top_k` is out of range.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run.
         """
@@ -280,7 +280,7 @@ class Qwen3HybridRetriever:
     def _request(
         self, query: str, filters: Any, top_k: int | None, instruction: str | None
     ) -> tuple[int, Any, str | None]:
-        """Check a request before anything is asked, and complete it with the component's own."""
+        """Check a request before any work is done, and fill in the component's defaults."""
         check_query(query)
         check_count(top_k, "top_k", 1)
         count = self.top_k if top_k is None else top_k
@@ -292,7 +292,7 @@ class Qwen3HybridRetriever:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
 
     def _check_search(self) -> None:
-        """Check what the pipeline is made of, which waits for the models until it is run."""
+        """Check the search pipeline's arguments, before the models are created."""
         check_kind(self.text_embedder, Qwen3TextEmbedder, "text_embedder")
         if self.ranker is not None:
             check_kind(self.ranker, Qwen3Ranker, "ranker")
@@ -304,9 +304,8 @@ class Qwen3HybridRetriever:
     def _check_top_k(self, top_k: int) -> None:
         if self._pair is not None and top_k > self.candidates:
             raise InputError(
-                f"`top_k` is {top_k}, and each retriever is asked for {self.candidates} "
-                "candidates, which is as far as an order can be trusted. Make the retriever with "
-                f"`candidates={top_k}` or more."
+                f"`top_k` is {top_k}, but each retriever is asked for only {self.candidates} "
+                f"candidates. Make the retriever with `candidates={top_k}` or more."
             )
 
     def _check_left_to_searcher(self) -> None:

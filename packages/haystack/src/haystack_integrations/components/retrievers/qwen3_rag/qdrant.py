@@ -16,10 +16,11 @@ __all__ = ["qdrant_retrievers"]
 def qdrant_retrievers(
     store: QdrantDocumentStore,
 ) -> tuple[QdrantEmbeddingRetriever, QdrantSparseEmbeddingRetriever]:
-    """Make the retrievers of a store.
+    """Make the two retrievers of a store.
 
     Raises:
-        InputError: The store has no sparse vectors, does not weigh terms, or measures distance.
+        InputError: The store has no sparse vectors, does not apply the IDF, or uses a distance as
+            its metric.
     """
     if not (store.use_sparse_embeddings and store.sparse_idf):
         raise InputError(

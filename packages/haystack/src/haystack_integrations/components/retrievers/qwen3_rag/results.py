@@ -1,4 +1,4 @@
-"""Turns hits into documents whose metadata says which retriever found them where."""
+"""Converts hits to documents whose metadata contains the rank and score from each retriever."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from qwen3_rag.search import Fuse
 
 __all__ = ["from_searcher", "from_store", "fused_hits"]
 
-#: Where a document's metadata has its rank and score by each retriever, fusion and reranker. It
-#: differs from query to query, so it never decides a document's id.
+#: Metadata key for a document's rank and score from each retriever, fusion and reranker. The value
+#: depends on the query, so it never affects a document's id.
 RANKS = "search_ranks"
 
 #: Its former name.
 FORMER_RANKS = "search_legs"
 
-#: In a hit's payload: the document it was made of.
+#: Key in a hit's payload for the original document.
 _DOCUMENT = "document"
 
 
@@ -29,12 +29,12 @@ def fused_hits(
     fuse: Fuse,
     texts_of: Callable[[Sequence[Document]], list[str]],
 ) -> list[Hit]:
-    """Fuse what the retrievers of a store found into hits for `from_store`.
+    """Fuse the results of a store's retrievers into hits for `from_store`.
 
     Args:
-        found: For each retriever's name its documents, with scores, higher is better.
+        found: For each retriever's name, its documents with scores; higher is better.
         fuse: Fuses ids with scores.
-        texts_of: Gives the text of each document that a reranker reads.
+        texts_of: Returns the text of each document that a reranker reads.
     """
     fused = fuse(
         {
@@ -59,12 +59,12 @@ def fused_hits(
 
 
 def from_store(hits: Sequence[Hit]) -> list[Document]:
-    """Give copies of the documents that `fused_hits` was given."""
+    """Return copies of the documents that were passed to `fused_hits`."""
     return [_with_ranks(hit.payload[_DOCUMENT], hit) for hit in hits]
 
 
 def from_searcher(hits: Sequence[Hit]) -> list[Document]:
-    """Make documents of a searcher's hits: payload to metadata, ids to strings."""
+    """Convert a searcher's hits to documents: payload to metadata, ids to strings."""
     return [
         _with_ranks(Document(id=str(hit.id), content=hit.text, meta=dict(hit.payload)), hit)
         for hit in hits
@@ -75,6 +75,6 @@ def _with_ranks(document: Document, hit: Hit) -> Document:
     ranks: dict[str, Any] = {
         name: {"rank": place.rank, "score": place.score} for name, place in hit.ranks.items()
     }
-    # Documents that were found, and stored anew, may still have those of that search.
+    # Documents that were stored again after a search may still have its ranks.
     kept = {name: value for name, value in document.meta.items() if name != FORMER_RANKS}
     return replace(document, score=hit.score, meta={**kept, RANKS: ranks})

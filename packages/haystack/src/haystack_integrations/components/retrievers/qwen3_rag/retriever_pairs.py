@@ -1,4 +1,4 @@
-"""The two Haystack retrievers, dense and BM25, of a document store."""
+"""The dense and the BM25 retriever of a Haystack document store."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RetrieverPair:
 
     Attributes:
         dense: Takes `query_embedding`.
-        bm25: Takes the query by the name of `query`.
-        query: `"query_sparse_embedding"`, or `"query"` for a store that splits words itself.
+        bm25: Takes the query as the argument that `query` names.
+        query: `"query_sparse_embedding"`, or `"query"` for a store that has its own tokenizer.
     """
 
     dense: Any
@@ -48,14 +48,14 @@ class RetrieverPair:
         top_k: int,
         then: Callable[[dict[str, list[Document]]], T],
     ) -> Call:
-        """Ask both retrievers; BM25 is left out where the query has no term.
+        """Run both retrievers; BM25 is skipped if the query has no terms.
 
         Args:
             query: The user's question.
             embedding: Its vector.
-            filters: For both.
-            top_k: How many documents each is asked for.
-            then: Makes the call's result of the documents by the retriever's name.
+            filters: Filters for both retrievers.
+            top_k: Number of documents to take from each.
+            then: Makes the result from the documents by retriever name.
         """
         requests = list(self._requests(query, embedding, {"filters": filters, "top_k": top_k}))
 
@@ -64,7 +64,7 @@ class RetrieverPair:
 
         async def awaited() -> T:
             found = {}
-            # One after the other: the first request may be what makes a client connect.
+            # Not concurrently, because the first request may make the client connect.
             for name, asked, given in requests:
                 found[name] = (await asked.run_async(**given))["documents"]
             return then(found)
@@ -85,11 +85,11 @@ class RetrieverPair:
 
 
 def retriever_pair(document_store: Any) -> RetrieverPair:
-    """Make the retrievers of a store.
+    """Make the two retrievers of a store.
 
     Raises:
-        InputTypeError: A store of a kind that is not supported.
-        InputError: A store that was not set up for both.
+        InputTypeError: The store's type is not supported.
+        InputError: The store is not set up for both retrievers.
     """
     if isinstance(document_store, InMemoryDocumentStore):
         return RetrieverPair(
@@ -99,7 +99,7 @@ def retriever_pair(document_store: Any) -> RetrieverPair:
         )
     modules = {kind.__module__ for kind in type(document_store).__mro__}
     if any(name.startswith("haystack_integrations.document_stores.qdrant.") for name in modules):
-        # Only now, since the optional package is certain to be there.
+        # Imported only here, where the optional package must be installed.
         from haystack_integrations.components.retrievers.qwen3_rag.qdrant import qdrant_retrievers
 
         return RetrieverPair(*qdrant_retrievers(document_store), query="query_sparse_embedding")

@@ -1,4 +1,4 @@
-"""Checks a model that the caller loaded, and finds the parts that are used."""
+"""Checks a model that the caller loaded, and finds the modules to run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["caller_fingerprint", "caller_parts"]
 
 
 def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[Any, Head | None]:
-    """Find the parts of a model that the caller loaded. It is used as it is and not changed.
+    """Find the modules to run in a model that the caller loaded. The model is not changed.
 
     Args:
-        model: A transformers Qwen3 model, possibly quantised or with a PEFT adapter on it.
+        model: A transformers Qwen3 model, possibly quantised or with a PEFT adapter.
         tokenizer: Its tokenizer.
         role: `"embedding"` or `"reranking"`.
 
@@ -28,13 +28,13 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
         The transformer without a head, and a reranker's head.
 
     Raises:
-        ModelError: Not of this family, or without the head a reranker needs.
+        ModelError: The model is of another family, or lacks the head that a reranker needs.
     """
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
     if any(getattr(c, "is_prompt_learning", False) for c in _peft_configs(model)):
         raise ModelError(
             "The model's PEFT adapter adds virtual tokens, which changes the prompt. Only adapters "
-            "on the weights (LoRA and its kin) can be used."
+            "on the weights (such as LoRA) can be used."
         )
     if getattr(getattr(inner, "config", None), "model_type", None) != "qwen3":
         raise ModelError(

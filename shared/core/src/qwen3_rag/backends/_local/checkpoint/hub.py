@@ -1,4 +1,4 @@
-"""Finds the folder of a checkpoint by the model's name, downloading it if necessary."""
+"""Finds a checkpoint's folder by the model's name, and downloads it if necessary."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ __all__ = ["TINY", "Checkpoint", "require_extra", "resolve"]
 
 MODELSCOPE = "modelscope:"
 
-#: The name of both small models of the package qwen3-rag-tiny. A folder of that name is "./tiny".
+#: The name of both models in the package qwen3-rag-tiny. To open a folder of that name, use
+#: "./tiny".
 TINY = "tiny"
 
 COMMIT = re.compile("[0-9a-f]{40}")
 NAME = re.compile(rf"(?:{MODELSCOPE})?[\w-][\w.-]{{0,95}}/[\w-][\w.-]{{0,95}}")
 
-# The files to download. Other weight formats are not needed, and not safe to read.
+# The files to download. Other weight formats are not needed and not safe to load.
 FILES = [
     *("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"),
     *("config_sentence_transformers.json", "sentence_bert_config.json"),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
 ]
-# A star also matches folders, such as a training run's checkpoints or weights in other formats.
+# The pattern `*` also matches files in folders, such as a training run's checkpoints or weights in
+# other formats.
 NOT_FILES = ["*/*.safetensors", "*/*.safetensors.index.json", "*/*/*"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint on this disk.
+    """A checkpoint on disk.
 
     Attributes:
-        name: As the caller gave it, for messages.
-        folder: Where it is.
-        fingerprint: The same for the same content in any folder.
+        name: The model's name, as given by the caller.
+        folder: The checkpoint's folder.
+        fingerprint: Hash of the content, independent of the folder.
     """
 
     name: str
@@ -63,11 +65,12 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
 
 
 def resolve(spec: LocalSpec) -> Checkpoint:
-    """Find the checkpoint's folder, downloading it if necessary.
+    """Find the checkpoint's folder, and download it if necessary.
 
     Raises:
-        ModelError: It is not there and cannot be fetched.
-        MissingExtraError: A `modelscope:` id without the modelscope package.
+        ModelError: It does not exist and cannot be downloaded.
+        MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
+            installed.
     """
     if spec.model == TINY:
         folder = _tiny(spec.role)
@@ -91,7 +94,7 @@ def resolve(spec: LocalSpec) -> Checkpoint:
 
 
 def _tiny(role: Role) -> Path:
-    """Find the model of a role in the package qwen3-rag-tiny."""
+    """Find the model for a role in the package qwen3-rag-tiny."""
     require_extra("qwen3_rag_tiny", "tiny", f"The model {TINY!r}")
     import qwen3_rag_tiny
 
@@ -119,8 +122,8 @@ def _from_hub(spec: LocalSpec) -> Path:
             )
         )
 
-    # A commit never changes, so a cached one needs no request to the Hub. Without a network, the
-    # client would take half a minute to give up.
+    # A commit never changes, so a cached commit needs no request to the Hub. Without a network, the
+    # client would take half a minute to fail.
     if revision is not None and COMMIT.fullmatch(revision):
         with suppress(Exception):
             folder = fetch(local_files_only=True)

@@ -1,4 +1,4 @@
-"""Checks that a folder holds a checkpoint that can be run here."""
+"""Checks that a folder contains a checkpoint that this project can run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassificati
 
 
 def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
-    """Read `config.json` and check that the folder holds a checkpoint this project can run.
+    """Read `config.json` and check that this project can run the checkpoint.
 
     Raises:
-        ModelError: Not a checkpoint, another family, or one trained for another use.
+        ModelError: The folder is not a checkpoint, or the model is of another family or trained for
+            another task.
     """
     config = _read_json(checkpoint, "config.json")
     if config is None:
@@ -60,7 +61,7 @@ def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
 
 
 def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
-    """Refuse a checkpoint whose sentence-transformers files describe another use."""
+    """Reject a checkpoint whose sentence-transformers files describe another task."""
     modules = _read_json(checkpoint, "modules.json")
     if modules is None:
         return

@@ -1,4 +1,4 @@
-"""Loads a model, from a checkpoint or from the caller's objects."""
+"""Loads a model from a checkpoint, or takes one that the caller loaded."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Loader(Protocol):
 
     Attributes:
         key: Models with equal keys are shared.
-        devices: Where the model runs.
-        budget: Tokens per batch.
+        devices: The devices that the model runs on.
+        budget: Maximum tokens per batch.
     """
 
     key: Hashable
@@ -43,7 +43,7 @@ class Loader(Protocol):
     budget: int
 
     def read_tokenizer(self) -> PromptTokenizer:
-        """Read the tokenizer; comes before `load`."""
+        """Read the tokenizer; called before `load`."""
         ...
 
     def load(self, device: str) -> tuple[Forward, Capabilities]:
@@ -52,10 +52,10 @@ class Loader(Protocol):
 
 
 def loader_for(spec: LocalSpec, caller: CallerModel | None) -> Loader:
-    """Find what to load. Blocks while a checkpoint is downloaded.
+    """Create the loader. Blocks while a checkpoint is downloaded.
 
     Raises:
-        InputError: An option out of its range.
+        InputError: An option is out of range.
         ModelError: The checkpoint is missing or cannot be run here.
     """
     return _CheckpointLoader(spec) if caller is None else _CallerLoader(spec, caller)
@@ -107,7 +107,7 @@ class _CheckpointLoader:
             compiled=self._spec.options["compile"],
         )
         if device == "cpu":
-            keep_freed_memory()  # only now: it would keep memory that loading has freed, too
+            keep_freed_memory()  # not earlier, or the memory freed by loading would be kept too
         return forward, capabilities
 
 

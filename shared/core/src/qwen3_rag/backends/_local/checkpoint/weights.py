@@ -24,7 +24,7 @@ from qwen3_rag.errors import InputError, ModelError
 __all__ = ["check_rows", "classifier_rows", "load_weights"]
 
 # A head whose rows differ by less than this, relative to its norm, cannot tell yes from no. In
-# trained heads the difference is about as large as the rows.
+# trained heads the difference is about as large as the rows themselves.
 DEGENERATE = 1e-6
 
 
@@ -39,11 +39,11 @@ def load_weights(
     """Load a checkpoint from its folder.
 
     Args:
-        spec: What the caller asked for.
+        spec: The caller's specification.
         checkpoint: The checkpoint.
         tokenizer: Its tokenizer.
         device: Where to put the weights.
-        dtype: Their number format.
+        dtype: Number format of the weights.
 
     Returns:
         The transformer without a head, and a reranker's head.
@@ -122,7 +122,7 @@ def _check_weights(
 
 
 def classifier_rows(model: Any, name: str) -> torch.Tensor:
-    """Give the rows of a sequence-classification head, in the order no, yes."""
+    """Return the rows of a sequence-classification head, in the order no, yes."""
     rows: torch.Tensor = model.score.weight
     if rows.shape[0] == 1:
         return rows
@@ -139,7 +139,7 @@ def check_rows(head: torch.Tensor, name: str) -> None:
     """Check that a head can tell yes from no.
 
     Raises:
-        ModelError: It holds NaN, or its rows are equal or zero.
+        ModelError: It contains NaN, or its rows are equal or zero.
     """
     difference = head[-1] - head[0] if len(head) == 2 else head[0]
     if not torch.isfinite(head).all():
@@ -154,7 +154,7 @@ def check_rows(head: torch.Tensor, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress transformers' progress bars and reports; `_check_weights` raises what matters."""
+    """Suppress transformers' progress bars and warnings; `_check_weights` reports real problems."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)

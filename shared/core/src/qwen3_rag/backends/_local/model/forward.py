@@ -1,6 +1,7 @@
 """Runs one batch of token sequences through a model.
 
-Loaded checkpoints run packed, through `Layers`; a caller's model runs padded, as it is.
+Loaded checkpoints run without padding, through `Layers`; a caller's model runs with padding and
+unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 __all__ = ["Head", "PackedForward", "PaddedForward", "PrefixCache", "ProjectionHead", "RowsHead"]
 
-# Messages of memory errors without a class: those of the CPU's allocator, MPS and CUDA's libraries.
+# Messages of memory errors that have no class of their own: the CPU's allocator, MPS and CUDA's
+# libraries.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "out of memory", "Invalid buffer size", "ALLOC_FAILED")
 
 # For inputs this long, release cached memory first; it would add up to 0.5 GB.
@@ -36,11 +38,11 @@ CACHED_TOKENS = 1_024
 
 @dataclass(frozen=True, eq=False)
 class RowsHead:
-    """The rows of a reranker's head that its answers need.
+    """The rows of a reranker's head for the answers "no" and "yes".
 
     Attributes:
-        rows: float32, `[2, hidden]` for "no" and "yes", or `[1, hidden]` where a checkpoint has
-            only their difference.
+        rows: float32, `[2, hidden]` for "no" and "yes", or `[1, hidden]` if the checkpoint has only
+            their difference.
     """
 
     rows: torch.Tensor
@@ -125,12 +127,12 @@ class PackedForward(_BaseForward):
         eager: bool = False,
         compiled: bool = False,
     ) -> None:
-        """Take over a model.
+        """Set up a model.
 
         Args:
             trunk: The transformer; see `Layers` for what happens to its weights.
             head: A reranker's head, `None` for an embedder.
-            device: Where it is.
+            device: The model's device.
             eager: Whether attention uses plain products instead of fused kernels.
             compiled: Whether torch compiles the element-wise operations.
         """
@@ -172,8 +174,8 @@ class PackedForward(_BaseForward):
 class PrefixCache:
     """Keys and values of the most recently used prefixes.
 
-    Prefixes are always computed apart from what follows them, so that a score is the same whether
-    or not its prefix was cached.
+    Prefixes are always computed separately from what follows, so that a score does not depend on
+    whether its prefix was cached.
     """
 
     def __init__(self, layers: Layers) -> None:
@@ -184,7 +186,7 @@ class PrefixCache:
         """Find or compute the keys and values of a batch's prefixes; see `Layers.last_hidden`.
 
         Returns:
-            `None` if there are no prefixes, or more of them than fit into the cache.
+            `None` if there are no prefixes, or more than fit into the cache.
         """
         if not packing.prefixes:
             return None
@@ -208,7 +210,7 @@ class PrefixCache:
         return states[0] if len(states) == 1 else torch.cat(states, dim=2)
 
     def _add(self, missing: dict[bytes, NDArray[np.int64]]) -> None:
-        """Compute prefixes in one pass; they take the place of the least recently used."""
+        """Compute prefixes in one pass; they replace the least recently used ones."""
         tokens = sum(map(len, missing.values()))
         while tokens + sum(states.shape[2] for states in self._cached.values()) > CACHED_TOKENS:
             del self._cached[next(iter(self._cached))]
@@ -219,7 +221,7 @@ class PrefixCache:
             self._cached[key] = states[:, :, rows].clone()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Empty the cache."""
         self._cached.clear()
 
 

@@ -1,7 +1,7 @@
 """Qwen3's layers over a flat stream of tokens, without padding.
 
-The weights are those of transformers' modules, and the arithmetic is theirs row by row. What treats
-each row by itself runs on chunks of rows, so that intermediate results stay small for any batch.
+The weights and the arithmetic are those of transformers' modules. Row-wise operations run on chunks
+of rows, so that intermediate results stay small for any batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from qwen3_rag.backends._local.serving.batching import Packing, round_up
 
 __all__ = ["Layers"]
 
-# Rows per chunk on a CPU, whose caches then hold the intermediate results.
+# Rows per chunk on a CPU, chosen so that intermediate results fit in its caches.
 CHUNK_ROWS = 512
 
 logger = logging.getLogger("qwen3_rag")
@@ -33,13 +33,13 @@ class Layers:
     """The layers of a transformers `Qwen3Model`."""
 
     def __init__(self, trunk: Any, *, eager: bool = False, compiled: bool = False) -> None:
-        """Take over a model. On a CPU its weights are reordered and removed from its modules.
+        """Set up a model. On a CPU, its weights are reordered and removed from its modules.
 
         Args:
             trunk: The model.
             eager: Whether attention uses plain products instead of fused kernels.
             compiled: Whether torch compiles the element-wise operations, which takes seconds and a
-                C++ compiler; ignored with a warning where that fails.
+                C++ compiler; ignored with a warning if that fails.
         """
         on_cpu = trunk.device.type == "cpu"
         self._trunk = trunk
@@ -51,7 +51,7 @@ class Layers:
         self.set_attention(eager=eager)
 
     def set_attention(self, *, eager: bool) -> None:
-        """Choose how to attend from now on."""
+        """Choose the attention implementation."""
         trunk = self._trunk
         self._make_attention = choose_attention(trunk.device, trunk.dtype, eager=eager)
 
@@ -60,7 +60,7 @@ class Layers:
 
         Args:
             packing: The batch.
-            known: Keys and values of its prefixes, if they have been computed: the result of
+            known: Keys and values of its prefixes, if already computed: the result of
                 `keys_and_values` for the rows of the prefixes.
 
         Returns:
@@ -130,7 +130,7 @@ class Layers:
             stream.hidden[rows] = layer.output(attended[rows].flatten(1), stream.hidden[rows])
 
     def _project(self, index: int, stream: _Stream, *, queries: bool = False) -> _Layer:
-        """Compute a layer's keys and values, and its queries where they are wanted."""
+        """Compute a layer's keys and values, and its queries if they are wanted."""
         layer = self._layers[index]
         if stream.known is not None:
             rows = slice(stream.known.shape[2])
@@ -156,7 +156,7 @@ def chunks(start: int, stop: int, size: int) -> Iterator[slice]:
 
 @dataclass(eq=False)
 class _Stream:
-    """The rows of one batch, padding included, on their way through the layers."""
+    """The states of one batch, including padding, as they pass through the layers."""
 
     hidden: torch.Tensor
     cos: torch.Tensor
@@ -208,7 +208,7 @@ class _Layer:
 
 
 class _Elementwise(NamedTuple):
-    """The operations between the products, each called with a norm's weight and epsilon first."""
+    """The operations between the products; each takes a norm's weight and epsilon first."""
 
     rms_norm: Callable[..., torch.Tensor]
     rotate: Callable[..., torch.Tensor]
@@ -261,7 +261,7 @@ def _compile(trunk: Any) -> _Elementwise | None:
         def call(
             weight: torch.Tensor, epsilon: float, rows: torch.Tensor, *angles: torch.Tensor
         ) -> torch.Tensor:
-            # Torch would compile specially for a single row.
+            # For a single row, torch would compile a special case.
             function = plain if len(rows) == 1 else compiled
             result: torch.Tensor = function(weight, epsilon, rows, *angles)
             return result
@@ -271,7 +271,8 @@ def _compile(trunk: Any) -> _Elementwise | None:
     def check(
         compiled: Callable[..., torch.Tensor], plain: Callable[..., torch.Tensor], *given: Any
     ) -> None:
-        # The plain result first: freed later, its memory could hold what the other fails to write.
+        # Compute the plain result first and keep it. If its memory had been freed, the compiled
+        # code could reuse it, and values that it fails to write would look right.
         expected = plain(*given)
         tolerance = 1e-4 if expected.dtype == torch.float32 else 2e-2
         torch.testing.assert_close(compiled(*given), expected, rtol=tolerance, atol=tolerance)
@@ -287,8 +288,8 @@ def _compile(trunk: Any) -> _Elementwise | None:
     try:
         elementwise = _Elementwise(compile_any(_rms_norm), compile_any(rotate_and_round))
         with torch.inference_mode():
-            # Torch compiles generally for what differs between these calls: rows, heads, and where
-            # in a tensor they begin.
+            # Torch generalises over what differs between these calls: rows, heads, and their offset
+            # in a tensor.
             for rows in (3, 5, 7):
                 hidden = trunk.embed_tokens(torch.arange(rows).to(trunk.device))
                 cos, sin = random(rows, 1, config.head_dim), random(rows, 1, config.head_dim)
@@ -298,7 +299,7 @@ def _compile(trunk: Any) -> _Elementwise | None:
                         states = random(len(cos[some]), heads, config.head_dim).to(hidden.dtype)
                         given = norms[1], epsilon, states, cos[some], sin[some]
                         check(elementwise.rotate, rotate_and_round, *given)
-    except Exception as error:  # a compiler that is missing or fails raises errors of many classes
+    except Exception as error:  # a missing or failing compiler raises errors of many classes
         reason = " ".join(str(error).split())[:200]
         failed = "compiled wrongly" if isinstance(error, AssertionError) else "could not compile"
         logger.warning("`compile` is not used, since torch %s here: %s", failed, reason)

@@ -84,7 +84,7 @@ class ReorderedLinear:
 
 
 def linear(module: Any) -> Linear:
-    """Choose how to run a module; a reordered weight takes the place of the module's own."""
+    """Choose how to run a module; a reordered weight replaces the module's own."""
     if type(module) is not torch.nn.Linear or getattr(module, "bias", None) is not None:
         return PlainLinear(module)
     weight = module.weight

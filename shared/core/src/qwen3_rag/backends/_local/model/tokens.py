@@ -30,7 +30,7 @@ DEFAULT_MAX_LENGTH = 8_192
 END_TOKEN = "<|endoftext|>"
 
 # Only a window of a long text is encoded. This many characters per allowed token are enough for
-# nearly all texts; where they are not (a long run of spaces is one token), the window doubles.
+# nearly all texts. If they are not (a long run of spaces is one token), the window is doubled.
 CHARACTERS_PER_TOKEN = 6
 
 # Tokens this close to the end of a window are not used: the window may have cut a word there, and
@@ -47,10 +47,10 @@ class PromptTokenizer:
         Args:
             definition: The content of `tokenizer.json`.
             role: What the checkpoint does.
-            name: The model's name, for messages.
+            name: The model's name, for error messages.
 
         Raises:
-            ModelError: The definition cannot be read, or lacks a token the prompts need.
+            ModelError: The definition cannot be read, or lacks a token that the prompts need.
         """
         try:
             full = Tokenizer.from_str(definition)
@@ -102,7 +102,7 @@ class PromptTokenizer:
             context: The model's longest input.
 
         Raises:
-            InputError: An instruction or query leaves no room for the text after it.
+            InputError: An instruction or query leaves no room for the text.
         """
         longest = min(limits.max_length or DEFAULT_MAX_LENGTH, context)
         if self._role == "embedding":
@@ -110,7 +110,7 @@ class PromptTokenizer:
         return self._encode_pairs(cast("Sequence[RerankPrompt]", prompts), longest, limits)
 
     def count(self, text: str) -> int:
-        """Count the tokens of a text, as those of a document are counted."""
+        """Count the tokens of a text as in a document."""
         return len(self._plain.encode(text, add_special_tokens=False).ids)
 
     def _encode_texts(self, prompts: Sequence[EmbedPrompt], longest: int) -> list[Encoded]:
@@ -155,7 +155,7 @@ class PromptTokenizer:
         pieces = self._encode_pieces(documents)
         for (prefix, query_cut_at), (ids, cut_at) in zip(prefixes, pieces, strict=True):
             if cut_at != WHOLE:
-                cut_at = max(cut_at - 1, 0)  # the space before the document is not its own
+                cut_at = max(cut_at - 1, 0)  # not counting the space before the document
             sequence = TokenSequence(prefix, (*ids, *self.suffix))
             encoded.append(Encoded(sequence, cut_at, query_cut_at))
         return encoded
@@ -166,7 +166,7 @@ class PromptTokenizer:
         """Encode the part that all documents of one query share.
 
         Returns:
-            Its ids, and how many characters of the query were kept, `WHOLE` if all were.
+            Its ids, and the number of characters kept of the query, `WHOLE` if it was not cut.
         """
         budget = min(limits.max_query_tokens or longest, longest)
         [(_, cut_at)] = self._encode_pieces([(prompt.query, budget)])
@@ -183,13 +183,14 @@ class PromptTokenizer:
         return prefix, cut_at
 
     def _encode_pieces(self, texts: Sequence[tuple[str, int]]) -> list[tuple[tuple[int, ...], int]]:
-        """Encode user text up to a number of tokens, reading no more of it than necessary.
+        """Encode user texts up to their token limits, reading no more than necessary.
 
         Args:
             texts: Each text with its limit on tokens.
 
         Returns:
-            For each text, its ids and the number of characters they cover, `WHOLE` for all.
+            For each text, its ids and the number of characters they cover, `WHOLE` if it was not
+            cut.
         """
         results: list[tuple[tuple[int, ...], int]] = [((), WHOLE)] * len(texts)
         pending: Sequence[int] = range(len(texts))
@@ -211,7 +212,7 @@ class PromptTokenizer:
                 if window >= len(text) and len(ids) <= limit:
                     results[index] = (tuple(ids), WHOLE)
                     continue
-                # Offsets count characters; the tokens of one character have the same.
+                # Offsets count characters; tokens within one character have the same offsets.
                 offsets = encoding.offsets
                 reliable = len(text) if window >= len(text) else window - WINDOW_MARGIN
                 if len(ids) > limit and (limit == 0 or offsets[limit - 1][1] <= reliable):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Packing", "Span", "TokenSequence", "pack", "plan", "round_up"]
 
-# Limit on a batch's total length, in budgets, with a shared prefix counted for every sequence: the
-# kernels of GPUs read keys that are gathered per sequence.
+# Limit on a batch's total length, as a multiple of the budget. Shared prefixes count for every
+# sequence, because GPU kernels read keys that are gathered per sequence.
 GATHERED = 8
 
 
@@ -38,7 +38,7 @@ class TokenSequence:
 def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False) -> list[list[int]]:
     """Split sequences into batches.
 
-    Sequences with the same prefix stay together, so that the prefix is computed once per batch,
+    Sequences with the same prefix are kept together, so that the prefix is computed once per batch,
     and the longest come first, so that a batch too large for memory fails early.
 
     Args:
@@ -64,7 +64,7 @@ def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False)
     for index in order:
         sequence = sequences[index]
         if pads:
-            # Lengths fall, so the first row of a batch sets its width.
+            # Lengths are descending, so the first row of a batch determines its width.
             tokens = sequences[batch[0]].length * (len(batch) + 1) if batch else 0
         else:
             tokens += len(sequence.ids)
@@ -87,7 +87,7 @@ class Span(NamedTuple):
 
     Attributes:
         start: First row.
-        length: Number of rows, without the prefix.
+        length: Number of rows, excluding the prefix.
         prefix_start: First row of the prefix.
         prefix_length: Rows of the prefix, 0 without one.
     """
@@ -122,7 +122,7 @@ def pack(sequences: Sequence[TokenSequence], *, share_from: int = 2) -> Packing:
 
     Args:
         sequences: At least one.
-        share_from: How many sequences must have a prefix for it to be shared.
+        share_from: Minimum number of sequences with a prefix for it to be shared.
 
     Returns:
         The stream. Attention must respect the spans; everything else works row by row.

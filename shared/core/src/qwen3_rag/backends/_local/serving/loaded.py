@@ -25,7 +25,7 @@ class Encoded:
 
     Attributes:
         sequence: The ids.
-        cut_at: Characters of the text or document that were kept, `WHOLE` if all were.
+        cut_at: Number of characters kept of the text or document, `WHOLE` if it was not cut.
         query_cut_at: The same for the query of a pair.
     """
 
@@ -62,14 +62,14 @@ class LoadedModel:
 
     Attributes:
         key: Requests with equal keys share the model.
-        name: For messages.
-        devices: Where it runs.
-        budget: Tokens per batch; halved when a batch does not fit in memory.
+        name: The model's name, for error messages.
+        devices: The devices that it runs on.
+        budget: Maximum tokens per batch; halved when a batch does not fit in memory.
         tokenizer: Encodes its prompts; set before the weights are loaded.
         context: Longest input in tokens; set once loaded.
         forwards: One per device; set once loaded.
         capabilities: Set once loaded.
-        users: Number of backends that use it.
+        users: Number of backends that use the model.
         loaded: Completes when every device has the weights, or with the error.
         gone: Whether loading failed or the last user left.
     """

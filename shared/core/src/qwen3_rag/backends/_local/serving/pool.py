@@ -1,4 +1,4 @@
-"""The models of this process, each in memory once for all backends that use it."""
+"""The models of this process, each loaded once for all backends that use it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ModelPool:
         return len(self._models)
 
     def acquire(self, spec: LocalSpec, caller: CallerModel | None) -> LoadedModel:
-        """Find a model or start loading it, to be released after use.
+        """Find a model or start loading it; the caller must release it after use.
 
         Blocks while a checkpoint is downloaded.
         """
@@ -81,7 +81,7 @@ class ModelPool:
                 # for the whole process, which two threads must not do at once.
                 with _loading:
                     forward, capabilities = loader.load(device)
-            except BaseException as error:  # whatever it is, callers are waiting
+            except BaseException as error:  # of any kind, because callers are waiting
                 self._failed(model, error)
                 return
             with self.lock:
@@ -106,7 +106,7 @@ class ModelPool:
         settle(model.loaded, error=typed_error(error, OPENING_FAILED))
 
     def _forget(self, model: LoadedModel) -> None:
-        """Have the next `acquire` load the model again. The caller holds the lock."""
+        """Make the next `acquire` load the model again. The caller holds the lock."""
         model.gone = True
         del self._models[model.key]
 
@@ -129,7 +129,7 @@ _loading = threading.Lock()
 
 
 def pool() -> ModelPool:
-    """Give the pool of this process; a forked child gets its own."""
+    """Return the pool of this process; a forked child has its own."""
     return _pool
 
 

@@ -1,4 +1,4 @@
-"""One call's prompts on their way through the scheduler."""
+"""The prompts and results of one call while the scheduler processes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Request", "settle", "typed_error"]
 
 
 class Request:
-    """The prompts of one call, those encoded so far, and the results so far.
+    """The prompts of one call, with the encoded prompts and results so far.
 
     Equal prompts are computed once: the last bit of a result can depend on where in the batch it
     is computed. An index counts distinct prompts; only `output` is in the caller's order.
@@ -36,7 +36,7 @@ class Request:
         self.future: Future[Output] = Future()
         self.model: LoadedModel | None = None
         indices: dict[Prompt, int] = {}
-        #: For each of the caller's prompts, the index of its distinct prompt.
+        #: For each prompt of the caller, the index of its distinct prompt.
         self._index_of = np.asarray(
             [indices.setdefault(prompt, len(indices)) for prompt in prompts], dtype=np.int64
         )
@@ -47,7 +47,7 @@ class Request:
         self.read = 0  # prompts taken for encoding
         self.encoded = 0
         self.ready: dict[int, TokenSequence] = {}  # encoded but not yet computed, by index
-        self._ready_tokens = 0  # in `ready`, without prefixes
+        self._ready_tokens = 0  # tokens in `ready`, without prefixes
         self._ready_prefixes: Counter[tuple[int, ...]] = Counter()
         self.left = len(self.prompts)
         self.turn = 0
@@ -79,7 +79,7 @@ class Request:
         return taken
 
     def ready_tokens(self, known: Collection[tuple[int, ...]] = ()) -> int:
-        """Count the tokens in `ready`, each prefix once and those in `known` not at all."""
+        """Count the tokens in `ready`, with each prefix once and without prefixes in `known`."""
         tokens = self._ready_tokens
         for prefix in self._ready_prefixes:
             if prefix not in known:
@@ -87,7 +87,7 @@ class Request:
         return tokens
 
     def times_given(self, indices: list[int]) -> int:
-        """Count the caller's prompts that these distinct prompts stand for."""
+        """Count how many of the caller's prompts these distinct prompts represent."""
         return int(self._times_given[indices].sum())
 
     def first_given(self, index: int) -> int:
@@ -95,7 +95,7 @@ class Request:
         return int((self._index_of == index).argmax())
 
     def output(self) -> Output:
-        """Give the result in the caller's order, once nothing is left."""
+        """Return the results in the caller's order, once all are computed."""
         values = np.zeros(0, dtype=np.float32) if self.values is None else self.values
         if len(self.prompts) == len(self._index_of):
             return Output(values, self.tokens, self.cut_at, self.query_cut_at)
@@ -106,7 +106,7 @@ class Request:
 
 
 def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:
-    """Complete a future that may be cancelled or completed by another thread meanwhile."""
+    """Complete a future that another thread may cancel or complete at the same time."""
     try:
         if error is None:
             future.set_result(result)

@@ -1,7 +1,7 @@
 """Turns requests from any thread into batches on each device.
 
-One thread encodes text and one thread per device computes. Both take requests in turn, so that a
-single query overtakes a bulk job at the next batch and small requests share a batch.
+One thread encodes text and one thread per device computes. Both alternate between requests, so that
+a single query overtakes a bulk job at the next batch and small requests share a batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from qwen3_rag.errors import BackendError, ModelError
 
 __all__ = ["Scheduler"]
 
-#: Requests processed at a time. Further ones wait, not yet encoded, until one of these ends.
+#: Maximum number of requests processed at a time. Further requests wait until one of these ends.
 MAX_ACTIVE = 1_024
 
 #: How many batches of tokens are encoded ahead of the device, per request.
@@ -40,7 +40,7 @@ BATCHES_AHEAD = 3
 #: requests that might come.
 BATCH_WAIT_SECONDS = 0.005
 
-#: Prompts encoded at a time, so that requests take turns in encoding too.
+#: Prompts encoded at a time, so that requests also alternate in encoding.
 MAX_CHUNK = 1_024
 
 #: Estimate for choosing how many prompts to encode next.
@@ -66,8 +66,8 @@ class Scheduler:
         self._threads: dict[str, threading.Thread] = {}
         self._turns = itertools.count(1)
         self._stopped = False
-        # Wakes the encoding thread. A finaliser may put into it, even while its own thread holds a
-        # lock, which it could not take.
+        # Wakes the encoding thread. A finaliser can put an item here even while its thread holds a
+        # lock.
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
     def add(self, model: LoadedModel) -> None:

@@ -1,8 +1,8 @@
 """Chooses how a model's attention is computed, by device and number format.
 
-All ways give the same numbers: each row attends to its own sequence and its shared prefix,
-causally. Queries and results are `[rows, key heads, heads per key head, size]`; keys and values are
-`[rows, key heads, size]`.
+All implementations give the same numbers: each row attends causally to its own sequence and its
+shared prefix. Queries and results are `[rows, key heads, heads per key head, size]`; keys and
+values are `[rows, key heads, size]`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ class Attention(Protocol):
     """Attention within the sequences of one batch."""
 
     def all(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from every row that is wanted; other rows of the result are undefined.
+        """Attend from every wanted row; other rows of the result are undefined.
 
         The result may be stored in `query`.
         """
         ...
 
     def last(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend from the last row of each sequence; `query` holds these rows alone."""
+        """Attend from the last row of each sequence; `query` contains only these rows."""
         ...
 
 
-#: Makes the attention of a batch, given the first row whose result is wanted.
+#: Creates the attention for a batch, given the first row whose result is wanted.
 MakeAttention: TypeAlias = Callable[[Packing, int], Attention]
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype, *, eager: bool) -> MakeAttention:
-    """Choose how to attend.
+    """Choose an implementation.
 
     Args:
         device: Where the model is.

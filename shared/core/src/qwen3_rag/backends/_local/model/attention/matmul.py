@@ -18,8 +18,8 @@ __all__ = ["MatmulAttention", "alloc_states", "gather", "group", "matmul_attenti
 # for every shape it meets.
 PAD_MULTIPLE = 32
 
-# Limits of a short sequence: its own rows, and its keys with those of its prefix. For longer ones
-# a product per group is no faster than a product per sequence.
+# Limits of a short sequence: its own rows, and its keys with those of its prefix. For longer
+# sequences, one product per group is no faster than one per sequence.
 SHORT_ROWS = 48
 SHORT_KEYS = 256
 
@@ -29,10 +29,10 @@ SHORT_ROW_MULTIPLE, SHORT_KEY_MULTIPLE = 16, 32
 # Sizes of a group of short sequences. Results are bit-identical for any size.
 GROUP_SIZES = (1, 4, 16)
 
-# Most rows of a longer sequence per product. Keys after the last of these rows are left out.
+# Maximum rows of a longer sequence per product. Keys after the last of these rows are left out.
 STEP_ROWS = 128
 
-# Most scores per product and head: 33 MB in bfloat16 with 16 heads.
+# Maximum scores per product and head: 33 MB in bfloat16 with 16 heads.
 STEP_SCORES = 1 << 20
 
 
@@ -71,17 +71,17 @@ def matmul_attention(
 
 
 class MatmulAttention:
-    """Attention of some sequences of a batch. Results overwrite the queries."""
+    """Attention for some sequences of a batch. Results overwrite the queries."""
 
     def __init__(
         self, spans: Iterable[Span], device: torch.device, dtype: torch.dtype, *, exact: bool
     ) -> None:
-        """Lay out the products.
+        """Plan the products.
 
         Args:
             spans: The sequences.
             device: Where the states are.
-            dtype: Their number format.
+            dtype: Number format of the states.
             exact: Whether to compute scores in float32.
         """
         self._exact = exact
@@ -119,10 +119,10 @@ class MatmulAttention:
         """Attend from the last row of each sequence, with scores in float32.
 
         Args:
-            spans: The sequences, not only those that this object was made for.
-            query: Their last rows alone; results overwrite it.
-            key: Of all rows.
-            value: Of all rows.
+            spans: All sequences, including those of other implementations.
+            query: Only their last rows; overwritten by the results.
+            key: Keys of all rows.
+            value: Values of all rows.
         """
         key, value = key.transpose(0, 1), value.transpose(0, 1)
         for index, span in enumerate(spans):
@@ -136,7 +136,7 @@ class MatmulAttention:
     def _attend_in_steps(
         self, span: Span, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> None:
-        """Attend from the rows of one sequence, some at a time."""
+        """Attend from the rows of one sequence, in several steps."""
         heads, sharing, size = query.shape[1:]
         total = span.prefix_length + span.length
         padded = round_up(total, finest=self._multiple)
@@ -144,7 +144,7 @@ class MatmulAttention:
         v = gather(value.transpose(0, 1), span, padded)
         stop = span.start + span.length
         most = max(1, min(STEP_ROWS, STEP_SCORES // total))
-        most = math.ceil(span.length / math.ceil(span.length / most))  # steps of like size
+        most = math.ceil(span.length / math.ceil(span.length / most))  # steps of similar size
         for start in range(span.start, stop, most):
             step = min(most, stop - start)
             seen = span.prefix_length + start + step - span.start
@@ -169,7 +169,7 @@ def group(spans: Iterable[Span]) -> Iterator[tuple[list[Span], int]]:
         alike.setdefault((span.prefix_length, _padded_rows(span)), []).append(span)
     for rest in alike.values():
         while rest:
-            # Pad by three at most, else take a smaller group.
+            # Pad by at most three rows, else use a smaller group.
             size = max(size for size in GROUP_SIZES if size < len(rest) + 4)
             yield rest[:size], size
             del rest[:size]
@@ -188,7 +188,7 @@ class _Group:
         keys = math.ceil(keys / SHORT_KEY_MULTIPLE) * SHORT_KEY_MULTIPLE
         padded = [*spans, *[spans[-1]] * (size - len(spans))]
         start, length, prefix_start, _ = torch.tensor(padded).T[:, :, None]
-        # Pad with the last row of the same sequence: another one's may not be finite.
+        # Pad with the last row of the same sequence: rows of another sequence may not be finite.
         self._query_rows = start + torch.arange(rows).minimum(length - 1)
         own_keys = start + torch.arange(keys - prefix_length).minimum(length - 1)
         self._key_rows = torch.cat((prefix_start + torch.arange(prefix_length), own_keys), 1)
@@ -219,8 +219,8 @@ def alloc_states(like: torch.Tensor, heads: int, *rest: int) -> torch.Tensor:
     """Allocate states for as many rows as `like` has, `[rows, heads, *rest]`."""
     rows = len(like)
     if like.device.type == "cpu":
-        # One head after the other, so that a sequence's rows are contiguous for a product, with
-        # rows to spare for the padding of the last sequence.
+        # Stored head by head, so that a sequence's rows are contiguous for a product, with spare
+        # rows for the padding of the last sequence.
         return like.new_empty(heads, rows + PAD_MULTIPLE - 1, *rest).transpose(0, 1)
     return like.new_empty(rows, heads, *rest)
 
@@ -231,8 +231,8 @@ def gather(states: torch.Tensor, span: Span, padded: int = 0) -> torch.Tensor:
     Args:
         states: The states of all rows.
         span: The sequence.
-        padded: How many rows to give; those missing are zeros, since the rows that follow the
-            sequence may be another one's and not finite.
+        padded: Number of rows to return. The additional rows are zero, since the rows after the
+            sequence may belong to another one and not be finite.
     """
     own = states[..., span.start : span.start + span.length, :]
     missing = max(0, padded - span.prefix_length - span.length)

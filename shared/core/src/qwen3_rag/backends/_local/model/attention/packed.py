@@ -1,4 +1,4 @@
-"""Attention by torch alone: plain products where they are faster, else torch's fused kernel.
+"""Attention with torch only: plain products where they are faster, else torch's fused kernel.
 
 States are shaped as in `choose`.
 """
@@ -16,19 +16,20 @@ from qwen3_rag.backends._local.serving.batching import Packing, Span
 
 __all__ = ["PackedAttention", "has_lse"]
 
-# Most keys for plain products on a CPU. In native bfloat16 they take half the time of the fused
+# Maximum keys for plain products on a CPU. In native bfloat16 they take half the time of the fused
 # kernel for short texts, and less time even at 8,000 keys, but longer texts fragment the heap to
 # nearly 1 GB. In float32 they take three quarters of the time for short texts.
 LONGEST = {torch.bfloat16: 2_048, torch.float32: 1_024}
 
-# In float32, most prefix rows per row of the sequence: its keys are copied for every sequence.
+# In float32, the maximum number of prefix rows per row of the sequence: the prefix's keys are
+# copied for every sequence.
 LONGEST_PREFIX = 4
 
 
 class PackedAttention:
     """Attention within the sequences of a batch. Results overwrite the queries.
 
-    For a long text, queries and results together would take much memory.
+    For a long text, separate results would take too much memory.
     """
 
     def __init__(
@@ -40,14 +41,14 @@ class PackedAttention:
         dtype: torch.dtype,
         eager: bool,
     ) -> None:
-        """Choose how to attend from each sequence.
+        """Choose the computation for each sequence.
 
         Args:
             packing: The batch.
             start: The first row whose result is wanted.
             device: Where the states are.
-            dtype: Their number format.
-            eager: Whether to use plain products alone, with scores in float32.
+            dtype: Number format of the states.
+            eager: Whether to use only plain products, with scores in float32.
         """
         self._spans = packing.spans
         multiplied: list[Span] = []
@@ -101,7 +102,7 @@ def _runs(spans: Sequence[Span]) -> Iterator[list[Span]]:
 def _attend_merging(
     run: Sequence[Span], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> None:
-    """Attend to the shared prefix once for the run and to each sequence's own keys, and merge.
+    """Attend to the shared prefix once for the run, attend to each sequence's own keys, and merge.
 
     Softmax over both sets of keys is the mean of the two results weighted by the sums of their
     exponentials: `own + sigmoid(lse_prefix - lse_own) * (prefix - own)`.
@@ -125,7 +126,7 @@ def _attend_merging(
 def _attend_joined(
     run: Sequence[Span], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
 ) -> None:
-    """Attend from the prefix's rows as well, so that the kernel's causal mask fits."""
+    """Attend from the prefix's rows too, so that the kernel's causal mask is right."""
     q, k, v = _by_heads(query, key, value)
     # Repeat key heads instead of `enable_gqa`, with which older releases of torch choose a kernel
     # whose memory grows with the square of the length.
@@ -162,7 +163,7 @@ def _flash(
 
 @cache
 def has_lse() -> bool:
-    """Check the CPU's fused kernel that gives the LSE, which is private, against the public one."""
+    """Check the CPU's private fused kernel, which returns the LSE, against the public one."""
     generator = torch.Generator().manual_seed(0)
     query, key = (
         torch.randn((5, *heads, 16), generator=generator, dtype=torch.float32)

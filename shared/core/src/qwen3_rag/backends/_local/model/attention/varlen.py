@@ -24,7 +24,7 @@ logger = logging.getLogger("qwen3_rag")
 
 
 class VarlenAttention:
-    """Attention by a kernel that is given each sequence's keys after those of its prefix.
+    """Attention by a kernel that gets each sequence's keys after those of its prefix.
 
     The kernel aligns queries with the end of the keys, as FlashAttention does since 2.1.
     """
@@ -53,7 +53,7 @@ class VarlenAttention:
 
 
 class _Layout:
-    """Where the kernel finds each sequence's queries and keys."""
+    """The offsets of each sequence's queries and keys."""
 
     def __init__(self, spans: Sequence[Span], queries: list[int], device: torch.device) -> None:
         keys = [
@@ -73,8 +73,8 @@ class _Layout:
         self.longest = (max(queries), max(lengths))
 
 
-#: Takes queries `[rows, heads, size]`, keys, values, the bounds of the sequences' queries and keys,
-#: and the longest of each; returns the results.
+#: Takes queries `[rows, heads, size]`, keys, values, the offsets of the sequences' queries and
+#: keys, and the maximum length of each; returns the results.
 Kernel = Callable[..., torch.Tensor]
 
 
@@ -85,7 +85,7 @@ def varlen_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
 
 
 def varlen_kernels() -> Iterator[Kernel]:
-    """Give the kernels that are installed, the preferred one first."""
+    """Yield the installed kernels, the preferred one first."""
     try:
         from flash_attn import flash_attn_varlen_func
 
@@ -107,7 +107,7 @@ def varlen_kernels() -> Iterator[Kernel]:
         sharing = q.shape[1] // k.shape[1]
         k, v = (states.repeat_interleave(sharing, dim=1) for states in (k, v))
         result = varlen_attn(q, k, v, *at, **causal)
-        assert isinstance(result, torch.Tensor)  # a tuple only where the LSE is asked for
+        assert isinstance(result, torch.Tensor)  # a tuple only if the LSE is requested
         return result
 
     yield torch_varlen
@@ -124,7 +124,7 @@ def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
     query, key, value = states
     last = query[torch.from_numpy(packing.last).to(device)]
     plain = PackedAttention(packing, device=device, dtype=dtype, eager=True)
-    # The plain products overwrite queries and need rows to spare.
+    # The plain products overwrite queries and need spare rows.
     padded = alloc_states(query, *query.shape[1:])
     padded[: len(query)] = query
     try:
@@ -134,7 +134,7 @@ def _works(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> bool:
             (fused.last(last, key, value), plain.last(last.clone(), key, value)),
         ):
             torch.testing.assert_close(result, expected, rtol=2e-2, atol=2e-2)
-    except Exception as error:  # kernels raise errors of many classes where they do not fit
+    except Exception as error:  # unsupported kernels raise errors of many classes
         logger.info("A fused attention kernel is not used on %s: %s", device, str(error)[:200])
         return False
     return True
