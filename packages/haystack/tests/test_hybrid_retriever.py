@@ -198,6 +198,13 @@ def test_a_threshold_leaves_out_what_was_not_judged(store: Store) -> None:
     assert len(strict.run(QUERY)["documents"]) == 2
 
 
+def test_a_score_at_the_threshold_is_enough(store: Store) -> None:
+    [best, *_] = retriever(store, ranker=ranker()).run(QUERY)["documents"]
+    exact = ranker(score_threshold=best.score)
+
+    assert ids(retriever(store, ranker=exact).run(QUERY)) == [best.id]
+
+
 def test_the_rankers_arguments_count(store: Store) -> None:
     arguments: dict[str, Any] = {
         "scale_score": False,

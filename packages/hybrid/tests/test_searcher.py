@@ -253,6 +253,14 @@ async def test_all_tasks_share_one_thread_that_is_not_the_loops() -> None:
     assert threading.current_thread().name not in store.threads
 
 
+async def test_closing_ends_the_thread() -> None:
+    async with HybridSearcher(MemoryStore(), make_embedder()) as searcher:
+        await searcher.acreate()
+        [working] = [t for t in threading.enumerate() if t.name.startswith("qwen3-rag-hybrid")]
+
+    assert not working.is_alive()
+
+
 async def test_a_native_async_store_needs_no_thread() -> None:
     store = MemoryStore(native_async=True)
     async with HybridSearcher(store, make_embedder()) as searcher:

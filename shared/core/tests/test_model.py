@@ -134,6 +134,15 @@ def test_a_closed_model_has_no_arguments(kind: Any) -> None:
 
 
 @BOTH
+async def test_an_async_with_gives_the_model_and_closes_it(kind: Any) -> None:
+    async with kind("my/model") as model:
+        assert arguments_of(model)["model"] == "my/model"
+
+    with pytest.raises(BackendError, match="was closed"):
+        arguments_of(model)
+
+
+@BOTH
 def test_a_subclass_has_the_arguments_of_its_base(kind: Any) -> None:
     class Own(kind):  # type: ignore[misc]  # its base is a parameter
         """Adds a method."""
