@@ -261,13 +261,13 @@ def test_options_of_the_local_engine_beside_a_backend_are_refused(
 ) -> None:
     [name] = option
 
-    with pytest.raises(InputError, match=f"`{name}` configure the local engine"):
+    with pytest.raises(InputError, match=f"`{name}` cannot be combined with `backend`"):
         kind("m", backend=DeterministicBackend(), **option)
 
 
 @pytest.mark.parametrize("kind", [Qwen3TextEmbedder, Qwen3DocumentEmbedder, Qwen3Ranker])
 def test_anything_else_is_no_backend(kind: Any) -> None:
-    with pytest.raises(InputTypeError, match="`backend` must be a backend specification"):
+    with pytest.raises(InputTypeError, match="`backend` must be a `BackendSpec`"):
         kind("m", backend="http://server")
 
 

@@ -416,11 +416,11 @@ def test_options_of_the_local_engine_beside_a_backend_are_refused(kind: Kind) ->
     backend = DeterministicBackend()
 
     for name in local_options():
-        with pytest.raises(InputError, match=f"`{name}` configure the local engine, but `backend`"):
+        with pytest.raises(InputError, match=f"`{name}` cannot be combined with `backend`"):
             make(kind, backend=backend, **{name: EVERY[kind][name]})
     written = {**json.loads(dumps(kind(backend=backend)))}
     written["kwargs"]["device"] = "cpu"
-    with pytest.raises(InputError, match="`device` configure the local engine"):
+    with pytest.raises(InputError, match="`device` cannot be combined with `backend`"):
         load(json.dumps(written), kind)
     # Written-out defaults are no options.
     assert make(kind, backend=backend, device=None, compile=False) == kind(backend=backend)

@@ -309,7 +309,7 @@ def test_the_model_is_made_once_for_all_uses(kind: Any) -> None:
 @pytest.mark.parametrize("option", [{"dtype": "float32"}, {"token": "x"}, {"compile": True}])
 def test_a_backend_and_local_options_exclude_each_other(kind: Any, option: dict[str, Any]) -> None:
     [(name, value)] = option.items()
-    message = f"`{name}` configure the local engine, but `backend`"
+    message = f"`{name}` cannot be combined with `backend`"
 
     with pytest.raises(InputError, match=message):
         kind(backend=BACKEND, **option)

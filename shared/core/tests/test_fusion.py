@@ -83,7 +83,7 @@ def test_rrf_tie_of_three_lists_is_not_broken_by_rounding() -> None:
 # Relative score.
 
 
-def test_relative_score_brings_each_leg_to_zero_and_one() -> None:
+def test_relative_score_scales_each_list_to_zero_and_one() -> None:
     hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "bm25": [("c", 12.0)]})
 
     assert order(hits) == ["a", "c", "b"]
@@ -102,7 +102,7 @@ def test_relative_score_weights_multiply_and_default_to_one() -> None:
 
 
 @pytest.mark.parametrize("scores", [[0.0], [-4.0], [3.0, 3.0], [3.0, 3.000001, 3.0]])
-def test_relative_score_gives_a_leg_without_distances_its_whole_weight(
+def test_relative_score_gives_a_list_without_distances_its_whole_weight(
     scores: list[float],
 ) -> None:
     hits = relative_score({"dense": list(enumerate(scores))}, weights={"dense": 0.5})
@@ -153,7 +153,7 @@ def test_tied_ids_come_numbers_first_each_ascending(method: Callable[..., list[F
 
 
 @METHODS
-def test_fused_ties_are_ordered_by_id_not_by_leg(method: Callable[..., list[Fused]]) -> None:
+def test_fused_ties_are_ordered_by_id_not_by_retriever(method: Callable[..., list[Fused]]) -> None:
     assert order(method({"dense": [("b", 1.0)], "bm25": [("a", 1.0)]})) == ["a", "b"]
 
 
@@ -168,7 +168,7 @@ def test_number_and_string_of_the_same_digits_are_two_ids(
 
 @METHODS
 @pytest.mark.parametrize("ranked", [[("a", 1.0), ("b", 2.0), ("a", 3.0)], [("a", 3.0), ("b", 2.0)]])
-def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(
+def test_an_id_twice_in_a_list_counts_once_with_its_better_score(
     method: Callable[..., list[Fused]], ranked: RankedList
 ) -> None:
     hits = method({"dense": ranked})
@@ -179,7 +179,7 @@ def test_an_id_twice_in_a_leg_counts_once_with_its_better_score(
 
 
 @METHODS
-def test_every_hit_keeps_rank_and_unrounded_score_of_each_leg_that_found_it(
+def test_every_hit_keeps_rank_and_unrounded_score_of_each_retriever_that_found_it(
     method: Callable[..., list[Fused]],
 ) -> None:
     hits = method({"dense": [("a", 0.123456789)], "bm25": [("b", 9.0), ("a", 8.0)]})
@@ -200,14 +200,14 @@ def test_nothing_found_is_nothing_fused(
 
 
 @METHODS
-def test_an_empty_leg_changes_nothing(method: Callable[..., list[Fused]]) -> None:
+def test_an_empty_list_changes_nothing(method: Callable[..., list[Fused]]) -> None:
     ranked: RankedList = [("a", 2.0), ("b", 1.0)]
 
     assert method({"dense": ranked, "bm25": []}) == method({"dense": ranked})
 
 
 @METHODS
-def test_hits_of_a_leg_of_weight_zero_come_last_but_come(
+def test_hits_of_a_retriever_of_weight_zero_come_last_but_come(
     method: Callable[..., list[Fused]],
 ) -> None:
     lists: dict[str, RankedList] = {"dense": [("z", 2.0), ("y", 1.0)], "bm25": [("a", 1.0)]}
@@ -332,7 +332,7 @@ def test_score_that_is_no_number_is_refused_with_its_place(
 
 @METHODS
 @pytest.mark.parametrize("id_", [None, 1.5, b"a", ("a",)])
-def test_id_of_another_type_is_refused_with_its_leg(
+def test_id_of_another_type_is_refused_with_its_retriever(
     method: Callable[..., list[Fused]], id_: object
 ) -> None:
     with pytest.raises(InputTypeError, match=rf"{type(id_).__name__}.*'dense'"):
@@ -349,7 +349,9 @@ def test_weight_that_cannot_weigh_is_refused(
 
 
 @METHODS
-def test_weight_of_a_leg_that_is_not_there_is_refused(method: Callable[..., list[Fused]]) -> None:
+def test_weight_of_a_retriever_that_is_not_there_is_refused(
+    method: Callable[..., list[Fused]],
+) -> None:
     with pytest.raises(InputError, match=r"'dens'.*'dense'"):
         method({"dense": [("a", 1.0)]}, weights={"dens": 1.0})
 

@@ -168,7 +168,7 @@ def test_a_backend_is_among_the_arguments_instead_of_options(kind: Any) -> None:
 @BOTH
 @pytest.mark.parametrize("name", ["device", "dtype", "compile", "token", "batch_tokens"])
 def test_a_backend_together_with_a_local_option_is_refused(kind: Any, name: str) -> None:
-    with pytest.raises(InputError, match=f"`{name}` configure the local engine") as caught:
+    with pytest.raises(InputError, match=f"`{name}` cannot be combined with `backend`") as caught:
         kind("any", backend=DeterministicBackend(), **{name: SHARED[name]})
 
     assert "hf_secret" not in str(caught.value)
@@ -179,7 +179,7 @@ def test_something_else_than_a_backend_is_refused(kind: Any) -> None:
     running = DeterministicBackend().start("any", kind.role)
 
     for wrong in (running, "http://server", DeterministicBackend):
-        with pytest.raises(InputTypeError, match="`backend` must be a backend specification"):
+        with pytest.raises(InputTypeError, match="`backend` must be a `BackendSpec`"):
             kind("any", backend=wrong)
 
 

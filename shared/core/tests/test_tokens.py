@@ -297,13 +297,13 @@ def test_query_budget_cuts_the_query_and_tells() -> None:
     assert ids_of(encoded) == ids_of(encode(tokens, RerankPrompt("x" * 10, "d")))
 
 
-def test_query_without_room_for_a_document_is_refused() -> None:
+def test_query_that_leaves_no_space_for_a_document_is_refused() -> None:
     for query in ("x" * 5000, "x" * 5_000_000):
         with pytest.raises(InputError, match="leave no room for a document within 1000 tokens"):
             encode(small("reranking"), RerankPrompt(query, "d"), Limits(max_length=1000))
 
 
-def test_instruction_without_room_for_a_query_is_refused() -> None:
+def test_instruction_that_leaves_no_space_for_a_query_is_refused() -> None:
     with pytest.raises(InputError, match="instruction fills all 100 tokens"):
         encode(small("embedding"), EmbedPrompt("q", "x" * 200), Limits(max_length=100))
 

@@ -95,14 +95,14 @@ class ModelBase(Closing):
             backend = Local(check_options(options))
         elif not isinstance(backend, BackendSpec):
             raise InputTypeError(
-                "`backend` must be a backend specification such as `Remote(...)`, got "
-                f"{type(backend).__name__}."
+                f"`backend` must be a `BackendSpec`, got {type(backend).__name__}. Omit it to run "
+                "the model in this process."
             )
         elif options:
             names = ", ".join(f"`{name}`" for name in options)
             raise InputError(
-                f"{names} configure the local engine, but `backend` {backend!r} runs the model. "
-                "Leave out one or the other."
+                f"{names} cannot be combined with `backend` {backend!r}: options like this are for "
+                "the local engine. Leave out one or the other."
             )
         self._spec = backend
         self._capabilities = None
