@@ -16,6 +16,7 @@ import pytest
 
 from qwen3_rag import BackendError, InputError, Qwen3Embedder
 from qwen3_rag.integration import LazyModel, arguments_of, check_arguments
+from qwen3_rag_testkit.backends import DeterministicBackend
 
 ARGUMENTS: dict[str, Any] = {"model": "my/model", "dim": 64}
 
@@ -47,9 +48,13 @@ def test_a_model_is_made_at_first_use_and_kept(get: Get) -> None:
     assert get(lazy) is model
 
 
+def make_stand_in() -> Qwen3Embedder:
+    return Qwen3Embedder("my/model", backend=DeterministicBackend())
+
+
 def _in_child(lazy: LazyModel[Qwen3Embedder], connection: Any) -> None:
     lazy.close()
-    connection.send(lazy.get(make).model)
+    connection.send(lazy.get(make_stand_in).model)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -61,7 +66,7 @@ def test_a_child_forked_while_a_thread_makes_the_model_makes_its_own() -> None:
     def make_slowly() -> Qwen3Embedder:
         making.set()
         forked.wait()
-        return make()
+        return make_stand_in()
 
     first = threading.Thread(target=lazy.get, args=(make_slowly,))
     first.start()

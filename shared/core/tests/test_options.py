@@ -119,6 +119,7 @@ Qwen3Reranker("any", compile="yes")
 
 
 def test_mypy_refuses_a_wrong_option(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
     snippet = tmp_path / "snippet.py"
     snippet.write_text(WRONG)
 
