@@ -33,6 +33,7 @@ from qwen3_rag.integration import (
     check_arguments,
     check_device,
     check_model,
+    given_options,
     local_options,
 )
 
@@ -199,10 +200,10 @@ class ModelSettings(LocalFields, Closing):
 
     def _given_options(self) -> dict[str, Any]:
         """The options of the local engine that differ from their defaults."""
-        values = {name: getattr(self, name) for name in local_options()}
+        given = given_options(self)
         if self.token is not None:
-            values["token"] = self.token.get_secret_value()
-        return {n: v for n, v in values.items() if v != local_options()[n].default}
+            given["token"] = self.token.get_secret_value()
+        return given
 
     def _make(self) -> Any:
         return self._kind(**self._arguments())

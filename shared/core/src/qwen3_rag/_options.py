@@ -29,6 +29,7 @@ __all__ = [
     "LocalOptions",
     "Option",
     "check_options",
+    "given_options",
     "local_options",
     "with_local_options",
 ]
@@ -111,6 +112,15 @@ def local_options() -> Mapping[str, Option]:
         kind, doc = get_args(hint)
         options[name] = Option(name, kind, False if kind is bool else None, doc)
     return options
+
+
+def given_options(adapter: object) -> dict[str, Any]:
+    """Read the options that differ from their defaults from the attributes of the same names."""
+    return {
+        name: value
+        for name, option in local_options().items()
+        if (value := getattr(adapter, name)) != option.default
+    }
 
 
 def check_options(given: Mapping[str, Any]) -> LocalOptions:

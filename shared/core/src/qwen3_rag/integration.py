@@ -29,6 +29,7 @@ from qwen3_rag._options import (
     LocalOptions,
     Option,
     check_options,
+    given_options,
     local_options,
     with_local_options,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "check_text",
     "check_texts",
     "device_report",
+    "given_options",
     "local_options",
     "progress_bar",
     "prompt_tokenizer",

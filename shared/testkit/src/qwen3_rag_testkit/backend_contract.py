@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,15 +37,15 @@ def prompts_for(role: Role, texts: list[str] | None = None) -> list[Prompt]:
     return [RerankPrompt("what is the capital", text) for text in texts]
 
 
-class BackendContract:
+class BackendContract(ABC):
     """The tests that every backend passes. Subclass it and implement `make_backend`."""
 
     #: Largest allowed difference between two computations of the same prompt.
     tolerance = 0.0
 
+    @abstractmethod
     def make_backend(self, role: Role) -> Backend:
         """Make a new backend, not yet opened."""
-        raise NotImplementedError("Subclass this contract and implement `make_backend`.")
 
     @pytest.fixture(params=["embedding", "reranking"])
     def role(self, request: pytest.FixtureRequest) -> Role:

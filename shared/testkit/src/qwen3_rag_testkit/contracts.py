@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,12 +34,12 @@ class _ModelContract:
         return bool(np.allclose(np.asarray(left), np.asarray(right), rtol=0, atol=self.tolerance))
 
 
-class EmbedderContract(_ModelContract):
+class EmbedderContract(_ModelContract, ABC):
     """The tests that every embedder passes. Subclass it and implement `make_embedder`."""
 
+    @abstractmethod
     def make_embedder(self, **settings: Any) -> Qwen3Embedder:
         """Make a new embedder with these arguments."""
-        raise NotImplementedError("Subclass this contract and implement `make_embedder`.")
 
     @pytest.fixture
     def embedder(self) -> Iterator[Qwen3Embedder]:
@@ -142,12 +143,12 @@ class EmbedderContract(_ModelContract):
         twin.close()
 
 
-class RerankerContract(_ModelContract):
+class RerankerContract(_ModelContract, ABC):
     """The tests that every reranker passes. Subclass it and implement `make_reranker`."""
 
+    @abstractmethod
     def make_reranker(self, **settings: Any) -> Qwen3Reranker:
         """Make a new reranker with these arguments."""
-        raise NotImplementedError("Subclass this contract and implement `make_reranker`.")
 
     @pytest.fixture
     def reranker(self) -> Iterator[Qwen3Reranker]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,9 +63,9 @@ class StoreContract(SearchContract):
         ```
     """
 
+    @abstractmethod
     def open_store(self, folder: Path) -> Store:
         """Open the collection for `folder`; no other store has it open."""
-        raise NotImplementedError("Inherit this contract and give `open_store`.")
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,12 @@ __all__ = ["MakeSearcher", "SearchContract", "ids"]
 MakeSearcher = Callable[..., HybridSearcher]
 
 
-class SearchContract:
+class SearchContract(ABC):
     """What a search has to find; `StoreContract` has the fixtures."""
 
+    @abstractmethod
     def equals(self, field: str, value: str) -> Any:
         """Make the store's own filter on a payload field that has `value`."""
-        raise NotImplementedError("Inherit this contract and give `equals`.")
 
     def test_each_word_finds_its_document(self, filled: HybridSearcher) -> None:
         for word, id_ in TERMS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ from qwen3_rag.integration import (
     arguments_of,
     check_arguments,
     check_device,
+    given_options,
     local_options,
 )
 
@@ -106,9 +108,9 @@ class ModelComponent(Generic[M]):
             arguments["backend"] = BackendSpec.from_dict(arguments["backend"])
         return default_from_dict(cls, {**data, "init_parameters": arguments})
 
+    @abstractmethod
     def _model_arguments(self) -> dict[str, Any]:
         """The model class's arguments that apply to every backend."""
-        raise NotImplementedError
 
     def _component_arguments(self) -> dict[str, Any]:
         """The constructor's other arguments, except those of `_run_by`."""
@@ -139,11 +141,7 @@ class ModelComponent(Generic[M]):
 
     def _all_arguments(self) -> dict[str, Any]:
         """Return the model class's arguments; of the options, only non-default ones."""
-        given = {
-            name: value
-            for name, option in local_options().items()
-            if (value := getattr(self, name)) != option.default
-        }
+        given = given_options(self)
         if self.backend is None:
             return {**self._model_arguments(), **given}
         if self.token == HF_TOKEN:  # the default, which the caller did not ask for

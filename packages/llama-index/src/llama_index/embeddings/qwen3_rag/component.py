@@ -34,6 +34,7 @@ from qwen3_rag.integration import (
     arguments_of,
     check_arguments,
     check_device,
+    given_options,
     local_options,
 )
 
@@ -257,9 +258,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
     def _arguments(self) -> dict[str, Any]:
         """Return the core class's arguments; of the options, only non-default ones."""
         arguments = {name: getattr(self, name) for name in ("backend", *self.own_arguments)}
-        for option in local_options().values():
-            if (value := getattr(self, option.name)) != option.default:
-                arguments[option.name] = value
+        arguments |= given_options(self)
         if self.token is not None:
             arguments["token"] = self.token.get_secret_value()
         return {"model": getattr(self, self.model_field), **arguments}
