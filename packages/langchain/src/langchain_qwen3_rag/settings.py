@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from langchain_core.load.serializable import Serializable
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
@@ -31,7 +32,6 @@ from qwen3_rag.integration import (
     LoadingOptions,
     ModelBase,
     check_arguments,
-    check_device,
     check_model,
     given_options,
     local_options,
@@ -139,7 +139,10 @@ else:
         __base__=ModelFields,
         __module__=__name__,
         **{
-            name: (_TYPES.get(name, option.type), Field(option.default, description=option.doc))
+            name: (
+                Annotated[_TYPES.get(name, option.type), BeforeValidator(option.normalize)],
+                Field(option.default, description=option.doc),
+            )
             for name, option in local_options().items()
         },
     )
@@ -207,16 +210,6 @@ class ModelSettings(LocalFields, Closing):
 
     def _make(self) -> Any:
         return self._kind(**self._arguments())
-
-    @field_validator("device", mode="before")
-    @classmethod
-    def _name_device(cls, device: Any) -> str | tuple[str, ...] | None:
-        return check_device(device)
-
-    @field_validator("dtype", mode="before")
-    @classmethod
-    def _name_dtype(cls, dtype: Any) -> str | None:
-        return None if dtype is None else str(dtype).removeprefix("torch.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

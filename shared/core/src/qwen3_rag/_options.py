@@ -52,6 +52,7 @@ class LoadingOptions(TypedDict, total=False):
         Literal["float32", "bfloat16", "float16"] | None,
         "Number format of the weights. Defaults to bfloat16 on GPUs (Ampere or newer) and on CPUs "
         "that multiply it natively, else float32.",
+        lambda dtype: None if dtype is None else str(dtype).removeprefix("torch."),
     ]
     attention: Annotated[
         Literal["sdpa", "eager"] | None,
@@ -83,6 +84,7 @@ class LocalOptions(LoadingOptions, total=False):
     device: Annotated[
         str | Sequence[str] | None,
         "A torch device, or several to share the work. Defaults to CUDA, then MPS, then the CPU.",
+        check_device,
     ]
     token: Annotated[str | None, "Access token for private repositories."]
 
@@ -96,12 +98,14 @@ class Option:
         type: Its type.
         default: The default value.
         doc: A description.
+        normalize: Turns what a caller may pass, such as objects of torch, into a plain value.
     """
 
     name: str
     type: Any
     default: Any
     doc: str
+    normalize: Callable[[Any], Any]
 
 
 @cache
@@ -109,9 +113,14 @@ def local_options() -> Mapping[str, Option]:
     """List the options of the local engine, in the order of their declaration."""
     options = {}
     for name, hint in get_type_hints(LocalOptions, include_extras=True).items():
-        kind, doc = get_args(hint)
-        options[name] = Option(name, kind, False if kind is bool else None, doc)
+        kind, doc, *normalize = get_args(hint)
+        [normalized] = normalize or [_unchanged]
+        options[name] = Option(name, kind, False if kind is bool else None, doc, normalized)
     return options
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def given_options(adapter: object) -> dict[str, Any]:
@@ -139,12 +148,9 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
                 + (f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}.")
             )
     values = {
-        name: option.default if given.get(name) is None else given[name]
+        name: option.normalize(option.default if given.get(name) is None else given[name])
         for name, option in known.items()
     }
-    values["device"] = check_device(values["device"])
-    if values["dtype"] is not None:
-        values["dtype"] = str(values["dtype"]).removeprefix("torch.")
     if isinstance(values["cache_folder"], os.PathLike):
         values["cache_folder"] = os.fspath(values["cache_folder"])
     for option in known.values():

@@ -33,7 +33,6 @@ from qwen3_rag.integration import (
     ModelBase,
     arguments_of,
     check_arguments,
-    check_device,
     given_options,
     local_options,
 )
@@ -75,7 +74,10 @@ else:
         "_WithLocalOptions",
         __base__=BaseComponent,
         **{
-            option.name: (option.type, Field(default=option.default, description=option.doc))
+            option.name: (
+                Annotated[option.type, BeforeValidator(option.normalize)],
+                Field(default=option.default, description=option.doc),
+            )
             for option in local_options().values()
         },
     )
@@ -144,16 +146,6 @@ class Qwen3Component(_WithLocalOptions, Closing):
         if data.get("class_name") == cls.class_name():
             del data["class_name"]
         return data
-
-    @field_validator("device", mode="before")
-    @classmethod
-    def _name_device(cls, device: Any) -> str | tuple[str, ...] | None:
-        return check_device(device)
-
-    @field_validator("dtype", mode="before")
-    @classmethod
-    def _name_dtype(cls, dtype: Any) -> str | None:
-        return None if dtype is None else str(dtype).removeprefix("torch.")
 
     @field_validator("backend", mode="before")
     @classmethod
