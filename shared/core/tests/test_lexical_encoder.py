@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwen3_rag.errors import InputError
-from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, tokens
+from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, mean_length, tokens
 from qwen3_rag.lexical import _encoder as encoder
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -243,3 +243,23 @@ def _benchmark() -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def test_query_terms_are_the_terms_that_the_query_vector_holds() -> None:
+    text = "parse max_length of Parsing, parsing"
+
+    found = BM25Encoder().query_terms(text)
+
+    assert {encoder.term_index(term) for term in found} == set(
+        BM25Encoder().encode_query(text).as_dict()
+    )
+
+
+def test_the_mean_length_counts_terms_with_repeats() -> None:
+    assert mean_length(["red red apple", "apple"]) == 2.0
+
+
+@pytest.mark.parametrize("texts", [[], ["", "?!"]])
+def test_a_mean_length_of_nothing_is_refused(texts: list[str]) -> None:
+    with pytest.raises(InputError, match="at least one text"):
+        mean_length(texts)

@@ -288,7 +288,7 @@ class HybridSearcher(Closing):
         )
 
     def _find(self, text: str, vector: FloatArray, fuse: Fuse, filter: Any) -> Flow[list[Hit]]:
-        query = Query(vector, self.encoder.encode_query(text), self.encoder.tokens(text))
+        query = Query(vector, self.encoder.encode_query(text), self.encoder.query_terms(text))
         depth = self.pipeline.candidates
         lists = yield from find_candidates(self._calls, query, depth, filter)
         return (yield from find_hits(self._calls, fuse(lists)))

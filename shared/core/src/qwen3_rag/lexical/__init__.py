@@ -3,7 +3,12 @@
 Inverse document frequencies (IDF) are left to the store, which counts the documents.
 """
 
-from qwen3_rag.lexical._encoder import ENCODER_VERSION, BM25Encoder, SparseVector
+from qwen3_rag.lexical._encoder import (
+    ENCODER_VERSION,
+    BM25Encoder,
+    SparseVector,
+    mean_length,
+)
 from qwen3_rag.lexical._tokenizer import tokens
 
-__all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector", "tokens"]
+__all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector", "mean_length", "tokens"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from qwen3_rag.errors import InputError
 from qwen3_rag.lexical._tokenizer import segments, terms, tokens
 
-__all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector"]
+__all__ = ["ENCODER_VERSION", "BM25Encoder", "SparseVector", "mean_length"]
 
 ENCODER_VERSION = 1
 """Increased whenever the terms, indices or weights of any text change. Vectors of different
@@ -93,6 +93,17 @@ class BM25Encoder:
         """Return the terms of `text` in order, for stores that compute BM25 themselves."""
         return tokens(text)
 
+    def query_terms(self, text: str) -> list[str]:
+        """Return the terms of a query, for stores that compute BM25 themselves.
+
+        A term is repeated as often as its rounded weight in `encode_query` says, because such a
+        store counts repeats and takes no weights.
+
+        Raises:
+            InputTypeError: `text` is not a string.
+        """
+        return list(dict.fromkeys(tokens(text)))
+
     def encode_document(self, text: str) -> SparseVector:
         """Encode a document.
 
@@ -128,6 +139,22 @@ class BM25Encoder:
         """
         found = {term_index(term) for term in tokens(text)}
         return _vector(found, np.ones(len(found)))
+
+
+def mean_length(texts: Iterable[str]) -> float:
+    """Return the mean number of terms of texts, the `avg_len` that suits a collection of them.
+
+    Args:
+        texts: The documents of a collection, or a sample.
+
+    Raises:
+        InputError: There are no texts, or none has a term.
+        InputTypeError: A text is not a string.
+    """
+    lengths = [len(tokens(text)) for text in texts]
+    if not sum(lengths):
+        raise InputError("The mean length needs at least one text with a term.")
+    return sum(lengths) / len(lengths)
 
 
 def _vector(indices: Iterable[int], values: NDArray[np.float64]) -> SparseVector:
