@@ -198,7 +198,7 @@ class SlowStore(MemoryStore):
 
     def _wait(self) -> None:
         self.threads.add(threading.current_thread().name)
-        time.sleep(0.7)
+        time.sleep(1.5)
 
 
 class CountingStore(MemoryStore):
