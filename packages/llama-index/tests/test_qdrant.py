@@ -177,7 +177,7 @@ def test_vectors_are_the_encoder_s() -> None:
     assert (indices[1], values[1]) == ([], [])
     assert all(type(value) is float for value in values[2])
     assert all(type(place) is int for place in indices[2])
-    assert bm25.sparse_query_fn(["b b"])[1] == [[1.0]]
+    assert bm25.sparse_query_fn(["b b"])[1] == [encoder.encode_query("b b").values.tolist()]
     assert bm25.sparse_doc_fn([]) == ([], [])
 
 

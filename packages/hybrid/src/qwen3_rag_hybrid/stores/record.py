@@ -67,7 +67,7 @@ class CollectionRecord:
     model: str
     fingerprint: str
     dim: int
-    encoder: Mapping[str, float]
+    encoder: Mapping[str, float | str]
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     format: int = field(default=FORMAT, compare=False)
@@ -129,22 +129,36 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
                 f"Make the embedder with dim={recorded.dim}, or a new collection.",
             )
         )
-    for key in sorted({*recorded.encoder, *wanted.encoder}):
-        old, new = recorded.encoder.get(key), wanted.encoder.get(key)
-        if old != new:
-            findings.append(_encoder_finding(name, key, old, new))
-    return findings
+    return findings + _encoder_findings(name, recorded.encoder, wanted.encoder)
 
 
-def _encoder_finding(name: str, key: str, old: float | None, new: float | None) -> Finding:
-    message = f"{name} was filled by a BM25 encoder with {key} {old}, and this one has {new}."
-    remedy = f"Pass `encoder=BM25Encoder({key}={old})`, or make a new collection."
-    if key == "encoder_version":
-        remedy = (
-            "Make a new collection and add the documents again, or install the release of "
-            "qwen3-rag that filled it."
+def _encoder_findings(
+    name: str, recorded: Mapping[str, float | str], wanted: Mapping[str, float | str]
+) -> list[Finding]:
+    """Report different terms, or else the parameters that differ."""
+    for key in ("encoder_version", "snowball"):
+        if recorded.get(key) != wanted[key]:
+            return [
+                Finding(
+                    "encoder",
+                    "error",
+                    f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this "
+                    f"one has {wanted[key]}. They give different terms.",
+                    "Make a new collection and add the documents again, or install the release of "
+                    "qwen3-rag that filled it.",
+                )
+            ]
+    return [
+        Finding(
+            "encoder",
+            "error",
+            f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this one has "
+            f"{value}.",
+            f"Pass `encoder=BM25Encoder({key}={recorded.get(key)})`, or make a new collection.",
         )
-    return Finding("encoder", "error", message, remedy)
+        for key, value in sorted(wanted.items())
+        if recorded.get(key) != value
+    ]
 
 
 def refuse(findings: Iterable[Finding]) -> None:
