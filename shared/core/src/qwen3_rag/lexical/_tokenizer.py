@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 
 from qwen3_rag.errors import InputTypeError
@@ -35,7 +36,19 @@ __all__ = [
 # come first, and those with another form of the word are found.
 _STEM_WEIGHT = 0.25
 
-_MARKS = "".join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code))[0] == "M")
+
+def _ranges(characters: Iterable[int]) -> str:
+    """Return the ranges of ascending code points for a class of `re`."""
+    found: list[list[int]] = []
+    for code in characters:
+        if found and found[-1][1] == code - 1:
+            found[-1][1] = code
+        else:
+            found.append([code, code])
+    return "".join(rf"\u{first:04x}-\u{last:04x}" for first, last in found)
+
+
+_MARKS = _ranges(code for code in range(0x10000) if unicodedata.category(chr(code))[0] == "M")
 HANGUL = "\u1100-\u11ff\uac00-\ud7a3"
 HAN_KANA = (
     "\u3005-\u3007\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
@@ -47,14 +60,6 @@ _UNSPACED = (
     "\u1000-\u103f\u1050-\u108f\u109a-\u109d\u1780-\u17d3\u17d7\u17dc\u17dd"
 )
 _PAIRED = HANGUL + HAN_KANA + _UNSPACED
-
-_BMP = "".join(map(chr, range(0x10000)))
-
-
-def _ranges(pattern: str) -> str:
-    """Return the ranges of the 16-bit characters that match. `re` checks these with one lookup."""
-    found = re.finditer(f"(?:{pattern})+", _BMP)
-    return "".join(rf"\u{m.start():04x}-\u{m.end() - 1:04x}" for m in found)
 
 
 def _whole_words(first: str, following: str) -> str:
@@ -68,12 +73,8 @@ _ANY_WORDS = _whole_words(_LETTER, _LETTER_OR_MARK)
 _RUNS = re.compile(f"[{HAN_KANA}]+|[{HANGUL}]+")
 _SEGMENT = re.compile(f"{_RUNS.pattern}|[{_UNSPACED}]+|{_ANY_WORDS}")
 
-# All segments but runs of Han, kana and Hangul: those of any characters, and the same four times as
-# fast for words of 16-bit characters.
-_WORDS = re.compile(f"[{_UNSPACED}]+|{_ANY_WORDS}")
-_WORDS_OF_16_BITS = re.compile(
-    f"[{_UNSPACED}]+|" + _whole_words(f"[{_ranges(_LETTER)}]", f"[{_ranges(_LETTER_OR_MARK)}]")
-)
+# All segments but runs of Han, kana and Hangul.
+_WORDS = f"[{_UNSPACED}]+|{_ANY_WORDS}"
 
 # One written syllable: a letter with its marks, Thai and Lao vowels before and after it, Khmer
 # subscript letters, and the final letter of a Myanmar syllable.
@@ -143,7 +144,23 @@ def words(normalised: str, of_16_bits: bool) -> list[str]:
         normalised: The text, from `normalise`.
         of_16_bits: Whether letters and digits beyond U+FFFF can be ignored, which is faster.
     """
-    return (_WORDS_OF_16_BITS if of_16_bits else _WORDS).findall(normalised)
+    return _words_of_16_bits().findall(normalised) if of_16_bits else re.findall(_WORDS, normalised)
+
+
+@cache
+def _words_of_16_bits() -> re.Pattern[str]:
+    """Compile `_WORDS` for 16-bit characters. It finds them in a quarter of the time.
+
+    `re` checks a class of ranges with one lookup, and the letters of Unicode one range at a time.
+    It takes 40 ms, which a query need not wait for.
+    """
+    every = "".join(map(chr, range(0x10000)))
+
+    def ranges(pattern: str) -> str:
+        return _ranges(found.start() for found in re.finditer(pattern, every))
+
+    words = _whole_words(f"[{ranges(_LETTER)}]", f"[{ranges(_LETTER_OR_MARK)}]")
+    return re.compile(f"[{_UNSPACED}]+|{words}")
 
 
 def runs(normalised: str) -> list[str]:
