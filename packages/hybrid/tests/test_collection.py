@@ -35,7 +35,7 @@ def test_other_terms_are_refused_once_with_the_remedy(
 
     with HybridSearcher(store, make_embedder()) as searcher:
         [finding] = searcher.check_collection()
-        with pytest.raises(StoreError, match=f"{reason}.*add the documents again"):
+        with pytest.raises(StoreError, match=f"{reason}.*renew_bm25"):
             searcher.search("x")
 
     assert finding.code == "encoder"

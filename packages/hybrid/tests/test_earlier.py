@@ -131,7 +131,7 @@ def test_a_collection_of_encoder_version_1_is_refused_and_stays_as_it_is(tmp_pat
 
     with HybridSearcher(QdrantEdgeStore(tmp_path), make_embedder()) as searcher:
         for use in (lambda: searcher.search("bread"), lambda: searcher.add([Document("a", "b")])):
-            with pytest.raises(StoreError, match=r"encoder_version 1.*add the documents again"):
+            with pytest.raises(StoreError, match=r"encoder_version 1.*renew_bm25"):
                 use()
         assert searcher.count() == len(POINTS)
 

@@ -144,7 +144,7 @@ def _encoder_findings(
                     "error",
                     f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this "
                     f"one has {wanted[key]}. They give different terms.",
-                    "Make a new collection and add the documents again, or install the release of "
+                    "Call `renew_bm25(store)`, which embeds nothing, or install the release of "
                     "qwen3-rag that filled it.",
                 )
             ]
