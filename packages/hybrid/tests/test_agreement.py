@@ -134,7 +134,7 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     client = QdrantClient(":memory:")
     stores = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
     for store in stores:
-        searcher = HybridSearcher(store, embedder)
+        searcher = HybridSearcher(store, embedder, encoder=BM25Encoder())
         searcher.create()
         searcher.add(texts.documents)
     independent = Independent(texts, embedder)

@@ -11,7 +11,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from qwen3_rag.errors import StoreError
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid import (
     Document,
     HybridSearcher,
@@ -72,8 +72,9 @@ def test_a_renewed_collection_is_that_of_this_encoder(store: Store) -> None:
     assert renewed.keys() == dense.keys()
     # Local mode normalises vectors again.
     assert all(renewed[id_] == pytest.approx(dense[id_], abs=1e-6) for id_ in dense)
+    encoder = BM25Encoder(avg_len=round(mean_length([document.text for document in DOCUMENTS]), 1))
     for point in store.scan(vectors=True):
-        expected = BM25Encoder().encode_document(point.document.text)
+        expected = encoder.encode_document(point.document.text)
         assert point.sparse is not None
         assert np.array_equal(point.sparse.indices, expected.indices)
         assert np.allclose(point.sparse.values, expected.values)

@@ -112,7 +112,10 @@ class Index(Closing):
         """
         self.check_models(models, fingerprint)
         record = self.collection.record()
-        if record is not None and dict(record.encoder) != BM25Encoder().parameters:
+        wanted = BM25Encoder().parameters
+        if record is not None and any(
+            record.encoder.get(name) != wanted[name] for name in ("encoder_version", "snowball")
+        ):
             raise StoreError(
                 f"The index at {str(self.folder)!r} has the BM25 terms of another release of "
                 "qwen3-rag. Run `qwen3-rag index` with the same paths, which renews them and "

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from qwen3_rag.errors import StoreError
 from qwen3_rag.integration import progress_bar
 from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid.lengths import encoder_for
 from qwen3_rag_hybrid.stores.base import Store
+from qwen3_rag_hybrid.stores.record import same_terms
 
 __all__ = ["renew_bm25"]
 
+_SAMPLED = 10_000  # documents whose mean length is measured
 _BATCH = 256  # documents to read and write at once
 
 
@@ -22,7 +26,8 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
 
     Args:
         store: The collection.
-        encoder: The encoder to use; one with the usual parameters when omitted.
+        encoder: The encoder to use. When omitted, a collection of another version gets one for the
+            mean length of its texts.
         progress: Whether to show a progress bar on a terminal.
 
     Returns:
@@ -31,13 +36,16 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
     Raises:
         StoreError: The collection does not exist, has no record, or cannot be written.
     """
-    encoder = encoder or BM25Encoder()
     record = store.record()
     if record is None:
         raise StoreError(
             f"{store.name} does not exist, or has no record of the encoder that filled it. Call "
             "`HybridSearcher.create` first, with `adopt=True` if it has documents."
         )
+    if encoder is None:
+        if same_terms(record.encoder, BM25Encoder().parameters):
+            return 0
+        encoder = encoder_for([point.document.text for point in islice(store.scan(), _SAMPLED)])
     if dict(record.encoder) == encoder.parameters:
         return 0
     ids = [point.document.id for point in store.scan()]
