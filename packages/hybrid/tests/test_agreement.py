@@ -93,7 +93,8 @@ class Independent:
                 elif scores[0] == scores[-1]:
                     total[id_] += 1
                 else:
-                    total[id_] += (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
+                    place_in_range = (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
+                    total[id_] += 1 / len(order) + (1 - 1 / len(order)) * place_in_range
         return sorted(listed, key=lambda id_: (-round(total[id_], 12), place(id_)))
 
     def dense(self, query: str) -> dict[str | int, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.errors import InputTypeError, StoreError
-from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.fusion import DEFAULT_FUSION, FusionMethod
 from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
@@ -47,7 +47,7 @@ class HybridSearcher(Closing):
         encoder: BM25Encoder | None = None,
         candidates: int = 100,
         rerank_depth: int = 50,
-        fusion: FusionMethod = "rrf",
+        fusion: FusionMethod = DEFAULT_FUSION,
         weights: Mapping[str, float] | None = None,
         k: float = 60,
     ) -> None:
@@ -61,9 +61,10 @@ class HybridSearcher(Closing):
                 new collection's mean length is measured: see `create` and `add`.
             candidates: Number of hits to take from each retriever; the maximum of `offset + limit`.
             rerank_depth: Number of fused hits to rerank; the remaining hits keep the fused order.
-            fusion: `"rrf"` or `"relative_score"`.
+            fusion: `"relative_score"` or `"rrf"`.
             weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
-            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
+            k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
+                ranks.
 
         Raises:
             InputError: A number is out of range, the fusion is unknown, or a weight names no
