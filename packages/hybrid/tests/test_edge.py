@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag import Qwen3Embedder, StoreError
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore
 from qwen3_rag_testkit.backends import TextBackend
 
@@ -39,7 +40,7 @@ sys.stdin.read()
 
 def searcher_at(path: Path) -> HybridSearcher:
     embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64))
-    return HybridSearcher(QdrantEdgeStore(path), embedder)
+    return HybridSearcher(QdrantEdgeStore(path), embedder, encoder=BM25Encoder())
 
 
 def documents(count: int) -> list[Document]:
@@ -99,7 +100,7 @@ def test_killed_while_adding_nothing_that_was_written_is_lost(
         searcher.delete([f"document {n}" for n in range(1000, 4000)])
         searcher.add(documents(1000))
     with searcher_at(tmp_path / "store") as searcher, expected:
-        assert searcher.check_collection() == []
+        assert {finding.code for finding in searcher.check_collection()} <= {"avg_len"}
         assert contents(searcher) == contents(expected)
         for query in ("text 7", "text 3 of 5", "of 16"):
             found, wanted = (one.search(query, limit=50) for one in (searcher, expected))

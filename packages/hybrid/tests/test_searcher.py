@@ -143,7 +143,7 @@ def test_bad_requests_are_refused(
         ({"k": None}, "`k` must be a number, got None"),
         ({"embedder": "Qwen/Qwen3-Embedding-0.6B"}, "`embedder` must be a Qwen3Embedder, got 'Q"),
         ({"reranker": True}, "`reranker` must be a Qwen3Reranker or None"),
-        ({"encoder": None}, "`encoder` must be a BM25Encoder"),
+        ({"encoder": "bm25"}, "`encoder` must be a BM25Encoder"),
     ],
 )
 def test_bad_arguments_are_refused(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.integration import Closing
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
-from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, renew_bm25
+from qwen3_rag_hybrid import CollectionRecord, HybridSearcher, QdrantEdgeStore, renew_bm25
 
 __all__ = ["FIELDS", "MANIFEST", "Depths", "Index"]
 
@@ -116,9 +116,10 @@ class Index(Closing):
         if record is not None and any(
             record.encoder.get(name) != wanted[name] for name in ("encoder_version", "snowball")
         ):
+            self._refuse_later(record)
             raise StoreError(
-                f"The index at {str(self.folder)!r} has the BM25 terms of another release of "
-                "qwen3-rag. Run `qwen3-rag index` with the same paths, which renews them and "
+                f"The index at {str(self.folder)!r} was made with another version of the BM25 "
+                "encoder. Run `qwen3-rag index` with the same paths, which renews its terms and "
                 "embeds nothing again."
             )
 
@@ -150,8 +151,28 @@ class Index(Closing):
             )
 
     def renew(self) -> int:
-        """Renew BM25 terms of another release; return the number of chunks, 0 if there are none."""
-        return renew_bm25(self.collection) if self.collection.record() is not None else 0
+        """Renew BM25 terms of an earlier release.
+
+        Returns:
+            The number of chunks renewed.
+
+        Raises:
+            StoreError: A later release made the index.
+        """
+        record = self.collection.record()
+        if record is None:
+            return 0
+        self._refuse_later(record)
+        return renew_bm25(self.collection)
+
+    def _refuse_later(self, record: CollectionRecord) -> None:
+        version = record.encoder.get("encoder_version", 0)
+        if float(version) > ENCODER_VERSION:
+            raise StoreError(
+                f"The index at {str(self.folder)!r} was made with version {version} of the BM25 "
+                f"encoder, and this release has {ENCODER_VERSION}. Update qwen3-rag, or index into "
+                "another --store."
+            )
 
     @contextmanager
     def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:
