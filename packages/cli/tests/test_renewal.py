@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid import QdrantEdgeStore
 
 VERSION_1 = {"encoder_version": 1, "k1": 1.2, "b": 0.75, "avg_len": 256.0}
@@ -54,3 +54,29 @@ def test_the_summary_tells_of_the_renewal(cli: Any, notes: Path, indexed: Path) 
     said = cli.run("index", notes, "--store", indexed)
 
     assert "Renewed the BM25 terms of 5 chunks" in " ".join(said.out.split())
+
+
+def test_doctor_names_the_command_that_renews(cli: Any, indexed: Path) -> None:
+    age(indexed)
+
+    said = cli.run("doctor", "--store", indexed)
+
+    text = " ".join(said.out.split())
+    assert "Run `qwen3-rag index` with the same paths" in text
+    assert "renew_bm25" not in text
+
+
+def test_a_new_index_is_made_for_the_length_of_its_chunks(cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(300):
+        (folder / f"{number}.txt").write_text(f"error {number} of the disk", encoding="utf-8")
+
+    cli.index(folder, "--store", tmp_path / "index", *cli.models)
+
+    with closing(QdrantEdgeStore(tmp_path / "index")) as collection:
+        record = collection.record()
+        texts = [point.document.text for point in collection.scan()]
+    assert record is not None
+    assert len(texts) == 300
+    assert record.encoder["avg_len"] == round(mean_length(texts), 1)

@@ -1,13 +1,16 @@
-"""Searchers over a store in memory, whose models need no torch."""
+"""Stores, and searchers over one in memory, whose models need no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
 
-from qwen3_rag_hybrid import HybridSearcher
+from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
 
@@ -28,3 +31,17 @@ def make() -> Iterator[MakeSearcher]:
     yield make
     for searcher in made:
         searcher.close()
+
+
+@pytest.fixture(params=["edge", "client", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of each kind that runs in this process."""
+    if request.param == "edge":
+        with closing(QdrantEdgeStore(tmp_path)) as opened:
+            yield opened
+    elif request.param == "memory":
+        yield MemoryStore()
+    else:
+        client = QdrantClient(":memory:")
+        yield QdrantStore(client, "documents")
+        client.close()

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
-from qdrant_client import QdrantClient
 
 from qwen3_rag.errors import InputError
 from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid import (
     Document,
     HybridSearcher,
-    QdrantEdgeStore,
-    QdrantStore,
     Store,
     renew_bm25,
 )
@@ -25,19 +19,6 @@ from qwen3_rag_testkit.store_corpus import make_embedder
 
 SHORT = [Document(number, f"error {number} of the disk") for number in range(300)]
 LONG = [Document(f"long {n}", " ".join(f"word{i}" for i in range(n, n + 60))) for n in range(900)]
-
-
-@pytest.fixture(params=["edge", "client", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "edge":
-        with closing(QdrantEdgeStore(tmp_path)) as opened:
-            yield opened
-    elif request.param == "memory":
-        yield MemoryStore()
-    else:
-        client = QdrantClient(":memory:")
-        yield QdrantStore(client, "documents")
-        client.close()
 
 
 def searcher_on(store: Store, **options: Any) -> HybridSearcher:
@@ -107,9 +88,24 @@ def test_a_sample_decides_before_the_first_document(store: Store) -> None:
     assert recorded(store) == pytest.approx(mean_of(LONG), abs=0.1)
 
 
-def test_a_small_sample_and_one_beside_an_encoder_are_refused() -> None:
-    with pytest.raises(InputError, match="at least 200 texts, got 2"):
-        searcher_on(MemoryStore()).create(sample=["a", "b"])
+def test_a_small_sample_leaves_the_default(store: Store) -> None:
+    searcher_on(store).create(sample=[document.text for document in SHORT[:199]])
+
+    assert recorded(store) == 256.0
+
+
+def test_the_other_parameters_of_an_empty_collection_are_kept(store: Store) -> None:
+    searcher_on(store, encoder=BM25Encoder(k1=0.9)).create()
+
+    searcher_on(store).add(SHORT)
+
+    record = store.record()
+    assert record is not None
+    assert record.encoder["k1"] == 0.9
+    assert recorded(store) == pytest.approx(mean_of(SHORT), abs=0.1)
+
+
+def test_a_sample_beside_an_encoder_is_refused() -> None:
     with pytest.raises(InputError, match="`encoder` or `sample`"):
         searcher_on(MemoryStore(), encoder=BM25Encoder()).create(sample=["a"] * 200)
 

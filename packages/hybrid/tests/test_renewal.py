@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
 
 from qwen3_rag.errors import StoreError
 from qwen3_rag.lexical import BM25Encoder, mean_length
@@ -16,28 +14,13 @@ from qwen3_rag_hybrid import (
     Document,
     HybridSearcher,
     Point,
-    QdrantEdgeStore,
-    QdrantStore,
     Store,
     renew_bm25,
 )
-from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
 
 VERSION_1 = {"encoder_version": 1, "k1": 1.2, "b": 0.75, "avg_len": 256.0}
 DOCUMENTS = [Document(number, f"The error E_{number} in Windows11") for number in range(600)]
-
-
-@pytest.fixture(params=["edge", "client", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "edge":
-        yield QdrantEdgeStore(tmp_path)
-    elif request.param == "memory":
-        yield MemoryStore()
-    else:
-        client = QdrantClient(":memory:")
-        yield QdrantStore(client, "documents")
-        client.close()
 
 
 def fill(store: Store, documents: Sequence[Document]) -> None:
@@ -123,3 +106,32 @@ def test_the_parameters_can_be_chosen(store: Store) -> None:
 def test_a_collection_without_a_record_is_refused(store: Store) -> None:
     with pytest.raises(StoreError, match=r"no record.*HybridSearcher\.create"):
         renew_bm25(store)
+
+
+def test_a_collection_of_a_later_release_is_left_as_it_is(store: Store) -> None:
+    fill(store, DOCUMENTS[:3])
+    record = store.record()
+    assert record is not None
+    store.write_record(replace(record, encoder={**VERSION_1, "encoder_version": 99}))
+
+    with pytest.raises(StoreError, match=r"version 99.*Update"):
+        renew_bm25(store)
+    with (
+        HybridSearcher(store, make_embedder()) as searcher,
+        pytest.raises(StoreError, match=r"encoder_version 99.*Update qwen3-rag\."),
+    ):
+        searcher.search("x")
+
+
+def test_parameters_other_than_the_mean_length_are_kept(store: Store) -> None:
+    fill(store, DOCUMENTS)
+    record = store.record()
+    assert record is not None
+    store.write_record(replace(record, encoder={**VERSION_1, "k1": 0.9}))
+
+    renew_bm25(store)
+
+    record = store.record()
+    assert record is not None
+    assert record.encoder["k1"] == 0.9
+    assert record.encoder["avg_len"] != 256.0

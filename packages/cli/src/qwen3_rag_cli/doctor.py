@@ -190,8 +190,15 @@ def _index(found: Examination, index: Index, models: Models, ready: bool) -> Non
                 findings = HybridSearcher(index.collection, embedder).check_collection()
         else:
             findings = index.collection.check(record)
+        # `check_encoder` says the same in the words of the command line.
+        findings = [finding for finding in findings if finding.code != "encoder"]
         problems += [f"{finding.severity}: {finding}" for finding in findings]
         found.broken = any(finding.severity == "error" for finding in findings)
+        try:
+            index.check_encoder()
+        except StoreError as error:
+            problems.append(f"error: {error}")
+            found.broken = True
     except (ModelError, BackendError) as error:
         problems.append(f"not checked against the model: {error}")
     found.index["state"] = problems or "sound"

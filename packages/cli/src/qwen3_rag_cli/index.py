@@ -10,10 +10,9 @@ from pathlib import Path
 
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.integration import Closing
-from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
-from qwen3_rag_hybrid import CollectionRecord, HybridSearcher, QdrantEdgeStore, renew_bm25
+from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, renew_bm25
 
 __all__ = ["FIELDS", "MANIFEST", "Depths", "Index"]
 
@@ -111,17 +110,27 @@ class Index(Closing):
             StoreError: It was made with another model, dim or BM25 encoder.
         """
         self.check_models(models, fingerprint)
+        self.check_encoder()
+
+    def check_encoder(self) -> None:
+        """Check that the index has the BM25 terms of this release.
+
+        Raises:
+            StoreError: It has those of another one.
+        """
         record = self.collection.record()
-        wanted = BM25Encoder().parameters
-        if record is not None and any(
-            record.encoder.get(name) != wanted[name] for name in ("encoder_version", "snowball")
-        ):
-            self._refuse_later(record)
+        if record is None or record.has_present_terms:
+            return
+        where = f"The index at {str(self.folder)!r} was made with"
+        if record.is_of_later_encoder:
             raise StoreError(
-                f"The index at {str(self.folder)!r} was made with another version of the BM25 "
-                "encoder. Run `qwen3-rag index` with the same paths, which renews its terms and "
-                "embeds nothing again."
+                f"{where} version {record.encoder['encoder_version']} of the BM25 encoder, by a "
+                "later release of qwen3-rag. Update this one, or index into another --store."
             )
+        raise StoreError(
+            f"{where} another version of the BM25 encoder. Run `qwen3-rag index` with the same "
+            "paths, which renews its terms and embeds nothing again."
+        )
 
     def check_models(self, models: Models, fingerprint: str) -> None:
         """Check that the index was made with these models.
@@ -159,20 +168,7 @@ class Index(Closing):
         Raises:
             StoreError: A later release made the index.
         """
-        record = self.collection.record()
-        if record is None:
-            return 0
-        self._refuse_later(record)
-        return renew_bm25(self.collection)
-
-    def _refuse_later(self, record: CollectionRecord) -> None:
-        version = record.encoder.get("encoder_version", 0)
-        if float(version) > ENCODER_VERSION:
-            raise StoreError(
-                f"The index at {str(self.folder)!r} was made with version {version} of the BM25 "
-                f"encoder, and this release has {ENCODER_VERSION}. Update qwen3-rag, or index into "
-                "another --store."
-            )
+        return renew_bm25(self.collection) if self.collection.record() is not None else 0
 
     @contextmanager
     def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:

@@ -7,8 +7,9 @@ marks them clean. Whatever a killed run left dirty is written again by the next 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
@@ -26,6 +27,9 @@ __all__ = ["Indexing", "Summary"]
 # Chunks per write. Groups are filled in the order of the files, so that a continued run forms the
 # same batches and computes exactly the same vectors.
 GROUP = 64
+
+# Chunks of a new index whose mean length is measured, once, before the first is written.
+SAMPLED = 1000
 
 # Number of unchanged files to record at once.
 RECORDED = 256
@@ -94,6 +98,7 @@ class Indexing(Closing):
         )
         self._count = prompt_tokenizer(checkpoint, "embedding").count
         self._searcher: HybridSearcher | None = None
+        self._pending: Sequence[Found] = ()
         index.reconcile()
         index.manifest.write_record(
             {
@@ -136,6 +141,7 @@ class Indexing(Closing):
             pending: The files that `plan` returned.
             progress: Called for each file.
         """
+        self._pending = pending
         group = _Group()
         for found in pending:
             progress(0, found.key)
@@ -166,9 +172,7 @@ class Indexing(Closing):
 
     def _gather(self, found: Found, text: str, group: _Group, progress: Progress) -> _Group:
         """Add a file's new chunks to the group, and write the group whenever it is full."""
-        kind = kind_of(found.path)
-        name = PurePosixPath(found.key).name
-        pieces = list(chunking.chunks(text, kind, name, self._count, self._chunking))
+        pieces = self._chunks(found, text)
         known = self._index.manifest.chunks(found.key)
         ids = [f"{found.key}#{number}" for number in range(len(pieces))]
         share = found.size / max(len(pieces), 1)
@@ -179,7 +183,7 @@ class Indexing(Closing):
                 continue
             payload = {
                 "path": found.key,
-                "kind": kind,
+                "kind": kind_of(found.path),
                 "heading": piece.heading,
                 "line": piece.line,
                 "end_line": piece.end_line,
@@ -190,6 +194,21 @@ class Indexing(Closing):
                 group = self._write(group, found.key, progress)
         group.stale += [(id_, found.key) for id_ in sorted(known.keys() - set(ids))]
         return group
+
+    def _chunks(self, found: Found, text: str) -> list[Chunk]:
+        name = PurePosixPath(found.key).name
+        kind = kind_of(found.path)
+        return list(chunking.chunks(text, kind, name, self._count, self._chunking))
+
+    def _sample(self) -> Iterator[str]:
+        """Chunk the first files of a new index, to measure the mean length for BM25."""
+        for found in self._pending:
+            try:
+                content = read(found.path)
+            except Unusable:
+                continue  # `run` reports it
+            for piece in self._chunks(found, content.text):
+                yield piece.text
 
     def _write(self, group: _Group, key: str, progress: Progress) -> _Group:
         manifest = self._index.manifest
@@ -218,7 +237,10 @@ class Indexing(Closing):
     def _open(self) -> HybridSearcher:
         if self._searcher is None:
             self._searcher = HybridSearcher(self._index.collection, self._models.embedder())
-            self._searcher.create(fields=FIELDS)
+            is_new = self._index.collection.record() is None
+            self._searcher.create(
+                fields=FIELDS, sample=islice(self._sample(), SAMPLED) if is_new else None
+            )
         return self._searcher
 
 

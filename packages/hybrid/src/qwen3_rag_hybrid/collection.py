@@ -20,16 +20,14 @@ from qwen3_rag.integration import (
 )
 from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, check_ids, point_id
-from qwen3_rag_hybrid.lengths import LEAST_TEXTS, encoder_for
+from qwen3_rag_hybrid.lengths import LEAST_TEXTS, fitting_length
 from qwen3_rag_hybrid.stores.base import Store
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
     check_fields,
     compare,
-    encoder_of,
     refuse,
-    same_terms,
 )
 from qwen3_rag_hybrid.version import VERSION
 from qwen3_rag_hybrid.worker import StoreCalls
@@ -84,17 +82,13 @@ class Collection:
         texts = None if sample is None else check_texts(sample, "sample")
         if texts is not None and not self._follows_record:
             raise InputError("Pass `encoder` or `sample`: `avg_len` is given, or measured.")
-        if texts is not None and len(texts) < LEAST_TEXTS:
-            raise InputError(
-                f"`sample` must have at least {LEAST_TEXTS} texts, got {len(texts)}. Leave it out "
-                "for a small collection; the default `avg_len` is used then."
-            )
         wanted = yield from self._wanted()
         self._checked = None
         recorded: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
         if recorded is None:
             if texts is not None:
-                encoder = yield self._calls.compute(partial(encoder_for, texts))
+                length = yield self._calls.compute(partial(fitting_length, texts))
+                encoder = replace(self.encoder, avg_len=length)
                 wanted = replace(wanted, encoder=encoder.parameters)
             record = replace(wanted, fields=declared)
         else:
@@ -111,7 +105,7 @@ class Collection:
             return 0
         self._checked = None  # check the collection before every write
         record = yield from self.ready()
-        if self._follows_record and len(items) >= LEAST_TEXTS:
+        if self._follows_record:
             yield from self._measure(record, [document.text for document in items])
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
@@ -141,14 +135,14 @@ class Collection:
         It is recorded before the first document is written, so that the record describes every
         vector there is, wherever a call is interrupted.
         """
-        if record.encoder["avg_len"] != BM25Encoder().avg_len:
-            return  # measured already
+        if len(texts) < LEAST_TEXTS or self.encoder.avg_len != BM25Encoder().avg_len:
+            return  # too few, or measured already
         if (yield self._calls.compute(self._store.count)):
             return
-        encoder = yield self._calls.compute(partial(encoder_for, texts))
-        record = replace(record, encoder=encoder.parameters)
-        yield self._calls.compute(partial(self._store.write_record, record))
-        self.encoder, self._checked = encoder, record
+        length = yield self._calls.compute(partial(fitting_length, texts))
+        self.encoder = replace(self.encoder, avg_len=length)
+        self._checked = replace(record, encoder=self.encoder.parameters)
+        yield self._calls.compute(partial(self._store.write_record, self._checked))
 
     def _length_findings(self, record: CollectionRecord) -> list[Finding]:
         """Compare the recorded mean length with that of up to 1,000 of the texts."""
@@ -218,8 +212,8 @@ class Collection:
             return recorded, findings
         if recorded is None:
             return None, [*findings, self._no_record(wanted)]
-        if self._follows_record and same_terms(recorded.encoder, wanted.encoder):
-            self.encoder = encoder_of(recorded)
+        if self._follows_record and recorded.has_present_terms:
+            self.encoder = recorded.bm25
             wanted = replace(wanted, encoder=recorded.encoder)
         differences = compare(self._store.name, recorded, wanted)
         # The store may have reported a wrong dim too.

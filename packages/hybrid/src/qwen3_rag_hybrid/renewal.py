@@ -8,9 +8,8 @@ from itertools import islice
 from qwen3_rag.errors import StoreError
 from qwen3_rag.integration import progress_bar
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag_hybrid.lengths import encoder_for
+from qwen3_rag_hybrid.lengths import fitting_length
 from qwen3_rag_hybrid.stores.base import Store
-from qwen3_rag_hybrid.stores.record import same_terms
 
 __all__ = ["renew_bm25"]
 
@@ -26,15 +25,16 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
 
     Args:
         store: The collection.
-        encoder: The encoder to use. When omitted, a collection of another version gets one for the
-            mean length of its texts.
+        encoder: The encoder to use. When omitted, a collection of an earlier version keeps its
+            parameters, except that the mean length of its texts is measured.
         progress: Whether to show a progress bar on a terminal.
 
     Returns:
         The number of documents renewed; 0 if the collection has this encoder's vectors already.
 
     Raises:
-        StoreError: The collection does not exist, has no record, or cannot be written.
+        StoreError: The collection does not exist, has no record, was filled by a later release, or
+            cannot be written.
     """
     record = store.record()
     if record is None:
@@ -42,10 +42,16 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
             f"{store.name} does not exist, or has no record of the encoder that filled it. Call "
             "`HybridSearcher.create` first, with `adopt=True` if it has documents."
         )
+    if record.is_of_later_encoder:
+        raise StoreError(
+            f"{store.name} was filled by a later release of qwen3-rag, with version "
+            f"{record.encoder['encoder_version']} of the BM25 encoder. Update this one."
+        )
     if encoder is None:
-        if same_terms(record.encoder, BM25Encoder().parameters):
+        if record.has_present_terms:
             return 0
-        encoder = encoder_for([point.document.text for point in islice(store.scan(), _SAMPLED)])
+        sample = [point.document.text for point in islice(store.scan(), _SAMPLED)]
+        encoder = replace(record.bm25, avg_len=fitting_length(sample))
     if dict(record.encoder) == encoder.parameters:
         return 0
     ids = [point.document.id for point in store.scan()]

@@ -118,13 +118,13 @@ class HybridSearcher(Closing):
                 `"float"`, `"bool"`, `"datetime"`, `"text"`, `"uuid"` or `"geo"`. Each is indexed if
                 the store has indexes. Once fields are declared, a filter on any other field is an
                 `InputError`; without declared fields, such a filter finds nothing.
-            sample: At least 200 texts like those of a new collection, to measure `avg_len` of the
-                BM25 encoder. Without a sample, the first `add` measures it.
+            sample: Texts like those of a new collection, to measure `avg_len` of the BM25 encoder;
+                fewer than 200 leave the default. Without a sample, the first `add` measures it.
             adopt: Whether to use an existing collection that has points but no record.
 
         Raises:
-            InputError: The store does not support a field's type, or `sample` has too few texts or
-                is given beside `encoder`.
+            InputError: The store does not support a field's type, or `sample` is given beside
+                `encoder`.
             StoreError: The collection exists and does not match, or cannot be created.
         """
         run(self._collection.create(fields, sample, adopt))

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder
 from qwen3_rag_hybrid.documents import Keys
 
 __all__ = [
@@ -18,9 +18,7 @@ __all__ = [
     "check_declared",
     "check_fields",
     "compare",
-    "encoder_of",
     "refuse",
-    "same_terms",
 ]
 
 #: Types of payload fields. A store may have other names for them and need not support all.
@@ -77,6 +75,23 @@ class CollectionRecord:
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     format: int = field(default=FORMAT, compare=False)
+
+    @property
+    def has_present_terms(self) -> bool:
+        """Whether the BM25 terms are those of this release's encoder; weights may differ."""
+        present = BM25Encoder().parameters
+        return all(self.encoder.get(key) == present[key] for key in _TERMS)
+
+    @property
+    def is_of_later_encoder(self) -> bool:
+        """Whether a later release computed the BM25 vectors."""
+        return float(self.encoder.get("encoder_version", 0)) > ENCODER_VERSION
+
+    @property
+    def bm25(self) -> BM25Encoder:
+        """The encoder with the recorded weights; its terms are this version's."""
+        weights = {name: self.encoder[name] for name in ("k1", "b", "avg_len")}
+        return BM25Encoder(**{name: float(value) for name, value in weights.items()})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
@@ -135,23 +150,17 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
                 f"Make the embedder with dim={recorded.dim}, or a new collection.",
             )
         )
-    return findings + _encoder_findings(name, recorded.encoder, wanted.encoder)
-
-
-def same_terms(recorded: Mapping[str, float | str], wanted: Mapping[str, float | str]) -> bool:
-    """Return whether two encoders give the same terms; their weights may differ."""
-    return all(recorded.get(key) == wanted[key] for key in _TERMS)
-
-
-def encoder_of(record: CollectionRecord) -> BM25Encoder:
-    """Make the encoder that a record of this encoder version describes."""
-    return BM25Encoder(**{key: float(record.encoder[key]) for key in ("k1", "b", "avg_len")})
+    return findings + _encoder_findings(name, recorded, wanted)
 
 
 def _encoder_findings(
-    name: str, recorded: Mapping[str, float | str], wanted: Mapping[str, float | str]
+    name: str, record: CollectionRecord, wanting: CollectionRecord
 ) -> list[Finding]:
     """Report different terms, or else the parameters that differ."""
+    recorded, wanted = record.encoder, wanting.encoder
+    remedy = "Call `renew_bm25(store)`, which embeds nothing."
+    if record.is_of_later_encoder:
+        remedy = "Update qwen3-rag."
     for key in _TERMS:
         if recorded.get(key) != wanted[key]:
             return [
@@ -160,8 +169,7 @@ def _encoder_findings(
                     "error",
                     f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this "
                     f"one has {wanted[key]}. They give different terms.",
-                    "Call `renew_bm25(store)`, which embeds nothing, or install the release of "
-                    "qwen3-rag that filled it.",
+                    remedy,
                 )
             ]
     return [
