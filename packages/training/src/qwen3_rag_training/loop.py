@@ -12,10 +12,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -197,8 +199,9 @@ def optimise(
     digest = _digest(schedule, job)
     state = _load(output / STATE, digest)
     first, loss, metrics = 0, math.nan, dict[str, float]()
+    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     if state is not None:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["model"], strict=False)  # frozen weights are not in it
         optimiser.load_state_dict(state["optimiser"])
         first, loss, metrics = state["step"], state["loss"], state["figures"]
     log = _Log(output / LOG, first)
@@ -208,7 +211,8 @@ def optimise(
         started = time.monotonic()
         for step, batch in zip(range(first, steps), order(first), strict=False):
             rate = schedule.rate(step)
-            loss, norm = _step(model, optimiser, loss_of(batch), rate, schedule.clip)
+            with _seeded(model, schedule.seed, step):
+                loss, norm = _step(model, optimiser, loss_of(batch), rate, schedule.clip)
             done = step + 1
             if done % schedule.log_every == 0 or done == steps:
                 seconds = round(time.monotonic() - started, 1)
@@ -218,7 +222,7 @@ def optimise(
                 log.write(step=done, **metrics)
             if done == steps or done % schedule.save_every == 0:
                 saved: dict[str, Any] = {
-                    "model": model.state_dict(),
+                    "model": trained,
                     "optimiser": optimiser.state_dict(),
                 }
                 saved |= {"step": done, "loss": loss, "figures": metrics, "digest": digest}
@@ -227,6 +231,18 @@ def optimise(
                 advance(1)
     model.eval()
     return loss, metrics
+
+
+@contextmanager
+def _seeded(model: nn.Module, seed: int, step: int) -> Iterator[None]:
+    """Let the random numbers of a step (dropout) depend on the seed and the step alone.
+
+    A resumed run then draws the numbers of an uninterrupted one.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+        yield
 
 
 def _due(step: int, every: int) -> bool:
