@@ -21,7 +21,7 @@ from qwen3_rag_training.data import Example, batches, read_examples
 from qwen3_rag_training.inputs import Inputs, TokenBatch
 from qwen3_rag_training.loop import Schedule, TrainedRun, optimise
 from qwen3_rag_training.lora import LoRA, add_adapter, merged, require_peft, write_adapter
-from qwen3_rag_training.modules import write_modules
+from qwen3_rag_training.modules import add_template, write_modules
 from qwen3_rag_training.start import find_start, open_start
 
 __all__ = ["DTYPES", "Objective", "Training", "TrainingSetup", "in_batches", "run_job"]
@@ -197,10 +197,12 @@ def _write(
 ) -> None:
     """Write the result with the tokenizer, prompts and modules of the checkpoint it is from."""
     copy_layout(base.folder, config.output)
-    classifier = hasattr(setup.start.model, "score")
-    if not (base.folder / "modules.json").is_file() and not classifier:
+    if not hasattr(setup.start.model, "score"):  # a classifier needs no other files
         answers = setup.inputs.answers if role == "reranking" else (0, 0)
-        write_modules(config.output, role, setup.dim, answers)
+        if not (base.folder / "modules.json").is_file():
+            write_modules(config.output, role, setup.dim, answers)
+        if role == "reranking":
+            add_template(config.output)
     if config.lora and not config.lora.merged:
         record = published(base.name)
         write_adapter(model, base, record.revision if record else None, config.output)

@@ -191,7 +191,7 @@ def optimise(
         The loss of the last step and the last metrics.
 
     Raises:
-        ModelError: The loss is not finite, or the state cannot be read.
+        ModelError: The loss, its gradient or a metric is not finite, or the state cannot be read.
         InputError: The state belongs to another run.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -260,6 +260,10 @@ def _step(
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
+    if not math.isfinite(norm):
+        raise ModelError(
+            f"The gradient became {norm}. Lower `learning_rate`, or train in float32 or bfloat16."
+        )
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
@@ -271,4 +275,9 @@ def _evaluated(model: nn.Module, evaluate: Callable[[], dict[str, float]]) -> di
     with torch.no_grad():
         metrics = evaluate()
     model.train()
+    if not all(map(math.isfinite, metrics.values())):
+        raise ModelError(
+            f"The held-out metrics became {metrics}. Lower `learning_rate`, or train in float32 or "
+            "bfloat16."
+        )
     return metrics

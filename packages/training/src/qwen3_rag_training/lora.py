@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def add_adapter(model: PreTrainedModel, lora: LoRA, seed: int) -> nn.Module:
         target_modules=list(lora.targets),
         task_type=_TASKS.get(type(model).__name__),
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers 5.23 for a name that it is about to drop.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         torch.manual_seed(seed)
         adapted: nn.Module = get_peft_model(model, config)
     return adapted

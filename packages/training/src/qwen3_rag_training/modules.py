@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 
-__all__ = ["TEMPLATE", "write_modules"]
+__all__ = ["TEMPLATE", "add_template", "write_modules"]
 
 TEMPLATE = "chat_template.jinja"
 
@@ -29,8 +29,6 @@ _FORWARD = {"method": "forward", "method_output_name": "logits"}
 def write_modules(folder: Path, role: Role, size: int, answers: tuple[int, int]) -> None:
     """Write the module files of a checkpoint in the published layout.
 
-    A reranker without a chat template gets one, because sentence-transformers needs it.
-
     Args:
         folder: The checkpoint's folder.
         role: Whether it embeds or reranks.
@@ -41,6 +39,14 @@ def write_modules(folder: Path, role: Role, size: int, answers: tuple[int, int])
         _write_embedding_modules(folder, size)
     else:
         _write_reranking_modules(folder, answers)
+
+
+def add_template(folder: Path) -> None:
+    """Give a reranker a chat template if it has none, because sentence-transformers needs one."""
+    tokenizer = folder / "tokenizer_config.json"
+    inside = tokenizer.is_file() and "chat_template" in json.loads(tokenizer.read_text("utf-8"))
+    if not inside and not (folder / TEMPLATE).is_file():
+        (folder / TEMPLATE).write_text(_template(), encoding="utf-8")
 
 
 def _write(folder: Path, name: str, content: Any) -> None:
@@ -93,8 +99,7 @@ def _template() -> str:
 
 
 def _write_reranking_modules(folder: Path, answers: tuple[int, int]) -> None:
-    if not (folder / TEMPLATE).is_file():
-        (folder / TEMPLATE).write_text(_template(), encoding="utf-8")
+    add_template(folder)
     kinds = [
         ("", "sentence_transformers.base.modules.transformer.Transformer"),
         ("1_LogitScore", "sentence_transformers.cross_encoder.modules.logit_score.LogitScore"),
