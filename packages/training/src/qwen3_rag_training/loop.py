@@ -67,8 +67,10 @@ class Schedule:
         for name in ("steps", "batch_size", "block", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise InputError(f"`learning_rate` must be positive, got {self.learning_rate}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"`learning_rate` must be a positive number, got {self.learning_rate}."
+            )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step (from 0): linear warm-up, then cosine decay."""
