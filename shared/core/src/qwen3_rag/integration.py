@@ -5,7 +5,7 @@ Users of the two model classes do not need this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +39,11 @@ from qwen3_rag._published import PUBLISHED, PublishedModel, Role, published
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
+from qwen3_rag.backends._local.checkpoint.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
 from qwen3_rag.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
 __all__ = [
@@ -111,26 +109,6 @@ class DeviceReport:
     quota: int | None
 
 
-@dataclass(frozen=True)
-class TrainableModel:
-    """A checkpoint's weights in transformers' own classes, to train.
-
-    Attributes:
-        model: The whole model: a reranker's includes its head, an embedder's has none.
-        tokenizer: Encodes prompts as the engine does.
-        trunk: The part of `model` that computes hidden states. An adapter put into `model` is in it
-            too.
-        head: Returns a reranker's head, with its gradient: the rows of "no" and "yes"
-            `[2, hidden]`, or one row `[1, hidden]` for the difference of their logits. `None` for
-            an embedder.
-    """
-
-    model: PreTrainedModel
-    tokenizer: PromptTokenizer
-    trunk: PreTrainedModel
-    head: Callable[[], Tensor] | None
-
-
 def check_arguments(kind: type[ModelBase], arguments: Mapping[str, Any]) -> None:
     """Check a model class's arguments, whether or not PyTorch is installed.
 
@@ -175,36 +153,6 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
     if isinstance(checkpoint, Path):
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
     return PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
-
-
-def trainable_model(
-    checkpoint: Checkpoint, role: Role, *, dtype: str = "float32"
-) -> TrainableModel:
-    """Load a checkpoint onto the CPU to train it, with the checks of the two model classes.
-
-    Args:
-        checkpoint: A checkpoint from `resolve_checkpoint`.
-        role: Whether it embeds or reranks.
-        dtype: Number format of the weights: `"float32"`, `"bfloat16"` or `"float16"`.
-
-    Raises:
-        ModelError: The tokenizer or weights are missing, broken or of another shape, or the head
-            cannot tell yes from no.
-    """
-    import torch
-
-    from qwen3_rag.backends._local.checkpoint import weights
-
-    tokenizer = prompt_tokenizer(checkpoint, role)
-    model = weights.read_model(checkpoint, role, tokenizer, dtype=getattr(torch, dtype))
-    if role == "embedding":
-        return TrainableModel(model, tokenizer, model, None)
-
-    def head() -> Tensor:
-        return weights.answer_rows(model, tokenizer, checkpoint.name)
-
-    weights.check_rows(head().detach().float(), checkpoint.name)
-    return TrainableModel(model, tokenizer, model.model, head)
 
 
 def device_report(device: object = None, dtype: str | None = None) -> DeviceReport:
