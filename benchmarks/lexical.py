@@ -26,17 +26,29 @@ from qwen3_rag.lexical import BM25Encoder, SparseVector
 DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared"
 
 FLOORS = {
-    "squad_dev_v1.1": 0.84,
+    "cmrc2018_dev": 0.976,
+    "cosqa": 0.365,
+    "squad_dev_v1.1": 0.88,
+    "tydiqa_bn_dev": 0.875,
+    "tydiqa_en_dev": 0.91,
+    "tydiqa_fi_dev": 0.86,
     "tydiqa_ko_dev": 0.85,
-    "tydiqa_ko_train": 0.65,
-    "cmrc2018_dev": 0.97,
-    "xquad_ar": 0.87,
-    "xquad_ru": 0.86,
+    "tydiqa_ko_train": 0.66,
+    "xquad_ar": 0.93,
+    "xquad_de": 0.935,
+    "xquad_el": 0.94,
+    "xquad_es": 0.949,
+    "xquad_ru": 0.95,
+    "xquad_tr": 0.925,
+    "xquad_zh": 0.96,
 }
 """Minimum nDCG@10 with the true mean length."""
 
 LARGEST_LOSS = 0.01
 """Maximum loss of nDCG@10 with the default `avg_len`."""
+
+NEEDS_ITS_MEAN = {"cosqa"}
+"""Texts so short that the default does not suit them, and `mean_length` has to be used."""
 
 DEPTH = 10
 
@@ -73,7 +85,8 @@ class Measurement:
         """Whether the limits are met; true for a corpus without limits."""
         if self.corpus not in FLOORS:
             return True
-        return self.ndcg_true_mean >= FLOORS[self.corpus] and self.loss <= LARGEST_LOSS
+        suits = self.loss <= LARGEST_LOSS or self.corpus in NEEDS_ITS_MEAN
+        return suits and self.ndcg_true_mean >= FLOORS[self.corpus]
 
 
 def read(folder: Path) -> Corpus:
@@ -168,7 +181,7 @@ def _report(rows: Sequence[Measurement]) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        minimum = f">= {FLOORS[row.corpus]:.2f}" if row.corpus in FLOORS else ""
+        minimum = f">= {FLOORS[row.corpus]:.3f}" if row.corpus in FLOORS else ""
         print(
             f"| {row.corpus} | {row.documents} | {row.queries} | {row.mean_length:.0f} "
             f"| {row.ndcg_true_mean:.4f} | {row.ndcg_default:.4f} | {row.loss:+.4f} "

@@ -36,7 +36,7 @@ from qwen3_rag import (
     Qwen3Embedder,
     Qwen3Reranker,
 )
-from qwen3_rag.fusion import fuse
+from qwen3_rag.fusion import DEFAULT_FUSION, fuse
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
@@ -134,10 +134,10 @@ def test_a_document_has_no_rank_from_a_retriever_that_missed_it() -> None:
     "settings",
     [
         {},
-        {"k": 5},
+        {"fusion": "rrf"},
+        {"fusion": "rrf", "k": 5},
         {"weights": {"bm25": 3}},
         {"weights": {"dense": 0.0}},
-        {"fusion": "relative_score"},
     ],
 )
 def test_the_order_is_the_cores_fusion_of_the_stores_own_retrievers(
@@ -149,13 +149,13 @@ def test_the_order_is_the_cores_fusion_of_the_stores_own_retrievers(
     sparse = BM25SparseTextEmbedder().run(QUERY)["sparse_embedding"]
     dense = QdrantEmbeddingRetriever(store).run(embedding, top_k=100)["documents"]
     bm25 = QdrantSparseEmbeddingRetriever(store).run(sparse, top_k=100)["documents"]
-    core = dict(settings)
+    core = {"method": settings.get("fusion", DEFAULT_FUSION), **settings}
+    core.pop("fusion", None)
     expected = fuse(
         {
             "dense": [(document.id, document.score or 0.0) for document in dense],
             "bm25": [(document.id, document.score or 0.0) for document in bm25],
         },
-        core.pop("fusion", "rrf"),
         **core,
     )
 

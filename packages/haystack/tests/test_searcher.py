@@ -123,8 +123,8 @@ def test_a_searcher_is_not_written_down() -> None:
         {"ranker": Qwen3Ranker()},
         {"candidates": 50},
         {"rerank_depth": 5},
-        {"fusion": "relative_score"},
         {"weights": {"dense": 2}},
+        {"fusion": "rrf"},
         {"k": 10},
     ],
 )

@@ -84,7 +84,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "filters": lambda: {"field": "meta.page", "operator": ">", "value": 3},
     "candidates": lambda: 33,
     "rerank_depth": lambda: 22,
-    "fusion": lambda: "relative_score",
+    "fusion": lambda: "rrf",
     "weights": lambda: {"dense": 2.0},
     "k": lambda: 10,
     "filter_policy": lambda: FilterPolicy.MERGE,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from qdrant_client import QdrantClient
 
 from qwen3_rag import Qwen3Embedder
 from qwen3_rag.fusion import FusionMethod
-from qwen3_rag.lexical import tokens
+from qwen3_rag.lexical import BM25Encoder, tokens
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
 
@@ -92,7 +93,8 @@ class Independent:
                 elif scores[0] == scores[-1]:
                     total[id_] += 1
                 else:
-                    total[id_] += (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
+                    place_in_range = (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
+                    total[id_] += 1 / len(order) + (1 - 1 / len(order)) * place_in_range
         return sorted(listed, key=lambda id_: (-round(total[id_], 12), place(id_)))
 
     def dense(self, query: str) -> dict[str | int, float]:
@@ -103,17 +105,23 @@ class Independent:
     def bm25(self, query: str) -> dict[str | int, float]:
         # Documents without any term have no vector, and do not count.
         count = sum(bool(terms) for terms in self.terms)
+        weights = BM25Encoder().encode_query(query).as_dict()
         scores: dict[str | int, float] = {}
         for id_, terms in zip(self.ids, self.terms, strict=True):
             norm = 1.2 * (1 - 0.75 + 0.75 * terms.total() / 256)
-            shared_terms = set(tokens(query)) & terms.keys()
-            if shared_terms:
+            common = {term: weights[index(term)] for term in terms if index(term) in weights}
+            if common:
                 scores[id_] = sum(
-                    math.log(1 + (count - self.holding[t] + 0.5) / (self.holding[t] + 0.5))
+                    weight
+                    * math.log(1 + (count - self.holding[t] + 0.5) / (self.holding[t] + 0.5))
                     * (terms[t] * 2.2 / (terms[t] + norm))
-                    for t in shared_terms
+                    for t, weight in common.items()
                 )
         return scores
+
+
+def index(term: str) -> int:
+    return crc32(term.encode()) % (2**32 - 1)
 
 
 def place(id_: str | int) -> tuple[bool, int, str]:
@@ -127,7 +135,7 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     client = QdrantClient(":memory:")
     stores = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
     for store in stores:
-        searcher = HybridSearcher(store, embedder)
+        searcher = HybridSearcher(store, embedder, encoder=BM25Encoder())
         searcher.create()
         searcher.add(texts.documents)
     independent = Independent(texts, embedder)

@@ -17,17 +17,28 @@ from qwen3_rag_testkit.store_corpus import make_embedder
 MakeSearcher = Callable[..., HybridSearcher]
 
 
-def test_another_version_of_the_encoder_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("differences", "reason"),
+    [
+        ({"encoder_version": 99}, "encoder_version 99, and this one has"),
+        ({"encoder_version": 1, "snowball": None}, "encoder_version 1, and this one has"),
+        ({"snowball": "3.0"}, "snowball 3.0, and this one has"),
+    ],
+)
+def test_other_terms_are_refused_once_with_the_remedy(
+    differences: dict[str, Any], reason: str
+) -> None:
     store = MemoryStore()
-    version = BM25Encoder().parameters["encoder_version"]
-    parameters = {**BM25Encoder().parameters, "encoder_version": version + 1}
-    store.create(CollectionRecord("text-embedding", "text-embedding-64", 64, parameters))
+    encoder = {**BM25Encoder().parameters, **differences}
+    encoder = {name: value for name, value in encoder.items() if value is not None}
+    store.create(CollectionRecord("text-embedding", "text-embedding-64", 64, encoder))
 
-    with (
-        HybridSearcher(store, make_embedder()) as searcher,
-        pytest.raises(StoreError, match=r"encoder_version 2, and this one has 1.*add the doc"),
-    ):
-        searcher.search("x")
+    with HybridSearcher(store, make_embedder()) as searcher:
+        [finding] = searcher.check_collection()
+        with pytest.raises(StoreError, match=f"{reason}.*renew_bm25"):
+            searcher.search("x")
+
+    assert finding.code == "encoder"
 
 
 def test_several_mismatches_are_all_named(make: MakeSearcher) -> None:

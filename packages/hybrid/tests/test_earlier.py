@@ -15,11 +15,12 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
+from qwen3_rag.errors import StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.store_corpus import make_embedder
 
-RECORD = """{
+EARLIER = """{
   "format": 1,
   "model": "text-embedding",
   "fingerprint": "text-embedding-64",
@@ -36,6 +37,8 @@ RECORD = """{
   "version": "0.1.0"
 }
 """
+# Such a record with the present encoder, so that the rest of the format can be tested.
+RECORD = json.dumps({**json.loads(EARLIER), "encoder": BM25Encoder().parameters}, indent=2) + "\n"
 # Points as they are stored: "bread" is the document's id, the UUID the point's.
 POINTS: list[tuple[int | str, dict[str, Any]]] = [
     (7, {"path": "a.md", "text": "The error E_4711 means that the disk is full.", "_id": 7}),
@@ -53,11 +56,11 @@ def vectors_of(text: str) -> tuple[list[float], list[int], list[float]]:
     return dense.tolist(), sparse.indices.tolist(), sparse.values.tolist()
 
 
-def write_edge_folder(folder: Path) -> None:
+def write_edge_folder(folder: Path, record: str = RECORD) -> None:
     shard_folder = folder / "collection" / "shard"
     shard_folder.mkdir(parents=True)
     (folder / "lock").touch()
-    (folder / "collection" / "settings.json").write_text(RECORD, encoding="utf-8")
+    (folder / "collection" / "settings.json").write_text(record, encoding="utf-8")
     dense = edge.EdgeVectorParams(size=64, distance=edge.Distance.Cosine)
     sparse = edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)
     shard = edge.EdgeShard.create(
@@ -121,6 +124,19 @@ def test_an_earlier_collection_is_searched_and_written_to(earlier: Store) -> Non
         assert searcher.search("disk")[0].id == "new"
         assert searcher.search("disk")[0].ranks["bm25"].rank == 1
         assert all(point.sparse is not None for point in searcher.scan(vectors=True))
+
+
+def test_a_collection_of_encoder_version_1_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    write_edge_folder(tmp_path, EARLIER)
+
+    with HybridSearcher(QdrantEdgeStore(tmp_path), make_embedder()) as searcher:
+        for use in (lambda: searcher.search("bread"), lambda: searcher.add([Document("a", "b")])):
+            with pytest.raises(StoreError, match=r"encoder_version 1.*renew_bm25"):
+                use()
+        assert searcher.count() == len(POINTS)
+
+    record = tmp_path / "collection" / "settings.json"
+    assert record.read_text(encoding="utf-8") == EARLIER
 
 
 def test_new_fields_leave_the_rest_of_an_earlier_record_as_it_was(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_a_hit_tells_where_each_retriever_put_it(filled: HybridSearcher) -> None
     assert best.payload == {"path": "a.md", "year": 1789}
     assert list(best.ranks) == ["dense", "bm25", "fused"]
     assert [place.rank for place in best.ranks.values()] == [1, 1, 1]
-    assert best.score == best.ranks["fused"].score == pytest.approx(2 / 61)
+    assert best.score == best.ranks["fused"].score == pytest.approx(2)
 
 
 def test_bm25_finds_what_vectors_miss(filled: HybridSearcher) -> None:
@@ -139,6 +139,7 @@ def test_bad_requests_are_refused(
         ({"weights": ["dense", 2]}, "`weights` must map retrievers to numbers"),
         ({"weights": "dense"}, "`weights` must map retrievers to numbers"),
         ({"k": -1}, "`k` must be zero or more"),
+        ({"k": 10}, "Choose 'rrf' as the fusion, or leave `k` out"),
         ({"k": None}, "`k` must be a number, got None"),
         ({"embedder": "Qwen/Qwen3-Embedding-0.6B"}, "`embedder` must be a Qwen3Embedder, got 'Q"),
         ({"reranker": True}, "`reranker` must be a Qwen3Reranker or None"),
@@ -165,7 +166,7 @@ def test_weights_and_method_of_fusion_decide_the_order(
 
     assert ids(dense_only) != ids(bm25_only)
     assert [hit.ranks["dense"].rank for hit in dense_only] == list(range(1, 8))
-    assert make(fusion="relative_score").search(CAPITAL)[0].score == pytest.approx(2)
+    assert make(fusion="rrf").search(CAPITAL)[0].score == pytest.approx(2 / 61)
 
 
 def test_one_bad_document_keeps_all_of_them_out(filled: HybridSearcher) -> None:

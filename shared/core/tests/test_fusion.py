@@ -83,11 +83,41 @@ def test_rrf_tie_of_three_lists_is_not_broken_by_rounding() -> None:
 # Relative score.
 
 
-def test_relative_score_scales_each_list_to_zero_and_one() -> None:
-    hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "bm25": [("c", 12.0)]})
+def test_relative_score_gives_the_best_of_n_hits_one_and_the_last_one_nth() -> None:
+    hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "bm25": [("d", 12.0)]})
 
-    assert order(hits) == ["a", "c", "b"]
-    assert [hit.score for hit in hits] == pytest.approx([1.0, 0.0 + 1.0, 0.25])
+    assert order(hits) == ["a", "d", "b", "c"]
+    assert [hit.score for hit in hits] == pytest.approx([1, 1, 1 / 3 + 2 / 3 / 4, 1 / 3])
+
+
+def test_relative_score_counts_the_last_of_a_list_more_than_one_not_found() -> None:
+    two_hits_each: dict[str, RankedList] = {
+        "dense": [("a", 0.9), ("b", 0.8)],
+        "bm25": [("c", 9.0), ("b", 8.0)],
+    }
+    two = relative_score(two_hits_each)
+    three = relative_score({**two_hits_each, "third": [("b", 0.4)]})
+
+    assert [(hit.id, hit.score) for hit in two] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+    assert order(three) == ["b", "a", "c"]
+
+
+@METHODS
+def test_hits_of_a_retriever_without_weight_follow_all_others(
+    method: Callable[..., list[Fused]],
+) -> None:
+    lists: dict[str, RankedList] = {
+        "dense": [("y", 0.9), ("z", 0.8)],
+        "bm25": [("a", 9.0), ("b", 8.0)],
+    }
+
+    assert order(method(lists, weights={"bm25": 0})) == ["y", "z", "a", "b"]
+
+
+def test_relative_score_does_not_make_a_tiny_difference_the_whole_weight() -> None:
+    [best, last] = relative_score({"dense": [("a", 0.50002), ("b", 0.5)]})
+
+    assert (best.score, last.score) == (1, 0.5)
 
 
 def test_relative_score_weights_multiply_and_default_to_one() -> None:
@@ -98,7 +128,7 @@ def test_relative_score_weights_multiply_and_default_to_one() -> None:
 
     hits = relative_score(lists, weights={"bm25": 0.25})
 
-    assert [(hit.id, hit.score) for hit in hits] == [("a", 1.0), ("b", 0.25)]
+    assert [(hit.id, hit.score) for hit in hits] == [("a", 1.125), ("b", 0.75)]
 
 
 @pytest.mark.parametrize("scores", [[0.0], [-4.0], [3.0, 3.0], [3.0, 3.000001, 3.0]])
@@ -111,10 +141,10 @@ def test_relative_score_gives_a_list_without_distances_its_whole_weight(
 
 
 def test_relative_score_tie_on_paper_is_a_tie() -> None:
-    # On paper both sum to 1 (3/6 + 3/6, 5/6 + 1/6); as floats "b" is 2e-16 ahead.
+    # On paper both sum to 7/5 (14/20 + 14/20, 11/20 + 17/20); as floats "b" is 2e-16 ahead.
     lists: dict[str, RankedList] = {
-        "dense": [("top", 0.7), ("b", 0.4), ("a", 0.6), ("low", 0.1)],
-        "bm25": [("top", 0.7), ("b", 0.4), ("a", 0.2), ("low", 0.1)],
+        "dense": [("top", 0.6), ("b", 0.4), ("a", 0.3), ("low", 0.1)],
+        "bm25": [("top", 0.6), ("b", 0.4), ("a", 0.5), ("low", 0.1)],
     }
     hits = relative_score(lists)
     scores = {hit.id: hit.score for hit in hits}
@@ -282,7 +312,9 @@ def exactly(lists: dict[str, RankedList], weights: dict[str, float], relative: b
             if not relative:
                 share = Fraction(1, 60 + 1 + ahead)
             else:
-                share = (score - low) / (high - low) if high > low else Fraction(1)
+                count = Fraction(len(best))
+                place = (score - low) / (high - low) if high > low else Fraction(1)
+                share = 1 / count + (1 - 1 / count) * place
             total[id_] = total.get(id_, Fraction(0)) + weight * share
     return sorted(total, key=lambda id_: (-total[id_], sort_key(id_)))
 
@@ -307,10 +339,18 @@ def test_fuse_passes_everything_on_to_the_method_it_is_asked_for() -> None:
     }
     weights = {"bm25": 0.5}
 
-    assert fuse(lists) == rrf(lists)
+    assert fuse(lists) == relative_score(lists)
+    assert fuse(lists, "rrf") == rrf(lists)
     assert fuse(lists, "rrf", k=3, weights=weights) == rrf(lists, k=3, weights=weights)
     assert fuse(lists, "relative_score", weights=weights) == relative_score(lists, weights=weights)
     assert rrf(lists) != relative_score(lists)
+
+
+def test_fuse_refuses_a_rank_constant_that_it_would_ignore() -> None:
+    for method in ((), ("relative_score",)):
+        with pytest.raises(InputError, match=r"got 10 for 'relative_score'.*Choose 'rrf'"):
+            fuse({"dense": [("a", 1.0)]}, *method, k=10)
+    assert fuse({"dense": [("a", 1.0)]}, k=60)[0].score == 1
 
 
 def test_fuse_names_the_methods_it_knows() -> None:

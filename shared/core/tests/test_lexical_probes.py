@@ -46,10 +46,9 @@ def test_there_are_at_least_eight_probes_of_each_kind() -> None:
     assert len(PROBES) >= 120
 
 
-def test_what_is_found_today_stays_found() -> None:
-    """Floors of encoder version 1; the target is 95 % found and 85 % ahead of the decoy."""
-    found = [document > 0 for _, document, _ in scores()]
-    ahead = [document > decoy + 1e-9 for _, document, decoy in scores()]
+def test_probes_are_found_and_ranked_above_their_decoys() -> None:
+    missed = [kind for kind, document, _ in scores() if not document]
+    behind = [kind for kind, document, decoy in scores() if document <= decoy + 1e-9]
 
-    assert sum(found) >= 54
-    assert sum(ahead) >= 26
+    assert len(missed) <= 0.05 * len(PROBES), missed
+    assert len(behind) <= 0.15 * len(PROBES), behind

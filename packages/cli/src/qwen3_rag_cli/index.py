@@ -13,7 +13,7 @@ from qwen3_rag.integration import Closing
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
-from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore
+from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, renew_bm25
 
 __all__ = ["FIELDS", "MANIFEST", "Depths", "Index"]
 
@@ -105,6 +105,24 @@ class Index(Closing):
         return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
 
     def check(self, models: Models, fingerprint: str) -> None:
+        """Check that the index was made with these models and by this encoder; see `check_models`.
+
+        Raises:
+            StoreError: It was made with another model, dim or BM25 encoder.
+        """
+        self.check_models(models, fingerprint)
+        record = self.collection.record()
+        wanted = BM25Encoder().parameters
+        if record is not None and any(
+            record.encoder.get(name) != wanted[name] for name in ("encoder_version", "snowball")
+        ):
+            raise StoreError(
+                f"The index at {str(self.folder)!r} has the BM25 terms of another release of "
+                "qwen3-rag. Run `qwen3-rag index` with the same paths, which renews them and "
+                "embeds nothing again."
+            )
+
+    def check_models(self, models: Models, fingerprint: str) -> None:
         """Check that the index was made with these models.
 
         Args:
@@ -112,7 +130,7 @@ class Index(Closing):
             fingerprint: The embedding model's fingerprint.
 
         Raises:
-            StoreError: It was made with another model, dim or BM25 encoder.
+            StoreError: It was made with another model or dim.
         """
         record = self.collection.record()
         if record is None:
@@ -130,12 +148,10 @@ class Index(Closing):
                 f"{where} vectors of size {record.dim}, not {models.dim}. Leave out --dim, or "
                 f"{instead}."
             )
-        encoder = BM25Encoder().parameters
-        if dict(record.encoder) != encoder:
-            raise StoreError(
-                f"{where} the BM25 encoder {dict(record.encoder)}, and this version of "
-                f"qwen3-rag has {encoder}. Install the version that made it, or {instead}."
-            )
+
+    def renew(self) -> int:
+        """Renew BM25 terms of another release; return the number of chunks, 0 if there are none."""
+        return renew_bm25(self.collection) if self.collection.record() is not None else 0
 
     @contextmanager
     def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:

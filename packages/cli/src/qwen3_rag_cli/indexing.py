@@ -45,6 +45,7 @@ class Summary:
         removed: Files that were removed from the index.
         chunks: Number of chunks in the whole index now.
         embedded: Number of chunks that were embedded.
+        renewed: Number of chunks whose BM25 terms were of another release, and were renewed.
         skipped: Files that could not be indexed, and why.
         notes: Files that were indexed with a remark.
     """
@@ -55,6 +56,7 @@ class Summary:
     removed: int = 0
     chunks: int = 0
     embedded: int = 0
+    renewed: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[Skipped] = field(default_factory=list)
 
@@ -85,7 +87,8 @@ class Indexing(Closing):
         self._models = models
         self._chunking = settings
         checkpoint = models.checkpoint()
-        index.check(models, checkpoint.fingerprint)
+        index.check_models(models, checkpoint.fingerprint)
+        self.summary.renewed = index.renew()
         self._settings = (
             f"{chunking.VERSION} {settings.tokens} {settings.overlap} {checkpoint.fingerprint}"
         )

@@ -110,6 +110,12 @@ def print_summary(summary: Summary, folder: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
+    if summary.renewed:
+        out.print(
+            f"Renewed the BM25 terms of {_counted(summary.renewed, 'chunk')}, which were of "
+            "another release; nothing was embedded for that.",
+            soft_wrap=True,
+        )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
             out.print(f"{title}: {entry.key}: {entry.reason}", markup=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qwen3_rag_hybrid.documents import Document, Point
+from qwen3_rag_hybrid.renewal import renew_bm25
 from qwen3_rag_hybrid.searcher import HybridSearcher
 from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
@@ -31,6 +32,7 @@ __all__ = [
     "QdrantStore",
     "Query",
     "Store",
+    "renew_bm25",
 ]
 
 _STORES = {"QdrantEdgeStore": "qdrant.edge", "QdrantStore": "qdrant.server"}

@@ -5,44 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from qwen3_rag import Qwen3Embedder
 from qwen3_rag.backends import Capabilities
-from qwen3_rag.errors import StoreError
-from qwen3_rag.integration import Call, FloatArray, Flow, check_count, progress_bar
-from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag.integration import (
+    Call,
+    FloatArray,
+    Flow,
+    check_count,
+    check_texts,
+    progress_bar,
+)
+from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, check_ids, point_id
+from qwen3_rag_hybrid.lengths import LEAST_TEXTS, encoder_for
 from qwen3_rag_hybrid.stores.base import Store
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
     check_fields,
     compare,
+    encoder_of,
     refuse,
+    same_terms,
 )
 from qwen3_rag_hybrid.version import VERSION
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["Collection"]
 
+_SAMPLED = 1_000  # documents whose mean length `check_collection` compares with the record
+_TOLERANCE = 0.25  # of the recorded mean length
+
 
 class Collection:
     """A searcher's operations on its collection, except search. All of them are flows."""
 
     def __init__(
-        self, store: Store, embedder: Qwen3Embedder, encoder: BM25Encoder, calls: StoreCalls
+        self, store: Store, embedder: Qwen3Embedder, encoder: BM25Encoder | None, calls: StoreCalls
     ) -> None:
         """Store the arguments.
 
         Args:
             store: The store.
             embedder: Embeds documents.
-            encoder: Computes their sparse vectors.
+            encoder: Computes their sparse vectors; `None` for the one that the record describes.
             calls: Runs operations on the store.
         """
         self._store = store
         self._embedder = embedder
-        self._encoder = encoder
+        self.encoder = encoder or BM25Encoder()
+        self._follows_record = encoder is None
         self._calls = calls
         self._checked: CollectionRecord | None = None
 
@@ -61,13 +76,26 @@ class Collection:
             self._checked = checked = recorded or wanted
         return checked
 
-    def create(self, fields: Mapping[str, str] | None, adopt: bool) -> Flow[None]:
+    def create(
+        self, fields: Mapping[str, str] | None, sample: Iterable[str] | None, adopt: bool
+    ) -> Flow[None]:
         """See `HybridSearcher.create`."""
         declared = check_fields(fields, self._store.field_types)
+        texts = None if sample is None else check_texts(sample, "sample")
+        if texts is not None and not self._follows_record:
+            raise InputError("Pass `encoder` or `sample`: `avg_len` is given, or measured.")
+        if texts is not None and len(texts) < LEAST_TEXTS:
+            raise InputError(
+                f"`sample` must have at least {LEAST_TEXTS} texts, got {len(texts)}. Leave it out "
+                "for a small collection; the default `avg_len` is used then."
+            )
         wanted = yield from self._wanted()
         self._checked = None
         recorded: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
         if recorded is None:
+            if texts is not None:
+                encoder = yield self._calls.compute(partial(encoder_for, texts))
+                wanted = replace(wanted, encoder=encoder.parameters)
             record = replace(wanted, fields=declared)
         else:
             _, findings = yield from self._findings(wanted)
@@ -82,7 +110,9 @@ class Collection:
         if not items:
             return 0
         self._checked = None  # check the collection before every write
-        yield from self.ready()
+        record = yield from self.ready()
+        if self._follows_record and len(items) >= LEAST_TEXTS:
+            yield from self._measure(record, [document.text for document in items])
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
                 given = items[start : start + batch_size]
@@ -100,8 +130,44 @@ class Collection:
     def check_collection(self) -> Flow[list[Finding]]:
         """See `HybridSearcher.check_collection`."""
         wanted = yield from self._wanted()
-        _, findings = yield from self._findings(wanted)
+        recorded, findings = yield from self._findings(wanted)
+        if recorded is not None and not any(one.severity == "error" for one in findings):
+            findings += yield self._calls.compute(partial(self._length_findings, recorded))
         return findings
+
+    def _measure(self, record: CollectionRecord, texts: Sequence[str]) -> Flow[None]:
+        """Record the mean length of an empty collection's first texts.
+
+        It is recorded before the first document is written, so that the record describes every
+        vector there is, wherever a call is interrupted.
+        """
+        if record.encoder["avg_len"] != BM25Encoder().avg_len:
+            return  # measured already
+        if (yield self._calls.compute(self._store.count)):
+            return
+        encoder = yield self._calls.compute(partial(encoder_for, texts))
+        record = replace(record, encoder=encoder.parameters)
+        yield self._calls.compute(partial(self._store.write_record, record))
+        self.encoder, self._checked = encoder, record
+
+    def _length_findings(self, record: CollectionRecord) -> list[Finding]:
+        """Compare the recorded mean length with that of up to 1,000 of the texts."""
+        texts = [point.document.text for point in islice(self._store.scan(), _SAMPLED)]
+        if len(texts) < LEAST_TEXTS:
+            return []
+        recorded, found = float(record.encoder["avg_len"]), mean_length(texts)
+        if abs(found - recorded) <= _TOLERANCE * recorded:
+            return []
+        return [
+            Finding(
+                "avg_len",
+                "warning",
+                f"{self._store.name} was filled with avg_len {recorded:g} for BM25, and the first "
+                f"{len(texts)} documents have {found:.0f} terms on average.",
+                f"Call `renew_bm25(store, BM25Encoder(avg_len={found:.0f}))`, which embeds "
+                "nothing. A searcher that is given an `encoder` needs the same one.",
+            )
+        ]
 
     def _wanted(self) -> Flow[CollectionRecord]:
         """The record of a new collection for this model and encoder."""
@@ -110,7 +176,7 @@ class Collection:
             model=capabilities.model,
             fingerprint=capabilities.fingerprint,
             dim=self._embedder.dim or capabilities.dim,
-            encoder=self._encoder.parameters,
+            encoder=self.encoder.parameters,
             version=VERSION,
         )
 
@@ -137,7 +203,7 @@ class Collection:
 
     def _points(self, documents: Sequence[Document], vectors: FloatArray) -> list[Point]:
         return [
-            Point(document, vector, self._encoder.encode_document(document.text))
+            Point(document, vector, self.encoder.encode_document(document.text))
             for document, vector in zip(documents, vectors, strict=True)
         ]
 
@@ -152,6 +218,9 @@ class Collection:
             return recorded, findings
         if recorded is None:
             return None, [*findings, self._no_record(wanted)]
+        if self._follows_record and same_terms(recorded.encoder, wanted.encoder):
+            self.encoder = encoder_of(recorded)
+            wanted = replace(wanted, encoder=recorded.encoder)
         differences = compare(self._store.name, recorded, wanted)
         # The store may have reported a wrong dim too.
         return recorded, findings + [one for one in differences if one.code not in codes]

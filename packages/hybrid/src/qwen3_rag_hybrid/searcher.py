@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.errors import InputTypeError, StoreError
-from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.fusion import DEFAULT_FUSION, FusionMethod
 from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
@@ -20,8 +20,6 @@ from qwen3_rag_hybrid.stores.record import Finding
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["HybridSearcher"]
-
-_ENCODER = BM25Encoder()
 
 
 class HybridSearcher(Closing):
@@ -46,10 +44,10 @@ class HybridSearcher(Closing):
         embedder: Qwen3Embedder,
         reranker: Qwen3Reranker | None = None,
         *,
-        encoder: BM25Encoder = _ENCODER,
+        encoder: BM25Encoder | None = None,
         candidates: int = 100,
         rerank_depth: int = 50,
-        fusion: FusionMethod = "rrf",
+        fusion: FusionMethod = DEFAULT_FUSION,
         weights: Mapping[str, float] | None = None,
         k: float = 60,
     ) -> None:
@@ -59,13 +57,14 @@ class HybridSearcher(Closing):
             store: The collection, such as `QdrantEdgeStore` or `QdrantStore`.
             embedder: Embeds documents and queries.
             reranker: Reranks the best fused hits; without one the fused order is final.
-            encoder: Computes the BM25 vectors. Use the parameters that the collection was filled
-                with.
+            encoder: Computes the BM25 vectors. When omitted, the collection's record decides, and a
+                new collection's mean length is measured: see `create` and `add`.
             candidates: Number of hits to take from each retriever; the maximum of `offset + limit`.
             rerank_depth: Number of fused hits to rerank; the remaining hits keep the fused order.
-            fusion: `"rrf"` or `"relative_score"`.
+            fusion: `"relative_score"` or `"rrf"`.
             weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
-            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
+            k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
+                ranks.
 
         Raises:
             InputError: A number is out of range, the fusion is unknown, or a weight names no
@@ -73,9 +72,9 @@ class HybridSearcher(Closing):
             InputTypeError: An argument is not a store, embedder, reranker or encoder.
         """
         _check_kind(store, Store, "store", "a Store such as QdrantEdgeStore or QdrantStore")
-        _check_kind(encoder, BM25Encoder, "encoder", "a BM25Encoder")
+        if encoder is not None:
+            _check_kind(encoder, BM25Encoder, "encoder", "a BM25Encoder")
         self.store = store
-        self.encoder = encoder
         self.pipeline = SearchPipeline(
             embedder=embedder,
             reranker=reranker,
@@ -89,6 +88,11 @@ class HybridSearcher(Closing):
         self._collection = Collection(store, embedder, encoder, self._calls)
 
     @property
+    def encoder(self) -> BM25Encoder:
+        """Computes the BM25 vectors; the collection's own after its first use."""
+        return self._collection.encoder
+
+    @property
     def embedder(self) -> Qwen3Embedder:
         """The model that embeds documents and queries."""
         return self.pipeline.embedder
@@ -98,7 +102,13 @@ class HybridSearcher(Closing):
         """The model that reranks the best fused hits."""
         return self.pipeline.reranker
 
-    def create(self, *, fields: Mapping[str, str] | None = None, adopt: bool = False) -> None:
+    def create(
+        self,
+        *,
+        fields: Mapping[str, str] | None = None,
+        sample: Iterable[str] | None = None,
+        adopt: bool = False,
+    ) -> None:
         """Create the collection, and record its model, dim and encoder.
 
         If it exists already, only new `fields` are added.
@@ -108,19 +118,26 @@ class HybridSearcher(Closing):
                 `"float"`, `"bool"`, `"datetime"`, `"text"`, `"uuid"` or `"geo"`. Each is indexed if
                 the store has indexes. Once fields are declared, a filter on any other field is an
                 `InputError`; without declared fields, such a filter finds nothing.
+            sample: At least 200 texts like those of a new collection, to measure `avg_len` of the
+                BM25 encoder. Without a sample, the first `add` measures it.
             adopt: Whether to use an existing collection that has points but no record.
 
         Raises:
-            InputError: The store does not support a field's type.
+            InputError: The store does not support a field's type, or `sample` has too few texts or
+                is given beside `encoder`.
             StoreError: The collection exists and does not match, or cannot be created.
         """
-        run(self._collection.create(fields, adopt))
+        run(self._collection.create(fields, sample, adopt))
 
     async def acreate(
-        self, *, fields: Mapping[str, str] | None = None, adopt: bool = False
+        self,
+        *,
+        fields: Mapping[str, str] | None = None,
+        sample: Iterable[str] | None = None,
+        adopt: bool = False,
     ) -> None:
         """Create the collection without blocking the event loop; see `create`."""
-        await run_async(self._collection.create(fields, adopt))
+        await run_async(self._collection.create(fields, sample, adopt))
 
     def add(
         self, documents: Iterable[Document], *, progress: bool = False, batch_size: int = 256
@@ -130,6 +147,10 @@ class HybridSearcher(Closing):
         All documents are checked before the first is written. If the call is interrupted, complete
         batches have been written; adding all documents again gives the result of an uninterrupted
         call.
+
+        The first call on an empty collection measures the mean length of its documents for BM25,
+        if there are at least 200, unless an `encoder` or a sample was given. It is recorded with
+        the collection and used from then on.
 
         Args:
             documents: The documents to add. If several have the same id, the last one counts.

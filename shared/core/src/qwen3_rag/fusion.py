@@ -14,12 +14,26 @@ from typing import Literal, TypeAlias, get_args
 from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
 
-__all__ = ["Fused", "FusionMethod", "Id", "RankedLists", "fuse", "relative_score", "rrf"]
+__all__ = [
+    "DEFAULT_FUSION",
+    "Fused",
+    "FusionMethod",
+    "Id",
+    "RankedLists",
+    "fuse",
+    "relative_score",
+    "rrf",
+]
 
 Id: TypeAlias = str | int
 #: Maps each retriever's name to its `(id, score)` pairs; higher is better.
 RankedLists: TypeAlias = Mapping[str, Sequence[tuple[Id, float]]]
 FusionMethod: TypeAlias = Literal["rrf", "relative_score"]
+
+DEFAULT_FUSION: FusionMethod = "relative_score"
+"""The method of everything that fuses and is not told another."""
+
+_RRF_K = 60
 
 # Engines agree on a score to about 4e-6, and return equal scores in any order. Scores are rounded
 # to this many decimals, and ties are ordered by id.
@@ -46,17 +60,17 @@ class Fused:
 
 def fuse(
     lists: RankedLists,
-    method: FusionMethod = "rrf",
+    method: FusionMethod = DEFAULT_FUSION,
     *,
-    k: float = 60,
+    k: float = _RRF_K,
     weights: Mapping[str, float] | None = None,
 ) -> list[Fused]:
     """Fuse ranked lists with the named method.
 
     Args:
         lists: As in `rrf`.
-        method: `"rrf"` (weighted RRF if `weights` are given) or `"relative_score"`.
-        k: RRF's rank constant; not used by the other method.
+        method: `"relative_score"` or `"rrf"`.
+        k: RRF's rank constant. Any but the default needs `method="rrf"`.
         weights: As in `rrf`.
 
     Raises:
@@ -65,12 +79,18 @@ def fuse(
     if method == "rrf":
         return rrf(lists, k=k, weights=weights)
     if method == "relative_score":
+        _check_k(k)
+        if k != _RRF_K:
+            raise InputError(
+                f"`k` is RRF's rank constant, got {k!r} for 'relative_score', which has none. "
+                "Choose 'rrf' as the fusion, or leave `k` out."
+            )
         return relative_score(lists, weights=weights)
     raise InputError(f"`method` must be one of {get_args(FusionMethod)}, got {method!r}.")
 
 
 def rrf(
-    lists: RankedLists, *, k: float = 60, weights: Mapping[str, float] | None = None
+    lists: RankedLists, *, k: float = _RRF_K, weights: Mapping[str, float] | None = None
 ) -> list[Fused]:
     """Reciprocal rank fusion: the sum over retrievers of `weight / (k + rank)`, ranks from 1.
 
@@ -98,8 +118,7 @@ def rrf(
         >>> [(hit.id, round(hit.score, 4)) for hit in rrf(lists)]
         [('b', 0.0325), ('a', 0.0164)]
     """
-    if not (_is_finite(k, "k") and k >= 0):
-        raise InputError(f"`k` must be zero or more, got {k!r}. The usual value is 60.")
+    _check_k(k)
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
     return _fused(
@@ -114,12 +133,13 @@ def rrf(
 def relative_score(
     lists: RankedLists, *, weights: Mapping[str, float] | None = None
 ) -> list[Fused]:
-    """Relative score fusion: the sum over retrievers of `weight * (score - min) / (max - min)`.
+    """Relative score fusion: the sum of `weight` times each score's place in its list's range.
 
-    Keeps the distances between hits, which RRF discards. A retriever's best hit gets its full
-    weight, and its last hit gets 0. If a list has one hit, or all its scores are equal, each hit
-    gets the full weight: otherwise a document that was found would count as little as one that was
-    not. Weaviate's fusion of this name does the same.
+    Keeps the distances between hits, which RRF discards. A retriever's best of `n` hits gets its
+    full weight, its last hit `1 / n` of it, and the others between by their scores; if all scores
+    are equal, each gets the full weight. So a document that was found always counts more than one
+    that was not, and the last of a short list more than that of a long one. Weaviate's fusion of
+    this name gives the last hit 0.
 
     Args:
         lists: As in `rrf`.
@@ -144,12 +164,14 @@ def relative_score(
 
 
 def _shares(scores: Sequence[float]) -> list[float]:
-    """Scale best-first scores to 1 for the best and 0 for the last."""
+    """Scale best-first scores to 1 for the best and `1 / n` for the last."""
     rounded = [round(score, _DECIMALS) for score in scores]
     if not rounded or rounded[0] == rounded[-1]:
         return [1.0] * len(rounded)
     span = rounded[0] - rounded[-1]
-    return [(score - rounded[-1]) / span for score in rounded]
+    # The floor lies below the last hit, by the mean distance between two neighbours.
+    floor = rounded[-1] - span / (len(rounded) - 1)
+    return [(score - floor) / (rounded[0] - floor) for score in rounded]
 
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:
@@ -180,6 +202,11 @@ def _fused(
     # `fsum` is exact, so the order of the retrievers cannot break a tie.
     fused = [Fused(id_, math.fsum(parts[id_]), by_name) for id_, by_name in ranks.items()]
     return sorted(fused, key=lambda hit: (-round(hit.score, _FUSED_DECIMALS), _id_order(hit.id)))
+
+
+def _check_k(k: float) -> None:
+    if not (_is_finite(k, "k") and k >= 0):
+        raise InputError(f"`k` must be zero or more, got {k!r}. The usual value is 60.")
 
 
 def _is_finite(number: float, name: str) -> bool:

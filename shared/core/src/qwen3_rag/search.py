@@ -13,7 +13,7 @@ from qwen3_rag._inputs import check_count, check_instruction, check_query
 from qwen3_rag._reranker import Qwen3Reranker
 from qwen3_rag._results import FloatArray, Hit, RankScore
 from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.fusion import Fused, FusionMethod, RankedLists, fuse
+from qwen3_rag.fusion import DEFAULT_FUSION, Fused, FusionMethod, RankedLists, fuse
 
 __all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher"]
 
@@ -73,9 +73,10 @@ class SearchPipeline:
         reranker: Reranks the best fused hits; without one the fused order is final.
         candidates: Number of hits to take from each retriever.
         rerank_depth: Number of fused hits to rerank; the remaining hits keep the fused order.
-        fusion: `"rrf"` or `"relative_score"`.
+        fusion: `"relative_score"` or `"rrf"`.
         weights: Weights of the retrievers; 1 if not given.
-        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
+        k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
+            ranks.
         logits: Whether a reranked hit's score is the log-odds instead of the probability.
         retrievers: Names of the retrievers, for checking `weights`.
 
@@ -88,7 +89,7 @@ class SearchPipeline:
     reranker: Qwen3Reranker | None = None
     candidates: int = 100
     rerank_depth: int = 50
-    fusion: FusionMethod = "rrf"
+    fusion: FusionMethod = DEFAULT_FUSION
     weights: Mapping[str, float] | None = None
     k: float = 60
     logits: bool = False

@@ -84,6 +84,11 @@ class MemoryStore(Store):
             collection = self._open()
             return collection.record if collection else None
 
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record; see `Store.write_record`."""
+        with self._lock:
+            self._opened().record = record
+
     def check(self, record: CollectionRecord) -> list[Finding]:
         """Check whether the collection exists; see `Store.check`."""
         with self._lock:

@@ -12,6 +12,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,19 @@ class StoreContract(SearchContract):
             assert (record.model, record.dim, record.fields) == ("text-embedding", 64, FIELDS)
             assert record.encoder == BM25Encoder().parameters
             assert searcher.search(CAPITAL) == hits
+
+    def test_a_record_can_be_replaced_by_another(self, tmp_path: Path) -> None:
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            searcher.create(fields=FIELDS)
+            searcher.add(DOCUMENTS)
+            record = searcher.store.record()
+            assert record is not None
+            other = replace(record, encoder={"encoder_version": 0, "snowball": "none"})
+            searcher.store.write_record(other)
+
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            assert searcher.store.record() == other
+            assert searcher.count() == len(DOCUMENTS)
 
     def test_creating_twice_keeps_everything_and_adds_fields(self, filled: HybridSearcher) -> None:
         filled.create()

@@ -74,6 +74,10 @@ class Store(ABC):
         """Return the record; `None` if the collection has none or does not exist."""
 
     @abstractmethod
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record of an existing collection, without comparing the two."""
+
+    @abstractmethod
     def check(self, record: CollectionRecord) -> list[Finding]:
         """Check the collection's configuration against `record`.
 

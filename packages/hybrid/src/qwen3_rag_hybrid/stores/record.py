@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.documents import Keys
 
 __all__ = [
@@ -17,11 +18,16 @@ __all__ = [
     "check_declared",
     "check_fields",
     "compare",
+    "encoder_of",
     "refuse",
+    "same_terms",
 ]
 
 #: Types of payload fields. A store may have other names for them and need not support all.
 FIELD_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid", "geo")
+
+# Parameters of an encoder that decide its terms.
+_TERMS = ("encoder_version", "snowball")
 
 #: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the user
 #: named it; in later formats it is "bm25".
@@ -34,7 +40,7 @@ class Finding:
 
     Attributes:
         code: A stable name for the kind of problem: `"missing"`, `"record"`, `"model"`, `"dim"`,
-            `"encoder"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
+            `"encoder"`, `"avg_len"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
         severity: An `"error"` prevents searching and adding; a `"warning"` reduces quality or
             speed.
         message: What was found and what was expected.
@@ -67,7 +73,7 @@ class CollectionRecord:
     model: str
     fingerprint: str
     dim: int
-    encoder: Mapping[str, float]
+    encoder: Mapping[str, float | str]
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     format: int = field(default=FORMAT, compare=False)
@@ -129,22 +135,46 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
                 f"Make the embedder with dim={recorded.dim}, or a new collection.",
             )
         )
-    for key in sorted({*recorded.encoder, *wanted.encoder}):
-        old, new = recorded.encoder.get(key), wanted.encoder.get(key)
-        if old != new:
-            findings.append(_encoder_finding(name, key, old, new))
-    return findings
+    return findings + _encoder_findings(name, recorded.encoder, wanted.encoder)
 
 
-def _encoder_finding(name: str, key: str, old: float | None, new: float | None) -> Finding:
-    message = f"{name} was filled by a BM25 encoder with {key} {old}, and this one has {new}."
-    remedy = f"Pass `encoder=BM25Encoder({key}={old})`, or make a new collection."
-    if key == "encoder_version":
-        remedy = (
-            "Make a new collection and add the documents again, or install the release of "
-            "qwen3-rag that filled it."
+def same_terms(recorded: Mapping[str, float | str], wanted: Mapping[str, float | str]) -> bool:
+    """Return whether two encoders give the same terms; their weights may differ."""
+    return all(recorded.get(key) == wanted[key] for key in _TERMS)
+
+
+def encoder_of(record: CollectionRecord) -> BM25Encoder:
+    """Make the encoder that a record of this encoder version describes."""
+    return BM25Encoder(**{key: float(record.encoder[key]) for key in ("k1", "b", "avg_len")})
+
+
+def _encoder_findings(
+    name: str, recorded: Mapping[str, float | str], wanted: Mapping[str, float | str]
+) -> list[Finding]:
+    """Report different terms, or else the parameters that differ."""
+    for key in _TERMS:
+        if recorded.get(key) != wanted[key]:
+            return [
+                Finding(
+                    "encoder",
+                    "error",
+                    f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this "
+                    f"one has {wanted[key]}. They give different terms.",
+                    "Call `renew_bm25(store)`, which embeds nothing, or install the release of "
+                    "qwen3-rag that filled it.",
+                )
+            ]
+    return [
+        Finding(
+            "encoder",
+            "error",
+            f"{name} was filled by a BM25 encoder with {key} {recorded.get(key)}, and this one has "
+            f"{value}.",
+            f"Pass `encoder=BM25Encoder({key}={recorded.get(key)})`, or make a new collection.",
         )
-    return Finding("encoder", "error", message, remedy)
+        for key, value in sorted(wanted.items())
+        if recorded.get(key) != value
+    ]
 
 
 def refuse(findings: Iterable[Finding]) -> None:

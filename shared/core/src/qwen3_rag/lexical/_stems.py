@@ -1,6 +1,6 @@
-"""Normalises words: accents, digits, letter variants and inflections.
+"""Reduces words to their stem and to its beginning, so that inflected forms share a term.
 
-The stemmer is chosen by script, so no language has to be configured.
+The rules depend on the script alone, so no language has to be configured.
 """
 
 from __future__ import annotations
@@ -8,72 +8,85 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
+from collections.abc import Callable
+from importlib import import_module
 
-from snowballstemmer.arabic_stemmer import ArabicStemmer
-from snowballstemmer.english_stemmer import EnglishStemmer
-from snowballstemmer.russian_stemmer import RussianStemmer
+__all__ = ["SNOWBALL", "compiled", "in_python", "stem"]
 
-__all__ = ["normal_form"]
+#: The release of Snowball's algorithms. Both stemmers of a release give the same stems.
+SNOWBALL = "3.1"
 
-# Marks that people often leave out: accents of Latin, Greek and Cyrillic letters (but not the breve
-# of Cyrillic "й", which is a letter of its own), Hebrew points, Arabic vowels, hamza carriers and
-# the tatweel. Marks of Indic and other scripts are part of the spelling and are kept.
-_OPTIONAL_MARKS = re.compile(
-    "(?:(?<!и)\u0306|[\u0300-\u0305\u0307-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2"
-    "\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed])+"
+# Letters that a stem's beginning keeps. Longer endings than a stemmer knows, and those of languages
+# without one, lie behind them. Scripts with fewer letters per word need fewer.
+_KEPT = 6
+_KEPT_ELSEWHERE = 5
+
+_VOWEL_SIGNS = "".join(
+    chr(code)
+    for code in range(0x0900, 0x0E00)
+    if re.search(
+        "VOWEL SIGN|ANUSVARA|CANDRABINDU|VISARGA|LENGTH MARK", unicodedata.name(chr(code), "")
+    )
+    and unicodedata.category(chr(code))[0] == "M"
 )
-
-# Vietnamese marks are tones: without them, a word becomes a different one.
-_VIETNAMESE = re.compile("[\u1ea0-\u1ef9ơư]")
-
-_VARIANTS = {"ø": "o", "ł": "l", "đ": "d", "ħ": "h", "\u0131": "i", "æ": "ae", "œ": "oe"}
-_VARIANTS |= {"ى": "ي", "ی": "ي", "ک": "ك"}  # final yeh; Persian yeh and keheh
-# Decimal digits of all scripts to ASCII, which NFKC does not convert.
-_DIGITS = {
-    chr(code): str(unicodedata.decimal(chr(code)))
-    for code in range(0x80, 0x20000)
-    if chr(code).isdecimal()
-}
-_SPELLING = str.maketrans(_VARIANTS | _DIGITS)
 
 
 class _Stemmers(threading.local):
-    """Stemmers of one thread; a stemmer keeps the current word as its state.
-
-    The classes are imported by name, because `snowballstemmer.stemmer()` prefers the package
-    PyStemmer if it is installed, and its version may differ.
-    """
+    """Stemmers of one thread; a stemmer keeps the current word as its state."""
 
     def __init__(self) -> None:
-        self.latin = EnglishStemmer()
-        self.cyrillic = RussianStemmer()
-        self.arabic = ArabicStemmer()
+        make = _make_stemmer()
+        self.latin, self.cyrillic, self.arabic = make("english"), make("russian"), make("arabic")
+
+
+def _make_stemmer() -> Callable[[str], Callable[[str], str]]:
+    """Return what makes a stemmer: PyStemmer, which is compiled, or else snowballstemmer."""
+    try:
+        import Stemmer
+    except ImportError:
+        return in_python
+    return compiled if Stemmer.version().startswith(f"{SNOWBALL}.") else in_python
+
+
+def compiled(language: str) -> Callable[[str], str]:
+    """Make a stemmer of PyStemmer."""
+    import Stemmer
+
+    stem_word: Callable[[str], str] = Stemmer.Stemmer(language, 0).stemWord  # without a cache
+    return stem_word
+
+
+def in_python(language: str) -> Callable[[str], str]:
+    """Make a stemmer of snowballstemmer, whose own function would prefer any PyStemmer."""
+    module = import_module(f"snowballstemmer.{language}_stemmer")
+    stem_word: Callable[[str], str] = getattr(module, f"{language.capitalize()}Stemmer")().stemWord
+    return stem_word
 
 
 _stemmers = _Stemmers()
 
 
-def normal_form(word: str) -> str:
-    """Map the spellings and inflections of a word to one term.
+def stem(word: str) -> tuple[str, str]:
+    """Return the stem of a word, and the beginning that it shares with other forms of the word.
 
     Args:
-        word: Letters, digits and marks of one word, in NFKC. The result is empty if all of them are
-            optional marks.
+        word: One of its `spellings`.
     """
-    folded = word.casefold()
-    if not folded.isascii():
-        if not _VIETNAMESE.search(folded):
-            bare = _OPTIONAL_MARKS.sub("", unicodedata.normalize("NFKD", folded))
-            folded = unicodedata.normalize("NFC", bare)
-        folded = folded.translate(_SPELLING)
-    if not folded.isalpha():
-        return folded
-    if folded.isascii():
-        stem = _stemmers.latin.stemWord(folded)
-    elif "\u0400" <= folded[0] <= "\u04ff":
-        stem = _stemmers.cyrillic.stemWord(folded)
-    elif "\u0600" <= folded[0] <= "\u06ff":
-        stem = _stemmers.arabic.stemWord(folded)
-    else:
-        return folded
-    return str(stem)
+    first = word[0]
+    if first < "\u0250" or "\u0400" <= first <= "\u052f" or "\u0600" <= first <= "\u06ff":
+        if not word.isalpha():
+            return word, word
+        if first < "\u0250":
+            stemmed = _stemmers.latin(word) if word.isascii() else word
+        else:
+            stemmed = (_stemmers.cyrillic if first < "\u0600" else _stemmers.arabic)(word)
+        return stemmed, stemmed[:_KEPT]
+    if "\u0900" <= first <= "\u0dff":
+        return _without_ending(word), _without_ending(word[:_KEPT_ELSEWHERE])
+    return word, word[:_KEPT_ELSEWHERE]
+
+
+def _without_ending(word: str) -> str:
+    """Remove the last vowel signs of an Indic word, which carry case, number and gender."""
+    bare = word.rstrip(_VOWEL_SIGNS)
+    return bare if len(bare) > 1 else word

@@ -110,6 +110,13 @@ class QdrantEdgeStore(Store):
         with self._using("Opening the collection"):
             return self._record if self._open() else None
 
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record; see `Store.write_record`."""
+        with self._using("Recording"):
+            self._opened()
+            write_record(self._folder, record)
+            self._record = record
+
     def check(self, record: CollectionRecord) -> list[Finding]:
         """Check the collection against the record; see `Store.check`."""
         with self._using("Checking the collection"):

@@ -123,6 +123,11 @@ class QdrantStore(Store):
                 return None
             return self._recorded()
 
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record; see `Store.write_record`."""
+        with self._writing("Recording"):
+            self.client.update_collection(self.collection, metadata={_RECORD: record.as_dict()})
+
     def check(self, record: CollectionRecord) -> list[Finding]:
         """Check the collection against the record; see `Store.check`."""
         with self._reading("Checking"):

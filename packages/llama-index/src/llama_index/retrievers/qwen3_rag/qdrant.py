@@ -13,7 +13,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores.types import VectorStoreQueryResult
 
 from qwen3_rag import InputError, MissingExtraError
-from qwen3_rag.fusion import Fused, FusionMethod, fuse
+from qwen3_rag.fusion import DEFAULT_FUSION, Fused, FusionMethod, fuse
 from qwen3_rag.lexical import BM25Encoder, SparseVector
 from qwen3_rag.search import BM25, DENSE
 
@@ -43,8 +43,9 @@ class QdrantBM25:
     Attributes:
         encoder: Makes the sparse vectors. Search a collection with the settings that it was filled
             with.
-        fusion: `"rrf"` or `"relative_score"`.
-        k: RRF's rank constant; larger values reduce the advantage of the top ranks.
+        fusion: `"relative_score"` or `"rrf"`.
+        k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
+            ranks.
         on_fused: Called after each hybrid query with the fused ids, each with its rank and score
             from each retriever. The store returns nodes, and ranks cannot be in their metadata,
             because equal nodes from two queries would then look different.
@@ -54,7 +55,7 @@ class QdrantBM25:
     """
 
     encoder: BM25Encoder = field(default_factory=BM25Encoder)
-    fusion: FusionMethod = "rrf"
+    fusion: FusionMethod = DEFAULT_FUSION
     k: float = 60
     on_fused: Callable[[list[Fused]], object] | None = None
 

@@ -24,7 +24,7 @@ from haystack_integrations.components.retrievers.qwen3_rag.retriever_pairs impor
     retriever_pair,
 )
 from qwen3_rag import Hit, InputError, Searcher
-from qwen3_rag.fusion import FusionMethod, fuse
+from qwen3_rag.fusion import DEFAULT_FUSION, FusionMethod, fuse
 from qwen3_rag.integration import (
     Call,
     FloatArray,
@@ -72,7 +72,7 @@ class Qwen3HybridRetriever:
         instruction: str | None = None,
         candidates: int = 100,
         rerank_depth: int = 50,
-        fusion: FusionMethod = "rrf",
+        fusion: FusionMethod = DEFAULT_FUSION,
         weights: Mapping[str, float] | None = None,
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
@@ -94,9 +94,10 @@ class Qwen3HybridRetriever:
             candidates: Number of documents to take from each retriever.
             rerank_depth: Number of fused documents to rerank. The remaining ones follow in the
                 fused order, or are left out if the ranker has a `score_threshold`.
-            fusion: `"rrf"` or `"relative_score"`.
+            fusion: `"relative_score"` or `"rrf"`.
             weights: Weights of the retrievers `"dense"` and `"bm25"`; 1 if not given.
-            k: RRF's rank constant; larger values reduce the advantage of the top ranks.
+            k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
+                ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
 
         Raises:
