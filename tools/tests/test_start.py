@@ -14,10 +14,11 @@ from transformers import Qwen3Config
 from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt, RerankPrompt, Role
 from qwen3_rag.errors import ModelError
+from qwen3_rag.integration import resolve_checkpoint, trainable_model
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
-from qwen3_rag_training.checkpoints import last_hidden, save_model
+from qwen3_rag_training.checkpoints import save_model
 from qwen3_rag_training.data import Example
-from qwen3_rag_training.inputs import Inputs
+from qwen3_rag_training.job import TrainingSetup
 from tools.train_tiny.bag_training import Bags, train_bags
 from tools.train_tiny.matcher import reranker_start
 from tools.train_tiny.start import count_matrix, embedder_start, token_vectors
@@ -70,6 +71,11 @@ def config(size: int, layers: int, heads: int, head: int) -> Qwen3Config:
     )
 
 
+def opened(folder: Path, role: Role) -> TrainingSetup:
+    start = trainable_model(resolve_checkpoint(str(folder), role), role)
+    return TrainingSetup(start, torch.device("cpu"))
+
+
 def test_token_vectors_have_unit_length_and_differ(vectors: np.ndarray) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     similarities = vectors @ vectors.T - 2 * np.eye(len(vectors))
@@ -83,12 +89,13 @@ def test_untrained_embedder_matches_words(
     torch.manual_seed(0)
     model = embedder_start(config(len(idf), 2, 4, 32), vectors, idf).eval()
     save_tokenizer(tokenizer, tmp_path, "embedding", 4096)
-    inputs = Inputs(tmp_path, "embedding", context=4096)
+    save_model(model, tmp_path, "embedding", (0, 0))
+    setup = opened(tmp_path, "embedding")
 
-    parts = [inputs.queries([QUERY], [DEFAULT_INSTRUCTION], 200)]
-    parts.append(inputs.documents([ANSWER, *OTHERS], 200))
+    parts = [setup.inputs.queries([QUERY], [None], 200)]
+    parts.append(setup.inputs.documents([ANSWER, *OTHERS], 200))
     with torch.no_grad():
-        query, documents = (last_hidden(model, one.ids, one.mask, one.last) for one in parts)
+        query, documents = (setup.states(one) for one in parts)
     similarities = torch.nn.functional.cosine_similarity(query, documents)
 
     assert float(similarities[0]) > float(similarities[1:].max()) + 0.05
@@ -118,7 +125,7 @@ def test_bag_training_brings_queries_closer_to_their_documents(
         Example("green frog", "sings to a violin"),
         Example("blue whale", "past winter pepper", ("jumps glacier",)),
     ] * 200
-    texts = [EmbedPrompt(one.query, one.instruction).rendered for one in examples[:3]]
+    texts = [EmbedPrompt(one.query, DEFAULT_INSTRUCTION).rendered for one in examples[:3]]
     texts += [one.positive for one in examples[:3]]
     losses: list[float] = []
 
@@ -152,14 +159,12 @@ def test_untrained_reranker_matches_words(
     model = reranker_start(config(len(idf), 3, 3, 128), tokenizer, vectors, idf, 0).eval()
     save_tokenizer(tokenizer, tmp_path, "reranking", 4096)
     save_model(model, tmp_path, "reranking", answer_tokens(tokenizer))
-    inputs = Inputs(tmp_path, "reranking", context=4096)
+    setup = opened(tmp_path, "reranking")
 
     long = " the lantern" * filler
     prompts = [RerankPrompt(QUERY, text + long) for text in (ANSWER, *OTHERS)]
-    batch = inputs.pairs(prompts, 64, 1000)
-    head = model.get_output_embeddings().weight[list(inputs.answers)]
     with torch.no_grad():
-        logits = last_hidden(model, batch.ids, batch.mask, batch.last) @ head.T
+        logits = setup.logits(setup.inputs.pairs(prompts, 64, 1000))
     scores = logits[:, 1] - logits[:, 0]
 
     assert float(scores[0]) > float(scores[1:].max()) + 0.5

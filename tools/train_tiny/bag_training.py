@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
+from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.backends import EmbedPrompt
 from qwen3_rag_training.data import Example, batches
 from qwen3_rag_training.losses import embedding_loss
@@ -83,7 +84,7 @@ def train_bags(
     for one in examples:
         negative = one.negatives[0] if one.negatives else one.positive
         # Include the prompt, which is part of the mean, so that its tokens learn a low weight.
-        query = EmbedPrompt(one.query, one.instruction).rendered
+        query = EmbedPrompt(one.query, one.instruction or DEFAULT_INSTRUCTION).rendered
         rows.append([texts.setdefault(t, len(texts)) for t in (query, one.positive, negative)])
     numbers = torch.tensor(rows)
     bags = Bags(tokenizer, list(texts))

@@ -18,8 +18,9 @@ from transformers import Qwen3Config
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import MissingExtraError
+from qwen3_rag.integration import resolve_checkpoint, trainable_model
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS
-from qwen3_rag_training.checkpoints import load_model, save_model
+from qwen3_rag_training.checkpoints import save_model
 from qwen3_rag_training.data import read_examples
 from qwen3_rag_training.loop import Schedule
 from qwen3_rag_training.merging import Merging, merge
@@ -252,8 +253,8 @@ def _train_reranker(
 
 def _publish(source: Path, target: Path, role: Role) -> None:
     """Write a checkpoint in bfloat16, half its size."""
-    model = load_model(source, dtype=torch.bfloat16)
+    start = trainable_model(resolve_checkpoint(str(source), role), role, dtype="bfloat16")
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    save_model(model, target, role, answer_tokens(tokenizer))
+    save_model(start.model, target, role, answer_tokens(tokenizer))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(source / name, target / name)

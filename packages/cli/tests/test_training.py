@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,33 @@ def test_train_rerank_writes_a_checkpoint_that_loads(cli: Any, data: Path, tmp_p
         assert len(reranker.rank("rivers", ["All about rivers.", "No."])) == 2
 
 
+def test_train_with_lora_writes_an_adapter(cli: Any, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="adapters need peft")
+    lora = ("--lora", "--rank", "2", "--alpha", "3", "--dropout", "0.1", "--target", "q_proj")
+    command = ("train", "embed", data, "--output", tmp_path, "--model", cli.embedding, *QUICK)
+
+    said = cli.run(*command, *lora)
+
+    assert said.code == 0, said.err
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert [config[name] for name in ("r", "lora_alpha", "lora_dropout")] == [2, 3, 0.1]
+    assert config["target_modules"] == ["q_proj"]
+    assert [file.name for file in tmp_path.glob("*.safetensors")] == ["adapter_model.safetensors"]
+
+
+def test_train_with_lora_and_merged_writes_a_checkpoint(
+    cli: Any, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft", reason="adapters need peft")
+    command = ("train", "rerank", data, "--output", tmp_path, "--model", cli.reranking, *QUICK)
+
+    said = cli.run(*command, "--lora", "--merged")
+
+    assert said.code == 0, said.err
+    with Qwen3Reranker(tmp_path, device="cpu") as reranker:
+        assert len(reranker.rank("rivers", ["All about rivers.", "No."])) == 2
+
+
 def test_without_steps_the_data_is_gone_through_once(cli: Any, data: Path, tmp_path: Path) -> None:
     said = cli.run(
         "train", "embed", data, "--output", tmp_path / "adapted", "--model", cli.embedding,
@@ -110,6 +138,9 @@ def test_quiet_training_says_nothing(cli: Any, data: Path, tmp_path: Path) -> No
         ("--dtype", "int8", "`dtype`"),
         ("--dim", "4096", "`dims`"),
         ("--held-out", "nowhere.jsonl", "nowhere.jsonl"),
+        ("--learning-rate", "nan", "`learning_rate`"),
+        ("--rank", "4", "--rank: only with --lora"),
+        ("--target", "q_proj", "--target: only with --lora"),
     ],
 )
 def test_wrong_options_are_input_errors(
@@ -176,7 +207,37 @@ def test_merge_takes_a_share_for_each_model(cli: Any, data: Path, tmp_path: Path
     assert said.code == 0, said.err
     assert "Largest angle: 0." in said.out
     assert refused.code == 2
-    assert "one positive number per model" in refused.err
+    assert "one positive, finite number per model" in refused.err
+
+
+@pytest.mark.parametrize("share", ["nan", "inf", "-inf"])
+def test_share_that_is_not_finite_is_an_input_error(share: str, cli: Any, tmp_path: Path) -> None:
+    shares = ("--share", "1", "--share", share)
+
+    said = cli.run(
+        "merge", cli.embedding, cli.embedding, "--output", tmp_path / "no", *shares, "--json"
+    )
+
+    assert said.code == 2
+    assert "finite" in said.err
+    assert said.out == ""
+    assert not (tmp_path / "no").exists()
+
+
+def test_merge_of_a_model_with_nan_is_a_model_error(cli: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = Path(shutil.copytree(cli.embedding, tmp_path / "broken"))
+    weights = load_file(broken / "model.safetensors")
+    next(iter(weights.values())).view(-1)[3] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+
+    said = cli.run("merge", cli.embedding, broken, "--output", tmp_path / "no", "--json")
+
+    assert said.code == 4
+    assert "holds NaN or infinity" in said.err
+    assert said.out == ""
+    assert not list((tmp_path / "no").glob("*.safetensors"))
 
 
 def test_merge_of_one_model_is_an_input_error(cli: Any, tmp_path: Path) -> None:

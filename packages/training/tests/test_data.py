@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.errors import InputError
 from qwen3_rag_training.data import Example, batches, read_examples, write_examples
 
@@ -27,7 +26,7 @@ def test_missing_fields_take_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "data.jsonl"
     file.write_text('{"query": "q", "positive": "d", "negatives": null}\n\n')
 
-    assert read_examples(file) == [Example("q", "d", (), DEFAULT_INSTRUCTION)]
+    assert read_examples(file) == [Example("q", "d", (), None)]
 
 
 @pytest.mark.parametrize(

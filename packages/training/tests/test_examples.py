@@ -21,6 +21,7 @@ def test_python_examples_run_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("qwen3_rag_tiny", reason="the examples use the tiny checkpoints")
+    pytest.importorskip("peft", reason="the examples train an adapter")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
 

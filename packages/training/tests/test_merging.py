@@ -236,10 +236,81 @@ def test_output_must_not_be_one_of_the_models(tmp_path: Path) -> None:
         merge(Merging(models=(one, two), output=one))
 
 
-@pytest.mark.parametrize("shares", [(1.0,), (1.0, 0.0), (1.0, -1.0)])
+@pytest.mark.parametrize(
+    "shares",
+    [
+        (1.0,),
+        (1.0, 0.0),
+        (1.0, -1.0),
+        (1.0, math.nan),
+        (math.nan, 1.0),
+        (1.0, math.inf),
+        (-math.inf, 1.0),
+        (1e308, 1e308),
+    ],
+)
 def test_shares_must_be_positive_and_one_per_model(shares: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="`shares`"):
         Merging(models=(Path("a"), Path("b")), output=Path("c"), shares=shares)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_weights_that_are_not_finite_are_named(tmp_path: Path, place: int, value: float) -> None:
+    folders = [checkpoint(tmp_path / name, seed) for seed, name in enumerate(("one", "two"))]
+    file = folders[place] / "model-00002-of-00002.safetensors"
+    broken = load_file(file)["c"]
+    broken[1, 1] = value
+    save_file({"c": broken}, file)
+
+    with pytest.raises(ModelError, match=rf"'c' of .*{folders[place].name}.*NaN or infinity"):
+        merge(Merging(models=tuple(folders), output=tmp_path / "out"))
+
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_result_too_large_for_its_dtype_is_an_error(tmp_path: Path) -> None:
+    one = checkpoint(tmp_path / "one", 1, dtype=torch.float16)
+    two = checkpoint(tmp_path / "two", 2, dtype=torch.float32)
+    file = two / "model-00002-of-00002.safetensors"
+    save_file({"c": load_file(file)["c"] * 1e6}, file)
+
+    with pytest.raises(ModelError, match=r"'c' becomes too large for torch\.float16"):
+        merge(Merging(models=(one, two), output=tmp_path / "out"))
+
+
+@pytest.mark.parametrize("share", [math.nan, math.inf])
+def test_slerp_refuses_a_share_that_is_not_finite(share: float) -> None:
+    with pytest.raises(InputError, match="must be finite"):
+        slerp(torch.ones(2), torch.zeros(2), share)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_slerp_refuses_tensors_that_are_not_finite(value: float) -> None:
+    for pair in (
+        (torch.ones(2), torch.tensor([0.0, value])),
+        (torch.tensor([value]), torch.ones(1)),
+    ):
+        with pytest.raises(InputError, match="must be finite"):
+            slerp(*pair, 0.5)
+
+
+def test_adapters_are_not_merged(tmp_path: Path) -> None:
+    one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
+    (two / "adapter_config.json").write_text("{}")
+
+    with pytest.raises(ModelError, match=r"two.*is an adapter.*merge_and_unload"):
+        merge(Merging(models=(one, two), output=tmp_path / "out"))
+
+
+@pytest.mark.parametrize("method", ["fp8", "bitsandbytes"])
+def test_quantised_models_are_not_merged(tmp_path: Path, method: str) -> None:
+    one, two = checkpoint(tmp_path / "one", 1), checkpoint(tmp_path / "two", 2)
+    settings = {"quantization_config": {"quant_method": method}}
+    (one / "config.json").write_text(json.dumps(settings))
+
+    with pytest.raises(ModelError, match=r"one.*is quantised"):
+        merge(Merging(models=(one, two), output=tmp_path / "out"))
 
 
 def test_merging_needs_two_models() -> None:

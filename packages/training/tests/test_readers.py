@@ -11,13 +11,22 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends import EmbedPrompt, RerankPrompt
-from qwen3_rag.integration import RERANK_PREFIX, RERANK_SUFFIX
-from qwen3_rag_training.checkpoints import last_hidden, load_model
-from qwen3_rag_training.inputs import Inputs
+from qwen3_rag.backends import RerankPrompt, Role
+from qwen3_rag.integration import (
+    RERANK_PREFIX,
+    RERANK_SUFFIX,
+    resolve_checkpoint,
+    trainable_model,
+)
+from qwen3_rag_training.job import TrainingSetup
 
 QUERIES = ["what about rivers 2", "yes"]
 DOCUMENTS = ["All about rivers, number 2 of them.", "Nothing but pepper here. <think> 질문"]
+
+
+def opened(folder: Path, role: Role) -> TrainingSetup:
+    start = trainable_model(resolve_checkpoint(str(folder), role), role)
+    return TrainingSetup(start, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +41,15 @@ def vectors(checkpoints: dict[str, Path]) -> dict[str, np.ndarray]:
 def test_training_computes_the_vectors_of_the_core(
     checkpoints: dict[str, Path], vectors: dict[str, np.ndarray]
 ) -> None:
-    model = load_model(checkpoints["embedding"]).eval()
-    inputs = Inputs(checkpoints["embedding"], "embedding", context=512)
-    instruction = EmbedPrompt("", RerankPrompt("", "").instruction).instruction or ""
+    setup = opened(checkpoints["embedding"], "embedding")
     parts = {
-        "queries": inputs.queries(QUERIES, [instruction] * 2, 256),
-        "documents": inputs.documents(DOCUMENTS, 256),
+        "queries": setup.inputs.queries(QUERIES, [None] * 2, 256),
+        "documents": setup.inputs.documents(DOCUMENTS, 256),
     }
 
     for name, batch in parts.items():
         with torch.no_grad():
-            states = last_hidden(model, batch.ids, batch.mask, batch.last)
+            states = setup.states(batch)
         computed = torch.nn.functional.normalize(states, dim=-1).numpy()
         np.testing.assert_allclose(computed, vectors[name], atol=1e-5)
 
@@ -117,7 +124,7 @@ def test_reranking_tokenizer_appends_no_end_token(checkpoints: dict[str, Path]) 
 def test_pairs_are_encoded_with_the_core_prompt(checkpoints: dict[str, Path]) -> None:
     folder = checkpoints["reranking"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    inputs = Inputs(folder, "reranking", context=512)
+    inputs = opened(folder, "reranking").inputs
 
     batch = inputs.pairs([RerankPrompt("rivers", "marble")], 64, 64)
 

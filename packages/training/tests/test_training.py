@@ -149,6 +149,33 @@ def test_non_finite_loss_stops_the_run(tmp_path: Path) -> None:
         )
 
 
+def test_gradient_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+
+    def loss(batch: list[int]) -> torch.Tensor:
+        # The root of zero is zero, and its gradient infinite.
+        zero: torch.Tensor = model(torch.ones(1, 2)) * 0
+        return zero.abs().sqrt().sum()
+
+    with pytest.raises(ModelError, match="The gradient became"):
+        optimise(model, loss, lambda first: iter([[0]] * 3), SCHEDULE, tmp_path, job="")
+
+
+def test_metrics_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+
+    with pytest.raises(ModelError, match=r"held-out metrics became.*nan"):
+        optimise(
+            model,
+            lambda batch: model(torch.ones(1, 2)).sum(),
+            lambda first: iter([[0]] * 8),
+            SCHEDULE,
+            tmp_path,
+            job="",
+            evaluate=lambda: {"held_out_loss": float("nan")},
+        )
+
+
 def test_learning_rate_warms_up_then_decays() -> None:
     schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +11,7 @@ from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet
 
 if TYPE_CHECKING:
-    from qwen3_rag.backends import Role
-    from qwen3_rag_training import TrainedRun
+    from qwen3_rag_training import LoRA, TrainedRun
 
 __all__ = ["merge_command", "train"]
 
@@ -49,7 +48,50 @@ Steps = Annotated[
     typer.Option("--steps", metavar="N", help="Optimiser steps (default: one pass over DATA)."),
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", help="Examples per step.")]
-Rate = Annotated[float, typer.Option("--learning-rate", metavar="X", help="Peak learning rate.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate",
+        metavar="X",
+        help="Peak learning rate (default: 1e-5, with --lora 1e-4).",
+        show_default=False,
+    ),
+]
+Lora = Annotated[
+    bool,
+    typer.Option(
+        "--lora", help="Train a small adapter beside frozen weights, instead of all weights."
+    ),
+]
+Rank = Annotated[
+    int | None, typer.Option("--rank", metavar="N", help="With --lora: the rank (default: 16).")
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        "--alpha",
+        metavar="X",
+        help="With --lora: the updates are scaled by X / rank (default: 32).",
+    ),
+]
+Dropout = Annotated[
+    float | None,
+    typer.Option("--dropout", metavar="X", help="With --lora: dropout of its inputs (default: 0)."),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="NAME",
+        help="With --lora: a matrix to adapt, such as q_proj. Can be repeated (default: all).",
+    ),
+]
+Merged = Annotated[
+    bool,
+    typer.Option(
+        "--merged", help="With --lora: save a whole checkpoint instead of the adapter alone."
+    ),
+]
 Negatives = Annotated[
     int, typer.Option("--negatives", metavar="N", help="Negatives to use from each line.")
 ]
@@ -84,7 +126,7 @@ def train_embed_command(
     held_out: HeldOut = None,
     steps: Steps = None,
     batch_size: BatchSize = 32,
-    learning_rate: Rate = 1e-5,
+    learning_rate: Rate = None,
     temperature: Annotated[
         float,
         typer.Option("--temperature", metavar="X", help="Temperature of the contrastive loss."),
@@ -101,6 +143,12 @@ def train_embed_command(
     seed: Seed = 0,
     block: Block = 1,
     save_every: SaveEvery = 200,
+    lora: Lora = False,
+    rank: Rank = None,
+    alpha: Alpha = None,
+    dropout: Dropout = None,
+    targets: Targets = None,
+    merged: Merged = False,
     max_query_tokens: QueryTokens = 256,
     max_document_tokens: DocumentTokens = 512,
     device: Device = None,
@@ -110,27 +158,28 @@ def train_embed_command(
 ) -> None:
     """Fine-tune an embedding model with the contrastive loss of the Qwen3 Embedding report.
 
-    All weights are trained. If a run is interrupted, run the command again: it continues from the
-    saved state and gives the same result.
+    All weights are trained, or with --lora a small adapter beside them. If a run is interrupted,
+    run the command again: it continues from the saved state and gives the same result.
     """
     _require_training()
     from qwen3_rag_training import EmbeddingTraining, Schedule, train_embedder
 
     job = EmbeddingTraining(
-        model=_checkpoint_folder(model, "embedding"),
+        model=model,
         data=data,
         output=output,
         held_out=held_out,
         schedule=Schedule(
             steps=_steps(steps, data, batch_size),
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            learning_rate=_rate(learning_rate, lora),
             seed=seed,
             block=block,
             save_every=save_every,
         ),
         temperature=temperature,
         dims=tuple(dims or ()),
+        lora=_lora(lora, rank, alpha, dropout, targets, merged),
         negatives=negatives,
         max_query_tokens=max_query_tokens,
         max_document_tokens=max_document_tokens,
@@ -150,11 +199,17 @@ def train_rerank_command(
     held_out: HeldOut = None,
     steps: Steps = None,
     batch_size: BatchSize = 8,
-    learning_rate: Rate = 1e-5,
+    learning_rate: Rate = None,
     negatives: Negatives = 3,
     seed: Seed = 0,
     block: Block = 1,
     save_every: SaveEvery = 200,
+    lora: Lora = False,
+    rank: Rank = None,
+    alpha: Alpha = None,
+    dropout: Dropout = None,
+    targets: Targets = None,
+    merged: Merged = False,
     max_query_tokens: QueryTokens = 128,
     max_document_tokens: DocumentTokens = 512,
     device: Device = None,
@@ -164,25 +219,26 @@ def train_rerank_command(
 ) -> None:
     """Fine-tune a reranker to answer "yes" for each positive and "no" for each negative.
 
-    All weights are trained. If a run is interrupted, run the command again: it continues from the
-    saved state and gives the same result.
+    All weights are trained, or with --lora a small adapter beside them. If a run is interrupted,
+    run the command again: it continues from the saved state and gives the same result.
     """
     _require_training()
     from qwen3_rag_training import RerankingTraining, Schedule, train_reranker
 
     job = RerankingTraining(
-        model=_checkpoint_folder(model, "reranking"),
+        model=model,
         data=data,
         output=output,
         held_out=held_out,
         schedule=Schedule(
             steps=_steps(steps, data, batch_size),
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            learning_rate=_rate(learning_rate, lora),
             seed=seed,
             block=block,
             save_every=save_every,
         ),
+        lora=_lora(lora, rank, alpha, dropout, targets, merged),
         negatives=negatives,
         max_query_tokens=max_query_tokens,
         max_document_tokens=max_document_tokens,
@@ -251,10 +307,40 @@ def _require_training() -> None:
     require_extra("qwen3_rag_training", "training,cli", "This command")
 
 
-def _checkpoint_folder(model: str, role: Role) -> Path:
-    from qwen3_rag.integration import resolve_checkpoint
+def _rate(given: float | None, lora: bool) -> float:
+    """Return the learning rate; an adapter, which starts from nothing, takes a higher one."""
+    if given is not None:
+        return given
+    return 1e-4 if lora else 1e-5
 
-    return resolve_checkpoint(model, role).folder
+
+def _lora(
+    wanted: bool,
+    rank: int | None,
+    alpha: float | None,
+    dropout: float | None,
+    targets: list[str] | None,
+    merged: bool,
+) -> LoRA | None:
+    """Collect the options of the adapter; those not given keep their defaults.
+
+    Raises:
+        InputError: One is out of range, or is given without --lora.
+    """
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_training import LoRA
+
+    options: dict[str, Any] = {"rank": rank, "alpha": alpha, "dropout": dropout}
+    options["targets"] = tuple(targets) if targets else None
+    given = {name: value for name, value in options.items() if value is not None}
+    if merged:
+        given["merged"] = True
+    if wanted:
+        return LoRA(**given)
+    if given:
+        names = ", ".join("--" + name.removesuffix("s") for name in given)
+        raise InputError(f"{names}: only with --lora. Add --lora, or leave it out.")
+    return None
 
 
 def _device(name: str | None) -> str:
@@ -287,5 +373,5 @@ def _print_run(run: TrainedRun, as_json: bool, quiet: bool) -> None:
     elif not quiet:
         figures = "".join(f", {name} {value:.4f}" for name, value in run.evaluation.items())
         print_line(
-            f"{run.steps} steps. Loss {run.loss:.4f}{figures}. The checkpoint is in {run.folder}."
+            f"{run.steps} steps. Loss {run.loss:.4f}{figures}. The result is in {run.folder}."
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from qwen3_rag import DEFAULT_INSTRUCTION
 from qwen3_rag.errors import InputError
 
 __all__ = ["Example", "batches", "read_examples", "write_examples"]
@@ -27,13 +26,13 @@ class Example:
         query: The query text, without the prompt around it.
         positive: The document that answers it.
         negatives: Hard negatives, hardest first.
-        instruction: What the query is for.
+        instruction: What the query is for; the default of the checkpoint when `None`.
     """
 
     query: str
     positive: str
     negatives: tuple[str, ...] = ()
-    instruction: str = DEFAULT_INSTRUCTION
+    instruction: str | None = None
 
 
 def _example(record: Any, place: str) -> Example:
@@ -45,8 +44,8 @@ def _example(record: Any, place: str) -> Example:
     negatives = record.get("negatives") or []
     if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
         raise InputError(f"{place}: `negatives` must be a list of strings.")
-    instruction = record.get("instruction") or DEFAULT_INSTRUCTION
-    if not isinstance(instruction, str):
+    instruction = record.get("instruction") or None
+    if instruction is not None and not isinstance(instruction, str):
         raise InputError(f"{place}: `instruction` must be a string.")
     return Example(record["query"], record["positive"], tuple(negatives), instruction)
 
@@ -89,7 +88,7 @@ def write_examples(examples: Iterable[Example], file: Path) -> None:
             record: dict[str, Any] = {"query": example.query, "positive": example.positive}
             if example.negatives:
                 record["negatives"] = list(example.negatives)
-            if example.instruction != DEFAULT_INSTRUCTION:
+            if example.instruction is not None:
                 record["instruction"] = example.instruction
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
 

@@ -56,9 +56,10 @@ def train_embedder(
     """
 
     def objective(setup: TrainingSetup, held_out: Sequence[Example]) -> Objective:
-        size = int(setup.model.config.hidden_size)
-        if not all(0 < dim <= size for dim in config.dims):
-            raise InputError(f"`dims` must be between 1 and the model's {size}, got {config.dims}.")
+        if not all(0 < dim <= setup.dim for dim in config.dims):
+            raise InputError(
+                f"`dims` must be between 1 and the model's {setup.dim}, got {config.dims}."
+            )
 
         def queries(chosen: Sequence[Example]) -> Tensor:
             texts = [example.query for example in chosen]

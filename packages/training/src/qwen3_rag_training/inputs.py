@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt, Role
-from qwen3_rag.integration import prompt_tokenizer
+from qwen3_rag import DEFAULT_INSTRUCTION
+from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt
+
+if TYPE_CHECKING:
+    from qwen3_rag.integration import TrainableModel
 
 __all__ = ["Inputs", "TokenBatch"]
 
@@ -41,19 +44,10 @@ class TokenBatch:
 class Inputs:
     """Encodes texts with a checkpoint's tokenizer."""
 
-    def __init__(self, folder: Path, role: Role, *, context: int) -> None:
-        """Read the checkpoint's tokenizer.
-
-        Args:
-            folder: The checkpoint's folder.
-            role: Whether the checkpoint embeds or reranks.
-            context: The model's context length in tokens.
-
-        Raises:
-            ModelError: The tokenizer is missing, invalid or lacks a token that the prompts need.
-        """
-        self._tokens = prompt_tokenizer(folder, role)
-        self._context = context
+    def __init__(self, start: TrainableModel) -> None:
+        """Take the tokenizer and the context length of an opened checkpoint."""
+        self._tokens = start.tokenizer
+        self._context = int(start.trunk.config.max_position_embeddings)
 
     @property
     def answers(self) -> tuple[int, int]:
@@ -61,15 +55,28 @@ class Inputs:
         return self._tokens.no, self._tokens.yes
 
     def queries(
-        self, texts: Sequence[str], instructions: Sequence[str], max_tokens: int
+        self, texts: Sequence[str], instructions: Sequence[str | None], max_tokens: int
     ) -> TokenBatch:
-        """Encode queries with their instructions, each cut to `max_tokens` in total."""
-        prompts = [EmbedPrompt(text, task) for text, task in zip(texts, instructions, strict=True)]
+        """Encode queries, each cut to `max_tokens` in total.
+
+        Args:
+            texts: The queries.
+            instructions: What each query is for; `None` for the checkpoint's default.
+            max_tokens: Maximum tokens per query, with its instruction.
+        """
+        prompts = [
+            EmbedPrompt(text, task or DEFAULT_INSTRUCTION)
+            for text, task in zip(texts, instructions, strict=True)
+        ]
         return self._batch(prompts, Limits(max_length=max_tokens))
 
     def documents(self, texts: Sequence[str], max_tokens: int) -> TokenBatch:
         """Encode documents for the embedder, each cut to `max_tokens` in total."""
         return self._batch([EmbedPrompt(text) for text in texts], Limits(max_length=max_tokens))
+
+    def pair(self, query: str, document: str, instruction: str | None) -> RerankPrompt:
+        """Make the prompt of a pair; without an instruction it has the checkpoint's default."""
+        return RerankPrompt(query, document, instruction or DEFAULT_INSTRUCTION)
 
     def pairs(
         self, prompts: Sequence[RerankPrompt], max_query_tokens: int, max_document_tokens: int

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import InputError
-from qwen3_rag_training.checkpoints import (
-    DTYPES,
-    copy_tokenizer,
-    last_hidden,
-    load_model,
-    make_folder,
-    save_model,
-)
+from qwen3_rag.integration import Checkpoint, TrainableModel, published
+from qwen3_rag_training.checkpoints import copy_layout, make_folder, write_weights
 from qwen3_rag_training.data import Example, batches, read_examples
 from qwen3_rag_training.inputs import Inputs, TokenBatch
 from qwen3_rag_training.loop import Schedule, TrainedRun, optimise
+from qwen3_rag_training.lora import LoRA, add_adapter, merged, require_peft, write_adapter
+from qwen3_rag_training.modules import add_template, write_modules
+from qwen3_rag_training.start import find_start, open_start
 
-__all__ = ["Objective", "Training", "TrainingSetup", "in_batches", "run_job"]
+__all__ = ["DTYPES", "Objective", "Training", "TrainingSetup", "in_batches", "run_job"]
+
+DTYPES = ("bfloat16", "float16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +34,25 @@ class Training:
     """Configuration that both kinds of training share.
 
     Attributes:
-        model: Checkpoint folder to start from.
+        model: Checkpoint to start from: a folder, an id, or `"tiny"`.
         data: Training examples in JSON lines; see `data.read_examples`.
         output: Folder for the checkpoint, the log and the training state.
         schedule: Number of steps, batch size and learning rate.
         held_out: Examples to evaluate on, in JSON lines.
+        lora: The adapter to train beside frozen weights. `None` trains all weights.
         negatives: Number of hard negatives to use per example, from the start of its list.
         max_query_tokens: Maximum tokens per query; longer queries are cut.
         max_document_tokens: Maximum tokens per document; longer documents are cut.
         device: Torch device.
-        dtype: Number format to train in.
+        dtype: Number format of the weights. An adapter is trained in float32 in any case.
     """
 
-    model: Path
+    model: str | os.PathLike[str]
     data: Path
     output: Path
     schedule: Schedule
     held_out: Path | None = None
+    lora: LoRA | None = None
     negatives: int = 1
     max_query_tokens: int = 256
     max_document_tokens: int = 512
@@ -59,7 +61,7 @@ class Training:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise InputError(f"`dtype` must be one of {sorted(DTYPES)}, got {self.dtype!r}.")
+            raise InputError(f"`dtype` must be one of {', '.join(DTYPES)}, got {self.dtype!r}.")
         for name, least in (("negatives", 0), ("max_query_tokens", 1), ("max_document_tokens", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
@@ -70,28 +72,49 @@ class Training:
                 f"`device` must be a torch device such as 'cpu' or 'cuda:0', got {self.device!r}."
             ) from error
 
-    @property
-    def identity(self) -> str:
-        """A hash of everything that affects the result, except the schedule."""
+    def identity(self, start: Checkpoint) -> str:
+        """Hash everything that affects the result, except the schedule."""
         settings = asdict(self)
         for name in ("schedule", "output", "held_out", "device", "data", "model"):
             del settings[name]
+        if settings["lora"]:
+            del settings["lora"]["merged"]  # a finished run can be saved in both forms
         digest = hashlib.sha256(self.data.read_bytes()).hexdigest()
-        return f"{sorted(settings.items())} {digest}"
+        return f"{sorted(settings.items())} {digest} {start.fingerprint}"
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
     """The loaded model, its tokenizer and the device it is on."""
 
-    model: PreTrainedModel
-    inputs: Inputs
+    start: TrainableModel
     device: torch.device
 
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Encodes texts for the model."""
+        return Inputs(self.start)
+
+    @property
+    def dim(self) -> int:
+        """Size of the hidden states."""
+        return int(self.start.trunk.config.hidden_size)
+
     def states(self, batch: TokenBatch) -> Tensor:
-        """Compute the hidden states at the last token of each row."""
+        """Compute the hidden states after the final norm, at the last token of each row."""
         batch = batch.to(self.device)
-        return last_hidden(self.model, batch.ids, batch.mask, batch.last)
+        hidden: Tensor = self.start.trunk(
+            input_ids=batch.ids, attention_mask=batch.mask, use_cache=False
+        ).last_hidden_state
+        return hidden[torch.arange(len(batch.ids), device=hidden.device), batch.last]
+
+    def logits(self, batch: TokenBatch) -> Tensor:
+        """Compute the logits of "no" and "yes", `[rows, 2]`."""
+        assert self.start.head is not None
+        found = self.states(batch) @ self.start.head().T
+        if found.shape[1] == 1:  # a classifier's one row gives the difference
+            found = torch.cat([torch.zeros_like(found), found], dim=1)
+        return found.float()
 
 
 @dataclass(frozen=True)
@@ -131,15 +154,26 @@ def run_job(
         InputError: The data or configuration is invalid, or the output folder holds another run.
         ModelError: The checkpoint cannot be read, or the loss is not finite.
     """
+    if config.lora:
+        require_peft()
     examples = read_examples(config.data)
     held_out = read_examples(config.held_out) if config.held_out else []
+    base = find_start(config.model, role, config.lora)
     make_folder(config.output)
-    device = torch.device(config.device)
-    model = load_model(config.model, dtype=DTYPES[config.dtype], device=device)
-    context = int(model.config.max_position_embeddings)
-    inputs = Inputs(Path(config.model), role, context=context)
-    objective = make_objective(TrainingSetup(model, inputs, device), held_out)
+    if config.output.resolve() == base.folder.resolve():
+        raise InputError(
+            f"`output` {str(config.output)!r} is the checkpoint to start from. Choose another."
+        )
+    start = open_start(base, role, config.dtype)
     schedule = config.schedule
+    model: nn.Module = start.model
+    if config.lora:
+        model = add_adapter(start.model, config.lora, schedule.seed)
+    device = torch.device(config.device)
+    if getattr(start.model, "quantization_method", None) is None:  # else it has its place
+        model.to(device)
+    setup = TrainingSetup(start, device)
+    objective = make_objective(setup, held_out)
     steps = schedule.steps if stop_after is None else min(stop_after, schedule.steps)
     loss, metrics = optimise(
         model,
@@ -149,14 +183,31 @@ def run_job(
         ),
         schedule,
         config.output,
-        job=config.identity,
+        job=config.identity(base),
         evaluate=objective.evaluate,
         progress=progress,
         stop_after=stop_after,
     )
-    copy_tokenizer(Path(config.model), config.output)
-    save_model(model, config.output, role, inputs.answers if role == "reranking" else (0, 0))
+    _write(config, role, base, setup, model)
     return TrainedRun(config.output, steps, loss, metrics)
+
+
+def _write(
+    config: Training, role: Role, base: Checkpoint, setup: TrainingSetup, model: nn.Module
+) -> None:
+    """Write the result with the tokenizer, prompts and modules of the checkpoint it is from."""
+    copy_layout(base.folder, config.output)
+    if not hasattr(setup.start.model, "score"):  # a classifier needs no other files
+        answers = setup.inputs.answers if role == "reranking" else (0, 0)
+        if not (base.folder / "modules.json").is_file():
+            write_modules(config.output, role, setup.dim, answers)
+        if role == "reranking":
+            add_template(config.output)
+    if config.lora and not config.lora.merged:
+        record = published(base.name)
+        write_adapter(model, base, record.revision if record else None, config.output)
+    else:
+        write_weights(merged(model) if config.lora else setup.start.model, config.output)
 
 
 def in_batches(

@@ -12,10 +12,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,8 +67,10 @@ class Schedule:
         for name in ("steps", "batch_size", "block", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise InputError(f"`learning_rate` must be positive, got {self.learning_rate}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"`learning_rate` must be a positive number, got {self.learning_rate}."
+            )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step (from 0): linear warm-up, then cosine decay."""
@@ -189,7 +193,7 @@ def optimise(
         The loss of the last step and the last metrics.
 
     Raises:
-        ModelError: The loss is not finite, or the state cannot be read.
+        ModelError: The loss, its gradient or a metric is not finite, or the state cannot be read.
         InputError: The state belongs to another run.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -197,8 +201,9 @@ def optimise(
     digest = _digest(schedule, job)
     state = _load(output / STATE, digest)
     first, loss, metrics = 0, math.nan, dict[str, float]()
+    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     if state is not None:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["model"], strict=False)  # frozen weights are not in it
         optimiser.load_state_dict(state["optimiser"])
         first, loss, metrics = state["step"], state["loss"], state["figures"]
     log = _Log(output / LOG, first)
@@ -208,7 +213,8 @@ def optimise(
         started = time.monotonic()
         for step, batch in zip(range(first, steps), order(first), strict=False):
             rate = schedule.rate(step)
-            loss, norm = _step(model, optimiser, loss_of(batch), rate, schedule.clip)
+            with _seeded(model, schedule.seed, step):
+                loss, norm = _step(model, optimiser, loss_of(batch), rate, schedule.clip)
             done = step + 1
             if done % schedule.log_every == 0 or done == steps:
                 seconds = round(time.monotonic() - started, 1)
@@ -218,7 +224,7 @@ def optimise(
                 log.write(step=done, **metrics)
             if done == steps or done % schedule.save_every == 0:
                 saved: dict[str, Any] = {
-                    "model": model.state_dict(),
+                    "model": trained,
                     "optimiser": optimiser.state_dict(),
                 }
                 saved |= {"step": done, "loss": loss, "figures": metrics, "digest": digest}
@@ -227,6 +233,18 @@ def optimise(
                 advance(1)
     model.eval()
     return loss, metrics
+
+
+@contextmanager
+def _seeded(model: nn.Module, seed: int, step: int) -> Iterator[None]:
+    """Let the random numbers of a step (dropout) depend on the seed and the step alone.
+
+    A resumed run then draws the numbers of an uninterrupted one.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+        yield
 
 
 def _due(step: int, every: int) -> bool:
@@ -244,6 +262,10 @@ def _step(
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
     norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
+    if not math.isfinite(norm):
+        raise ModelError(
+            f"The gradient became {norm}. Lower `learning_rate`, or train in float32 or bfloat16."
+        )
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
@@ -255,4 +277,9 @@ def _evaluated(model: nn.Module, evaluate: Callable[[], dict[str, float]]) -> di
     with torch.no_grad():
         metrics = evaluate()
     model.train()
+    if not all(map(math.isfinite, metrics.values())):
+        raise ModelError(
+            f"The held-out metrics became {metrics}. Lower `learning_rate`, or train in float32 or "
+            "bfloat16."
+        )
     return metrics

@@ -36,7 +36,7 @@ class Merging:
     Attributes:
         models: Two or more checkpoint folders of one architecture.
         output: Folder for the result; configuration and tokenizer come from the first model.
-        shares: One positive weight per model; equal weights when omitted.
+        shares: One positive, finite weight per model; equal weights when omitted.
     """
 
     models: tuple[Path, ...]
@@ -47,9 +47,13 @@ class Merging:
         if len(self.models) < 2:
             raise InputError(f"Merging needs two or more models, got {len(self.models)}.")
         shares = self.shares
-        if shares is not None and (len(shares) != len(self.models) or min(shares) <= 0):
+        if shares is not None and (
+            len(shares) != len(self.models)
+            or not all(0 < share < math.inf for share in shares)
+            or not math.isfinite(sum(shares))
+        ):
             raise InputError(
-                f"`shares` must be one positive number per model, got {shares} for "
+                f"`shares` must be one positive, finite number per model, got {shares} for "
                 f"{len(self.models)} models."
             )
 
@@ -101,7 +105,16 @@ def slerp(first: Tensor, second: Tensor, share: float) -> tuple[Tensor, float, b
     Returns:
         The tensor in the dtype of `first`, the angle in radians, and whether the interpolation
         was linear.
+
+    Raises:
+        InputError: The share or a tensor is not finite.
     """
+    if not (math.isfinite(share) and first.isfinite().all() and second.isfinite().all()):
+        raise InputError(
+            f"Tensors and `share` must be finite; `share` is {share}, and the tensors hold "
+            f"{int((~first.isfinite()).sum())} and {int((~second.isfinite()).sum())} numbers that "
+            "are not."
+        )
     one, two = first.double(), second.double()
     lengths = float(one.norm()), float(two.norm())
     if min(lengths) == 0.0:
@@ -136,30 +149,76 @@ def merge(config: Merging) -> MergeReport:
         The angles between the checkpoints, to judge whether they can be merged well.
 
     Raises:
-        ModelError: A checkpoint lacks a tensor or has it in another shape.
+        ModelError: A checkpoint lacks a tensor, has it in another shape or with numbers that are
+            not finite, or is an adapter or quantised; or the result would not be finite.
         InputError: The output is one of the models, or cannot be written.
     """
     if config.output.resolve() in [model.resolve() for model in config.models]:
         raise InputError(f"`output` {str(config.output)!r} is one of the models. Choose another.")
+    for model in config.models:
+        _check_mergeable(model)
     places = [_places(model) for model in config.models]
     shares = config.shares or (1.0,) * len(config.models)
-    _copy_other_files(config.models[0], config.output)
+    make_folder(config.output)
+    files = sorted(set(places[0].values()))
+    parts = {file: config.output / file.with_suffix(".part").name for file in files}
     report: list[TensorAngle] = []
-    for file in sorted(set(places[0].values())):
-        names = [name for name, place in places[0].items() if place == file]
-        with ExitStack() as stack:
-            readers = _Readers(stack, places, config.models)
-            header = _header(file)
-            target = config.output / file.name
-            part = target.with_suffix(".part")
-            with part.open("wb") as stream:
-                stream.write(header.raw)
-                for name in sorted(names, key=lambda name: header.offsets[name]):
-                    tensor, entry = _merged(name, readers, shares)
-                    stream.write(_bytes(tensor))
-                    report += [entry] if entry else []
-            part.replace(target)
+    try:
+        for file, part in parts.items():
+            names = [name for name, place in places[0].items() if place == file]
+            report += _write_merged(file, part, names, places, config.models, shares)
+    except BaseException:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+        raise
+    for file, part in parts.items():
+        part.replace(config.output / file.name)
+    _copy_other_files(config.models[0], config.output)
     return MergeReport(config.output, tuple(report))
+
+
+def _check_mergeable(folder: Path) -> None:
+    """Refuse folders whose tensors cannot be interpolated one by one."""
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{str(folder)!r} is an adapter, and adapters are not merged: the product of two "
+            "averages is not the average of two products. Train with `merged`, or use "
+            "`merge_and_unload` of peft, and merge the checkpoints."
+        )
+    file = folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8-sig")) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(file)!r} cannot be read: {error}. Give checkpoint folders.") from (
+            error
+        )
+    if isinstance(config, dict) and config.get("quantization_config"):
+        raise ModelError(
+            f"{str(folder)!r} is quantised, and quantised weights cannot be merged. Merge the "
+            "checkpoints that were quantised."
+        )
+
+
+def _write_merged(
+    file: Path,
+    part: Path,
+    names: Sequence[str],
+    places: Sequence[dict[str, Path]],
+    models: Sequence[Path],
+    shares: Sequence[float],
+) -> list[TensorAngle]:
+    """Merge the tensors of one file of the first model."""
+    report = []
+    with ExitStack() as stack:
+        readers = _Readers(stack, places, models)
+        header = _header(file)
+        stream = stack.enter_context(part.open("wb"))
+        stream.write(header.raw)
+        for name in sorted(names, key=lambda name: header.offsets[name]):
+            tensor, entry = _merged(name, readers, shares)
+            stream.write(_bytes(tensor))
+            report += [entry] if entry else []
+    return report
 
 
 @dataclass(frozen=True)
@@ -222,6 +281,11 @@ class _Readers:
             if file not in self._open:
                 self._open[file] = self._stack.enter_context(safe_open(file, framework="pt"))
             found.append(self._open[file].get_tensor(own_name))
+            if found[-1].is_floating_point() and not found[-1].isfinite().all():
+                raise ModelError(
+                    f"{name!r} of {str(model)!r} holds NaN or infinity, and so would the merged "
+                    "model. Fetch the checkpoint again, or train it with a lower learning rate."
+                )
             if found[-1].shape != found[0].shape:
                 raise ModelError(
                     f"{name!r} has the shape {tuple(found[-1].shape)} in {str(model)!r} and "
@@ -246,7 +310,13 @@ def _merged(
         total, angle, is_linear = slerp(total, tensor.double(), share / so_far)
         angles.append(angle)
         linear = linear or is_linear
-    return total.to(tensors[0].dtype), TensorAngle(name, tuple(angles), linear)
+    merged = total.to(tensors[0].dtype)
+    if not merged.isfinite().all():
+        raise ModelError(
+            f"{name!r} becomes too large for {merged.dtype} when merged. Give a first model in "
+            "float32."
+        )
+    return merged, TensorAngle(name, tuple(angles), linear)
 
 
 def _bytes(tensor: Tensor) -> bytes:
@@ -256,7 +326,6 @@ def _bytes(tensor: Tensor) -> bytes:
 
 def _copy_other_files(source: Path, target: Path) -> None:
     """Copy everything but the weights: configuration, tokenizer and module files."""
-    make_folder(target)
     for path in sorted(source.rglob("*.json")):
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 from qwen3_rag.backends import RerankPrompt
 from qwen3_rag_training.data import Example
 from qwen3_rag_training.evaluation import pair_accuracy
+from qwen3_rag_training.inputs import Inputs
 from qwen3_rag_training.job import Objective, Training, TrainingSetup, in_batches, run_job
 from qwen3_rag_training.loop import TrainedRun
 from qwen3_rag_training.losses import reranking_loss
@@ -57,20 +58,18 @@ def train_reranker(
     def objective(setup: TrainingSetup, held_out: Sequence[Example]) -> Objective:
         def answers(prompts: Sequence[RerankPrompt]) -> Tensor:
             """Compute the logits of "no" and "yes", `[pairs, 2]`."""
-            table: Tensor = setup.model.get_output_embeddings().weight
-            head = table[list(setup.inputs.answers)]
 
             def compute(rows: Sequence[int]) -> Tensor:
                 chosen = [prompts[row] for row in rows]
                 batch = setup.inputs.pairs(
                     chosen, config.max_query_tokens, config.max_document_tokens
                 )
-                return (setup.states(batch) @ head.T).float()
+                return setup.logits(batch)
 
             return in_batches([len(prompt.rendered.encode()) for prompt in prompts], _ROWS, compute)
 
         def loss(chosen: Sequence[Example]) -> Tensor:
-            prompts, labels = _labelled_pairs(chosen, config.negatives)
+            prompts, labels = _labelled_pairs(setup.inputs, chosen, config.negatives)
             logits = answers(prompts)
             target = torch.tensor(labels, device=setup.device)
             return reranking_loss(logits[:, 0], logits[:, 1], target)
@@ -78,7 +77,7 @@ def train_reranker(
         with_negatives = [example for example in held_out if example.negatives]
 
         def evaluate() -> dict[str, float]:
-            prompts, labels = _labelled_pairs(with_negatives, 1)
+            prompts, labels = _labelled_pairs(setup.inputs, with_negatives, 1)
             logits = torch.cat(
                 [answers(prompts[start : start + 256]) for start in range(0, len(prompts), 256)]
             )
@@ -95,7 +94,7 @@ def train_reranker(
 
 
 def _labelled_pairs(
-    examples: Sequence[Example], count: int
+    inputs: Inputs, examples: Sequence[Example], count: int
 ) -> tuple[list[RerankPrompt], list[int]]:
     """List pairs with their labels: each example's positive, then its negatives."""
     prompts, labels = [], []
@@ -104,6 +103,6 @@ def _labelled_pairs(
             (1, example.positive),
             *((0, text) for text in example.negatives[:count]),
         ):
-            prompts.append(RerankPrompt(example.query, text, example.instruction))
+            prompts.append(inputs.pair(example.query, text, example.instruction))
             labels.append(label)
     return prompts, labels

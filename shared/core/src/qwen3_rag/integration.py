@@ -39,6 +39,7 @@ from qwen3_rag._published import PUBLISHED, PublishedModel, Role, published
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
+from qwen3_rag.backends._local.checkpoint.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
 from qwen3_rag.errors import MissingExtraError
 
@@ -62,6 +63,7 @@ __all__ = [
     "ModelBase",
     "Option",
     "PublishedModel",
+    "TrainableModel",
     "arguments_of",
     "canonical",
     "check_arguments",
@@ -83,6 +85,7 @@ __all__ = [
     "resolve_checkpoint",
     "run",
     "run_async",
+    "trainable_model",
     "with_local_options",
 ]
 

@@ -30,7 +30,8 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
     Raises:
         ModelError: The model is of another family, or lacks the head that a reranker needs.
     """
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    # A model that transformers put an adapter into has `peft_config` and is its own base.
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if any(getattr(c, "is_prompt_learning", False) for c in _peft_configs(model)):
         raise ModelError(
             "The model's PEFT adapter adds virtual tokens, which changes the prompt. Only adapters "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,13 +15,14 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.model.forward import Head, RowsHead
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import InputError, ModelError
 
-__all__ = ["check_rows", "classifier_rows", "load_weights"]
+__all__ = ["answer_rows", "check_rows", "classifier_rows", "load_weights", "read_model"]
 
 # A head whose rows differ by less than this, relative to its norm, cannot tell yes from no. In
 # trained heads the difference is about as large as the rows themselves.
@@ -51,13 +52,53 @@ def load_weights(
     Raises:
         ModelError: Weights are missing, truncated or of another shape, or the head is degenerate.
     """
-    model_kwargs = spec.options["model_kwargs"] or {}
-    config = checkpoint.folder / "config.json"
-    classifier = "SequenceClassification" in config.read_text(encoding="utf-8")
+    model = read_model(
+        checkpoint, spec.role, tokenizer, dtype=dtype, model_kwargs=spec.options["model_kwargs"]
+    )
+    model = model.eval().requires_grad_(False)
+    if getattr(model, "quantization_method", None) is None:
+        model = model.to(device)
     if spec.role == "embedding":
+        return model, None
+    rows = answer_rows(model, tokenizer, checkpoint.name)
+    rows = rows.detach().to(device=device, dtype=torch.float32)
+    check_rows(rows, checkpoint.name)
+    return model.model, RowsHead(rows)
+
+
+def read_model(
+    checkpoint: Checkpoint,
+    role: Role,
+    tokenizer: PromptTokenizer,
+    *,
+    dtype: torch.dtype,
+    model_kwargs: Mapping[str, Any] | None = None,
+) -> Any:
+    """Load a checkpoint into transformers' own class, on the CPU, and check that it is whole.
+
+    Args:
+        checkpoint: The checkpoint.
+        role: Whether it embeds or reranks.
+        tokenizer: Its tokenizer.
+        dtype: Number format of the weights.
+        model_kwargs: Further arguments for `from_pretrained`.
+
+    Returns:
+        A `Qwen3Model` for an embedder; for a reranker a `Qwen3ForCausalLM` or, if its head is a
+        classifier, a `Qwen3ForSequenceClassification`.
+
+    Raises:
+        ModelError: Weights are missing, truncated or of another shape.
+        InputError: transformers refused `model_kwargs`.
+    """
+    model_kwargs = model_kwargs or {}
+    config = checkpoint.folder / "config.json"
+    if role == "embedding":
         kind: Any = Qwen3Model
+    elif "SequenceClassification" in config.read_text(encoding="utf-8"):
+        kind = Qwen3ForSequenceClassification
     else:
-        kind = Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
+        kind = Qwen3ForCausalLM
     try:
         with _quiet():
             model, info = kind.from_pretrained(
@@ -80,18 +121,21 @@ def load_weights(
             "If a download was interrupted, delete the folder and fetch it again."
         ) from error
     _check_weights(model, info, checkpoint, tokenizer)
-    model = model.eval().requires_grad_(False)
-    if getattr(model, "quantization_method", None) is None:
-        model = model.to(device)
-    if spec.role == "embedding":
-        return model, None
-    if classifier:
-        rows = classifier_rows(model, checkpoint.name)
-    else:
-        rows = model.lm_head.weight[[tokenizer.no, tokenizer.yes]]
-    rows = rows.detach().to(device=device, dtype=torch.float32)
-    check_rows(rows, checkpoint.name)
-    return model.model, RowsHead(rows)
+    return model
+
+
+def answer_rows(model: Any, tokenizer: PromptTokenizer, name: str) -> torch.Tensor:
+    """Return the rows of a reranker's head, `[2, hidden]` in the order no, yes, or `[1, hidden]`.
+
+    A single row gives the difference of the two logits. The rows keep their gradient.
+
+    Raises:
+        ModelError: The head's labels cannot be read as relevance.
+    """
+    if hasattr(model, "score"):
+        return classifier_rows(model, name)
+    rows: torch.Tensor = model.lm_head.weight[[tokenizer.no, tokenizer.yes]]
+    return rows
 
 
 def _check_weights(
