@@ -1,6 +1,6 @@
 """Retrieval quality of BM25 alone: nDCG@10 over all queries.
 
-    python benchmarks/lexical.py [--data FOLDER] [--only NAME ...] [--json PATH]
+    python -m benchmarks.lexical [--data FOLDER] [--only NAME ...] [--json PATH]
 
 Every document of a corpus is scored for every query, with the encoder's vectors and Qdrant's IDF.
 This is done once with the true mean length of the corpus as `avg_len`, and once with the default.
@@ -18,12 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qwen3_rag.lexical import BM25Encoder, SparseVector
-
-DEFAULT_DATA = Path(__file__).resolve().parents[1].parent / "shared"
+from benchmarks.corpora import DEFAULT_DATA, Corpus, bm25, names, ndcg, read
+from qwen3_rag.lexical import BM25Encoder, mean_length
 
 FLOORS = {
     "cmrc2018_dev": 0.976,
@@ -49,18 +45,6 @@ LARGEST_LOSS = 0.01
 
 NEEDS_ITS_MEAN = {"cosqa"}
 """Texts so short that the default does not suit them, and `mean_length` has to be used."""
-
-DEPTH = 10
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Documents, queries and relevance grades."""
-
-    name: str
-    documents: dict[str, str]
-    queries: dict[str, str]
-    relevant: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -89,89 +73,30 @@ class Measurement:
         return suits and self.ndcg_true_mean >= FLOORS[self.corpus]
 
 
-def read(folder: Path) -> Corpus:
-    """Read `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`."""
-    relevant: dict[str, dict[str, float]] = {}
-    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
-        query, document, grade = line.split("\t")
-        relevant.setdefault(query, {})[document] = float(grade)
-    queries = _texts(folder / "queries.jsonl")
-    return Corpus(
-        name=folder.name,
-        documents=_texts(folder / "corpus.jsonl"),
-        queries={id_: text for id_, text in queries.items() if id_ in relevant},
-        relevant=relevant,
-    )
-
-
 def measure(corpus: Corpus) -> Measurement:
     """Measure a corpus with the true mean length and with the default."""
     texts = list(corpus.documents.values())
     default = BM25Encoder()
     start = time.perf_counter()
-    vectors = [default.encode_document(text) for text in texts]
+    for text in texts:
+        default.encode_document(text)
     seconds = time.perf_counter() - start
 
-    mean_length = float(np.mean([len(default.tokens(text)) for text in texts]))
-    fitted = BM25Encoder(avg_len=mean_length)
+    mean = mean_length(texts)
     return Measurement(
         corpus=corpus.name,
         documents=len(texts),
         queries=len(corpus.queries),
-        mean_length=round(mean_length, 1),
-        ndcg_true_mean=ndcg(corpus, fitted, [fitted.encode_document(text) for text in texts]),
-        ndcg_default=ndcg(corpus, default, vectors),
+        mean_length=round(mean, 1),
+        ndcg_true_mean=_quality(corpus, BM25Encoder(avg_len=mean)),
+        ndcg_default=_quality(corpus, default),
         megabytes_per_second=sum(len(text.encode()) for text in texts) / 1e6 / seconds,
     )
 
 
-def ndcg(corpus: Corpus, encoder: BM25Encoder, vectors: Sequence[SparseVector]) -> float:
-    """Compute the mean nDCG@10 over all queries; a query without results counts as 0."""
-    ids = list(corpus.documents)
-    postings = _postings(vectors)
-    gains = []
-    for query_id, text in corpus.queries.items():
-        scores = np.zeros(len(ids))
-        query = encoder.encode_query(text).as_dict()
-        for index in query.keys() & postings.keys():
-            places, weights = postings[index]
-            scores[places] += query[index] * weights
-        best = np.argsort(-scores, kind="stable")[:DEPTH]
-        grades = corpus.relevant[query_id]
-        ideal = _gain(sorted(grades.values(), reverse=True)[:DEPTH])
-        gains.append(
-            _gain([grades.get(ids[at], 0.0) if scores[at] else 0.0 for at in best]) / ideal
-        )
-    return float(np.mean(gains))
-
-
-def _postings(
-    vectors: Sequence[SparseVector],
-) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Map each index to its documents and their weights times the IDF."""
-    columns: dict[int, tuple[list[int], list[float]]] = {}
-    for place, vector in enumerate(vectors):
-        for index, value in vector.as_dict().items():
-            places, values = columns.setdefault(index, ([], []))
-            places.append(place)
-            values.append(value)
-    return {
-        index: (np.array(places), np.array(values) * _idf(len(vectors), len(places)))
-        for index, (places, values) in columns.items()
-    }
-
-
-def _idf(documents: int, containing: int) -> float:
-    return float(np.log((documents - containing + 0.5) / (containing + 0.5) + 1))
-
-
-def _gain(grades: Sequence[float]) -> float:
-    return float(sum(grade / np.log2(rank + 1) for rank, grade in enumerate(grades, 1)))
-
-
-def _texts(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8") as lines:
-        return {row["_id"]: row["text"] for row in map(json.loads, lines)}
+def _quality(corpus: Corpus, encoder: BM25Encoder) -> float:
+    rankings = bm25(corpus, encoder)
+    return ndcg(corpus, {query: [id_ for id_, _ in hits] for query, hits in rankings.items()})
 
 
 def _report(rows: Sequence[Measurement]) -> None:
@@ -201,16 +126,13 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Print the table; return 1 if a limit is missed."""
     arguments = _arguments()
-    corpora: Path = arguments.data / "corpora"
-    if not corpora.is_dir():
-        sys.exit(f"No corpora at {str(corpora)!r}. Give their folder with --data.")
-    names = sorted(path.parent.name for path in corpora.glob("*/qrels.tsv"))
-    unknown = sorted(set(arguments.only or ()) - set(names))
+    known = names(arguments.data)
+    unknown = sorted(set(arguments.only or ()) - set(known))
     if unknown:
-        sys.exit(f"No corpus named {unknown}. There are: {', '.join(names)}.")
+        sys.exit(f"No corpus named {unknown}. There are: {', '.join(known)}.")
 
-    chosen = arguments.only or sorted(names, key=lambda name: (name not in FLOORS, name))
-    rows = [measure(read(corpora / name)) for name in chosen]
+    chosen = arguments.only or sorted(known, key=lambda name: (name not in FLOORS, name))
+    rows = [measure(read(arguments.data / "corpora" / name)) for name in chosen]
     _report(rows)
     if arguments.json:
         result: dict[str, Any] = {

@@ -37,6 +37,15 @@ def _change(tree: Path) -> None:
             path.write_text(f"{text}\n## Added\n\nThe end of {number}.\n", encoding="utf-8")
 
 
+def close_to(value: Any) -> Any:
+    """Equal but for the last bit of scores: the engine sums BM25 in the order of its segments."""
+    if isinstance(value, dict):
+        return {name: close_to(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [close_to(entry) for entry in value]
+    return pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
+
+
 @dataclass(frozen=True)
 class Watched:
     """How a process ended, and how often it wrote the manifest before."""
@@ -106,7 +115,7 @@ class _Scene:
         command: list[str] = self.cli.command(*arguments)
         return command
 
-    def seen(self, store: Path) -> tuple[object, object]:
+    def seen(self, store: Path) -> tuple[Any, Any]:
         """All a user can tell an index by: what is in it, and what it answers."""
         return (
             self.cli.content(store),
@@ -118,7 +127,10 @@ class _Scene:
         summary = self.cli.index(self.tree, "--store", store, *self.cli.models)
 
         assert summary["skipped"] == []
-        assert self.seen(store) == self.expected
+        content, hits = self.seen(store)
+        expected_content, expected_hits = self.expected
+        assert content == expected_content
+        assert hits == close_to(expected_hits)
         assert self.cli.index(self.tree, "--store", store)["embedded"] == 0
         shutil.rmtree(store)
         return summary

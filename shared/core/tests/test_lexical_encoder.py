@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import pickle
@@ -10,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import lexical as benchmark
+from benchmarks.corpora import Corpus, read
 from qwen3_rag.errors import InputError
-from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, mean_length, tokens
+from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, tokens
 from qwen3_rag.lexical import _indices as indices
 from qwen3_rag.lexical._indices import document_indices, term_index
 
@@ -276,16 +276,13 @@ SLOW = ("cosqa", "tydiqa_ko_train")
     ],
 )
 def test_promised_ndcg_is_reached_and_the_constant_length_costs_little(name: str) -> None:
-    benchmark = _benchmark()
-
-    row = benchmark.measure(benchmark.read(DATA / "corpora" / name))
+    row = benchmark.measure(read(DATA / "corpora" / name))
 
     assert row.good, row
 
 
 def test_benchmark_scores_by_hand_computed_ndcg() -> None:
-    benchmark = _benchmark()
-    corpus = benchmark.Corpus(
+    corpus = Corpus(
         name="tiny",
         documents={"a": "red red", "b": "red blue", "c": "green"},
         queries={"first": "red red", "second": "blue", "third": "green", "lost": "yellow"},
@@ -302,7 +299,8 @@ def test_benchmark_scores_by_hand_computed_ndcg() -> None:
 
 def test_benchmark_without_data_says_where_it_looked(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, str(REPOSITORY / "benchmarks" / "lexical.py"), "--data", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks.lexical", "--data", str(tmp_path)],
+        cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
@@ -320,25 +318,3 @@ def _corpus_texts() -> Iterator[str]:
         with path.open(encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)["text"]
-
-
-def _benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "lexical_benchmark", REPOSITORY / "benchmarks" / "lexical.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_mean_length_counts_terms_with_repeats() -> None:
-    assert mean_length(["red red apple", "apple"]) == 2.0
-
-
-@pytest.mark.parametrize("texts", [[], ["", "?!"]])
-def test_a_mean_length_of_nothing_is_refused(texts: list[str]) -> None:
-    with pytest.raises(InputError, match="at least one text"):
-        mean_length(texts)

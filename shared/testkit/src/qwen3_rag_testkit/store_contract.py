@@ -311,10 +311,10 @@ class StoreContract(SearchContract):
             return [*found, await searcher.asearch(queries[0], filter=filter)]
 
         filter = self.equals("path", "a.md")
-        before = threading.active_count()
+        before = _client_threads()
         hits = asyncio.run(everything())
 
-        assert threading.active_count() <= before + 5  # including the models' threads
+        assert _client_threads() <= before + 5  # including the models' threads
         assert searcher.count() == len(DOCUMENTS) - 1
         assert hits == [
             *(searcher.search(query) for query in queries),
@@ -328,3 +328,8 @@ class StoreContract(SearchContract):
 
         with pytest.raises(StoreError, match="closed"):
             asyncio.run(filled.asearch("x"))
+
+
+def _client_threads() -> int:
+    """Count the threads of this process but those in which a stand-in server answers."""
+    return sum("process_request_thread" not in each.name for each in threading.enumerate())
