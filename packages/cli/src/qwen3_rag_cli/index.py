@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag.fusion import DEFAULT_CANDIDATES
 from qwen3_rag.integration import Closing
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
@@ -36,7 +37,7 @@ class Depths:
     """
 
     limit: int = 10
-    candidates: int = 100
+    candidates: int = DEFAULT_CANDIDATES
     rerank: int = 20
 
     def __post_init__(self) -> None:
