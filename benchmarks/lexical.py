@@ -171,14 +171,14 @@ def main() -> int:
     arguments = _arguments()
     corpora = _corpora(arguments.data, arguments.only, arguments.cisi)
     rows = [measure(corpus) for corpus in corpora]
-    print(f"{table(rows)}\n", flush=True)
+    _print(table(rows))
     missed = [
         f"{row.corpus}: {row.ndcg_true_mean:.4f}, {row.ndcg_default:.4f} with avg_len 256"
         for row in rows
         if not row.good
     ]
     without = {corpus.name: variants(corpus) for corpus in corpora}
-    print(f"{variants_table(rows, without)}\n", flush=True)
+    _print(variants_table(rows, without))
     result: dict[str, Any] = {
         "settings": BM25Encoder().parameters,
         "python": platform.python_version(),
@@ -186,16 +186,16 @@ def main() -> int:
         "variants": without,
     }
 
-    if not arguments.without_peers:
+    told = [corpus for corpus in corpora if corpus.name in lexical_peers.LANGUAGES]
+    if told and not arguments.without_peers:
         python = python_of("bm25", arguments.environments.absolute())
-        told = [corpus for corpus in corpora if corpus.name in lexical_peers.LANGUAGES]
         own = {row.corpus: row.ndcg_true_mean for row in rows}
         compared = [lexical_peers.compare(corpus, own[corpus.name], python) for corpus in told]
-        print(f"{lexical_peers.table(compared)}\n", flush=True)
+        _print(lexical_peers.table(compared))
         missed += lexical_peers.failures(compared)
         timed = [corpus for corpus in told if corpus.name in lexical_peers.TIMED]
         speeds = [lexical_peers.measure_speed(corpus, python) for corpus in timed]
-        print(f"{lexical_peers.speed_table(speeds)}\n", flush=True)
+        _print(lexical_peers.speed_table(speeds))
         result |= {
             "peers": REQUIREMENTS["bm25"],
             "compared": [{**asdict(row), "difference": row.difference} for row in compared],
@@ -203,7 +203,7 @@ def main() -> int:
         }
     if arguments.scale:
         scaled = lexical_scale.measure(arguments.data, arguments.scale)
-        print(f"{lexical_scale.table(scaled)}\n", flush=True)
+        _print(lexical_scale.table(scaled))
         missed += lexical_scale.failures(scaled)
         result["scale"] = [{**asdict(row), "loss": row.loss} for row in scaled]
 
@@ -213,6 +213,10 @@ def main() -> int:
             json.dumps({**result, "missed": missed}, indent=2) + "\n", encoding="utf-8"
         )
     return 1 if missed else 0
+
+
+def _print(table: str) -> None:
+    print(f"{table}\n", flush=True)
 
 
 if __name__ == "__main__":

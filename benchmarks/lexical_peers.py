@@ -203,7 +203,7 @@ def table(rows: Sequence[Comparison]) -> str:
 
 def speed_table(rows: Sequence[Speed]) -> str:
     """Write the speeds as a Markdown table."""
-    sides = [*rows[0].sides]
+    sides = [*rows[0].sides] if rows else []
     lines = [["corpus", "language", "MB", *(f"{side}, MB/s" for side in sides)]]
     lines.append(["---"] * len(lines[0]))
     for row in rows:
