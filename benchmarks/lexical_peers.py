@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,14 @@ class Comparison:
     peers: dict[str, float]
 
     @property
+    def best(self) -> str:
+        """The best peer."""
+        return max(self.peers, key=self.peers.__getitem__)
+
+    @property
     def difference(self) -> float:
         """Difference to the best peer; negative if that is better."""
-        return self.own - max(self.peers.values())
+        return self.own - self.peers[self.best]
 
     @property
     def good(self) -> bool:
@@ -175,10 +180,9 @@ def _peers(python: Path, which: str, **given: Any) -> dict[str, Any]:
 def failures(rows: Iterable[Comparison]) -> list[str]:
     """List the corpora where a peer is better by more than the limit."""
     return [
-        f"{row.corpus}: {row.own:.4f}, {best} {row.peers[best]:.4f}, difference "
+        f"{row.corpus}: {row.own:.4f}, {row.best} {row.peers[row.best]:.4f}, difference "
         f"{row.difference:+.4f}"
         for row in rows
-        for best in [_best(row.peers)]
         if not row.good
     ]
 
@@ -189,9 +193,8 @@ def table(rows: Sequence[Comparison]) -> str:
     lines = [["corpus", "language", "this project", *peers, "difference to the best"]]
     lines.append(["---"] * len(lines[0]))
     for row in rows:
-        best = _best(row.peers)
         figures = [
-            f"**{row.peers[name]:.3f}**" if name == best else f"{row.peers[name]:.3f}"
+            f"**{row.peers[name]:.3f}**" if name == row.best else f"{row.peers[name]:.3f}"
             for name in peers
         ]
         missed = "" if row.good else " MISSED"
@@ -212,10 +215,6 @@ def speed_table(rows: Sequence[Speed]) -> str:
         ]
         lines.append([row.corpus, row.language, f"{row.megabytes:.2f}", *figures])
     return _markdown(lines)
-
-
-def _best(peers: Mapping[str, float]) -> str:
-    return max(peers, key=peers.__getitem__)
 
 
 def _markdown(lines: Iterable[Sequence[str]]) -> str:
