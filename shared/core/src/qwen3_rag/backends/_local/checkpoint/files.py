@@ -29,10 +29,11 @@ ADAPTER = "adapter_model.safetensors"
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 
-# Bytes of a JSON file or a safetensors header. The largest published ones take 11 MB for a
-# tokenizer and 100 kB for anything else; at these limits, parsing takes about a second.
-LIMIT = 10 * 2**20
+# Bytes of a safetensors header, a tokenizer and any other JSON file. The largest of published
+# Qwen3 models take 100 kB, 11 MB and 100 kB.
+HEADER_LIMIT = 4 * 2**20
 TOKENIZER_LIMIT = 64 * 2**20
+LIMIT = 10 * 2**20
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -152,10 +153,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             first = file.read(8)
             length = int.from_bytes(first, "little")
-            if len(first) < 8 or not 2 <= length <= min(LIMIT, size - 8):
+            if len(first) < 8 or not 2 <= length <= min(HEADER_LIMIT, size - 8):
                 if (first + file.read(32)).startswith(LFS_POINTER):
                     raise _lfs_pointer(path)
-                raise ValueError(f"it is no safetensors file, or is truncated at {size} bytes")
+                raise ValueError(
+                    f"it has {size:,} bytes and would have a header of {length:,}, so it is "
+                    "truncated, or is no safetensors file"
+                )
             header = json.loads(file.read(length).decode())
         return dict(_tensors(header, 8 + length, size))
     except (OSError, ValueError, RecursionError) as error:

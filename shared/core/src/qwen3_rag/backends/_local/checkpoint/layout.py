@@ -53,7 +53,7 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     changes = set(config.get("architectures") or ()) - ARCHITECTURES
     if (activation := config.get("hidden_act", "silu")) != "silu":
         changes.add(f"activation {activation!r}")
-    if changes or "auto_map" in config or config.get("is_causal") is False:
+    if changes or "auto_map" in config or not config.get("is_causal", True):
         raise ModelError(
             f"{checkpoint.name!r} is built on Qwen3 but changes it "
             f"({', '.join(changes) or 'own code'}), so its numbers would "

@@ -134,11 +134,12 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
     Raises:
         ModelError: A value is not allowed; the message names field, value and what is allowed.
     """
-    for field in REFUSED:
-        if field in config:
+    for field in config:
+        if field in REFUSED or field.startswith("__"):
             raise ModelError(
-                f"config.json of {name!r} has {field}, which makes transformers load other files "
-                "or code. Only the checkpoint's own weights are loaded here; remove the setting."
+                f"config.json of {name!r} has {shortened(field)}, which makes transformers load "
+                "other files or code. Only the checkpoint's own weights are loaded here; remove "
+                "the setting."
             )
     for fields, allowed, words in RULES:
         for field in fields:
