@@ -59,13 +59,15 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
             f"({', '.join(changes) or 'own code'}), so its numbers would "
             "be wrong here. Use the software it was published for."
         )
-    if not any(checkpoint.folder.glob("*.safetensors")):
+    files = find_files(checkpoint.folder)
+    if not files.weights:
         raise ModelError(
-            f"{checkpoint.name!r} has no *.safetensors file. Other weight formats are not read; "
-            "convert them with transformers' save_pretrained."
+            f"{checkpoint.name!r} has no *.safetensors file with the name model.safetensors or in "
+            "the list model.safetensors.index.json. Other weight formats are not read; convert "
+            "them with transformers' save_pretrained."
         )
     _check_modules(checkpoint, role)
-    check_weights(find_files(checkpoint.folder), config, role, checkpoint.name, renamed=renamed)
+    check_weights(files, config, role, checkpoint.name, renamed=renamed)
     return config
 
 

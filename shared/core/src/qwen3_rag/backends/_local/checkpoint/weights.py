@@ -116,7 +116,7 @@ def read_model(
         if isinstance(error, TypeError) and model_kwargs:
             raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
         raise ModelError(
-            f"The weights of {checkpoint.name!r} cannot be read: {error}. "
+            f"The weights of {checkpoint.name!r} cannot be read: {str(error)[:500]}. "
             "If a download was interrupted, delete the folder and fetch it again."
         ) from error
     _check_weights(model, info, checkpoint, tokenizer)
