@@ -470,3 +470,39 @@ def test_a_tokenizer_that_makes_its_library_panic(folder: Path) -> None:
         pytest.raises(ModelError, match=r"tokenizer of .* cannot be read"),
     ):
         embedder.warm_up()
+
+
+# ------------------------------------------------------------------ adapters
+
+
+def with_adapter(folder: Path, settings: object) -> None:
+    weights = {"base_model.model.layers.0.mlp.up_proj.lora_A.weight": torch.ones(4, 64)}
+    save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"r": 10_000_000}, "has r = 10000000; it must be a size of its weights, 1 to 64"),
+        ({"r": "4"}, "has r = '4'"),
+        ({"r": 4, "rank_pattern": {"up_proj": 65}}, "has rank_pattern = 65"),
+        ({"r": 4, "target_modules": "(.*a*)*x"}, "none nested"),
+        ({"r": 4, "target_modules": ".*.*.*.*.*x"}, "at most 4 repetitions"),
+        ({"r": 4, "rank_pattern": {"(a+)+x": 4}}, "none nested"),
+        ([], "holds no settings"),
+    ],
+)
+def test_an_adapter_that_takes_memory_or_time(folder: Path, settings: object, part: str) -> None:
+    with_adapter(folder, settings)
+
+    refused(folder, "adapter_config.json", part)
+
+
+@pytest.mark.parametrize(
+    "modules", [["q_proj", "up_proj"], r".*\.layers\.\d+\.self_attn\.(q|k|v|o)_proj", "all-linear"]
+)
+def test_an_adapter_as_peft_saves_it(folder: Path, modules: object) -> None:
+    with_adapter(folder, {"r": 4, "target_modules": modules, "rank_pattern": {}})
+
+    resolve_checkpoint(str(folder), "embedding")
