@@ -107,17 +107,16 @@ def read_model(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **model_kwargs,
+                # Also in place of what config.json names; the engine computes attention itself.
+                **{"attn_implementation": "sdpa", **model_kwargs},
             )
     except torch.OutOfMemoryError:
         raise
-    except TypeError as error:
-        if not model_kwargs:
-            raise
-        raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
     except Exception as error:  # safetensors, transformers and json raise errors of their own
+        if isinstance(error, TypeError) and model_kwargs:
+            raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
         raise ModelError(
-            f"The weights of {checkpoint.name!r} cannot be read: {error}. "
+            f"The weights of {checkpoint.name!r} cannot be read: {str(error)[:500]}. "
             "If a download was interrupted, delete the folder and fetch it again."
         ) from error
     _check_weights(model, info, checkpoint, tokenizer)
@@ -151,9 +150,9 @@ def _check_weights(
             f"{', '.join(foreign[:3])}. Its numbers would be wrong here; use the software it was "
             "published for."
         )
-    if tokenizer.size > model.config.vocab_size:
+    if tokenizer.rows > model.config.vocab_size:
         raise ModelError(
-            f"The tokenizer of {checkpoint.name!r} has {tokenizer.size} tokens and its embedding "
+            f"The tokenizer of {checkpoint.name!r} has {tokenizer.rows} tokens and its embedding "
             f"table {model.config.vocab_size}. They are not of one checkpoint; fetch it again."
         )
     lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from tokenizers import Tokenizer
 
@@ -55,6 +55,7 @@ class PromptTokenizer:
         try:
             full = Tokenizer.from_str(definition)
             plain = json.loads(definition)
+            self._check_ids(full, plain["added_tokens"], name)
             # `encode_special_tokens` would not be enough: it still reads added tokens whose
             # `special` flag is false, such as `<think>`.
             plain |= {
@@ -64,7 +65,11 @@ class PromptTokenizer:
                 "padding": None,
             }
             self._plain = Tokenizer.from_str(json.dumps(plain))
-        except Exception as error:  # tokenizers raises bare Exception
+        except ModelError:
+            raise
+        except BaseException as error:  # tokenizers raises bare Exception, and panics are none
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
             raise ModelError(
                 f"The tokenizer of {name!r} cannot be read: {error}. "
                 "Fetch the checkpoint's tokenizer.json again."
@@ -73,13 +78,28 @@ class PromptTokenizer:
         full.no_padding()
         self._name = name
         self._role = role
-        self.size = full.get_vocab_size()
         if role == "embedding":
             self.end = self._find_end(full)
+            own: tuple[int, ...] = (self.end,)
         else:
             self.prefix = self._control(full, RERANK_PREFIX)
             self.suffix = self._control(full, RERANK_SUFFIX)
             self.yes, self.no = self._single("yes"), self._single("no")
+            own = (*self.prefix, *self.suffix)
+        #: Rows that the embedding table needs: prompts have no id beyond.
+        self.rows = 1 + max(_largest_id(plain["model"]["vocab"]), *own)
+
+    @staticmethod
+    def _check_ids(full: Tokenizer, added: list[dict[str, Any]], name: str) -> None:
+        """Check that added tokens have the ids of the file; tokenizers numbers them by itself."""
+        for token in added:
+            found = full.token_to_id(token["content"])
+            if found != token["id"]:
+                raise ModelError(
+                    f"tokenizer.json of {name!r} gives {token['content']!r} the id {token['id']}, "
+                    f"which is not free or leaves a gap; it would become {found}. Fetch the "
+                    "checkpoint's tokenizer.json again."
+                )
 
     @classmethod
     def from_folder(cls, folder: Path, role: Role, *, name: str) -> PromptTokenizer:
@@ -256,3 +276,10 @@ class PromptTokenizer:
                 "model has no single answer to read. Use the published tokenizer files."
             )
         return int(ids[0])
+
+
+def _largest_id(vocabulary: dict[str, int] | list[object]) -> int:
+    """Return the largest id of a vocabulary in `tokenizer.json`: a dictionary of ids, or a list."""
+    if isinstance(vocabulary, list):
+        return len(vocabulary) - 1
+    return max(vocabulary.values(), default=-1)
