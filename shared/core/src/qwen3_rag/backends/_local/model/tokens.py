@@ -102,8 +102,8 @@ class PromptTokenizer:
             self.suffix = self._control(full, RERANK_SUFFIX)
             self.no, self.yes = answers or (self._single("no"), self._single("yes"))
             used = (*self.prefix, *self.suffix, self.no, self.yes)
-        #: Rows that the embedding table needs: prompts and answers have no id beyond.
-        self.rows = 1 + max(largest, *used, *self.own.values())
+        #: Rows that the embedding table needs for everything but the tokens in `own`.
+        self.rows = 1 + max(largest, *used)
 
     @staticmethod
     def _check_ids(full: Tokenizer, added: list[dict[str, Any]], name: str) -> None:
@@ -277,9 +277,8 @@ class PromptTokenizer:
         appended = ids[len(bare) :]
         if ids[: len(bare)] != bare or len(appended) > 1:
             raise ModelError(
-                f"The tokenizer of {self._name!r} makes {full.encode('a').tokens} of 'a': it adds "
-                "more than one token behind a text, which is not implemented here. Use "
-                "sentence-transformers for it."
+                f"The tokenizer of {self._name!r} makes {full.encode('a').tokens} of 'a'. Only one "
+                "token behind a text is implemented here. Use sentence-transformers for it."
             )
         if appended:
             return int(appended[0])
