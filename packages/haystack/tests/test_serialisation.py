@@ -53,6 +53,8 @@ VALUES: dict[str, Callable[[], Any]] = {
     "model": lambda: "some/model",
     "dim": lambda: 64,
     "instruction": lambda: "Find laws\nand »décrets«",
+    "query_template": lambda: "Task: {instruction}\n{text}",
+    "document_prefix": lambda: "- ",
     "max_length": lambda: 512,
     "max_query_tokens": lambda: 30,
     "max_document_tokens": lambda: 300,
@@ -239,8 +241,8 @@ def test_haystack_can_change_arguments_while_a_pipeline_is_read() -> None:
 @pytest.mark.parametrize(
     ("kind", "model_class", "without"),
     [
-        (Qwen3TextEmbedder, Qwen3Embedder, set()),
-        (Qwen3DocumentEmbedder, Qwen3Embedder, {"instruction"}),
+        (Qwen3TextEmbedder, Qwen3Embedder, {"document_prefix"}),
+        (Qwen3DocumentEmbedder, Qwen3Embedder, {"instruction", "query_template"}),
         (Qwen3Ranker, Qwen3Reranker, set()),
     ],
 )

@@ -128,6 +128,8 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "model": ("some/other", True),
     "dim": (64, True),
     "instruction": ("Find code", True),
+    "query_template": ("query: {text}", True),
+    "document_prefix": ("passage: ", True),
     "max_length": (512, True),
     "backend": (DeterministicBackend(), True),
     "revision": ("main", True),

@@ -21,6 +21,7 @@ from pydantic import SecretStr, ValidationError
 
 from langchain_qwen3_rag import Qwen3Embeddings, Qwen3Rerank
 from qwen3_rag import (
+    DEFAULT_INSTRUCTION,
     BackendError,
     InputError,
     InputTypeError,
@@ -50,7 +51,13 @@ SHARED: dict[str, Any] = {
     "model_kwargs": {"use_cache": False, "lc": [1, {"lc": 1}]},
 }
 EVERY: dict[type, dict[str, Any]] = {
-    Qwen3Embeddings: {"model": "some/embedder", "dim": 48, **SHARED},
+    Qwen3Embeddings: {
+        "model": "some/embedder",
+        "dim": 48,
+        "query_template": "Task: {instruction}\n{text}",
+        "document_prefix": "- ",
+        **SHARED,
+    },
     Qwen3Rerank: {
         "model": "some/reranker",
         "top_n": 3,
@@ -494,7 +501,12 @@ def test_what_earlier_versions_wrote_is_loaded() -> None:
         model_kwargs={"use_cache": False},
     )
     assert load(FORMER_RERANK, Qwen3Rerank) == Qwen3Rerank(
-        model="tiny", device="cpu", top_n=2, score_type="logit", max_query_tokens=64
+        model="tiny",
+        instruction=DEFAULT_INSTRUCTION,
+        device="cpu",
+        top_n=2,
+        score_type="logit",
+        max_query_tokens=64,
     )
 
 

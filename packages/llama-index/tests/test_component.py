@@ -144,10 +144,10 @@ def test_dim_is_checked_against_the_published_model() -> None:
 
 @KINDS
 def test_unknown_fields_are_refused(kind: Any) -> None:
-    with pytest.raises(ValidationError, match=r"query_prompt\n  Extra inputs"):
-        kind(query_prompt="Find code")
+    with pytest.raises(ValidationError, match=r"query_words\n  Extra inputs"):
+        kind(query_words="Find code")
     with pytest.raises(ValueError, match="no attribute"):
-        kind().query_prompt = "Find code"
+        kind().query_words = "Find code"
 
 
 @KINDS

@@ -44,6 +44,8 @@ OTHER: dict[type[Qwen3Component], dict[str, Any]] = {
         **SHARED,
         "model_name": "tiny",
         "dim": 64,
+        "query_template": "Task: {instruction}\n{text}",
+        "document_prefix": "- ",
         "embed_batch_size": 16,
         "num_workers": 3,
     },
@@ -156,7 +158,9 @@ def test_stored_dictionaries_are_still_read(kind: Any) -> None:
     stored = json.loads(STORED[kind])
 
     for again in (kind.from_dict(stored), kind.model_validate(stored)):
-        assert fields_of(again) == fields_of(kind(**OTHER[kind]))
+        later = dict.fromkeys(("query_template", "document_prefix"))  # not there in 0.1.0
+        known = {**OTHER[kind], **(later if kind is Qwen3Embedding else {})}
+        assert fields_of(again) == fields_of(kind(**known))
     plain = {"class_name": kind.__name__, "model_kwargs": {}, "device": None, "compile": False}
     assert kind.from_dict({**plain, kind.model_field: "tiny"}).warm_up().model == "tiny"
     with pytest.raises(InputError, match="around a model that was already open"):

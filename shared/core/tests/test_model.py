@@ -40,7 +40,12 @@ SHARED: dict[str, Any] = {
     "model_kwargs": {"use_cache": False},
 }
 EVERY: dict[Any, dict[str, Any]] = {
-    Qwen3Embedder: {**SHARED, "dim": 64},
+    Qwen3Embedder: {
+        **SHARED,
+        "dim": 64,
+        "query_template": "Task: {instruction}\n{text}",
+        "document_prefix": "- ",
+    },
     Qwen3Reranker: {**SHARED, "max_query_tokens": 50, "max_document_tokens": 100},
 }
 

@@ -415,7 +415,7 @@ def test_any_pair_fits_its_limits_or_is_refused(
 def test_missing_end_token_is_appended_and_warned_of_once() -> None:
     definition = json.dumps(tokenizer_definition("embedding", append_end=False))
 
-    with pytest.warns(UserWarning, match=r"does not append <\|endoftext\|>") as caught:
+    with pytest.warns(UserWarning, match=r"appends no end token\. <\|endoftext\|>") as caught:
         tokens = PromptTokenizer(definition, "embedding", name="old")
 
     assert len(caught) == 1

@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
-from qwen3_rag import BackendError, Qwen3Embedder
+from qwen3_rag import DEFAULT_INSTRUCTION, BackendError, Qwen3Embedder
 from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import FloatArray, ModelBase, arguments_of, canonical, published
+from qwen3_rag.integration import (
+    TINY,
+    FloatArray,
+    ModelBase,
+    arguments_of,
+    canonical,
+    published,
+)
 
 __all__ = ["Qwen3Embeddings"]
 
@@ -57,6 +64,13 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
     dim: int | None = None
     """Size of the vectors, from 32 to the model's own, which is the default."""
 
+    query_template: str | None = None
+    """The prompt of a query, which ends in `{text}` and may have `{instruction}`. `None` means the
+    checkpoint's own, else Qwen's."""
+
+    document_prefix: str | None = None
+    """Text before every document. `None` means the checkpoint's own, else none."""
+
     if TYPE_CHECKING:
 
         def __init__(
@@ -64,7 +78,9 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             *,
             model: str | os.PathLike[str] = ...,
             dim: int | None = ...,
-            instruction: str = ...,
+            instruction: str | None = ...,
+            query_template: str | None = ...,
+            document_prefix: str | None = ...,
             max_length: int | None = ...,
             backend: BackendSpec | Mapping[str, Any] | None = ...,
             **options: Unpack[ModelOptions],
@@ -157,8 +173,14 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
         model's fingerprint is included, so the backend is opened.
         """
         record = published(self.model)
+        own = self._own_arguments()
+        for name in ("query_template", "document_prefix"):
+            if own[name] is None:
+                del own[name]  # keeps the names that caches had before there were these
+        if own["instruction"] is None and (record is not None or self.model == TINY):
+            own["instruction"] = DEFAULT_INSTRUCTION  # what these checkpoints were saved with
         covered: dict[str, Any] = {
-            **self._own_arguments(),
+            **own,
             "revision": self.revision or (record.revision if record else None),
             "dtype": self.dtype,
             "model_kwargs": canonical(self.model_kwargs or {}),
@@ -182,6 +204,8 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             "model": self.model,
             "dim": self.dim,
             "instruction": self.instruction,
+            "query_template": self.query_template,
+            "document_prefix": self.document_prefix,
             "max_length": self.max_length,
         }
 

@@ -66,7 +66,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
             model: str | os.PathLike[str] = ...,
             top_n: int | None = ...,
             score_type: Literal["probability", "logit"] = ...,
-            instruction: str = ...,
+            instruction: str | None = ...,
             max_length: int | None = ...,
             max_query_tokens: int | None = ...,
             max_document_tokens: int | None = ...,

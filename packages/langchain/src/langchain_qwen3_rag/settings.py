@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen3_rag import DEFAULT_INSTRUCTION, InputError
+from qwen3_rag import InputError
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
     Closing,
@@ -95,8 +95,9 @@ class ModelFields(CheckedSettings):
     model: str
     """A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder."""
 
-    instruction: str = DEFAULT_INSTRUCTION
-    """What queries are for, in one English sentence; documents get no instruction."""
+    instruction: str | None = None
+    """What queries are for, in one English sentence; documents get no instruction. `None` means the
+    checkpoint's own, else Qwen's for web search."""
 
     max_length: int | None = None
     """Maximum tokens per prompt; longer texts are cut. `None` means 8,192 or the model's context,

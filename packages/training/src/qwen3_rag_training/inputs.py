@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qwen3_rag import DEFAULT_INSTRUCTION
-from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt
+from qwen3_rag.backends import Limits, Prompt, RerankPrompt
+from qwen3_rag.integration import EmbedPrompts, saved_instruction
 
 if TYPE_CHECKING:
     from qwen3_rag.integration import TrainableModel
@@ -45,8 +45,10 @@ class Inputs:
     """Encodes texts with a checkpoint's tokenizer."""
 
     def __init__(self, start: TrainableModel) -> None:
-        """Take the tokenizer and the context length of an opened checkpoint."""
+        """Take the tokenizer, the prompts and the context length of an opened checkpoint."""
         self._tokens = start.tokenizer
+        self._saved = start.prompts
+        self._prompts = EmbedPrompts(start.prompts)
         self._context = int(start.trunk.config.max_position_embeddings)
 
     @property
@@ -65,18 +67,18 @@ class Inputs:
             max_tokens: Maximum tokens per query, with its instruction.
         """
         prompts = [
-            EmbedPrompt(text, task or DEFAULT_INSTRUCTION)
-            for text, task in zip(texts, instructions, strict=True)
+            self._prompts.query(text, task) for text, task in zip(texts, instructions, strict=True)
         ]
         return self._batch(prompts, Limits(max_length=max_tokens))
 
     def documents(self, texts: Sequence[str], max_tokens: int) -> TokenBatch:
         """Encode documents for the embedder, each cut to `max_tokens` in total."""
-        return self._batch([EmbedPrompt(text) for text in texts], Limits(max_length=max_tokens))
+        prompts = [self._prompts.document(text) for text in texts]
+        return self._batch(prompts, Limits(max_length=max_tokens))
 
     def pair(self, query: str, document: str, instruction: str | None) -> RerankPrompt:
         """Make the prompt of a pair; without an instruction it has the checkpoint's default."""
-        return RerankPrompt(query, document, instruction or DEFAULT_INSTRUCTION)
+        return RerankPrompt(query, document, instruction or saved_instruction(self._saved))
 
     def pairs(
         self, prompts: Sequence[RerankPrompt], max_query_tokens: int, max_document_tokens: int

@@ -21,9 +21,10 @@ from qwen3_rag._inputs import (
 from qwen3_rag._model import ModelBase
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import progress_bar
-from qwen3_rag._prompts import DEFAULT_INSTRUCTION, EmbedPrompt
+from qwen3_rag._prompts import EmbedPrompt
 from qwen3_rag._published import MIN_DIM
 from qwen3_rag._results import Embeddings, FloatArray
+from qwen3_rag._templates import EmbedPrompts, check_prefix, check_template
 from qwen3_rag.backends._base import WHOLE, BackendSpec, Capabilities, Limits
 from qwen3_rag.backends._local.spec import CallerModel
 from qwen3_rag.errors import InputError, ModelError
@@ -55,19 +56,26 @@ class Qwen3Embedder(ModelBase):
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
         *,
         dim: int | None = None,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
+        query_template: str | None = None,
+        document_prefix: str | None = None,
         max_length: int | None = None,
         backend: BackendSpec | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
-        """Store the arguments.
+        r"""Store the arguments.
 
         Args:
             model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
             dim: Size of the vectors, from 32 to the model's own (1,024, 2,560 or 4,096), which is
                 the default. A shorter vector is a prefix of the full one, normalised again.
             instruction: What queries are for, in one English sentence; documents get no
-                instruction.
+                instruction. Defaults to the checkpoint's own, else Qwen's for web search.
+            query_template: The prompt of a query, which ends in `{text}` and may have
+                `{instruction}`. Defaults to the checkpoint's own, else Qwen's
+                `"Instruct: {instruction}\nQuery:{text}"`.
+            document_prefix: Text before every document. Defaults to the checkpoint's own, else
+                none.
             max_length: Maximum tokens per text, including the end token, up to 32,768; longer texts
                 are cut and reported. Defaults to 8,192 or the model's context, whichever is less.
             backend: Runs the model instead of this process, such as a server; the options below
@@ -83,7 +91,9 @@ class Qwen3Embedder(ModelBase):
         check_count(dim, "dim", 1 if record is None else MIN_DIM, record.dim if record else None)
         check_max_length(max_length)
         self.dim = dim
-        self.instruction = check_instruction(instruction)
+        self.instruction = None if instruction is None else check_instruction(instruction)
+        self.query_template = check_template(query_template)
+        self.document_prefix = check_prefix(document_prefix)
         self.max_length = max_length
         self._start(backend, options)
 
@@ -94,7 +104,9 @@ class Qwen3Embedder(ModelBase):
         tokenizer: Any,
         *,
         dim: int | None = None,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
+        query_template: str | None = None,
+        document_prefix: str | None = None,
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> Qwen3Embedder:
@@ -111,7 +123,13 @@ class Qwen3Embedder(ModelBase):
         """
         caller = CallerModel(model, tokenizer, batch_tokens)
         return cls(
-            caller.name, dim=dim, instruction=instruction, max_length=max_length, backend=caller
+            caller.name,
+            dim=dim,
+            instruction=instruction,
+            query_template=query_template,
+            document_prefix=document_prefix,
+            max_length=max_length,
+            backend=caller,
         )
 
     @overload
@@ -237,7 +255,7 @@ class Qwen3Embedder(ModelBase):
     ) -> FloatArray | Embeddings:
         """Embed documents, which get no instruction.
 
-        For an empty document, only the end token is embedded.
+        For an empty document, only `document_prefix` and the end token are embedded.
 
         Args:
             documents: Texts, used unchanged: white space and newlines matter.
@@ -284,7 +302,7 @@ class Qwen3Embedder(ModelBase):
         return f"{type(self).__name__}({self.model!r}, dim={self.dim})"
 
     def _own_arguments(self) -> dict[str, Any]:
-        names = ("model", "dim", "instruction", "max_length")
+        names = ("model", "dim", "instruction", "query_template", "document_prefix", "max_length")
         return {name: getattr(self, name) for name in names}
 
     def _embed_queries(
@@ -298,14 +316,23 @@ class Qwen3Embedder(ModelBase):
         for index, text in enumerate(texts):
             check_query(text, f"queries[{index}]")
         instructions = spread_instruction(instruction, self.instruction, len(texts))
-        prompts = list(map(EmbedPrompt, texts, instructions))
-        return (yield from self._embed(prompts, progress, details))
+        make = (yield from self._prompts()).query
+        return (yield from self._embed(list(map(make, texts, instructions)), progress, details))
 
     def _embed_documents(
         self, documents: Iterable[str], progress: bool, details: bool
     ) -> Flow[FloatArray | Embeddings]:
-        prompts = [EmbedPrompt(text) for text in check_texts(documents, "documents")]
-        return (yield from self._embed(prompts, progress, details))
+        texts = check_texts(documents, "documents")
+        make = (yield from self._prompts()).document
+        return (yield from self._embed(list(map(make, texts)), progress, details))
+
+    def _prompts(self) -> Flow[EmbedPrompts]:
+        capabilities = self._capabilities or (yield from self._open())
+        return EmbedPrompts(
+            capabilities.prompts,
+            query_template=self.query_template,
+            document_prefix=self.document_prefix,
+        )
 
     def _open(self) -> Flow[Capabilities]:
         capabilities = yield from super()._open()

@@ -105,13 +105,13 @@ def check_instruction(instruction: str, name: str = "instruction") -> str:
 
 
 def spread_instruction(
-    instruction: str | Sequence[str] | None, default: str, count: int
-) -> list[str]:
+    instruction: str | Sequence[str] | None, default: str | None, count: int
+) -> list[str | None]:
     """Return one instruction for each of `count` queries.
 
     Args:
         instruction: One for all queries, one per query, or `None` for the default.
-        default: The model object's instruction.
+        default: The model object's instruction; `None` for the checkpoint's own.
         count: Number of queries.
 
     Raises:

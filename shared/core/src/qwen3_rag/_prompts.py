@@ -8,15 +8,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "CONTROL_TOKENS",
     "DEFAULT_INSTRUCTION",
+    "QUERY_TEMPLATE",
     "RERANK_PREFIX",
     "RERANK_SUFFIX",
     "EmbedPrompt",
     "Prompt",
     "RerankPrompt",
+    "SavedPrompts",
 ]
 
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+
+#: The prompt of a query. No space follows `Query:`.
+QUERY_TEMPLATE = "Instruct: {instruction}\nQuery:{text}"
+
+#: Qwen3's own added tokens, which are plain text wherever a user writes them.
+CONTROL_TOKENS = frozenset(
+    (
+        *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"),
+        *("<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"),
+        *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
+        *("<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
+        *("<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>"),
+        *("<think>", "</think>"),
+    )
+)
 
 # Control tokens are recognised in these two segments only; in user text they are plain text.
 RERANK_PREFIX = (
@@ -35,17 +53,22 @@ class EmbedPrompt:
     Attributes:
         text: The query or document.
         instruction: What the query is for; `None` for a document.
+        prefix: Everything before the text, if it is not as in Qwen's model card. It then includes
+            the instruction.
     """
 
     text: str
     instruction: str | None = None
+    prefix: str | None = None
 
     def __post_init__(self) -> None:
         _make_plain(self)
 
     @property
     def head(self) -> str:
-        """The part before the text. No space follows `Query:`."""
+        """The part before the text."""
+        if self.prefix is not None:
+            return self.prefix
         return "" if self.instruction is None else f"Instruct: {self.instruction}\nQuery:"
 
     @property
@@ -96,6 +119,22 @@ class RerankPrompt:
 
 
 Prompt = EmbedPrompt | RerankPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPrompts:
+    """The prompts that a checkpoint was saved with, as sentence-transformers keeps them.
+
+    Attributes:
+        texts: Names and texts. For an embedder, a text comes before what is embedded; for a
+            reranker, it is an instruction.
+        default: Name of the prompt that is used when none is named.
+        source: The file that they are from, for error messages.
+    """
+
+    texts: tuple[tuple[str, str], ...] = ()
+    default: str | None = None
+    source: str = "config_sentence_transformers.json"
 
 
 def _make_plain(prompt: Prompt) -> None:

@@ -21,9 +21,10 @@ from qwen3_rag._inputs import (
 from qwen3_rag._model import ModelBase
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import progress_bar
-from qwen3_rag._prompts import DEFAULT_INSTRUCTION, RerankPrompt
+from qwen3_rag._prompts import RerankPrompt
 from qwen3_rag._ranking import ranking, scores
 from qwen3_rag._results import RankedDocument, Scores
+from qwen3_rag._templates import saved_instruction
 from qwen3_rag.backends._base import BackendSpec, Limits, Output
 from qwen3_rag.backends._local.spec import CallerModel
 from qwen3_rag.errors import InputError
@@ -53,7 +54,7 @@ class Qwen3Reranker(ModelBase):
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Reranker-0.6B",
         *,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
         max_length: int | None = None,
         max_query_tokens: int | None = None,
         max_document_tokens: int | None = None,
@@ -65,7 +66,8 @@ class Qwen3Reranker(ModelBase):
         Args:
             model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder: the
                 published language model, or a version converted to a classifier.
-            instruction: What counts as an answer, in one English sentence.
+            instruction: What counts as an answer, in one English sentence. Defaults to the
+                checkpoint's own, else Qwen's for web search.
             max_length: Maximum tokens per prompt, up to 32,768. Only documents are cut to fit,
                 never the prompt around them. Defaults to 8,192 or the model's context, whichever is
                 less.
@@ -85,7 +87,7 @@ class Qwen3Reranker(ModelBase):
         check_max_length(max_length)
         check_count(max_query_tokens, "max_query_tokens", 1)
         check_count(max_document_tokens, "max_document_tokens", 1)
-        self.instruction = check_instruction(instruction)
+        self.instruction = None if instruction is None else check_instruction(instruction)
         self.limits = Limits(max_length, max_query_tokens, max_document_tokens)
         self._start(backend, options)
 
@@ -95,7 +97,7 @@ class Qwen3Reranker(ModelBase):
         model: Any,
         tokenizer: Any,
         *,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
         max_length: int | None = None,
         max_query_tokens: int | None = None,
         max_document_tokens: int | None = None,
@@ -339,7 +341,7 @@ class Qwen3Reranker(ModelBase):
                 "list per query; it may be empty."
             )
         check_count(top_k, "top_k", 1)
-        instructions = spread_instruction(instruction, self.instruction, len(asked))
+        instructions = yield from self._instructions(instruction, len(asked))
         prompts = [
             RerankPrompt(query, text, instructed)
             for query, instructed, documents in zip(asked, instructions, texts, strict=True)
@@ -360,7 +362,7 @@ class Qwen3Reranker(ModelBase):
         details: bool,
     ) -> Flow[list[float] | Scores]:
         checked = check_pairs(pairs)
-        instructions = spread_instruction(instruction, self.instruction, len(checked))
+        instructions = yield from self._instructions(instruction, len(checked))
         prompts = [
             RerankPrompt(query, document, instructed)
             for (query, document), instructed in zip(checked, instructions, strict=True)
@@ -369,9 +371,16 @@ class Qwen3Reranker(ModelBase):
         result = scores(output)
         return result if details else list(result.scores)
 
+    def _instructions(self, instruction: str | Sequence[str] | None, count: int) -> Flow[list[str]]:
+        """Return one instruction for each of `count` queries or pairs."""
+        given = spread_instruction(instruction, self.instruction, count)
+        capabilities = self._capabilities or (yield from self._open())
+        if None not in given:
+            return [one for one in given if one is not None]
+        saved = saved_instruction(capabilities.prompts)
+        return [one or saved for one in given]
+
     def _run(self, prompts: list[RerankPrompt], progress: bool) -> Flow[Output]:
-        if self._capabilities is None:
-            yield from self._open()
         if progress:
             with progress_bar(True, len(prompts), "Reranking", "pair") as on_done:
                 output: Output = yield self._backend.run(prompts, self.limits, on_done)

@@ -37,9 +37,11 @@ from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX
 from qwen3_rag._published import PUBLISHED, PublishedModel, Role, published
 from qwen3_rag._results import FloatArray
+from qwen3_rag._templates import EmbedPrompts, saved_instruction
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
 from qwen3_rag.backends._local.checkpoint.trainable import TrainableModel, trainable_model
+from qwen3_rag.backends._local.checkpoint.words import read_words
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
 from qwen3_rag.errors import MissingExtraError
 
@@ -55,6 +57,7 @@ __all__ = [
     "Checkpoint",
     "Closing",
     "DeviceReport",
+    "EmbedPrompts",
     "FloatArray",
     "Flow",
     "LazyModel",
@@ -85,6 +88,7 @@ __all__ = [
     "resolve_checkpoint",
     "run",
     "run_async",
+    "saved_instruction",
     "trainable_model",
     "with_local_options",
 ]
@@ -152,7 +156,10 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
 
     if isinstance(checkpoint, Path):
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
-    return PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
+    answers = read_words(checkpoint, role).answers
+    return PromptTokenizer.from_folder(
+        checkpoint.folder, role, name=checkpoint.name, answers=answers
+    )
 
 
 def device_report(device: object = None, dtype: str | None = None) -> DeviceReport:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag._prompts import Prompt
+from qwen3_rag._prompts import Prompt, SavedPrompts
 from qwen3_rag._published import Role
 from qwen3_rag._results import FloatArray
 from qwen3_rag.errors import InputError, InputTypeError
@@ -55,6 +55,7 @@ class Capabilities:
         dim: Size of a full vector, 0 for a reranker.
         context: Maximum prompt length in tokens.
         counts_tokens: Whether `Output.tokens` is filled.
+        prompts: The prompts that the checkpoint was saved with, as far as they are known.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Capabilities:
     dim: int
     context: int
     counts_tokens: bool
+    prompts: SavedPrompts = field(default_factory=SavedPrompts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from llama_index.embeddings.qwen3_rag.cache import SeparateCache
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
-from qwen3_rag import Qwen3Embedder
+from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder
 from qwen3_rag.backends import BackendSpec, Capabilities
 from qwen3_rag.integration import LoadingOptions, ModelBase
 
@@ -48,7 +48,13 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     model_class: ClassVar[type[ModelBase]] = Qwen3Embedder
     model_field: ClassVar[str] = "model_name"
-    own_arguments: ClassVar[tuple[str, ...]] = ("dim", "instruction", "max_length")
+    own_arguments: ClassVar[tuple[str, ...]] = (
+        "dim",
+        "instruction",
+        "query_template",
+        "document_prefix",
+        "max_length",
+    )
 
     model_name: ModelName = Field(
         default="Qwen/Qwen3-Embedding-0.6B",
@@ -57,6 +63,15 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
     dim: int | None = Field(
         default=None,
         description="Size of the vectors, cut and normalised again; the model's own when None.",
+    )
+    query_template: str | None = Field(
+        default=None,
+        description="The prompt of a query, which ends in {text} and may have {instruction}; the "
+        "checkpoint's own, else Qwen's, when None.",
+    )
+    document_prefix: str | None = Field(
+        default=None,
+        description="Text before every node; the checkpoint's own, else none, when None.",
     )
     embed_batch_size: int = Field(
         default=2048,
@@ -78,7 +93,9 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             model_name: str | os.PathLike[str] = ...,
             model: str | os.PathLike[str] = ...,
             dim: int | None = None,
-            instruction: str = ...,
+            instruction: str | None = None,
+            query_template: str | None = None,
+            document_prefix: str | None = None,
             max_length: int | None = None,
             backend: BackendSpec | Mapping[str, Any] | None = None,
             device: str | Sequence[str] | None = None,
@@ -127,6 +144,8 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             "embed_batch_size": self.embed_batch_size,
             "dim": self.dim,
             "instruction": self.instruction,
+            "query_template": self.query_template,
+            "document_prefix": self.document_prefix,
             "max_length": self.max_length,
             "revision": self.revision,
         }
@@ -192,12 +211,18 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
 
     def _prefix(self, role: Role, model: Capabilities) -> str:
         """Build a cache key prefix from everything but the text that affects a vector."""
-        settings = (
+        instruction = self.instruction
+        if instruction is None and not model.prompts.texts:
+            instruction = DEFAULT_INSTRUCTION
+        settings: tuple[Any, ...] = (
             model.fingerprint,
             self.dim or model.dim,
             self.max_length,
             self.dtype,
             sorted((name, repr(value)) for name, value in (self.model_kwargs or {}).items()),
-            self.instruction if role == "query" else None,
+            instruction if role == "query" else None,
         )
+        own = self.query_template if role == "query" else self.document_prefix
+        if own is not None:
+            settings += (own,)
         return f"{role}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}:"

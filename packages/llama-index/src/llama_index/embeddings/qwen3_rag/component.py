@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from qwen3_rag import DEFAULT_INSTRUCTION, BackendError, InputError
+from qwen3_rag import BackendError, InputError
 from qwen3_rag.backends import BackendSpec, Capabilities
 from qwen3_rag.integration import (
     Closing,
@@ -54,7 +54,7 @@ _HINTS = {
     "api_url": _SERVER,
     "base_url": _SERVER,
     "query_instruction": "it is called `instruction`",
-    "text_instruction": "documents get no instruction",
+    "text_instruction": "text before documents is given as `document_prefix`",
     "show_progress": "give it to the method, as in "
     "`get_text_embedding_batch(texts, show_progress=True)` or "
     "`VectorStoreIndex.from_documents(documents, show_progress=True)`",
@@ -100,9 +100,10 @@ class Qwen3Component(_WithLocalOptions, Closing):
     #: The fields that are arguments of the core's class for every backend.
     own_arguments: ClassVar[tuple[str, ...]]
 
-    instruction: str = Field(
-        default=DEFAULT_INSTRUCTION,
-        description="What queries are for, in one English sentence; documents get no instruction.",
+    instruction: str | None = Field(
+        default=None,
+        description="What queries are for, in one English sentence; documents get no instruction. "
+        "The checkpoint's own, else Qwen's for web search, when None.",
     )
     max_length: int | None = Field(
         default=None, description="Maximum tokens per prompt; the core's default when None."

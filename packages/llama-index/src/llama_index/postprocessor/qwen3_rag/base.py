@@ -84,7 +84,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
             *,
             model: str | os.PathLike[str] = ...,
             top_n: int | None = 5,
-            instruction: str = ...,
+            instruction: str | None = None,
             max_length: int | None = None,
             max_query_tokens: int | None = None,
             max_document_tokens: int | None = None,

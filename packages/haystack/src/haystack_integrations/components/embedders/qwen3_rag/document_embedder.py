@@ -46,6 +46,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
         *,
         dim: int | None = None,
+        document_prefix: str | None = None,
         max_length: int | None = None,
         meta_fields_to_embed: Sequence[str] | None = None,
         embedding_separator: str = "\n",
@@ -60,6 +61,8 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         Args:
             model: As in `Qwen3TextEmbedder`; the two must be the same.
             dim: As in `Qwen3TextEmbedder`; the two must be the same.
+            document_prefix: Text before every document. Defaults to the checkpoint's own, else
+                none.
             max_length: Maximum tokens per document; longer ones are cut and reported. Defaults to
                 8,192.
             meta_fields_to_embed: Metadata fields to put before the content, in this order.
@@ -76,6 +79,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         """
         self.model = check_model(model)
         self.dim = dim
+        self.document_prefix = document_prefix
         self.max_length = max_length
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
@@ -103,7 +107,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
         arguments = arguments_from(embedder)
-        del arguments["instruction"]  # only queries get one
+        del arguments["instruction"], arguments["query_template"]  # only queries get them
         return cls(
             **arguments,
             meta_fields_to_embed=meta_fields_to_embed,
@@ -172,7 +176,12 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         }
 
     def _model_arguments(self) -> dict[str, Any]:
-        return {"model": self.model, "dim": self.dim, "max_length": self.max_length}
+        return {
+            "model": self.model,
+            "dim": self.dim,
+            "document_prefix": self.document_prefix,
+            "max_length": self.max_length,
+        }
 
     def _component_arguments(self) -> dict[str, Any]:
         return {

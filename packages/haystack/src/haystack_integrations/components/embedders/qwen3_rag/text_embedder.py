@@ -15,7 +15,7 @@ from haystack_integrations.common.qwen3_rag.components import (
     arguments_from,
     check_kind,
 )
-from qwen3_rag import DEFAULT_INSTRUCTION, InputTypeError, Qwen3Embedder
+from qwen3_rag import InputTypeError, Qwen3Embedder
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import LoadingOptions, check_model, with_local_options
 
@@ -44,7 +44,8 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
         *,
         dim: int | None = None,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
+        query_template: str | None = None,
         max_length: int | None = None,
         backend: BackendSpec | None = None,
         device: Device = None,
@@ -56,7 +57,10 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         Args:
             model: A Hugging Face id, a `modelscope:` id, `"tiny"`, or a checkpoint folder.
             dim: Size of the vector, from 32 to the model's own, which is the default.
-            instruction: What queries are for, in one English sentence.
+            instruction: What queries are for, in one English sentence. Defaults to the
+                checkpoint's own, else Qwen's for web search.
+            query_template: The prompt of a query, which ends in `{text}` and may have
+                `{instruction}`. Defaults to the checkpoint's own, else Qwen's.
             max_length: Maximum tokens per text; longer ones are cut. Defaults to 8,192.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
@@ -72,6 +76,7 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         self.model = check_model(model)
         self.dim = dim
         self.instruction = instruction
+        self.query_template = query_template
         self.max_length = max_length
         self._run_by(backend, device, token, options)
 
@@ -87,7 +92,9 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
             BackendError: The embedder was closed.
         """
         check_kind(embedder, Qwen3Embedder, "embedder")
-        return cls(**arguments_from(embedder))
+        arguments = arguments_from(embedder)
+        del arguments["document_prefix"]  # only documents get it
+        return cls(**arguments)
 
     @component.output_types(embedding=list[float])
     def run(self, text: str, instruction: str | None = None) -> dict[str, Any]:
@@ -123,6 +130,7 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
             "model": self.model,
             "dim": self.dim,
             "instruction": self.instruction,
+            "query_template": self.query_template,
             "max_length": self.max_length,
         }
 

@@ -22,7 +22,7 @@ from haystack_integrations.components.rankers.qwen3_rag.selection import (
     selected,
     unique,
 )
-from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Reranker, RankedDocument
+from qwen3_rag import Qwen3Reranker, RankedDocument
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
     LoadingOptions,
@@ -59,7 +59,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         top_k: int | None = 10,
         score_threshold: float | None = None,
         scale_score: bool = True,
-        instruction: str = DEFAULT_INSTRUCTION,
+        instruction: str | None = None,
         max_length: int | None = None,
         max_query_tokens: int | None = None,
         max_document_tokens: int | None = None,
@@ -80,7 +80,8 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
                 selects.
             scale_score: Whether the score is the probability of "yes", 0 to 1, or its log-odds,
                 which do not saturate.
-            instruction: What counts as an answer, in one English sentence.
+            instruction: What counts as an answer, in one English sentence. Defaults to the
+                checkpoint's own, else Qwen's for web search.
             max_length: Maximum tokens per prompt; only documents are cut to fit. Defaults to 8,192.
             max_query_tokens: Cut longer queries.
             max_document_tokens: Cut longer documents even if they would fit.

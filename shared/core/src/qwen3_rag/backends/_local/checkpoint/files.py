@@ -13,7 +13,15 @@ from typing import Any, NamedTuple
 
 from qwen3_rag.errors import ModelError
 
-__all__ = ["CheckpointFiles", "Tensor", "find_files", "read_header", "read_json", "shortened"]
+__all__ = [
+    "CheckpointFiles",
+    "Tensor",
+    "find_files",
+    "read_header",
+    "read_json",
+    "shortened",
+    "transformer_folder",
+]
 
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
@@ -98,18 +106,19 @@ def find_files(folder: Path) -> CheckpointFiles:
     def there(path: Path) -> bool:
         return _is_there(path, roots)
 
-    there(folder / GENERATION)
     settings = [path for name in SETTINGS if there(path := folder / name)]
     for module in _module_folders(folder / "modules.json") if settings else ():
         settings += [path for name in SETTINGS if there(path := folder / module / name)]
+    inner = transformer_folder(folder)
+    there(inner / GENERATION)
     weights = []
-    for name in sorted(_weight_names(folder, there)):
-        if not there(folder / name):
+    for name in sorted(_weight_names(inner, there)):
+        if not there(inner / name):
             raise ModelError(
-                f"{str(folder / name)!r} is missing, though {INDEX} lists it, so its weights "
+                f"{str(inner / name)!r} is missing, though {INDEX} lists it, so its weights "
                 "cannot be read. Fetch the checkpoint again."
             )
-        weights.append(folder / name)
+        weights.append(inner / name)
     adapter = []
     if (folder / "adapter_config.json") in settings:
         if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
@@ -119,6 +128,20 @@ def find_files(folder: Path) -> CheckpointFiles:
             )
         adapter = [path for path in [folder / ADAPTER] if there(path)]
     return CheckpointFiles(tuple(settings), tuple(weights), tuple(adapter))
+
+
+def transformer_folder(root: Path) -> Path:
+    """Find the folder of the configuration, the tokenizer and the weights.
+
+    Old versions of sentence-transformers gave it a name, such as `0_Transformer`.
+    """
+    if (root / "config.json").is_file():
+        return root
+    for name in _module_folders(root / "modules.json"):
+        # Each module has a configuration, and this one alone has a tokenizer.
+        if _is_inside(f"{name}/{WEIGHTS}") and (root / name / "tokenizer.json").is_file():
+            return root / name
+    return root
 
 
 def read_json(path: Path) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_rag._published import Role, published
+from qwen3_rag.backends._local.checkpoint.files import transformer_folder
 from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import MissingExtraError, ModelError
@@ -42,13 +43,15 @@ class Checkpoint:
 
     Attributes:
         name: The model's name, as given by the caller.
-        folder: The checkpoint's folder.
+        folder: The folder of `config.json`, the tokenizer and the weights.
         fingerprint: Hash of the content, independent of the folder.
+        root: The folder of `modules.json`: `folder`, or for an old layout the one around it.
     """
 
     name: str
     folder: Path
     fingerprint: str
+    root: Path
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:
@@ -73,15 +76,14 @@ def resolve(spec: LocalSpec) -> Checkpoint:
             installed.
     """
     if spec.model == TINY:
-        folder = _tiny(spec.role)
-        return Checkpoint(TINY, folder, fingerprint(folder))
+        return _found(TINY, _tiny(spec.role))
     try:
         folder = Path(spec.model).expanduser()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
         found = False
     if found:
-        return Checkpoint(spec.model, folder, fingerprint(folder))
+        return _found(spec.model, folder)
     if not NAME.fullmatch(spec.model):
         raise ModelError(
             f"There is no folder {spec.model!r}, and it is not a model id of the form "
@@ -89,8 +91,12 @@ def resolve(spec: LocalSpec) -> Checkpoint:
             "'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and an id."
         )
     fetch = _from_modelscope if spec.model.startswith(MODELSCOPE) else _from_hub
-    folder = fetch(spec)
-    return Checkpoint(spec.model, folder, fingerprint(folder))
+    return _found(spec.model, fetch(spec))
+
+
+def _found(name: str, root: Path) -> Checkpoint:
+    content = fingerprint(root)  # first, because it checks which files may be read
+    return Checkpoint(name, transformer_folder(root), content, root)
 
 
 def _tiny(role: Role) -> Path:

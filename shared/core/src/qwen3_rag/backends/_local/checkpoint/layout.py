@@ -9,12 +9,16 @@ from qwen3_rag.backends._local.checkpoint.adapter import check_adapter
 from qwen3_rag.backends._local.checkpoint.files import find_files, read_json, shortened
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
+from qwen3_rag.backends._local.checkpoint.words import read_file, read_modules, read_settings
 from qwen3_rag.errors import ModelError
 
 __all__ = ["check_layout"]
 
 # Accepted values of `architectures` in config.json.
 ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
+
+# The modules that are understood; a dropout does nothing after training.
+KNOWN_MODULES = {"Dense", "Dropout", "LogitScore", "Normalize", "Pooling", "Transformer"}
 
 
 def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -> dict[str, Any]:
@@ -29,7 +33,8 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         ModelError: The folder is not a checkpoint, or the model is of another family or trained for
             another task.
     """
-    config = _read_json(checkpoint, "config.json")
+    path = checkpoint.folder / "config.json"
+    config = read_json(path) if path.is_file() else None
     if config is None:
         raise ModelError(
             f"The folder {str(checkpoint.folder)!r} has no config.json, so it is not a checkpoint. "
@@ -75,43 +80,74 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
 
 
 def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
-    """Reject a checkpoint whose sentence-transformers files describe another task."""
-    modules = _read_json(checkpoint, "modules.json")
-    if modules is None:
-        return
-    try:
-        kinds = {str(m["type"]).rpartition(".")[2]: str(m.get("path", "")) for m in modules}
-    except (AttributeError, KeyError, TypeError) as error:
+    """Reject a checkpoint whose sentence-transformers files describe something else."""
+    name = checkpoint.name
+    modules = read_modules(checkpoint)
+    kinds = {module.kind: module for module in modules}
+    for module in modules:
+        if module.kind not in KNOWN_MODULES or module.package != "sentence_transformers":
+            raise ModelError(
+                f"modules.json of {name!r} lists {module.kind!r}"
+                + ("" if module.package == "sentence_transformers" else f" of {module.package!r}")
+                + ", which is not implemented here. Use sentence-transformers for it."
+            )
+    if "Pooling" in kinds and read_settings(checkpoint).get("model_type") == "CrossEncoder":
         raise ModelError(
-            f"modules.json of {checkpoint.name!r} cannot be understood: {error!r}. Fetch the "
-            "checkpoint again, or delete the file."
-        ) from error
+            f"modules.json of {name!r} describes a reranker that scores with a layer behind a "
+            "pooling, not by the answers yes and no. Use sentence-transformers' CrossEncoder for "
+            "it."
+        )
+    if "Dense" in kinds:
+        raise ModelError(
+            f"modules.json of {name!r} has a dense layer behind the pooling, which is not "
+            "implemented here. Use sentence-transformers for it."
+        )
     if role == "embedding" and "LogitScore" in kinds:
         raise ModelError(
-            f"{checkpoint.name!r} is a reranker. Open it with Qwen3Reranker, or give Qwen3Embedder "
-            "an embedding model."
+            f"{name!r} is a reranker. Open it with Qwen3Reranker, or give Qwen3Embedder an "
+            "embedding model."
         )
     if role == "reranking" and "Pooling" in kinds:
         raise ModelError(
-            f"{checkpoint.name!r} is an embedding model. Open it with Qwen3Embedder, or give "
-            "Qwen3Reranker a reranking model."
+            f"{name!r} is an embedding model. Open it with Qwen3Embedder, or give Qwen3Reranker a "
+            "reranking model."
         )
     if "Pooling" in kinds:
-        pooling = _read_json(checkpoint, f"{kinds['Pooling']}/config.json") or {}
-        if pooling.get("pooling_mode_lasttoken") is False or pooling.get(
-            "pooling_mode", "lasttoken"
-        ) not in ("lasttoken", ["lasttoken"]):
-            raise ModelError(
-                f"{checkpoint.name!r} was trained with a pooling other than the last token's, so "
-                "its vectors would be wrong here. Use sentence-transformers for it."
-            )
-    if "Dense" in kinds:
+        _check_pooling(checkpoint, kinds["Pooling"].path)
+    _check_casing(checkpoint)
+
+
+def _check_pooling(checkpoint: Checkpoint, path: str) -> None:
+    """Reject a pooling other than the last token's.
+
+    Whether the prompt is pooled (`include_prompt`) makes no difference to the last token.
+    """
+    file = f"{path}/config.json"
+    settings = read_file(checkpoint, file)
+    if not isinstance(settings, dict):
         raise ModelError(
-            f"{checkpoint.name!r} has a dense layer behind its pooling, which is not implemented "
-            "here. Use sentence-transformers for it."
+            f"{checkpoint.name!r} has no {file}, which says how its vectors are pooled. Fetch the "
+            "checkpoint again."
+        )
+    modes = settings.get("pooling_mode")
+    if modes is None:  # as it was written before sentence-transformers 6
+        modes = [
+            key.removeprefix("pooling_mode_")
+            for key, value in settings.items()
+            if key.startswith("pooling_mode_") and value
+        ]
+    if modes not in ("lasttoken", ["lasttoken"]):
+        raise ModelError(
+            f"{file} of {checkpoint.name!r} asks for the pooling {shortened(modes)}; only "
+            "'lasttoken' is implemented here. Use sentence-transformers for it."
         )
 
 
-def _read_json(checkpoint: Checkpoint, name: str) -> Any:
-    path = checkpoint.folder / name
-    return read_json(path) if path.is_file() else None
+def _check_casing(checkpoint: Checkpoint) -> None:
+    path = checkpoint.folder / "sentence_bert_config.json"
+    settings = read_json(path) if path.is_file() else None
+    if isinstance(settings, dict) and settings.get("do_lower_case"):
+        raise ModelError(
+            f"sentence_bert_config.json of {checkpoint.name!r} has `do_lower_case`, and texts are "
+            "not changed here. Use sentence-transformers for it."
+        )

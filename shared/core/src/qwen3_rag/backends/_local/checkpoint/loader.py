@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from qwen3_rag.backends._local.checkpoint.fingerprint import places
 from qwen3_rag.backends._local.checkpoint.hub import TINY, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
 from qwen3_rag.backends._local.checkpoint.weights import load_weights
+from qwen3_rag.backends._local.checkpoint.words import read_words
 from qwen3_rag.backends._local.device import (
     allowed_threads,
     choose_devices,
@@ -70,6 +72,7 @@ class _CheckpointLoader:
         config = check_layout(
             self._checkpoint, spec.role, renamed="key_mapping" in (options["model_kwargs"] or {})
         )
+        self._words = read_words(self._checkpoint, spec.role)
         self.devices = choose_devices(options["device"])
         self._dtype = choose_dtype(
             options["dtype"] or ("float32" if spec.model == TINY else None),
@@ -81,7 +84,7 @@ class _CheckpointLoader:
         self.key: Hashable = (
             spec.role,
             self._checkpoint.fingerprint,
-            places(self._checkpoint.folder),
+            places(self._checkpoint.root),
             self.devices,
             self._dtype,
             self._attention,
@@ -93,7 +96,10 @@ class _CheckpointLoader:
     def read_tokenizer(self) -> PromptTokenizer:
         checkpoint = self._checkpoint
         self._tokenizer = PromptTokenizer.from_folder(
-            checkpoint.folder, self._spec.role, name=checkpoint.name
+            checkpoint.folder,
+            self._spec.role,
+            name=checkpoint.name,
+            answers=self._words.answers,
         )
         return self._tokenizer
 
@@ -102,7 +108,10 @@ class _CheckpointLoader:
         trunk, head = load_weights(
             self._spec, self._checkpoint, self._tokenizer, device=device, dtype=self._dtype
         )
-        capabilities = _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint)
+        capabilities = replace(
+            _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint),
+            prompts=self._words.prompts,
+        )
         forward = PackedForward(
             trunk,
             head,

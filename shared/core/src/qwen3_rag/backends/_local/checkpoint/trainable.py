@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qwen3_rag._prompts import SavedPrompts
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.backends._local.checkpoint.words import read_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +29,7 @@ class TrainableModel:
         tokenizer: Encodes prompts as the engine does.
         trunk: The part of `model` that computes hidden states. An adapter put into `model` is in it
             too.
+        prompts: The prompts that the checkpoint was saved with.
         head: Returns a reranker's head, with its gradient: the rows of "no" and "yes"
             `[2, hidden]`, or one row `[1, hidden]` for the difference of their logits. `None` for
             an embedder.
@@ -35,6 +38,7 @@ class TrainableModel:
     model: PreTrainedModel
     tokenizer: PromptTokenizer
     trunk: PreTrainedModel
+    prompts: SavedPrompts
     head: Callable[[], Tensor] | None
 
 
@@ -57,13 +61,16 @@ def trainable_model(
     from qwen3_rag.backends._local.checkpoint import weights
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
-    tokenizer = PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
+    words = read_words(checkpoint, role)
+    tokenizer = PromptTokenizer.from_folder(
+        checkpoint.folder, role, name=checkpoint.name, answers=words.answers
+    )
     model = weights.read_model(checkpoint, role, tokenizer, dtype=getattr(torch, dtype))
     if role == "embedding":
-        return TrainableModel(model, tokenizer, model, None)
+        return TrainableModel(model, tokenizer, model, words.prompts, None)
 
     def head() -> Tensor:
         return weights.answer_rows(model, tokenizer, checkpoint.name)
 
     weights.check_rows(head().detach().float(), checkpoint.name)
-    return TrainableModel(model, tokenizer, model.model, head)
+    return TrainableModel(model, tokenizer, model.model, words.prompts, head)

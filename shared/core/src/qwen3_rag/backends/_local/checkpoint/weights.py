@@ -150,10 +150,18 @@ def _check_weights(
             f"{', '.join(foreign[:3])}. Its numbers would be wrong here; use the software it was "
             "published for."
         )
-    if tokenizer.rows > model.config.vocab_size:
+    rows = model.config.vocab_size
+    if beyond := [repr(token) for token, index in tokenizer.own.items() if index >= rows]:
+        raise ModelError(
+            f"The embedding table of {checkpoint.name!r} has {rows} rows and none for "
+            f"{', '.join(beyond[:3])}, which was added to the tokenizer without resizing the "
+            "table. Take it out of tokenizer.json, or call `model.resize_token_embeddings` and "
+            "save the model again."
+        )
+    if tokenizer.rows > rows:
         raise ModelError(
             f"The tokenizer of {checkpoint.name!r} has {tokenizer.rows} tokens and its embedding "
-            f"table {model.config.vocab_size}. They are not of one checkpoint; fetch it again."
+            f"table {rows}. They are not of one checkpoint; fetch it again."
         )
     lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
     if lacking:

@@ -1,7 +1,8 @@
 """Encodes prompts as token ids and cuts texts that do not fit.
 
-User text is encoded by a copy of the tokenizer without added tokens, so that `<|im_end|>` or
-`<think>` in a document stays text. Only the control segments are encoded with them.
+User text is encoded by a copy of the tokenizer without Qwen's control tokens, so that `<|im_end|>`
+or `<think>` in a document stays text. Only the control segments are encoded with them. Tokens that
+a fine-tune added are tokens everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Any, cast
 
 from tokenizers import Tokenizer
 
-from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._prompts import (
+    CONTROL_TOKENS,
+    RERANK_PREFIX,
+    RERANK_SUFFIX,
+    EmbedPrompt,
+    Prompt,
+    RerankPrompt,
+)
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import WHOLE, Limits
 from qwen3_rag.backends._local.serving.batching import TokenSequence
@@ -41,13 +49,22 @@ WINDOW_MARGIN = 256
 class PromptTokenizer:
     """Encodes prompts for one checkpoint."""
 
-    def __init__(self, definition: str, role: Role, *, name: str) -> None:
+    def __init__(
+        self,
+        definition: str,
+        role: Role,
+        *,
+        name: str,
+        answers: tuple[int, int] | None = None,
+    ) -> None:
         """Read a tokenizer.
 
         Args:
             definition: The content of `tokenizer.json`.
             role: What the checkpoint does.
             name: The model's name, for error messages.
+            answers: Ids of a reranker's answers, in the order no, yes; `None` for the tokens "no"
+                and "yes".
 
         Raises:
             ModelError: The definition cannot be read, or lacks a token that the prompts need.
@@ -56,15 +73,14 @@ class PromptTokenizer:
             full = Tokenizer.from_str(definition)
             plain = json.loads(definition)
             self._check_ids(full, plain["added_tokens"], name)
-            # `encode_special_tokens` would not be enough: it still reads added tokens whose
-            # `special` flag is false, such as `<think>`.
-            plain |= {
-                "added_tokens": [],
-                "post_processor": None,
-                "truncation": None,
-                "padding": None,
+            largest = _largest_id(plain["model"]["vocab"])
+            #: Tokens that a fine-tune added, with their ids.
+            self.own = {
+                token["content"]: int(token["id"])
+                for token in plain["added_tokens"]
+                if token["content"] not in CONTROL_TOKENS
             }
-            self._plain = Tokenizer.from_str(json.dumps(plain))
+            self._plain = Tokenizer.from_str(json.dumps(_without_control_tokens(plain)))
         except ModelError:
             raise
         except BaseException as error:  # tokenizers raises bare Exception, and panics are none
@@ -80,14 +96,14 @@ class PromptTokenizer:
         self._role = role
         if role == "embedding":
             self.end = self._find_end(full)
-            own: tuple[int, ...] = (self.end,)
+            used: tuple[int, ...] = (self.end,)
         else:
             self.prefix = self._control(full, RERANK_PREFIX)
             self.suffix = self._control(full, RERANK_SUFFIX)
-            self.yes, self.no = self._single("yes"), self._single("no")
-            own = (*self.prefix, *self.suffix)
-        #: Rows that the embedding table needs: prompts have no id beyond.
-        self.rows = 1 + max(_largest_id(plain["model"]["vocab"]), *own)
+            self.no, self.yes = answers or (self._single("no"), self._single("yes"))
+            used = (*self.prefix, *self.suffix, self.no, self.yes)
+        #: Rows that the embedding table needs for everything but the tokens in `own`.
+        self.rows = 1 + max(largest, *used)
 
     @staticmethod
     def _check_ids(full: Tokenizer, added: list[dict[str, Any]], name: str) -> None:
@@ -102,7 +118,14 @@ class PromptTokenizer:
                 )
 
     @classmethod
-    def from_folder(cls, folder: Path, role: Role, *, name: str) -> PromptTokenizer:
+    def from_folder(
+        cls,
+        folder: Path,
+        role: Role,
+        *,
+        name: str,
+        answers: tuple[int, int] | None = None,
+    ) -> PromptTokenizer:
         """Read `tokenizer.json` of a checkpoint folder."""
         try:
             definition = (folder / "tokenizer.json").read_text(encoding="utf-8")
@@ -111,7 +134,7 @@ class PromptTokenizer:
                 f"The tokenizer of {name!r} cannot be read: {error}. "
                 "The folder needs the checkpoint's tokenizer.json."
             ) from error
-        return cls(definition, role, name=name)
+        return cls(definition, role, name=name, answers=answers)
 
     def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
         """Encode prompts, cutting what does not fit.
@@ -136,8 +159,9 @@ class PromptTokenizer:
     def _encode_texts(self, prompts: Sequence[EmbedPrompt], longest: int) -> list[Encoded]:
         heads = dict.fromkeys([prompt.head for prompt in prompts])
         texts = [(prompt.rendered, longest - 1) for prompt in prompts]
-        # Without the colon, which may share a token with the first characters of a query.
-        texts += [(head.removesuffix(":"), longest) for head in heads]
+        # Without a space and the colon, which may share a token with the first characters of a
+        # query.
+        texts += [(head.rstrip(" ").removesuffix(":"), longest) for head in heads]
         pieces = self._encode_pieces(texts)
         prefixes = dict(zip(heads, pieces[len(prompts) :], strict=True))
         encoded = []
@@ -149,6 +173,9 @@ class PromptTokenizer:
                     raise InputError(
                         f"The instruction fills all {longest} tokens that `max_length` allows and "
                         "leaves no room for the query. Shorten it or raise `max_length`."
+                        if prompt.instruction is not None
+                        else "The text before documents fills all "
+                        f"{longest} tokens that `max_length` allows. Raise `max_length`."
                     )
             prefix, _ = prefixes[head]
             if ids[: len(prefix)] != prefix:  # this tokenizer merges more than the colon
@@ -244,19 +271,30 @@ class PromptTokenizer:
         return results
 
     def _find_end(self, full: Tokenizer) -> int:
+        """Return the token that is appended to every text."""
+        bare = full.encode("a", add_special_tokens=False).ids
+        ids = full.encode("a").ids
+        appended = ids[len(bare) :]
+        if ids[: len(bare)] != bare or len(appended) > 1:
+            raise ModelError(
+                f"The tokenizer of {self._name!r} makes {full.encode('a').tokens} of 'a'. Only one "
+                "token behind a text is implemented here. Use sentence-transformers for it."
+            )
+        if appended:
+            return int(appended[0])
         end = full.token_to_id(END_TOKEN)
         if end is None:
             raise ModelError(
-                f"The tokenizer of {self._name!r} has no {END_TOKEN} token, which Qwen3-Embedding "
-                "reads its vector from. Use the tokenizer files published with the checkpoint."
+                f"The tokenizer of {self._name!r} appends no end token and has no {END_TOKEN}, "
+                "which Qwen3-Embedding reads its vector from. Use the tokenizer files published "
+                "with the checkpoint."
             )
-        if full.encode("a").ids[-1:] != [end]:
-            warnings.warn(
-                f"The tokenizer of {self._name!r} does not append {END_TOKEN}, which "
-                "Qwen3-Embedding reads its vector from. It is appended here; other software will "
-                "give other vectors until tokenizer.json is replaced by the published one.",
-                stacklevel=2,
-            )
+        warnings.warn(
+            f"The tokenizer of {self._name!r} appends no end token. {END_TOKEN}, which "
+            "Qwen3-Embedding reads its vector from, is appended here; other software will "
+            "give other vectors until tokenizer.json is replaced by the published one.",
+            stacklevel=2,
+        )
         return int(end)
 
     def _control(self, full: Tokenizer, segment: str) -> tuple[int, ...]:
@@ -276,6 +314,30 @@ class PromptTokenizer:
                 "model has no single answer to read. Use the published tokenizer files."
             )
         return int(ids[0])
+
+
+def _without_control_tokens(definition: dict[str, Any]) -> dict[str, Any]:
+    """Change a tokenizer so that Qwen's control tokens, and nothing else, are read as text.
+
+    `encode_special_tokens` would not be enough: it still reads added tokens whose `special` flag is
+    false, such as `<think>`.
+    """
+    added = definition["added_tokens"]
+    own = [token for token in added if token["content"] not in CONTROL_TOKENS]
+    model = definition["model"]
+    if own:
+        # An added token gets the next free id unless the vocabulary has it. No merges lead to
+        # these entries, so that nothing else becomes one of them.
+        ids = {token["content"]: token["id"] for token in added}
+        model = {**model, "vocab": {**model["vocab"], **ids}}
+    return {
+        **definition,
+        "model": model,
+        "added_tokens": own,
+        "post_processor": None,
+        "truncation": None,
+        "padding": None,
+    }
 
 
 def _largest_id(vocabulary: dict[str, int] | list[object]) -> int:
