@@ -19,7 +19,10 @@ COMMIT = "c" * 40
 def main(folder: Path, cache: Path) -> None:
     (cache / "extra").mkdir(parents=True)
     (cache / "extra" / "pytorch_model.bin").write_bytes(b"unsafe")
-    files = {path.name: path for path in (*folder.glob("*.*"), cache / "extra/pytorch_model.bin")}
+    files = {
+        path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()
+    }
+    files["pytorch_model.bin"] = cache / "extra" / "pytorch_model.bin"
     fetched: list[str] = []
     headers: dict[str, str | None] = {}
 
@@ -45,7 +48,7 @@ def main(folder: Path, cache: Path) -> None:
             if self.path.startswith("/api/models/"):
                 content = json.dumps(self.listing()).encode()
             else:
-                name = self.path.rpartition("/")[2]
+                name = self.path.partition("/resolve/")[2].partition("/")[2]
                 content = files[name].read_bytes()
                 if body:
                     fetched.append(name)

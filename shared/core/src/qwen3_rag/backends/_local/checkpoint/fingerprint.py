@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
-__all__ = ["fingerprint"]
+from qwen3_rag.backends._local.checkpoint.files import find_files, read_header
+
+__all__ = ["fingerprint", "places"]
 
 # Tensors up to this size are hashed whole and larger ones by three samples. That takes 0.1 s
 # instead of a minute for 16 GB, and fine-tuning changes every tensor.
@@ -17,36 +17,47 @@ SAMPLE = 4_096
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash the files of a checkpoint, large tensors by samples."""
+    """Hash the files of a checkpoint, large tensors by samples.
+
+    Raises:
+        ModelError: A file must not be read, or is not what its name says.
+    """
+    files = find_files(folder)
     digest = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json"):
-        if (folder / name).is_file():
-            digest.update((folder / name).read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+    for path in (*files.settings, *files.weights, *files.adapter):
+        # Without names and sizes, what moves from one file to the next would not be noticed.
+        name, size = path.relative_to(folder).as_posix(), path.stat().st_size
+        digest.update(f"{name!r}:{size}\n".encode())
+        if path in files.settings:
+            digest.update(path.read_bytes())
+            continue
         with path.open("rb") as file:
-            for start, stop in _samples(file):
+            for start, stop in _samples(path):
                 file.seek(start)
                 digest.update(file.read(stop - start))
     return digest.hexdigest()[:32]
 
 
-def _samples(file: BinaryIO) -> Iterator[tuple[int, int]]:
+def places(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """Tell the files of a checkpoint's weights from those of all other folders, without reading.
+
+    One changed number in a large tensor can be missed by the fingerprint, and must not make two
+    folders share a model.
+    """
+    files = find_files(folder)
+    stats = [path.stat() for path in (*files.weights, *files.adapter)]
+    return tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+
+
+def _samples(path: Path) -> Iterator[tuple[int, int]]:
     """Find the ranges of a safetensors file to hash: header, small tensors, samples of others."""
-    length = int.from_bytes(file.read(8), "little")
-    try:
-        header = json.loads(file.read(length)) if length < 2**30 else {}
-        tensors = sorted(
-            tuple(entry["data_offsets"]) for key, entry in header.items() if key != "__metadata__"
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        tensors = []  # loading will report a truncated file, or one of another format
-    base = 8 + length
-    yield 0, min(base, 2**26)
-    for start, stop in tensors:
+    tensors = read_header(path).values()
+    yield 0, min((tensor.start for tensor in tensors), default=path.stat().st_size)
+    for tensor in tensors:
+        start, stop = tensor.start, tensor.stop
         if stop - start <= HASHED_WHOLE:
-            yield base + start, base + stop
+            yield start, stop
             continue
         middle = (start + stop) // 2
         for sample in (start, middle, stop - SAMPLE):
-            yield base + sample, base + sample + SAMPLE
+            yield sample, sample + SAMPLE

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from qwen3_rag._published import Role
+from qwen3_rag.backends._local.checkpoint.files import find_files, read_json, shortened
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
 from qwen3_rag.errors import ModelError
 
 __all__ = ["check_layout"]
@@ -15,8 +16,13 @@ __all__ = ["check_layout"]
 ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
 
 
-def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
+def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -> dict[str, Any]:
     """Read `config.json` and check that this project can run the checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        role: Whether it is to embed or rerank.
+        renamed: Whether the caller maps the tensors' names to others.
 
     Raises:
         ModelError: The folder is not a checkpoint, or the model is of another family or trained for
@@ -34,9 +40,11 @@ def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
         )
     if config.get("model_type") != "qwen3":
         raise ModelError(
-            f"{checkpoint.name!r} is of the family {config.get('model_type')!r}; only 'qwen3' "
-            "checkpoints (Qwen3-Embedding, Qwen3-Reranker and their fine-tunes) can be run here."
+            f"{checkpoint.name!r} is of the family {shortened(config.get('model_type'))}; only "
+            "'qwen3' checkpoints (Qwen3-Embedding, Qwen3-Reranker and their fine-tunes) can be run "
+            "here."
         )
+    check_config(config, checkpoint.name)
     if "sliding_attention" in (config.get("layer_types") or ()) or config.get("use_sliding_window"):
         raise ModelError(
             f"{checkpoint.name!r} uses sliding-window attention, which no Qwen3 embedding or "
@@ -57,6 +65,7 @@ def check_layout(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
             "convert them with transformers' save_pretrained."
         )
     _check_modules(checkpoint, role)
+    check_weights(find_files(checkpoint.folder), config, role, checkpoint.name, renamed=renamed)
     return config
 
 
@@ -100,11 +109,4 @@ def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
 
 def _read_json(checkpoint: Checkpoint, name: str) -> Any:
     path = checkpoint.folder / name
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{name} of {checkpoint.name!r} cannot be read: {error}. Fetch the checkpoint again."
-        ) from error
+    return read_json(path) if path.is_file() else None

@@ -10,6 +10,7 @@ import torch
 from qwen3_rag._published import CONTEXT
 from qwen3_rag.backends._base import Capabilities
 from qwen3_rag.backends._local.checkpoint.caller import caller_fingerprint, caller_parts
+from qwen3_rag.backends._local.checkpoint.fingerprint import places
 from qwen3_rag.backends._local.checkpoint.hub import TINY, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
 from qwen3_rag.backends._local.checkpoint.weights import load_weights
@@ -66,7 +67,9 @@ class _CheckpointLoader:
         self._spec = spec
         options = spec.options
         self._checkpoint = resolve(spec)
-        config = check_layout(self._checkpoint, spec.role)
+        config = check_layout(
+            self._checkpoint, spec.role, renamed="key_mapping" in (options["model_kwargs"] or {})
+        )
         self.devices = choose_devices(options["device"])
         self._dtype = choose_dtype(
             options["dtype"] or ("float32" if spec.model == TINY else None),
@@ -78,6 +81,7 @@ class _CheckpointLoader:
         self.key: Hashable = (
             spec.role,
             self._checkpoint.fingerprint,
+            places(self._checkpoint.folder),
             self.devices,
             self._dtype,
             self._attention,
