@@ -164,8 +164,9 @@ def test_the_cache_of_the_hub_links_to_its_own_blobs(tmp_path: Path, folder: Pat
         if path.is_file():
             place = snapshot / path.relative_to(tmp_path / "whole")
             place.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(blobs / path.name)
-            place.symlink_to(os.path.relpath(blobs / path.name, place.parent))
+            blob = blobs / path.relative_to(tmp_path / "whole").as_posix().replace("/", "_")
+            path.rename(blob)
+            place.symlink_to(os.path.relpath(blob, place.parent))
     with Qwen3Embedder(str(snapshot), device="cpu") as embedder:
         embedder.warm_up()
 

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from qwen3_rag.errors import ModelError
 
 __all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
     "CheckpointFiles",
     "Tensor",
     "find_files",
@@ -33,6 +35,7 @@ GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
@@ -120,7 +123,7 @@ def find_files(folder: Path) -> CheckpointFiles:
             )
         weights.append(inner / name)
     adapter = []
-    if (folder / "adapter_config.json") in settings:
+    if (folder / ADAPTER_CONFIG) in settings:
         if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
             raise ModelError(
                 f"The adapter of {str(folder)!r} is in adapter_model.bin, which can hold code and "

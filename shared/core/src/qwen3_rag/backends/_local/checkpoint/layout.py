@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.adapter import check_adapter
 from qwen3_rag.backends._local.checkpoint.files import find_files, read_json, shortened
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
@@ -74,8 +73,6 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         )
     _check_modules(checkpoint, role)
     check_weights(files, config, role, checkpoint.name, renamed=renamed)
-    if files.adapter:
-        check_adapter(checkpoint.folder / "adapter_config.json", files.adapter)
     return config
 
 

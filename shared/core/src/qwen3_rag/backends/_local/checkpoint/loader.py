@@ -84,7 +84,7 @@ class _CheckpointLoader:
         self.key: Hashable = (
             spec.role,
             self._checkpoint.fingerprint,
-            places(self._checkpoint.root),
+            places(self._checkpoint.folder, *self._checkpoint.adapters),
             self.devices,
             self._dtype,
             self._attention,
@@ -96,7 +96,7 @@ class _CheckpointLoader:
     def read_tokenizer(self) -> PromptTokenizer:
         checkpoint = self._checkpoint
         self._tokenizer = PromptTokenizer.from_folder(
-            checkpoint.folder,
+            checkpoint.tokenizer_folder,
             self._spec.role,
             name=checkpoint.name,
             answers=self._words.answers,
