@@ -13,18 +13,27 @@ from typing import Any, NamedTuple
 
 from qwen3_rag.errors import ModelError
 
-__all__ = ["CheckpointFiles", "Tensor", "find_files", "read_header", "read_json", "shortened"]
+__all__ = [
+    "ADAPTER_SETTINGS",
+    "CheckpointFiles",
+    "Tensor",
+    "find_files",
+    "read_header",
+    "read_json",
+    "shortened",
+]
 
+ADAPTER_SETTINGS = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
-    *("config.json", "tokenizer.json", "modules.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json", "adapter_config.json"),
+    *("config.json", "tokenizer.json", "modules.json", ADAPTER_SETTINGS),
+    *("config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 # transformers reads it for a reranker. It is about generating text and decides nothing here.
 GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_model.safetensors"
 
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
@@ -110,14 +119,13 @@ def find_files(folder: Path) -> CheckpointFiles:
                 "cannot be read. Fetch the checkpoint again."
             )
         weights.append(folder / name)
-    adapter = []
-    if (folder / "adapter_config.json") in settings:
-        if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
-            raise ModelError(
-                f"The adapter of {str(folder)!r} is in adapter_model.bin, which can hold code and "
-                f"is not read. Save it again with peft, as {ADAPTER}."
-            )
-        adapter = [path for path in [folder / ADAPTER] if there(path)]
+    adapter = [folder / ADAPTER] if (folder / ADAPTER_SETTINGS) in settings else []
+    if adapter and not there(folder / ADAPTER):
+        raise ModelError(
+            f"{str(folder)!r} has {ADAPTER_SETTINGS} and no {ADAPTER}. Save the adapter again with "
+            "peft; other formats, such as adapter_model.bin, can hold code and are not read. If "
+            f"the weights contain it already, remove {ADAPTER_SETTINGS}."
+        )
     return CheckpointFiles(tuple(settings), tuple(weights), tuple(adapter))
 
 

@@ -6,7 +6,12 @@ from typing import Any
 
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.adapter import check_adapter
-from qwen3_rag.backends._local.checkpoint.files import find_files, read_json, shortened
+from qwen3_rag.backends._local.checkpoint.files import (
+    ADAPTER_SETTINGS,
+    find_files,
+    read_json,
+    shortened,
+)
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
 from qwen3_rag.errors import ModelError
@@ -70,7 +75,7 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     _check_modules(checkpoint, role)
     check_weights(files, config, role, checkpoint.name, renamed=renamed)
     if files.adapter:
-        check_adapter(checkpoint.folder / "adapter_config.json", files.adapter)
+        check_adapter(checkpoint.folder / ADAPTER_SETTINGS, files.adapter)
     return config
 
 
