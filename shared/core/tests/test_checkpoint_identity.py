@@ -88,15 +88,17 @@ def test_a_copy_without_one_file_has_another_fingerprint(
 
 def test_what_moves_from_one_file_to_the_next_is_noticed(tmp_path: Path, whole: Path) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "copy"))
-    for name in ("modules.json", "config_sentence_transformers.json"):
-        (folder / name).write_text(" " + (whole / name).read_text())
-    first = identity(folder)
-    (folder / "modules.json").write_text("  " + (whole / "modules.json").read_text())
-    (folder / "config_sentence_transformers.json").write_text(
-        (whole / "config_sentence_transformers.json").read_text()
+    first, second = (
+        folder / "config_sentence_transformers.json",
+        folder / "sentence_bert_config.json",
     )
+    contents = first.read_text(), second.read_text()
+    first.write_text(contents[0] + " ")
+    before = identity(folder)
+    first.write_text(contents[0])
+    second.write_text(" " + contents[1])
 
-    assert identity(folder) != first
+    assert identity(folder) != before
 
 
 def test_files_that_are_not_loaded_change_nothing(tmp_path: Path, whole: Path) -> None:

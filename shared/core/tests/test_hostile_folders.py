@@ -235,11 +235,11 @@ def test_weights_of_a_distributed_checkpoint_are_not_taken_instead(folder: Path)
     refused(folder, "part of a distributed checkpoint", "save_pretrained")
 
 
-def test_an_adapter_that_can_hold_code(folder: Path) -> None:
+def test_an_adapter_in_a_format_that_can_hold_code(folder: Path) -> None:
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.bin").write_bytes(b"")
 
-    refused(folder, "adapter_model.bin", "adapter_model.safetensors")
+    refused(folder, "no adapter_model.safetensors", "can hold code and are not read")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "modules.json"])
@@ -371,6 +371,25 @@ def test_a_header_that_contradicts_itself(
     with_header(folder / "model.safetensors", change)
 
     refused(folder, part)
+
+
+def test_bytes_between_two_tensors(folder: Path) -> None:
+    # They could hold anything, such as a file of another format.
+    path = folder / "model.safetensors"
+    with_header(
+        path,
+        lambda header: (
+            [
+                entry.update(data_offsets=[each + 8 for each in entry["data_offsets"]])
+                for name, entry in header.items()
+                if name != "__metadata__"
+            ]
+            and None
+        ),
+    )
+    path.write_bytes(path.read_bytes() + bytes(8))
+
+    refused(folder, "do not follow the tensor before")
 
 
 def test_one_tensor_under_two_names(folder: Path) -> None:

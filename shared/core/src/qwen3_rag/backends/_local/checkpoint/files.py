@@ -25,17 +25,17 @@ __all__ = [
     "transformer_folder",
 ]
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
-    *("config.json", "tokenizer.json", "modules.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json", "adapter_config.json"),
+    *("config.json", "tokenizer.json", "modules.json", ADAPTER_CONFIG),
+    *("config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 # transformers reads it for a reranker. It is about generating text and decides nothing here.
 GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
@@ -122,14 +122,13 @@ def find_files(folder: Path) -> CheckpointFiles:
                 "cannot be read. Fetch the checkpoint again."
             )
         weights.append(inner / name)
-    adapter = []
-    if (folder / ADAPTER_CONFIG) in settings:
-        if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
-            raise ModelError(
-                f"The adapter of {str(folder)!r} is in adapter_model.bin, which can hold code and "
-                f"is not read. Save it again with peft, as {ADAPTER}."
-            )
-        adapter = [path for path in [folder / ADAPTER] if there(path)]
+    adapter = [folder / ADAPTER] if (folder / ADAPTER_CONFIG) in settings else []
+    if adapter and not there(folder / ADAPTER):
+        raise ModelError(
+            f"{str(folder)!r} has {ADAPTER_CONFIG} and no {ADAPTER}. Save the adapter again with "
+            "peft; other formats, such as adapter_model.bin, can hold code and are not read. If "
+            f"the weights contain it already, remove {ADAPTER_CONFIG}."
+        )
     return CheckpointFiles(tuple(settings), tuple(weights), tuple(adapter))
 
 

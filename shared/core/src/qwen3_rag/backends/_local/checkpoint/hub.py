@@ -133,11 +133,6 @@ def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint
         return Checkpoint(spec.model, transformer_folder(folder), own, folder)
     require_extra("peft", "peft", f"The adapter {spec.model!r}")
     files = find_files(folder)
-    if not files.adapter:
-        raise ModelError(
-            f"{spec.model!r} has {ADAPTER_CONFIG}, but no {ADAPTER}. Fetch the adapter again, or "
-            "save it with peft."
-        )
     check_adapter(folder / ADAPTER_CONFIG, files.adapter)
     if files.weights:  # those of the base model, beside the adapter
         return Checkpoint(spec.model, transformer_folder(folder), own, folder, (folder,))
