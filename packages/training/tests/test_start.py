@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import InputError, ModelError
+from qwen3_rag.integration import resolve_checkpoint, trainable_model
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 from qwen3_rag_training import (
     EmbeddingTraining,
@@ -24,6 +26,7 @@ from qwen3_rag_training import (
     train_embedder,
     train_reranker,
 )
+from qwen3_rag_training.inputs import Inputs
 
 SCHEDULE = Schedule(steps=2, batch_size=4, learning_rate=1e-3)
 
@@ -257,3 +260,75 @@ def test_model_can_be_named(data: Path, tmp_path: Path) -> None:
 
     with Qwen3Embedder(trained, device="cpu") as embedder:
         assert embedder.embed_documents(["rivers"]).shape == (1, 512)
+
+
+# ------------------------------------------------------------------ the checkpoint's own words
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        {"query": "Instruct: Find law\nQuery: ", "document": "- "},
+        {"web_search_query": "Instruct: a\nQuery: ", "sts_query": "Instruct: b\nQuery: "},
+        {"query": "query: ", "passage": "passage: "},
+    ],
+)
+def test_texts_are_encoded_as_the_embedder_does(
+    prompts: dict[str, str], checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(checkpoints["embedding"], folder)
+    change(folder / "config_sentence_transformers.json", prompts=prompts)
+    start = trainable_model(resolve_checkpoint(str(folder), "embedding"), "embedding")
+    inputs = Inputs(start)
+    texts = ["about rivers", "All about marble."]
+
+    with Qwen3Embedder(folder, dtype="float32", device="cpu") as embedder:
+        expected = embedder.embed_queries(texts), embedder.embed_documents(texts)
+    batches = inputs.queries(texts, [None, None], 64), inputs.documents(texts, 64)
+
+    for batch, vectors in zip(batches, expected, strict=True):
+        with torch.inference_mode():
+            hidden = start.trunk(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state[
+                torch.arange(2), batch.last
+            ]
+        found = torch.nn.functional.normalize(hidden, dim=1).numpy()
+        np.testing.assert_allclose(found, vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("instruction", ["Find law", "找法律"])
+def test_pairs_have_the_rerankers_saved_instruction(
+    instruction: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(checkpoints["reranking"], folder)
+    settings = {"prompts": {"law": instruction}, "default_prompt_name": "law"}
+    change(folder / "config_sentence_transformers.json", **settings)
+    inputs = Inputs(trainable_model(resolve_checkpoint(str(folder), "reranking"), "reranking"))
+
+    assert inputs.pair("a", "b", None).instruction == instruction
+    assert inputs.pair("a", "b", "Find code").instruction == "Find code"
+
+
+def test_a_checkpoint_of_the_old_layout_is_trained_into_the_new_one(
+    checkpoints: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    peers = pytest.importorskip("sentence_transformers")
+    folder, inner = tmp_path / "old", tmp_path / "old" / "0_Transformer"
+    shutil.copytree(checkpoints["embedding"], folder)
+    inner.mkdir()
+    for file in folder.glob("*.*"):
+        if file.name not in ("modules.json", "config_sentence_transformers.json"):
+            file.rename(inner / file.name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    change(folder / "config_sentence_transformers.json", prompts={"query": "query: "})
+
+    trained = run("embedding", folder, data, tmp_path / "out")
+
+    peer = peers.SentenceTransformer(str(trained), device="cpu")
+    with Qwen3Embedder(trained, dtype="float32", device="cpu") as embedder:
+        found = embedder.embed_queries(["about rivers"])
+    np.testing.assert_allclose(found, peer.encode_query(["about rivers"]), atol=1e-5)
+    assert not (trained / "0_Transformer").exists()

@@ -284,7 +284,7 @@ def test_adapter_without_weights_or_with_half_of_them(adapter: Path) -> None:
     with pytest.raises(ModelError, match=r"for a part that the model lacks: .*layers\.9"):
         embedder(adapter)
     file.unlink()
-    with pytest.raises(ModelError, match=r"but no adapter_model\.safetensors"):
+    with pytest.raises(ModelError, match=r"and no adapter_model\.safetensors"):
         embedder(adapter)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import InputError
+from qwen3_rag.integration import Checkpoint
 from qwen3_rag_training.modules import TEMPLATE, write_modules
 
 __all__ = ["copy_layout", "make_folder", "quiet", "save_model", "write_weights"]
@@ -57,13 +59,25 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def copy_layout(source: Path, target: Path) -> None:
-    """Copy the tokenizer, prompts and module files of a checkpoint, all but weights and config."""
-    for pattern in _LAYOUT_FILES:
-        for file in source.glob(pattern):
-            place = target / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
+def copy_layout(source: Checkpoint, target: Path) -> None:
+    """Copy the tokenizer, prompts and module files of a checkpoint, all but weights and config.
+
+    If its weights are in a folder of their own, the copy's are beside the module files instead.
+    """
+    for folder in dict.fromkeys((source.root, source.folder)):
+        for pattern in _LAYOUT_FILES:
+            for file in folder.glob(pattern):
+                if file.parent == source.folder != folder:
+                    continue
+                place = target / file.relative_to(folder)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+    modules = target / "modules.json"
+    if source.root != source.folder and modules.is_file():
+        inner = source.folder.relative_to(source.root).as_posix()
+        entries = json.loads(modules.read_text(encoding="utf-8-sig"))
+        moved = [{**one, "path": ""} if one.get("path") == inner else one for one in entries]
+        modules.write_text(json.dumps(moved, indent=2) + "\n", encoding="utf-8")
 
 
 def write_weights(model: PreTrainedModel, folder: Path) -> None:

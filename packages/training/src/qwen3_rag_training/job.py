@@ -160,7 +160,7 @@ def run_job(
     held_out = read_examples(config.held_out) if config.held_out else []
     base = find_start(config.model, role, config.lora)
     make_folder(config.output)
-    if config.output.resolve() == base.folder.resolve():
+    if config.output.resolve() in (base.folder.resolve(), base.root.resolve()):
         raise InputError(
             f"`output` {str(config.output)!r} is the checkpoint to start from. Choose another."
         )
@@ -196,10 +196,10 @@ def _write(
     config: Training, role: Role, base: Checkpoint, setup: TrainingSetup, model: nn.Module
 ) -> None:
     """Write the result with the tokenizer, prompts and modules of the checkpoint it is from."""
-    copy_layout(base.folder, config.output)
+    copy_layout(base, config.output)
     if not hasattr(setup.start.model, "score"):  # a classifier needs no other files
         answers = setup.inputs.answers if role == "reranking" else (0, 0)
-        if not (base.folder / "modules.json").is_file():
+        if not (base.root / "modules.json").is_file():
             write_modules(config.output, role, setup.dim, answers)
         if role == "reranking":
             add_template(config.output)

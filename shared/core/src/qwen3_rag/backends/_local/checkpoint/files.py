@@ -21,6 +21,7 @@ __all__ = [
     "find_files",
     "read_header",
     "read_json",
+    "refuse_pointer",
     "shortened",
     "transformer_folder",
 ]
@@ -336,6 +337,17 @@ def _kind(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a named pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def refuse_pointer(path: Path) -> None:
+    """Check that a file is not what Git LFS keeps in its place.
+
+    Raises:
+        ModelError: It is.
+    """
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise _lfs_pointer(path)
 
 
 def _lfs_pointer(path: Path) -> ModelError:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 import re
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, Queue
 
 from qwen3_rag._published import Role, published
 from qwen3_rag.backends._local.checkpoint.adapter_config import check_adapter
+from qwen3_rag.backends._local.checkpoint.advice import at_hand, no_folder, similar
 from qwen3_rag.backends._local.checkpoint.files import (
     ADAPTER,
     ADAPTER_CONFIG,
@@ -32,6 +36,9 @@ MODELSCOPE = "modelscope:"
 TINY = "tiny"
 
 COMMIT = re.compile("[0-9a-f]{40}")
+#: How long a hub may take to answer at all.
+WAIT_SECONDS = 1.5
+
 NAME = re.compile(rf"(?:{MODELSCOPE})?[\w-][\w.-]{{0,95}}/[\w-][\w.-]{{0,95}}")
 
 # The files of sentence-transformers, which say how a model is used.
@@ -42,10 +49,11 @@ FILES = [
     *("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"),
     *("config_sentence_transformers.json", "sentence_bert_config.json", ADAPTER_CONFIG),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
+    *("0_*/tokenizer.json", "0_*/tokenizer_config.json", "0_*/sentence_bert_config.json"),
 ]
 # The pattern `*` also matches files in folders, such as a training run's checkpoints or weights in
-# other formats.
-NOT_FILES = ["*/*.safetensors", "*/*.safetensors.index.json", "*/*/*"]
+# other formats. The first module of an old layout is the one exception.
+NOT_FILES = ["[!0]*/*.safetensors", "[!0]*/*.safetensors.index.json", "*/*/*"]
 
 
 @dataclass(frozen=True)
@@ -110,11 +118,14 @@ def resolve(spec: LocalSpec, above: tuple[Path, ...] = ()) -> Checkpoint:
         found = False
     if found:
         return _found(spec, folder, above)
+    if (error := no_folder(spec.model)) is not None:
+        raise error
     if not NAME.fullmatch(spec.model):
         raise ModelError(
             f"There is no folder {spec.model!r}, and it is not a model id of the form "
-            "'owner/name'. Give the folder of a checkpoint, an id of the Hugging Face Hub such as "
-            "'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and an id."
+            f"'owner/name'.{similar(spec.model, spec.role)} Give the folder of a checkpoint, an id "
+            "of the Hugging Face Hub such as 'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and an "
+            "id."
         )
     fetch = _from_modelscope if spec.model.startswith(MODELSCOPE) else _from_hub
     return _found(spec, fetch(spec), above)
@@ -174,7 +185,7 @@ def _tiny(role: Role) -> Path:
 
 
 def _from_hub(spec: LocalSpec) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     record = published(spec.model)
     revision = spec.options["revision"] or (record.revision if record else None)
@@ -192,23 +203,55 @@ def _from_hub(spec: LocalSpec) -> Path:
             )
         )
 
-    # A commit never changes, so a cached commit needs no request to the Hub. Without a network, the
-    # client would take half a minute to fail.
+    # A commit never changes, so a cached commit needs no request to the Hub.
     if revision is not None and COMMIT.fullmatch(revision):
         with suppress(Exception):
             folder = fetch(local_files_only=True)
             if _is_complete(folder):
                 return folder
+    offline = spec.options["local_files_only"]
+    # Without a network, the client would try again and again for half a minute or more.
+    reason = "" if offline else _why_unreachable(f"{constants.ENDPOINT}/api/models/{spec.model}")
     try:
-        return fetch(spec.options["local_files_only"])
+        folder = fetch(offline or reason != "")
     except Exception as error:  # the client also raises its HTTP library's errors
-        raise _unreachable(spec, "Hugging Face Hub", revision, error) from error
+        raise _not_found(spec, "the Hugging Face Hub", revision, reason, error) from error
+    if (offline or reason) and not any(transformer_folder(folder).glob("*.safetensors")):
+        raise ModelError(
+            f"The download of {spec.model!r} was interrupted, and it cannot go on without the "
+            f"network{f' ({reason})' if reason else ''}. Connect and try again; it goes on where "
+            "it stopped."
+        )
+    return folder
+
+
+def _why_unreachable(address: str) -> str:
+    """Say why a hub cannot be reached; empty if it answers, with whatever answer."""
+    from huggingface_hub import constants, get_session
+
+    wait = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else WAIT_SECONDS
+    reasons: Queue[str] = Queue()
+
+    def ask() -> None:
+        try:
+            get_session().head(address, timeout=wait)
+            reasons.put("")
+        except Exception as error:  # the client's HTTP library has errors of its own
+            reasons.put(str(error) or type(error).__name__)
+
+    # On a thread, because looking up the address has no time limit.
+    threading.Thread(target=ask, name="qwen3-rag-reach", daemon=True).start()
+    try:
+        return reasons.get(timeout=wait)
+    except Empty:
+        return f"no answer within {wait} seconds; HF_HUB_ETAG_TIMEOUT sets another time"
 
 
 def _is_complete(folder: Path) -> bool:
     """Whether a cached checkpoint has all files; its download may have been interrupted."""
     if (folder / ADAPTER_CONFIG).is_file():
         return (folder / ADAPTER).is_file()
+    folder = transformer_folder(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -221,32 +264,47 @@ def _from_modelscope(spec: LocalSpec) -> Path:
     require_extra("modelscope", "modelscope", "A 'modelscope:' model id")
     from modelscope import snapshot_download
 
+    offline = spec.options["local_files_only"]
+    address = os.environ.get("MODELSCOPE_DOMAIN", "www.modelscope.cn")
+    reason = "" if offline else _why_unreachable(f"https://{address.rpartition('//')[2]}")
     try:
         return Path(
             snapshot_download(
                 spec.model.removeprefix(MODELSCOPE),
                 revision=spec.options["revision"],
                 cache_dir=spec.options["cache_folder"],
-                local_files_only=spec.options["local_files_only"],
+                local_files_only=offline or reason != "",
                 token=spec.options["token"],
                 allow_patterns=FILES,
                 ignore_patterns=NOT_FILES,
             )
         )
     except Exception as error:  # as above
-        raise _unreachable(spec, "ModelScope", spec.options["revision"], error) from error
+        raise _not_found(spec, "ModelScope", spec.options["revision"], reason, error) from error
 
 
-def _unreachable(spec: LocalSpec, hub: str, revision: str | None, error: Exception) -> ModelError:
-    where = (
-        "in the local cache"
-        if spec.options["local_files_only"]
-        else f"in the local cache or on {hub}"
-    )
-    reason = str(error).strip().splitlines()
-    return ModelError(
-        f"The model {spec.model!r}{f' at revision {revision!r}' if revision else ''} was not found "
-        f"{where}: {type(error).__name__}: {reason[0] if reason else 'no details'} "
-        "Check the name, the network and, for a private model, `token`; or give a folder that "
-        "holds the checkpoint."
-    )
+def _not_found(
+    spec: LocalSpec, hub: str, revision: str | None, unreachable: str, error: Exception
+) -> ModelError:
+    from huggingface_hub import constants
+
+    name = f"{spec.model!r}{f' at revision {revision!r}' if revision else ''}"
+    absent = f"The model {name} is neither a folder here nor in the local cache"
+    if spec.options["local_files_only"]:
+        said = (
+            f"{absent}, and `local_files_only` forbids to download it. Allow that, or give the "
+            "folder of a checkpoint."
+        )
+    elif unreachable:
+        said = (
+            f"{absent}, and {hub} cannot be reached ({unreachable}). Connect to the network, or "
+            "give the folder of a checkpoint."
+        )
+    else:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = (
+            f"{absent}, and could not be fetched from {hub}: {lines[0].removesuffix('.')}. Check "
+            "the name and, for a private model, `token`, or give the folder of a checkpoint."
+        )
+    cache = Path(spec.options["cache_folder"] or constants.HF_HUB_CACHE)
+    return ModelError(said + similar(spec.model, spec.role) + at_hand(spec.role, cache))

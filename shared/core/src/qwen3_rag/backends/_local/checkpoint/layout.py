@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.files import find_files, read_json, shortened
+from qwen3_rag.backends._local.checkpoint.advice import (
+    check_prefixes,
+    is_unfinished,
+    no_checkpoint,
+)
+from qwen3_rag.backends._local.checkpoint.files import (
+    find_files,
+    read_header,
+    read_json,
+    refuse_pointer,
+    shortened,
+)
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
 from qwen3_rag.backends._local.checkpoint.words import read_file, read_modules, read_settings
@@ -35,10 +46,7 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     path = checkpoint.folder / "config.json"
     config = read_json(path) if path.is_file() else None
     if config is None:
-        raise ModelError(
-            f"The folder {str(checkpoint.folder)!r} has no config.json, so it is not a checkpoint. "
-            "Give the folder that holds config.json, tokenizer.json and *.safetensors."
-        )
+        raise no_checkpoint(checkpoint.root)
     if not isinstance(config, dict):
         raise ModelError(
             f"config.json of {checkpoint.name!r} holds no settings. Fetch the checkpoint again."
@@ -67,11 +75,22 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     files = find_files(checkpoint.folder)
     if not files.weights:
         raise ModelError(
-            f"{checkpoint.name!r} has no *.safetensors file with the name model.safetensors or in "
-            "the list model.safetensors.index.json. Other weight formats are not read; convert "
-            "them with transformers' save_pretrained."
+            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in the list "
+            "model.safetensors.index.json"
+            + (
+                ": its download was interrupted. Start it again; it goes on where it stopped."
+                if is_unfinished(checkpoint.root)
+                else ". Other weight formats are not read; convert them with transformers' "
+                "save_pretrained."
+            )
         )
     _check_modules(checkpoint, role)
+    for path in files.settings:
+        refuse_pointer(path)
+    if not renamed:
+        check_prefixes(
+            (name for file in files.weights for name in read_header(file)), checkpoint.name
+        )
     check_weights(files, config, role, checkpoint.name, renamed=renamed)
     return config
 

@@ -12,7 +12,7 @@ from qwen3_rag._published import CONTEXT
 from qwen3_rag.backends._base import Capabilities
 from qwen3_rag.backends._local.checkpoint.caller import caller_fingerprint, caller_parts
 from qwen3_rag.backends._local.checkpoint.fingerprint import places
-from qwen3_rag.backends._local.checkpoint.hub import TINY, resolve
+from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
 from qwen3_rag.backends._local.checkpoint.weights import load_weights
 from qwen3_rag.backends._local.checkpoint.words import read_words
@@ -54,21 +54,23 @@ class Loader(Protocol):
         ...
 
 
-def loader_for(spec: LocalSpec, caller: CallerModel | None) -> Loader:
-    """Create the loader. Blocks while a checkpoint is downloaded.
+def loader_for(spec: LocalSpec, source: CallerModel | Checkpoint) -> Loader:
+    """Create the loader, of the caller's model or of a checkpoint.
 
     Raises:
         InputError: An option is out of range.
         ModelError: The checkpoint is missing or cannot be run here.
     """
-    return _CheckpointLoader(spec) if caller is None else _CallerLoader(spec, caller)
+    if isinstance(source, Checkpoint):
+        return _CheckpointLoader(spec, source)
+    return _CallerLoader(spec, source)
 
 
 class _CheckpointLoader:
-    def __init__(self, spec: LocalSpec) -> None:
+    def __init__(self, spec: LocalSpec, checkpoint: Checkpoint) -> None:
         self._spec = spec
         options = spec.options
-        self._checkpoint = resolve(spec)
+        self._checkpoint = checkpoint
         config = check_layout(
             self._checkpoint, spec.role, renamed="key_mapping" in (options["model_kwargs"] or {})
         )

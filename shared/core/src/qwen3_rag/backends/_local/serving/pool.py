@@ -8,6 +8,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qwen3_rag.backends._local.checkpoint.hub import resolve
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
 from qwen3_rag.backends._local.serving.request import settle, typed_error
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
@@ -40,11 +41,13 @@ class ModelPool:
 
         Blocks while a checkpoint is downloaded.
         """
+        # Before torch is imported, which takes seconds: a wrong name is answered at once.
+        source = resolve(spec) if caller is None else caller
         with _imports:
             # Imports torch. Forks wait for this lock: a child forked during an import would wait
             # for the module's lock forever.
             from qwen3_rag.backends._local.checkpoint.loader import loader_for
-        loader = loader_for(spec, caller)
+        loader = loader_for(spec, source)
         with self.lock:
             model = self._models.get(loader.key)
             found = model is not None
