@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -144,3 +145,20 @@ def test_the_index_in_a_pipe_shows_no_progress(cli: Any, notes: Path, tmp_path: 
 
 def test_python_dash_m_is_the_same_command(cli: Any) -> None:
     assert cli.process("--version").out.startswith("qwen3-rag 0.")
+
+
+def test_known_models_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    from qwen3_rag.integration import KNOWN, PUBLISHED
+
+    for arguments in (["models"], ["models", "--json"]):
+        with pytest.raises(SystemExit) as ended:
+            app(arguments)
+        assert ended.value.code == 0
+    table, _, listed = capsys.readouterr().out.partition("[\n")
+    records = json.loads("[" + listed)
+
+    assert [one["name"] for one in records] == [*PUBLISHED, *(record.name for record in KNOWN)]
+    assert all(one["needs"] and one["source"] for one in records)
+    for one in records:
+        assert one["name"] in table
+        assert one["needs"].split()[0] in table

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from qwen3_rag._published import PUBLISHED, published
+from qwen3_rag._published import KNOWN, PUBLISHED, published
 
 
 def test_all_six_checkpoints_are_there_with_pinned_commits() -> None:
@@ -28,3 +28,15 @@ def test_modelscope_ids_find_the_same_record() -> None:
 
     assert published(f"modelscope:{name}") is published(name)
     assert published("somebody/else") is None
+
+
+def test_known_models_are_of_others_and_say_what_they_need() -> None:
+    names = [record.name for record in KNOWN]
+
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(PUBLISHED)
+    for record in KNOWN:
+        assert re.fullmatch(r"[\w-]+/[\w.-]+", record.name)
+        assert record.dim % 64 == 0
+        assert record.needs
+        assert record.source

@@ -1,4 +1,4 @@
-"""The console command: the options and functions of `index`, `search`, `doctor` and `demo`.
+"""The console command: options and functions of `index`, `search`, `doctor`, `demo`, `models`.
 
 Each command imports what it needs, so that help and usage errors stay fast.
 """
@@ -287,6 +287,30 @@ def demo_command(
             output.print_answer(answer)
     if not all(answer.right for answer in answers):
         raise typer.Exit(1)
+
+
+@app.command("models", short_help="List the models that are known to run.")
+@reported
+def models_command(json_: Json = False) -> None:
+    """List the models that are known to run, what each needs, and where that was read.
+
+    Other models made from Qwen3-Embedding and Qwen3-Reranker run as well: what their own files say
+    is used. Downloads nothing.
+    """
+    from dataclasses import asdict
+
+    from qwen3_rag_cli import output
+    from qwen3_rag_cli.models import known
+
+    if json_:
+        output.print_json([asdict(record) for record in known()])
+    else:
+        sections: dict[str, dict[str, str]] = {}
+        for record in known():
+            title = f"Needs {record.needs} ({record.source})"
+            told = f"{record.role}, {record.dim:,} numbers, {record.licence}"
+            sections.setdefault(title, {})[record.name] = told
+        output.print_sections(sections)
 
 
 app.add_typer(training.train, name="train")

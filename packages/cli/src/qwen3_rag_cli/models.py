@@ -1,4 +1,4 @@
-"""The two models that a command uses, and where they run."""
+"""The two models that a command uses, where they run, and the models that are known."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import Role
-from qwen3_rag.integration import TINY, Checkpoint, resolve_checkpoint
+from qwen3_rag.integration import (
+    KNOWN,
+    PUBLISHED,
+    TINY,
+    Checkpoint,
+    KnownModel,
+    resolve_checkpoint,
+)
 
-__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime"]
+__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "known"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
@@ -96,6 +103,17 @@ class Models:
             "dtype": self.runtime.dtype,
             "local_files_only": self.runtime.offline,
         }
+
+
+def known() -> list[KnownModel]:
+    """List the models that are known: Qwen's, then others made from them."""
+    qwen = [
+        KnownModel(
+            record.name, record.role, record.dim, "Apache-2.0", "nothing", "Qwen's model cards"
+        )
+        for record in PUBLISHED.values()
+    ]
+    return [*qwen, *KNOWN]
 
 
 def _absolute(name: str | None) -> str | None:

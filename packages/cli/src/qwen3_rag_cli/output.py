@@ -168,7 +168,7 @@ def print_explained(hits: Sequence[Hit]) -> None:
 
 
 def print_sections(sections: Mapping[str, Any]) -> None:
-    """Print the findings of `doctor`, one block per subject."""
+    """Print names with values, one block per subject."""
     out = console()
     for title, lines in sections.items():
         out.print(title, style="bold", markup=False)

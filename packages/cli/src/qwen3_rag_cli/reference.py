@@ -14,7 +14,17 @@ from qwen3_rag_cli.app import app
 
 __all__ = ["reference", "with_reference"]
 
-COMMANDS = ("", "index", "search", "doctor", "demo", "train embed", "train rerank", "merge")
+COMMANDS = (
+    "",
+    "index",
+    "search",
+    "doctor",
+    "demo",
+    "models",
+    "train embed",
+    "train rerank",
+    "merge",
+)
 MARK = "`python -m qwen3_rag_cli.reference docs/command-line.md` writes it. -->\n"
 WIDTH = "96"
 

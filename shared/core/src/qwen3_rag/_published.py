@@ -1,14 +1,24 @@
-"""The published checkpoints, with their sizes and pinned revisions.
+"""The published checkpoints, with their sizes and pinned revisions, and what others made of them.
 
 Revisions are pinned so that scores stay the same when a repository changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["CONTEXT", "MIN_DIM", "PUBLISHED", "PublishedModel", "Role", "published"]
+__all__ = [
+    "CONTEXT",
+    "KNOWN",
+    "MIN_DIM",
+    "PUBLISHED",
+    "KnownModel",
+    "PublishedModel",
+    "Role",
+    "published",
+]
 
 Role: TypeAlias = Literal["embedding", "reranking"]
 
@@ -80,6 +90,124 @@ _RECORDS = (
 )
 
 PUBLISHED = {record.name: record for record in _RECORDS}
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A checkpoint of somebody else that follows the procedure of Qwen's models.
+
+    What its own files say is used. A record tells what they should say, to compare or to set.
+
+    Attributes:
+        name: Repository on the Hugging Face Hub.
+        role: Whether it embeds or reranks.
+        dim: Hidden size; for an embedding model, the size of its full vector.
+        licence: Its licence.
+        needs: What differs from Qwen's own models.
+        source: Where that was read.
+    """
+
+    name: str
+    role: Role
+    dim: int
+    licence: str
+    needs: str
+    source: str
+
+
+# In the folder mteb/models/model_implementations of https://github.com/embeddings-benchmark/mteb,
+# at commit a905523d0111f999360b312bd4a601a0a97a0e1c. None of the repositories was downloaded.
+_MTEB = "mteb, {}.py"
+
+_AS_QWEN = "nothing: prompts as Qwen's"
+_F2LLM = (
+    'a space behind "Query:" (query_template), and an end token, which <|endoftext|> becomes if '
+    "the tokenizer appends none"
+)
+
+
+def _known(
+    source: str, sizes: Mapping[str, int], needs: str = _AS_QWEN, licence: str = "Apache-2.0"
+) -> list[KnownModel]:
+    origin = _MTEB.format(source)
+    return [
+        KnownModel(name, "embedding", dim, licence, needs, origin) for name, dim in sizes.items()
+    ]
+
+
+_R3 = "xinference, pull request 5272"
+
+KNOWN = (
+    *_known(
+        "harrier_models",
+        {"microsoft/harrier-oss-v1-0.6b": 1024},
+        "the prompts of its files, of which web_search_query is used",
+        "MIT",
+    ),
+    *_known(
+        "codefuse_models",
+        {
+            "codefuse-ai/F2LLM-v2-80M": 320,
+            "codefuse-ai/F2LLM-v2-160M": 640,
+            "codefuse-ai/F2LLM-v2-330M": 896,
+            "codefuse-ai/F2LLM-v2-0.6B": 1024,
+            "codefuse-ai/F2LLM-v2-1.7B": 2048,
+            "codefuse-ai/F2LLM-v2-4B": 2560,
+            "codefuse-ai/F2LLM-v2-8B": 4096,
+            "codefuse-ai/F2LLM-v2-14B": 5120,
+        },
+        _F2LLM,
+    ),
+    *_known(
+        "octen_models",
+        {
+            "Octen/Octen-Embedding-0.6B": 1024,
+            "Octen/Octen-Embedding-4B": 2560,
+            "Octen/Octen-Embedding-8B": 4096,
+        },
+        'a space before documents (document_prefix=" ")',
+    ),
+    *_known(
+        "ict_time_and_querit_models",
+        {
+            "ICT-TIME-and-Querit/BOOM_4B_v1": 2560,
+            "ICT-TIME-and-Querit/ICT-TIME-and-Querit-embedding-v1": 2560,
+        },
+    ),
+    *_known(
+        "aq_medai_models",
+        {
+            "AQ-MedAI/Diver-Retriever-0.6B": 1024,
+            "AQ-MedAI/Diver-Retriever-1.7B": 2048,
+            "AQ-MedAI/Diver-Retriever-4B": 2560,
+            "AQ-MedAI/Diver-Retriever-4B-1020": 2560,
+        },
+    ),
+    *_known(
+        "hanno_labs_models",
+        {"Hanno-Labs/dinghy-law-0.6b-v1": 1024, "Hanno-Labs/dinghy-law-4b-v1": 2560},
+    ),
+    *_known("mod_models", {"bflhc/MoD-Embedding": 2560}),
+    *_known("yuan_models_en", {"IEITYuan/Yuan-embedding-2.0-en": 1024}),
+    *_known("yale_nlp_models", {"yale-nlp/RTriever-4B": 2560}, licence="MIT"),
+    *_known("euler_models", {"Mira190/Euler-Legal-Embedding-V1": 4096}, "the prompts of its files"),
+    *_known(
+        "emillykkejensen_models",
+        {"emillykkejensen/Qwen3-Embedding-Scandi-0.6B": 1024},
+        "the prompts of its files",
+    ),
+    *_known(
+        "sionic_models",
+        {
+            "sionic-ai/comsat-embed-ja-8b-preview": 4096,
+            "sionic-ai/comsat-embed-ko-8b-preview": 4096,
+        },
+        "the prompts of its files",
+        "CC-BY-NC-4.0",
+    ),
+    KnownModel("tencent/R3-embedding-0.6b", "embedding", 1024, "see its page", _AS_QWEN, _R3),
+    KnownModel("tencent/R3-rerank-0.6b", "reranking", 1024, "see its page", _AS_QWEN, _R3),
+)
 
 
 def published(model: str) -> PublishedModel | None:

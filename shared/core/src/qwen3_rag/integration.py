@@ -35,7 +35,14 @@ from qwen3_rag._options import (
 )
 from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX
-from qwen3_rag._published import PUBLISHED, PublishedModel, Role, published
+from qwen3_rag._published import (
+    KNOWN,
+    PUBLISHED,
+    KnownModel,
+    PublishedModel,
+    Role,
+    published,
+)
 from qwen3_rag._results import FloatArray
 from qwen3_rag._templates import EmbedPrompts, saved_instruction
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
@@ -49,6 +56,7 @@ if TYPE_CHECKING:
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
 __all__ = [
+    "KNOWN",
     "PUBLISHED",
     "RERANK_PREFIX",
     "RERANK_SUFFIX",
@@ -60,6 +68,7 @@ __all__ = [
     "EmbedPrompts",
     "FloatArray",
     "Flow",
+    "KnownModel",
     "LazyModel",
     "LoadingOptions",
     "LocalOptions",

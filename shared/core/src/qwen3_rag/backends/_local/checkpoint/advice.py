@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from qwen3_rag._published import PUBLISHED, Role
+from qwen3_rag._published import KNOWN, PUBLISHED, KnownModel, PublishedModel, Role
 from qwen3_rag.backends._local.checkpoint.files import shortened
 from qwen3_rag.errors import ModelError
 
@@ -129,13 +129,14 @@ def at_hand(role: Role, cache: Path) -> str:
 
 
 def similar(name: str, role: Role) -> str:
-    """Name the published model that was probably meant, as a question that may be empty."""
-    known = {
-        key.lower(): model for model, record in PUBLISHED.items() if record.role == role
-        for key in (model, model.rpartition("/")[2])
-    }  # fmt: skip
-    close = get_close_matches(name.lower(), known, 1, cutoff=0.75)
-    return f" Did you mean {known[close[0]]!r}?" if close and known[close[0]] != name else ""
+    """Name the known model that was probably meant, as a question that may be empty."""
+    records: list[PublishedModel | KnownModel] = [*PUBLISHED.values(), *KNOWN]
+    models = [record.name for record in records if record.role == role]
+    keys = {key.lower(): model for model in models for key in (model.rpartition("/")[2], model)}
+    for close in get_close_matches(name.lower(), keys, 1, cutoff=0.75):
+        if keys[close] != name:
+            return f" Did you mean {keys[close]!r}?"
+    return ""
 
 
 def _cached(cache: Path) -> Iterator[str]:
