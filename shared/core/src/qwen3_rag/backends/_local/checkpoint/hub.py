@@ -23,7 +23,7 @@ from qwen3_rag.backends._local.checkpoint.files import (
     read_json,
     transformer_folder,
 )
-from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
+from qwen3_rag.backends._local.checkpoint.fingerprint import earlier_fingerprint, fingerprint
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import MissingExtraError, ModelError
 
@@ -67,6 +67,8 @@ class Checkpoint:
         root: The folder of `modules.json`: `folder`, or for an old layout the one around it, or the
             adapter's.
         adapters: The folders of the adapters to add to the weights, in order.
+        earlier_fingerprint: Hash by the rule of the first release, which collections made with it
+            have in their records; `None` for what it could not open.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Checkpoint:
     fingerprint: str
     root: Path
     adapters: tuple[Path, ...] = ()
+    earlier_fingerprint: str | None = None
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -141,7 +144,9 @@ def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint
     """
     own = fingerprint(folder)  # first, because it checks which files may be read
     if not (folder / ADAPTER_CONFIG).is_file():
-        return Checkpoint(spec.model, transformer_folder(folder), own, folder)
+        earlier = earlier_fingerprint(folder)
+        inner = transformer_folder(folder)
+        return Checkpoint(spec.model, inner, own, folder, earlier_fingerprint=earlier)
     require_extra("peft", "peft", f"The adapter {spec.model!r}")
     files = find_files(folder)
     check_adapter(folder / ADAPTER_CONFIG, files.adapter)

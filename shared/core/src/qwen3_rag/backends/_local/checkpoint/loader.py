@@ -105,6 +105,13 @@ class _CheckpointLoader:
         )
         return self._tokenizer
 
+    def _earlier_fingerprint(self) -> str | None:
+        """Return it if the first release made the same document vectors of this checkpoint."""
+        texts = dict(self._words.prompts.texts)
+        queries_alone = all(name == "query" for name, text in texts.items() if text)
+        same = queries_alone and self._tokenizer.is_published
+        return self._checkpoint.earlier_fingerprint if same else None
+
     def load(self, device: str) -> tuple[Forward, Capabilities]:
         _limit_threads(device)
         trunk, head = load_weights(
@@ -113,6 +120,7 @@ class _CheckpointLoader:
         capabilities = replace(
             _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint),
             prompts=self._words.prompts,
+            earlier_fingerprint=self._earlier_fingerprint(),
         )
         forward = PackedForward(
             trunk,
