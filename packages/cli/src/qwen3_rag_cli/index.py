@@ -154,8 +154,8 @@ class Index(Closing):
         if record.fingerprint not in (checkpoint.fingerprint, checkpoint.earlier_fingerprint):
             raise StoreError(
                 f"{where} the model {record.model!r} (fingerprint {record.fingerprint}), not "
-                f"with {models.embedding!r} ({checkpoint.fingerprint}); vectors of two models cannot be "
-                f"compared. Leave out --model, or {instead}."
+                f"with {models.embedding!r} ({checkpoint.fingerprint}); vectors of two "
+                f"models cannot be compared. Leave out --model, or {instead}."
             )
         if models.dim is not None and models.dim != record.dim:
             raise StoreError(

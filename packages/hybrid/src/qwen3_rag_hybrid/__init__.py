@@ -16,6 +16,7 @@ from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 from qwen3_rag_hybrid.version import VERSION
 
 if TYPE_CHECKING:
+    from qwen3_rag_hybrid.stores.milvus.store import MilvusStore
     from qwen3_rag_hybrid.stores.qdrant.edge import QdrantEdgeStore
     from qwen3_rag_hybrid.stores.qdrant.server import QdrantStore
 
@@ -27,6 +28,7 @@ __all__ = [
     "Document",
     "Finding",
     "HybridSearcher",
+    "MilvusStore",
     "Point",
     "QdrantEdgeStore",
     "QdrantStore",
@@ -35,7 +37,11 @@ __all__ = [
     "renew_bm25",
 ]
 
-_STORES = {"QdrantEdgeStore": "qdrant.edge", "QdrantStore": "qdrant.server"}
+_STORES = {
+    "MilvusStore": "milvus.store",
+    "QdrantEdgeStore": "qdrant.edge",
+    "QdrantStore": "qdrant.server",
+}
 
 
 def __getattr__(name: str) -> Any:

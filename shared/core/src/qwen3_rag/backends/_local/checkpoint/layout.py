@@ -75,8 +75,8 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     files = find_files(checkpoint.folder)
     if not files.weights:
         raise ModelError(
-            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in the list "
-            "model.safetensors.index.json"
+            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in "
+            "the list model.safetensors.index.json"
             + (
                 ": its download was interrupted. Start it again; it goes on where it stopped."
                 if is_unfinished(checkpoint.root)
