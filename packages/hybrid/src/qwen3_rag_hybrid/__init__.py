@@ -18,6 +18,7 @@ from qwen3_rag_hybrid.version import VERSION
 if TYPE_CHECKING:
     from qwen3_rag_hybrid.stores.qdrant.edge import QdrantEdgeStore
     from qwen3_rag_hybrid.stores.qdrant.server import QdrantStore
+    from qwen3_rag_hybrid.stores.weaviate.store import WeaviateStore
 
 __version__ = VERSION
 
@@ -32,10 +33,15 @@ __all__ = [
     "QdrantStore",
     "Query",
     "Store",
+    "WeaviateStore",
     "renew_bm25",
 ]
 
-_STORES = {"QdrantEdgeStore": "qdrant.edge", "QdrantStore": "qdrant.server"}
+_STORES = {
+    "QdrantEdgeStore": "qdrant.edge",
+    "QdrantStore": "qdrant.server",
+    "WeaviateStore": "weaviate.store",
+}
 
 
 def __getattr__(name: str) -> Any:
