@@ -1,58 +1,24 @@
-"""Weaviate does what stores promise, and agrees with Edge; on a real server, which is started here.
-
-`WEAVIATE_URL` names a server, as in http://127.0.0.1:8080 (and `WEAVIATE_GRPC_PORT` the port of its
-gRPC interface, 50051 when omitted), or `WEAVIATE_BINARY` the binary of one.
-"""
+"""Weaviate does what stores promise, and agrees with Edge, on a real server: see `conftest.py`."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
-import weaviate
+from weaviate import WeaviateClient
 from weaviate.classes.query import Filter
 
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, Store, WeaviateStore
 from qwen3_rag_testkit.store_contract import StoreContract
 from qwen3_rag_testkit.store_corpus import make_embedder
-from qwen3_rag_testkit.weaviate_server import WeaviateServer
-
 
 SHARED = Path(__file__).parents[4] / "shared" / "corpora"
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[weaviate.WeaviateClient]:
-    url, binary = os.environ.get("WEAVIATE_URL"), os.environ.get("WEAVIATE_BINARY")
-    if url:
-        address = urlsplit(url)
-        grpc_port = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
-        with weaviate.connect_to_local(address.hostname, address.port, grpc_port) as connected:
-            yield connected
-    elif binary:
-        with (
-            WeaviateServer(binary) as server,
-            weaviate.connect_to_local(port=server.port, grpc_port=server.grpc_port) as connected,
-        ):
-            yield connected
-    else:
-        pytest.skip("neither WEAVIATE_URL names a server nor WEAVIATE_BINARY the binary of one")
-
-
-@pytest.fixture
-def collection(client: weaviate.WeaviateClient) -> Iterator[str]:
-    name = f"Test_{uuid4().hex}"
-    yield name
-    client.collections.delete(name)
 
 
 @pytest.mark.docker
@@ -61,8 +27,8 @@ class TestWeaviate(StoreContract):
     bm25_factor = 1 / 2.2  # the server leaves the constant factor k1 + 1 out
 
     @pytest.fixture(autouse=True)
-    def _names(self, client: weaviate.WeaviateClient, collection: str) -> None:
-        self.client, self.collection = client, collection
+    def _names(self, weaviate_client: WeaviateClient, collection: str) -> None:
+        self.client, self.collection = weaviate_client, collection
 
     def open_store(self, folder: Path) -> Store:
         return WeaviateStore(self.client, self.collection)
@@ -100,10 +66,10 @@ class Corpus:
 @pytest.mark.parametrize("most", [20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["xquad_en", "tydiqa_ko_dev", "cmrc2018_dev"])
 def test_the_hits_are_those_of_edge(
-    name: str, most: int, client: weaviate.WeaviateClient, collection: str, tmp_path: Path
+    name: str, most: int, weaviate_client: WeaviateClient, collection: str, tmp_path: Path
 ) -> None:
     corpus = Corpus.read(name, most)
-    stores = (QdrantEdgeStore(tmp_path), WeaviateStore(client, collection))
+    stores = (QdrantEdgeStore(tmp_path), WeaviateStore(weaviate_client, collection))
     found = []
     for store in stores:
         with HybridSearcher(store, make_embedder(256)) as searcher:

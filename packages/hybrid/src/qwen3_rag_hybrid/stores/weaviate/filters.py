@@ -32,8 +32,8 @@ def check_filter(filter: Any, fields: Mapping[str, str]) -> None:
         return
     if not isinstance(filter, FilterReturn):
         raise InputTypeError(
-            f"`filter` must be a `weaviate.classes.query.Filter`, got {type(filter).__name__}. Make "
-            'one with `Filter.by_property("path").equal("a.md")`, for example.'
+            f"`filter` must be a `weaviate.classes.query.Filter`, got {type(filter).__name__}. "
+            'Make one with `Filter.by_property("path").equal("a.md")`, for example.'
         )
     check_declared(fields_of(filter), fields, KEYS)
 

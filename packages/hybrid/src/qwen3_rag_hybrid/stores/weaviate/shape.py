@@ -109,7 +109,7 @@ def check_shape(name: str, found: Any, record: CollectionRecord) -> list[Finding
 
 
 def encoder_of(record: CollectionRecord) -> BM25Encoder:
-    """Make the encoder with the record's weights; any that another release left out is the default."""
+    """Make the encoder with the record's weights; one that is missing there has its default."""
     weights = {name: record.encoder.get(name) for name in ("k1", "b", "avg_len")}
     return BM25Encoder(**{name: float(one) for name, one in weights.items() if one is not None})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,9 +17,8 @@ from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, r
 
 try:
     from weaviate import WeaviateClient
-    from weaviate.classes.data import DataObject
     from weaviate.classes.query import Filter, MetadataQuery
-    from weaviate.exceptions import UnexpectedStatusCodeError, WeaviateInsertManyAllFailedError
+    from weaviate.exceptions import UnexpectedStatusCodeError
 except ImportError as error:
     raise MissingExtraError(
         "A collection of Weaviate needs the package 'weaviate-client'. Install it with: "
@@ -39,7 +37,6 @@ from qwen3_rag_hybrid.stores.weaviate.layout import (
     object_id,
     own_id,
     read_point,
-    to_properties,
 )
 from qwen3_rag_hybrid.stores.weaviate.shape import (
     changes,
@@ -48,12 +45,11 @@ from qwen3_rag_hybrid.stores.weaviate.shape import (
     encoder_of,
     read_record,
 )
+from qwen3_rag_hybrid.stores.weaviate.writing import write
 
 __all__ = ["WeaviateStore"]
 
 _PAGE = 256
-_MOST_BYTES = 8 * 2**20  # of one request; servers before 1.30 take 10 MB
-_NAMED = 3  # objects to name in an error
 _READ = [name for name in PROPERTIES if name != TERMS]
 
 
@@ -153,7 +149,7 @@ class WeaviateStore(Store):
         with self._asking("Writing to"):
             # Asked for anew: a server makes a collection that is gone by guessing at its types.
             recorded = read_record(self.name, self._configured())
-            self._write(points, recorded.fields if recorded else {})
+            write(self.name, self._handle(), points, recorded.fields if recorded else {})
 
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
@@ -309,44 +305,9 @@ class WeaviateStore(Store):
             if new & point.document.payload.keys():
                 waiting.append(point)
             if len(waiting) == _PAGE:
-                self._write(waiting, record.fields)
+                write(self.name, self._handle(), waiting, record.fields)
                 waiting = []
-        self._write(waiting, record.fields)
-
-    def _write(self, points: Sequence[Point], fields: Mapping[str, str]) -> None:
-        objects: list[DataObject[Any, Any]] = []
-        size = 0
-        for point in points:
-            assert point.dense is not None
-            made = DataObject(
-                uuid=object_id(point.document.id),
-                properties=to_properties(point.document, fields),
-                vector={DENSE: point.dense.tolist()},
-            )
-            more = len(json.dumps(made.properties, default=str)) + 4 * len(point.dense)
-            if objects and (len(objects) == _PAGE or size + more > _MOST_BYTES):
-                self._insert(objects)
-                objects, size = [], 0
-            objects.append(made)
-            size += more
-        if objects:
-            self._insert(objects)
-
-    def _insert(self, objects: Sequence[Any]) -> None:
-        try:
-            errors = self._handle().data.insert_many(objects).errors
-        except WeaviateInsertManyAllFailedError as error:
-            raise StoreError(
-                f"{self.name} took none of {len(objects)} documents, "
-                f"{_names(objects)}: {error.message}"
-            ) from error
-        if errors:
-            refused = [objects[index] for index in sorted(errors)]
-            reasons = {one.message: None for one in errors.values()}
-            raise StoreError(
-                f"{self.name} did not take {len(errors)} of {len(objects)} documents, "
-                f"{_names(refused)}: {'; '.join([*reasons][:_NAMED])}"
-            )
+        write(self.name, self._handle(), waiting, record.fields)
 
     def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
         if not found:
@@ -391,8 +352,3 @@ class WeaviateStore(Store):
             return self._configuration() is None
         except Exception:
             return False
-
-
-def _names(objects: Sequence[Any]) -> str:
-    names = [repr(own_id(one.uuid, one.properties)) for one in objects[:_NAMED]]
-    return ", ".join(names) + (" and others" if len(objects) > _NAMED else "")
