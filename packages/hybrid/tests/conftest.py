@@ -55,30 +55,31 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def weaviate_client() -> Iterator[WeaviateClient]:
-    """A client of the server that `WEAVIATE_URL` names, or that is started from `WEAVIATE_BINARY`.
+def weaviate_address() -> Iterator[dict[str, Any]]:
+    """The arguments of `weaviate.connect_to_local` for a server.
 
-    A URL is like http://127.0.0.1:8080; `WEAVIATE_GRPC_PORT` is the port of the server's gRPC
-    interface, 50051 when omitted.
+    It is the one that `WEAVIATE_URL` names, as in http://127.0.0.1:8080 (`WEAVIATE_GRPC_PORT` is
+    the port of its gRPC interface, 50051 when omitted), or is started from `WEAVIATE_BINARY`.
     """
-    import weaviate
-
     url, binary = os.environ.get("WEAVIATE_URL"), os.environ.get("WEAVIATE_BINARY")
     if url:
         address = urlsplit(url)
         grpc_port = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
-        with weaviate.connect_to_local(
-            str(address.hostname), address.port or 8080, grpc_port
-        ) as client:
-            yield client
+        yield {"host": address.hostname, "port": address.port or 8080, "grpc_port": grpc_port}
     elif binary:
-        with (
-            WeaviateServer(binary) as server,
-            weaviate.connect_to_local(port=server.port, grpc_port=server.grpc_port) as client,
-        ):
-            yield client
+        with WeaviateServer(binary) as server:
+            yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
     else:
         pytest.skip("neither WEAVIATE_URL names a server nor WEAVIATE_BINARY the binary of one")
+
+
+@pytest.fixture(scope="session")
+def weaviate_client(weaviate_address: dict[str, Any]) -> Iterator[WeaviateClient]:
+    """A client of the server."""
+    import weaviate
+
+    with weaviate.connect_to_local(**weaviate_address) as client:
+        yield client
 
 
 @pytest.fixture
