@@ -36,7 +36,8 @@ def test_the_examples_of_the_weaviate_guide_run(
 ) -> None:
     pytest.importorskip("torch", reason="the examples run the small pair")
     replace = {
-        "connect_to_local()": f"connect_to_local(**{weaviate_address!r})",
+        "with_local()": f"with_local(**{weaviate_address!r})",
+        "to_local()": f"to_local(**{weaviate_address!r})",
         '"Documents"': repr(collection),
     }
 

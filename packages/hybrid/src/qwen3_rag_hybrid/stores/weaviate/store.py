@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
 from qwen3_rag.fusion import RankedLists
+from qwen3_rag.integration import Call, Flow, run
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag.search import BM25, DENSE
+from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
 
 try:
-    from weaviate import WeaviateClient
-    from weaviate.classes.query import Filter, MetadataQuery
+    from weaviate import WeaviateAsyncClient, WeaviateClient
+    from weaviate.classes.query import Filter
     from weaviate.exceptions import UnexpectedStatusCodeError
 except ImportError as error:
     raise MissingExtraError(
@@ -25,19 +28,17 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[weaviate]"'
     ) from error
 
+from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
 from qwen3_rag_hybrid.stores.weaviate.filters import check_filter
 from qwen3_rag_hybrid.stores.weaviate.layout import (
     FIELD_TYPES,
-    ID,
     KEYS,
-    PROPERTIES,
-    TERMS,
     check_field_names,
     field_property,
     object_id,
-    own_id,
     read_point,
 )
+from qwen3_rag_hybrid.stores.weaviate.searching import PAGE, reading, retrieve, search
 from qwen3_rag_hybrid.stores.weaviate.shape import (
     changes,
     check_shape,
@@ -49,8 +50,7 @@ from qwen3_rag_hybrid.stores.weaviate.writing import write
 
 __all__ = ["WeaviateStore"]
 
-_PAGE = 256
-_READ = [name for name in PROPERTIES if name != TERMS]
+T = TypeVar("T")
 
 
 class WeaviateStore(Store):
@@ -66,20 +66,36 @@ class WeaviateStore(Store):
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
 
-    def __init__(self, client: WeaviateClient, collection: str) -> None:
+    def __init__(
+        self,
+        client: WeaviateClient,
+        collection: str,
+        *,
+        async_client: WeaviateAsyncClient | None = None,
+    ) -> None:
         """Set the collection's name; no request is sent before the first use.
 
         Args:
             client: A connected `weaviate.WeaviateClient`.
             collection: Name of the collection. Weaviate makes its first letter a capital.
+            async_client: A connected `weaviate.WeaviateAsyncClient` for the same server, which
+                `asearch` then uses, on the event loop that it was connected in. Without one, async
+                methods call `client` on one thread.
         """
         if not isinstance(client, WeaviateClient):
             raise InputTypeError(
                 f"`client` must be a weaviate.WeaviateClient, got {type(client).__name__}. The "
                 "searcher's async methods work with it too: they call it on a thread."
             )
+        if async_client is not None and not isinstance(async_client, WeaviateAsyncClient):
+            raise InputTypeError(
+                "`async_client` must be a weaviate.WeaviateAsyncClient, got "
+                f"{type(async_client).__name__}."
+            )
         self.client = client
+        self.async_client = async_client
         self.collection = collection
+        self.aio = None if async_client is None else AsyncWeaviate(self)
 
     @property
     def name(self) -> str:
@@ -156,8 +172,8 @@ class WeaviateStore(Store):
         places = [object_id(id_) for id_ in ids]
         with self._asking("Deleting from"):
             data = self._handle().data
-            for start in range(0, len(places), _PAGE):
-                where = Filter.by_id().contains_any(places[start : start + _PAGE])
+            for start in range(0, len(places), PAGE):
+                where = Filter.by_id().contains_any(places[start : start + PAGE])
                 failed = data.delete_many(where=where).failed
                 if failed:
                     raise StoreError(
@@ -167,52 +183,24 @@ class WeaviateStore(Store):
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms, in two requests; see `Store.search`."""
-        ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
-        with self._asking("Searching"):
-            ask = self._handle().query
-            found = ask.near_vector(
-                query.vector.tolist(),
-                target_vector=DENSE,
-                limit=limit,
-                filters=filter,
-                return_properties=[ID],
-                return_metadata=MetadataQuery(distance=True),
-            )
-            ranked[DENSE] = [
-                (own_id(one.uuid, one.properties), 1 - (one.metadata.distance or 0.0))
-                for one in found.objects
-            ]
-            if query.terms:
-                found = ask.bm25(
-                    " ".join(query.terms),
-                    query_properties=[TERMS],
-                    limit=limit,
-                    filters=filter,
-                    return_properties=[ID],
-                    return_metadata=MetadataQuery(score=True),
-                )
-                ranked[BM25] = [
-                    (own_id(one.uuid, one.properties), one.metadata.score or 0.0)
-                    for one in found.objects
-                ]
-        return ranked
+        return run(self.searching(query, limit, filter))
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """Look up documents; see `Store.retrieve`."""
-        places = [object_id(id_) for id_ in ids]
-        points: list[Point] = []
-        with self._asking("Reading"):
-            encoder = self._encoder() if vectors else None
-            ask = self._handle().query
-            for start in range(0, len(places), _PAGE):
-                found = ask.fetch_objects_by_ids(
-                    places[start : start + _PAGE],
-                    limit=_PAGE,
-                    include_vector=[DENSE] if vectors else False,
-                    return_properties=_READ,
-                )
-                points += [read_point(one, encoder) for one in found.objects]
-        return {point.document.id: point for point in points}
+        return run(self.retrieving(ids, vectors))
+
+    def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
+        """Search, for blocking and for async callers."""
+        return self._flow("Searching", search(self._ask, query, limit, filter))
+
+    def retrieving(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
+        """Look up documents, for blocking and for async callers."""
+
+        def flow() -> Flow[dict[Id, Point]]:
+            encoder = (yield _aside(self._encoder)) if vectors else None
+            return (yield from retrieve(self._ask, ids, encoder))
+
+        return self._flow("Reading", flow())
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Iterate over all documents, in the order of their UUIDs; see `Store.scan`.
@@ -228,17 +216,16 @@ class WeaviateStore(Store):
                 found = (
                     self._handle()
                     .query.fetch_objects(
-                        limit=_PAGE,
+                        limit=PAGE,
                         after=last,
-                        include_vector=[DENSE] if vectors else False,
-                        return_properties=_READ,
+                        **reading(vectors),
                     )
                     .objects
                 )
                 passing = found if filter is None else self._passing(found, filter)
             for one in passing:
                 yield read_point(one, encoder)
-            if len(found) < _PAGE:
+            if len(found) < PAGE:
                 return
             last = found[-1].uuid
 
@@ -304,7 +291,7 @@ class WeaviateStore(Store):
         for point in self.scan(vectors=True) if new else ():
             if new & point.document.payload.keys():
                 waiting.append(point)
-            if len(waiting) == _PAGE:
+            if len(waiting) == PAGE:
                 write(self.name, self._handle(), waiting, record.fields)
                 waiting = []
         write(self.name, self._handle(), waiting, record.fields)
@@ -331,6 +318,27 @@ class WeaviateStore(Store):
             "Make it with `create()`, and check the name.",
         )
 
+    def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
+        def blocking() -> list[Any]:
+            queries = self._handle().query
+            return [request(queries) for request in requests]
+
+        async def awaited() -> list[Any]:
+            assert self.async_client is not None
+            queries = self.async_client.collections.use(self.collection).query
+            return await asyncio.gather(*(request(queries) for request in requests))
+
+        return Call(blocking, awaited)
+
+    def _flow(self, action: str, flow: Flow[T]) -> Flow[T]:
+        """Run a flow, and convert the client's errors to `StoreError`."""
+        try:
+            return (yield from flow)
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            raise (yield _aside(partial(self._failure, action, error))) from error
+
     @contextmanager
     def _asking(self, action: str) -> Iterator[None]:
         """Convert the client's errors to `StoreError`."""
@@ -339,16 +347,18 @@ class WeaviateStore(Store):
         except Qwen3RagError:
             raise
         except Exception as error:
-            if self._is_gone():
-                raise StoreError(str(self._missing())) from error
-            raise StoreError(
-                f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise self._failure(action, error) from error
 
-    def _is_gone(self) -> bool:
-        """Whether the server answers that the collection does not exist."""
+    def _failure(self, action: str, error: Exception) -> StoreError:
         try:
-            return self._configuration() is None
+            if self._configuration() is None:
+                return StoreError(str(self._missing()))
         except Exception:
-            return False
+            pass  # the server does not answer, as the first error says
+        name = f"{self.name[0].lower()}{self.name[1:]}"
+        return StoreError(f"{action} {name} failed: {type(error).__name__}: {error}")
+
+
+def _aside(work: Callable[[], Any]) -> Call:
+    """Make a call that async callers run on a thread."""
+    return Call(work, partial(asyncio.to_thread, work))
