@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qwen3_rag_hybrid.stores.milvus.store import MilvusStore
     from qwen3_rag_hybrid.stores.qdrant.edge import QdrantEdgeStore
     from qwen3_rag_hybrid.stores.qdrant.server import QdrantStore
+    from qwen3_rag_hybrid.stores.weaviate.store import WeaviateStore
 
 __version__ = VERSION
 
@@ -34,6 +35,7 @@ __all__ = [
     "QdrantStore",
     "Query",
     "Store",
+    "WeaviateStore",
     "renew_bm25",
 ]
 
@@ -41,6 +43,7 @@ _STORES = {
     "MilvusStore": "milvus.store",
     "QdrantEdgeStore": "qdrant.edge",
     "QdrantStore": "qdrant.server",
+    "WeaviateStore": "weaviate.store",
 }
 
 
