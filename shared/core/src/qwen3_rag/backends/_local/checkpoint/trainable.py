@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,11 +51,12 @@ def trainable_model(
 
     Raises:
         ModelError: The tokenizer or weights are missing, broken or of another shape, or the head
-            cannot tell yes from no.
+            is quantised or cannot tell yes from no.
     """
     import torch
 
     from qwen3_rag.backends._local.checkpoint import weights
+    from qwen3_rag.backends._local.checkpoint.quantised import float_weight
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
     tokenizer = PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
@@ -65,5 +67,11 @@ def trainable_model(
     def head() -> Tensor:
         return weights.answer_rows(model, tokenizer, checkpoint.name)
 
+    layer = weights.head_of(model)
+    if float_weight(layer) is not layer.weight:
+        raise ModelError(
+            f"The head of {checkpoint.name!r} is quantised, so it cannot be trained. Start from "
+            "the checkpoint that it was quantised from."
+        )
     weights.check_rows(head().detach().float(), checkpoint.name)
     return TrainableModel(model, tokenizer, model.model, head)
