@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import InputError
-from qwen3_rag.integration import Checkpoint, TrainableModel, published
+from qwen3_rag.integration import Checkpoint, TrainableModel, published, trainable_model
 from qwen3_rag_training.checkpoints import copy_layout, make_folder, write_weights
 from qwen3_rag_training.data import Example, batches, read_examples
 from qwen3_rag_training.inputs import Inputs, TokenBatch
 from qwen3_rag_training.loop import Schedule, TrainedRun, optimise
 from qwen3_rag_training.lora import LoRA, add_adapter, merged, require_peft, write_adapter
 from qwen3_rag_training.modules import add_template, write_modules
-from qwen3_rag_training.start import find_start, open_start
+from qwen3_rag_training.start import find_start
 
 __all__ = ["DTYPES", "Objective", "Training", "TrainingSetup", "in_batches", "run_job"]
 
@@ -164,7 +164,7 @@ def run_job(
         raise InputError(
             f"`output` {str(config.output)!r} is the checkpoint to start from. Choose another."
         )
-    start = open_start(base, role, config.dtype)
+    start = trainable_model(base, role, dtype=config.dtype)
     schedule = config.schedule
     model: nn.Module = start.model
     if config.lora:

@@ -1,4 +1,4 @@
-"""Opens the checkpoint that training starts from, and refuses what would be trained wrongly."""
+"""Finds the checkpoint that training starts from, and refuses what would be trained wrongly."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from tokenizers import Tokenizer
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import ModelError
-from qwen3_rag.integration import (
-    Checkpoint,
-    TrainableModel,
-    resolve_checkpoint,
-    trainable_model,
-)
+from qwen3_rag.integration import Checkpoint, resolve_checkpoint
 from qwen3_rag_training.lora import LoRA
 
-__all__ = ["find_start", "open_start"]
+__all__ = ["find_start"]
 
 # Quantised weights that gradients pass through, so that an adapter beside them can be trained.
 _ADAPTABLE = ("bitsandbytes",)
@@ -43,21 +38,6 @@ def find_start(model: str | os.PathLike[str], role: Role, lora: LoRA | None) -> 
     _check_quantisation(checkpoint, lora)
     _check_end(checkpoint, role)
     return checkpoint
-
-
-def open_start(checkpoint: Checkpoint, role: Role, dtype: str) -> TrainableModel:
-    """Load the weights, which must all be there.
-
-    Raises:
-        ModelError: Weights are missing, broken or of another shape, or the head is quantised.
-    """
-    found = trainable_model(checkpoint, role, dtype=dtype)
-    if found.head and not found.head().is_floating_point():
-        raise ModelError(
-            f"The head of {checkpoint.name!r} is quantised, so it cannot be trained. Start from "
-            "the checkpoint that it was quantised from."
-        )
-    return found
 
 
 def _refuse_adapter(folder: Path, name: str) -> None:

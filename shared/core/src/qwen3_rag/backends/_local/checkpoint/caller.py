@@ -8,16 +8,65 @@ from typing import Any
 import torch
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.weights import check_rows, classifier_rows
+from qwen3_rag.backends._local.checkpoint.layout import check_architecture
+from qwen3_rag.backends._local.checkpoint.quantised import (
+    decompress,
+    float_weight,
+    rounds_inputs,
+)
+from qwen3_rag.backends._local.checkpoint.weights import answers, check_rows, head_of
 from qwen3_rag.backends._local.model.forward import Head, ProjectionHead, RowsHead
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
-from qwen3_rag.errors import ModelError
+from qwen3_rag.errors import InputTypeError, ModelError
 
-__all__ = ["caller_fingerprint", "caller_parts"]
+__all__ = ["caller_fingerprint", "caller_parts", "check_caller"]
+
+# The modules of sentence-transformers whose work is done here too.
+MODULES = {"Transformer", "Pooling", "Normalize", "LogitScore"}
+
+
+def check_caller(model: Any, role: Role) -> None:
+    """Check that the caller's object is a model, before it is used.
+
+    Raises:
+        InputTypeError: It is another object; for one of sentence-transformers, the message says
+            what to write.
+        ModelError: It is a model of sentence-transformers that does more than is done here.
+    """
+    kind = type(model).__name__
+    if any(base.__module__.startswith("sentence_transformers.") for base in type(model).__mro__):
+        modules = {type(module).__name__: module for module in model.children()}
+        more = [name for name in modules if name not in MODULES and not name.startswith("Qwen3")]
+        pooling = modules.get("Pooling")
+        mode = getattr(pooling, "pooling_mode", "lasttoken")
+        if not getattr(pooling, "pooling_mode_lasttoken", True) or mode != "lasttoken":
+            more.append(f"a pooling other than the last token's, {mode!r}")
+        if more:
+            raise ModelError(
+                f"The {kind} has {', '.join(more)}, which is not implemented here. "
+                "Use sentence-transformers for it."
+            )
+        line = (
+            "Qwen3Embedder.from_model(model[0].auto_model, model.tokenizer)"
+            if role == "embedding"
+            else "Qwen3Reranker.from_model(model.model, model.tokenizer)"
+        )
+        raise InputTypeError(
+            f"`model` must be a transformers Qwen3 model, got a {kind}. Give the model inside: "
+            f"{line}. Its prompts are not taken over; give them as `instruction`."
+        )
+    if not hasattr(model, "device"):
+        raise InputTypeError(
+            f"`model` must be a transformers Qwen3 model, got {kind}. "
+            "Load it with AutoModel or AutoModelForCausalLM."
+        )
 
 
 def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[Any, Head | None]:
-    """Find the modules to run in a model that the caller loaded. The model is not changed.
+    """Find the modules to run in a model that the caller loaded.
+
+    The model is not changed, except that compressed weights are decompressed as in its own first
+    pass.
 
     Args:
         model: A transformers Qwen3 model, possibly quantised or with a PEFT adapter.
@@ -47,34 +96,47 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
             "`model` is in training mode and drops out numbers at random. Call `model.eval()` "
             "first; a new PEFT adapter starts in training mode."
         )
-    trunk = getattr(inner, "model", inner)
     name = type(model).__name__
+    check_architecture(inner.config.to_dict(), name)
+    if any(getattr(module, "is_causal", True) is False for module in inner.modules()):
+        raise ModelError(
+            f"The layers of `model`, a {name}, attend to later tokens too (is_causal is False), "
+            "which is not implemented here. Use the software it was published for."
+        )
+    decompress(inner, plain=False)
+    trunk = getattr(inner, "model", inner)
     if role == "embedding":
         return trunk, None
-    if hasattr(inner, "score"):
-        rows = classifier_rows(inner, name).detach().float()
-        check_rows(rows, name)
-        return trunk, RowsHead(rows)
-    projection = getattr(inner, "lm_head", None)
-    if projection is None:
+    if not hasattr(inner, "score") and not hasattr(inner, "lm_head"):
         raise ModelError(
             f"`model` is a {name} without a language-model head. Load the reranker "
             "with AutoModelForCausalLM."
         )
-    weight = getattr(projection, "weight", None)
-    if isinstance(weight, torch.Tensor) and weight.is_floating_point():
-        check_rows(weight[[tokenizer.no, tokenizer.yes]].detach().float(), name)
-    return trunk, ProjectionHead(projection, tokenizer.no, tokenizer.yes)
+    head, chosen = head_of(inner), answers(inner, tokenizer, name)
+    weight = float_weight(head)
+    rows = None if weight is None else weight[list(chosen)].detach().float()
+    if rows is not None:
+        check_rows(rows, name)
+        if hasattr(inner, "score") and type(head) is torch.nn.Linear and not rounds_inputs(head):
+            return trunk, RowsHead(rows)
+    return trunk, ProjectionHead(head, chosen)
 
 
 def caller_fingerprint(model: Any) -> str:
     """Hash a model in memory: its configuration and a few numbers of every tensor."""
     digest = hashlib.sha256(repr(model.config.to_diff_dict()).encode())
     for name, value in model.state_dict().items():
-        # The state of quantised layers holds more than tensors.
-        numbers = value.flatten()[:16].tolist() if isinstance(value, torch.Tensor) else value
-        digest.update(f"{name}:{numbers!r}".encode())
+        digest.update(f"{name}:{_some_numbers(value)!r}".encode())
     return digest.hexdigest()[:32]
+
+
+def _some_numbers(value: Any) -> Any:
+    """Return a few numbers of a tensor. The state of quantised layers has other values too."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if hasattr(value, "__tensor_flatten__"):  # made of several tensors, as those of torchao are
+        return [_some_numbers(getattr(value, name)) for name in value.__tensor_flatten__()[0]]
+    return value.flatten()[:16].tolist()
 
 
 def _peft_configs(model: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from qwen3_rag._published import Role
@@ -22,7 +23,7 @@ from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weigh
 from qwen3_rag.backends._local.checkpoint.words import read_file, read_modules, read_settings
 from qwen3_rag.errors import ModelError
 
-__all__ = ["check_layout"]
+__all__ = ["check_architecture", "check_layout"]
 
 # Accepted values of `architectures` in config.json.
 ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
@@ -58,20 +59,7 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
             "here."
         )
     check_config(config, checkpoint.name)
-    if "sliding_attention" in (config.get("layer_types") or ()) or config.get("use_sliding_window"):
-        raise ModelError(
-            f"{checkpoint.name!r} uses sliding-window attention, which no Qwen3 embedding or "
-            "reranking checkpoint does and which is not implemented here."
-        )
-    changes = set(config.get("architectures") or ()) - ARCHITECTURES
-    if (activation := config.get("hidden_act", "silu")) != "silu":
-        changes.add(f"activation {activation!r}")
-    if changes or "auto_map" in config or not config.get("is_causal", True):
-        raise ModelError(
-            f"{checkpoint.name!r} is built on Qwen3 but changes it "
-            f"({', '.join(changes) or 'own code'}), so its numbers would "
-            "be wrong here. Use the software it was published for."
-        )
+    check_architecture(config, checkpoint.name)
     files = find_files(checkpoint.folder)
     if not files.weights:
         raise ModelError(
@@ -93,6 +81,32 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         )
     check_weights(files, config, role, checkpoint.name, renamed=renamed)
     return config
+
+
+def check_architecture(config: Mapping[str, Any], name: str) -> None:
+    """Check that a configuration describes Qwen3 as it is published.
+
+    Args:
+        config: The content of `config.json`, or a loaded model's configuration as a dictionary.
+        name: The model's name, for messages.
+
+    Raises:
+        ModelError: It describes other attention, another activation or code of its own.
+    """
+    if "sliding_attention" in (config.get("layer_types") or ()) or config.get("use_sliding_window"):
+        raise ModelError(
+            f"{name!r} uses sliding-window attention, which no Qwen3 embedding or "
+            "reranking checkpoint does and which is not implemented here."
+        )
+    changes = set(config.get("architectures") or ()) - ARCHITECTURES
+    if (activation := config.get("hidden_act", "silu")) != "silu":
+        changes.add(f"activation {activation!r}")
+    if changes or "auto_map" in config or not config.get("is_causal", True):
+        raise ModelError(
+            f"{name!r} is built on Qwen3 but changes it "
+            f"({', '.join(changes) or 'own code'}), so its numbers would "
+            "be wrong here. Use the software it was published for."
+        )
 
 
 def _check_modules(checkpoint: Checkpoint, role: Role) -> None:

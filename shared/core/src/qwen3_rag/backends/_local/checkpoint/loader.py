@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -10,10 +11,15 @@ import torch
 
 from qwen3_rag._published import CONTEXT
 from qwen3_rag.backends._base import Capabilities
-from qwen3_rag.backends._local.checkpoint.caller import caller_fingerprint, caller_parts
+from qwen3_rag.backends._local.checkpoint.caller import (
+    caller_fingerprint,
+    caller_parts,
+    check_caller,
+)
 from qwen3_rag.backends._local.checkpoint.fingerprint import places
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
+from qwen3_rag.backends._local.checkpoint.quantised import rounds_inputs
 from qwen3_rag.backends._local.checkpoint.weights import load_weights
 from qwen3_rag.backends._local.checkpoint.words import read_words
 from qwen3_rag.backends._local.device import (
@@ -30,6 +36,8 @@ from qwen3_rag.backends._local.spec import CallerModel, LocalSpec, canonical
 from qwen3_rag.errors import InputTypeError
 
 __all__ = ["Loader", "loader_for"]
+
+logger = logging.getLogger("qwen3_rag")
 
 
 class Loader(Protocol):
@@ -122,13 +130,19 @@ class _CheckpointLoader:
             prompts=self._words.prompts,
             earlier_fingerprint=self._earlier_fingerprint(),
         )
-        forward = PackedForward(
-            trunk,
-            head,
-            device,
-            eager=self._attention == "eager",
-            compiled=self._spec.options["compile"],
-        )
+        eager, compiled = self._attention == "eager", self._spec.options["compile"]
+        forward: Forward
+        if rounds_inputs(trunk):
+            if compiled:
+                logger.warning(
+                    "`compile` is not used for %r, whose layers round their inputs.",
+                    self._checkpoint.name,
+                )
+            trunk.set_attn_implementation("eager" if eager else "sdpa")
+            # On other devices, batches of one would take many times as long.
+            forward = PaddedForward(trunk, head, device, alone=device == "cpu")
+        else:
+            forward = PackedForward(trunk, head, device, eager=eager, compiled=compiled)
         if device == "cpu":
             keep_freed_memory()  # not earlier, or the memory freed by loading would be kept too
         return forward, capabilities
@@ -136,11 +150,7 @@ class _CheckpointLoader:
 
 class _CallerLoader:
     def __init__(self, spec: LocalSpec, caller: CallerModel) -> None:
-        if not hasattr(caller.model, "device"):
-            raise InputTypeError(
-                f"`model` must be a transformers Qwen3 model, got {type(caller.model).__name__}. "
-                "Load it with AutoModel or AutoModelForCausalLM."
-            )
+        check_caller(caller.model, spec.role)
         self._spec, self._caller = spec, caller
         self.devices: tuple[str, ...] = (str(caller.model.device),)
         self.budget = caller.batch_tokens or default_budget(self.devices[0])

@@ -10,6 +10,7 @@ from qwen3_rag._prompts import SavedPrompts
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.words import read_words
+from qwen3_rag.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,11 +55,12 @@ def trainable_model(
 
     Raises:
         ModelError: The tokenizer or weights are missing, broken or of another shape, or the head
-            cannot tell yes from no.
+            is quantised or cannot tell yes from no.
     """
     import torch
 
     from qwen3_rag.backends._local.checkpoint import weights
+    from qwen3_rag.backends._local.checkpoint.quantised import float_weight
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
     words = read_words(checkpoint, role)
@@ -72,5 +74,11 @@ def trainable_model(
     def head() -> Tensor:
         return weights.answer_rows(model, tokenizer, checkpoint.name)
 
+    layer = weights.head_of(model)
+    if float_weight(layer) is not layer.weight:
+        raise ModelError(
+            f"The head of {checkpoint.name!r} is quantised, so it cannot be trained. Start from "
+            "the checkpoint that it was quantised from."
+        )
     weights.check_rows(head().detach().float(), checkpoint.name)
     return TrainableModel(model, tokenizer, model.model, words.prompts, head)

@@ -17,13 +17,28 @@ from transformers.utils import logging as transformers_logging
 
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.adapters import adapted_labels, add_adapter
+from qwen3_rag.backends._local.checkpoint.files import read_json
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
-from qwen3_rag.backends._local.model.forward import Head, RowsHead
+from qwen3_rag.backends._local.checkpoint.quantised import (
+    decompress,
+    float_weight,
+    loading_arguments,
+    method_of,
+    rounds_inputs,
+)
+from qwen3_rag.backends._local.model.forward import Head, ProjectionHead, RowsHead
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.spec import LocalSpec
-from qwen3_rag.errors import InputError, ModelError
+from qwen3_rag.errors import InputError, MissingExtraError, ModelError, Qwen3RagError
 
-__all__ = ["answer_rows", "check_rows", "classifier_rows", "load_weights", "read_model"]
+__all__ = [
+    "answer_rows",
+    "answers",
+    "check_rows",
+    "head_of",
+    "load_weights",
+    "read_model",
+]
 
 # A head whose rows differ by less than this, relative to its norm, cannot tell yes from no. In
 # trained heads the difference is about as large as the rows themselves.
@@ -54,7 +69,12 @@ def load_weights(
         ModelError: Weights are missing, truncated or of another shape, or the head is degenerate.
     """
     model = read_model(
-        checkpoint, spec.role, tokenizer, dtype=dtype, model_kwargs=spec.options["model_kwargs"]
+        checkpoint,
+        spec.role,
+        tokenizer,
+        dtype=dtype,
+        device=device,
+        model_kwargs=spec.options["model_kwargs"],
     )
     model = model.eval().requires_grad_(False)
     if getattr(model, "quantization_method", None) is None:
@@ -64,6 +84,9 @@ def load_weights(
     rows = answer_rows(model, tokenizer, checkpoint.name)
     rows = rows.detach().to(device=device, dtype=torch.float32)
     check_rows(rows, checkpoint.name)
+    head = head_of(model)
+    if rounds_inputs(head):
+        return model.model, ProjectionHead(head, answers(model, tokenizer, checkpoint.name))
     return model.model, RowsHead(rows)
 
 
@@ -73,15 +96,18 @@ def read_model(
     tokenizer: PromptTokenizer,
     *,
     dtype: torch.dtype,
+    device: str | None = None,
     model_kwargs: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Load a checkpoint into transformers' own class, on the CPU, and check that it is whole.
+    """Load a checkpoint into transformers' own class, and check that it is whole.
 
     Args:
         checkpoint: The checkpoint.
         role: Whether it embeds or reranks.
         tokenizer: Its tokenizer.
         dtype: Number format of the weights.
+        device: Where to put quantised weights, `None` to let transformers choose; others are put
+            on the CPU.
         model_kwargs: Further arguments for `from_pretrained`.
 
     Returns:
@@ -89,22 +115,28 @@ def read_model(
         classifier, a `Qwen3ForSequenceClassification`.
 
     Raises:
-        ModelError: Weights are missing, truncated or of another shape.
+        ModelError: Weights are missing, truncated or of another shape, or quantised by a method
+            that is not run here.
+        MissingExtraError: The method of quantised weights needs a package.
         InputError: transformers refused `model_kwargs`.
     """
-    model_kwargs, more = model_kwargs or {}, dict[str, Any]()
+    model_kwargs = model_kwargs or {}
+    config = read_json(checkpoint.folder / "config.json")
+    more = loading_arguments(config, device, checkpoint)
+    if "quantization_config" in model_kwargs and device:  # to quantise plain weights
+        more.setdefault("device_map", {"": device})
     if checkpoint.folder in checkpoint.adapters:
         # transformers would put the adapter beside the weights, where the head is not asked for it.
         more["adapter_kwargs"] = {"subfolder": "none"}
-    config = checkpoint.folder / "config.json"
-    if role == "embedding":
-        kind: Any = Qwen3Model
-    elif labels := adapted_labels(checkpoint.adapters):
-        kind, more = Qwen3ForSequenceClassification, {"num_labels": labels}
-    elif "SequenceClassification" in config.read_text(encoding="utf-8"):
+    made_as = str(config.get("architectures"))
+    kind: Any = Qwen3ForCausalLM
+    if role == "reranking" and (labels := adapted_labels(checkpoint.adapters)):
+        kind, more["num_labels"] = Qwen3ForSequenceClassification, labels
+    elif "SequenceClassification" in made_as and role == "reranking":
         kind = Qwen3ForSequenceClassification
-    else:
-        kind = Qwen3ForCausalLM
+    elif role == "embedding" and not (method_of(config) and "CausalLM" in made_as):
+        # Quantisation names layers as they are called in the class that was quantised.
+        kind = Qwen3Model
     try:
         with _quiet():
             model, info = kind.from_pretrained(
@@ -114,44 +146,91 @@ def read_model(
                 local_files_only=True,
                 output_loading_info=True,
                 # Also in place of what config.json names; the engine computes attention itself.
-                **more,
-                **{"attn_implementation": "sdpa", **model_kwargs},
+                **{"attn_implementation": "sdpa", **more, **model_kwargs},
             )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # safetensors, transformers and json raise errors of their own
         if isinstance(error, TypeError) and model_kwargs:
             raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
-        raise ModelError(
-            f"The weights of {checkpoint.name!r} cannot be read: {str(error)[:500]}. "
-            "If a download was interrupted, delete the folder and fetch it again."
-        ) from error
+        raise _unreadable(error, method_of(config), checkpoint) from error
     for folder in checkpoint.adapters:
         model = add_adapter(model, folder)
-    _check_weights(model, info, checkpoint, tokenizer)
-    return model
+    _check_weights(model, info, checkpoint, tokenizer, role)
+    decompress(model, plain=True)
+    return model.model if role == "embedding" and kind is Qwen3ForCausalLM else model
+
+
+def _unreadable(error: Exception, method: str | None, checkpoint: Checkpoint) -> Qwen3RagError:
+    if method is None:
+        return ModelError(
+            f"The weights of {checkpoint.name!r} cannot be read: {str(error)[:500]}. "
+            "If a download was interrupted, delete the folder and fetch it again."
+        )
+    kind = MissingExtraError if isinstance(error, ImportError) else ModelError
+    return kind(
+        f"The weights of {checkpoint.name!r}, quantised with {method!r}, cannot be read: {error}. "
+        "Check that its packages are as new as the checkpoint and support the device, or use the "
+        "checkpoint that it was quantised from."
+    )
+
+
+def head_of(model: Any) -> Any:
+    """Return the module of a reranker's head."""
+    return model.score if hasattr(model, "score") else model.lm_head
+
+
+def answers(model: Any, tokenizer: PromptTokenizer, name: str) -> tuple[int, ...]:
+    """Return which rows of a reranker's head are "no" and "yes", in this order.
+
+    A single row gives the difference of the two logits.
+
+    Raises:
+        ModelError: The labels of a classification head cannot be read as relevance.
+    """
+    if not hasattr(model, "score"):
+        return tokenizer.no, tokenizer.yes
+    labels = {str(label).lower(): index for index, label in model.config.id2label.items()}
+    if model.num_labels == 1:
+        return (0,)
+    if model.num_labels == 2 and {"no", "yes"} <= labels.keys():
+        return labels["no"], labels["yes"]
+    raise ModelError(
+        f"The classification head of {name!r} has {model.num_labels} labels "
+        f"({', '.join(labels)}); one, or two named 'no' and 'yes', can be read as relevance."
+    )
 
 
 def answer_rows(model: Any, tokenizer: PromptTokenizer, name: str) -> torch.Tensor:
-    """Return the rows of a reranker's head, `[2, hidden]` in the order no, yes, or `[1, hidden]`.
+    """Return the rows of a reranker's head, `[2, hidden]` or `[1, hidden]`; see `answers`.
 
-    A single row gives the difference of the two logits. The rows keep their gradient.
+    The rows keep their gradient.
 
     Raises:
-        ModelError: The head's labels cannot be read as relevance.
+        ModelError: The head's labels cannot be read as relevance, or its weights cannot be read.
     """
-    if hasattr(model, "score"):
-        return classifier_rows(model, name)
-    rows: torch.Tensor = model.lm_head.weight[[tokenizer.no, tokenizer.yes]]
-    return rows
+    weight = float_weight(head_of(model))
+    if weight is None:
+        raise ModelError(
+            f"The head of {name!r} is quantised in a way that is not known here "
+            f"({type(head_of(model)).__name__}). Use a checkpoint whose head is not quantised."
+        )
+    return weight[list(answers(model, tokenizer, name))]
 
 
 def _check_weights(
-    model: Any, info: dict[str, Any], checkpoint: Checkpoint, tokenizer: PromptTokenizer
+    model: Any, info: dict[str, Any], checkpoint: Checkpoint, tokenizer: PromptTokenizer, role: Role
 ) -> None:
     """Check that the checkpoint has all weights of a Qwen3 model and no others."""
+    headless = role == "embedding"  # whatever is in the files
+
+    def is_needed(key: str) -> bool:
+        return not (key.endswith("inv_freq") or (headless and key.startswith("lm_head.")))
+
     foreign = sorted(
-        key for key in info["unexpected_keys"] if not key.endswith(("lm_head.weight", "inv_freq"))
+        key
+        for key in info["unexpected_keys"]
+        if is_needed(key) and not key.endswith("lm_head.weight")
     )
     if foreign:
         raise ModelError(
@@ -172,9 +251,9 @@ def _check_weights(
             f"The tokenizer of {checkpoint.name!r} has {tokenizer.rows} tokens and its embedding "
             f"table {rows}. They are not of one checkpoint; fetch it again."
         )
-    missing = info["missing_keys"]
+    missing = set(filter(is_needed, info["missing_keys"]))
     if adapted_labels(checkpoint.adapters):  # the head is the adapter's
-        missing = [key for key in missing if key != "score.weight"]
+        missing.discard("score.weight")
     lacking = sorted(missing) + [str(key) for key in info["mismatched_keys"]]
     if lacking:
         raise ModelError(
@@ -182,20 +261,6 @@ def _check_weights(
             f"{', '.join(lacking[:3])}{' and more' if len(lacking) > 3 else ''}. "
             "Fetch it again, or check that it was saved whole."
         )
-
-
-def classifier_rows(model: Any, name: str) -> torch.Tensor:
-    """Return the rows of a sequence-classification head, in the order no, yes."""
-    rows: torch.Tensor = model.score.weight
-    if rows.shape[0] == 1:
-        return rows
-    labels = {str(label).lower(): index for index, label in model.config.id2label.items()}
-    if rows.shape[0] == 2 and {"no", "yes"} <= labels.keys():
-        return rows[[labels["no"], labels["yes"]]]
-    raise ModelError(
-        f"The classification head of {name!r} has {rows.shape[0]} labels "
-        f"({', '.join(labels)}); one, or two named 'no' and 'yes', can be read as relevance."
-    )
 
 
 def check_rows(head: torch.Tensor, name: str) -> None:

@@ -1,7 +1,7 @@
 """Runs one batch of token sequences through a model.
 
-Loaded checkpoints run without padding, through `Layers`; a caller's model runs with padding and
-unchanged.
+Loaded checkpoints run without padding, through `Layers`; a caller's model, and one whose layers
+round their inputs, runs with padding and unchanged.
 """
 
 from __future__ import annotations
@@ -49,28 +49,29 @@ class RowsHead:
 
     def __call__(self, last: torch.Tensor) -> torch.Tensor:
         """Compute logits `[sequences]`."""
-        answers = last.float() @ self.rows.T
-        return answers[:, -1] - answers[:, 0] if answers.shape[1] == 2 else answers[:, 0]
+        return _log_odds(last.float() @ self.rows.T)
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectionHead:
-    """The whole language-model head of a caller's model, whose weights may not allow slicing.
+    """A reranker's whole head, for one whose rows alone would give other numbers.
 
     Attributes:
         projection: The module.
-        no: Token id of the answer "no".
-        yes: Token id of the answer "yes".
+        answers: The outputs for "no" and "yes", or the only one if it is their difference.
     """
 
     projection: Any
-    no: int
-    yes: int
+    answers: tuple[int, ...]
 
     def __call__(self, last: torch.Tensor) -> torch.Tensor:
         """Compute logits `[sequences]`."""
-        logits: torch.Tensor = self.projection(last).float()
-        return logits[:, self.yes] - logits[:, self.no]
+        return _log_odds(self.projection(last)[:, list(self.answers)].float())
+
+
+def _log_odds(answers: torch.Tensor) -> torch.Tensor:
+    """Return the logits `[sequences]` for the outputs of "no" and "yes", or of one for both."""
+    return answers[:, -1] - answers[:, 0] if answers.shape[1] == 2 else answers[:, 0]
 
 
 Head: TypeAlias = RowsHead | ProjectionHead
@@ -226,13 +227,32 @@ class PrefixCache:
 
 
 class PaddedForward(_BaseForward):
-    """Runs a model that the caller loaded, through its public interface.
+    """Runs a model through its public interface, unchanged.
 
     Rows are padded on the right. Attention is causal, so no token sees the padding, and no mask is
     needed.
     """
 
     pads = True
+
+    def __init__(self, trunk: Any, head: Head | None, device: str, *, alone: bool = False) -> None:
+        """Set up a model.
+
+        Args:
+            trunk: The transformer.
+            head: A reranker's head, `None` for an embedder.
+            device: The model's device.
+            alone: Whether each sequence runs by itself, for a model whose results depend on the
+                shape of the batch.
+        """
+        super().__init__(trunk, head, device)
+        self._alone = alone
+
+    def _compute(self, sequences: Sequence[TokenSequence]) -> FloatArray:
+        if not self._alone:
+            return super()._compute(sequences)
+        compute = super()._compute
+        return np.concatenate([compute([sequence]) for sequence in sequences])
 
     def _last_hidden(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
         longest = max(sequence.length for sequence in sequences)
