@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen3_rag.lexical import BM25Encoder, SparseVector, mean_length
+from benchmarks.both_sides import DEPTH, Index, best
+from qwen3_rag.lexical import BM25Encoder, mean_length
 
 DEFAULT_DATA = Path(__file__).resolve().parents[2] / "shared"
-
-DEPTH = 10
-"""Number of hits that nDCG looks at."""
 
 
 @dataclass(frozen=True)
@@ -62,36 +60,6 @@ def read(folder: Path) -> Corpus:
     )
 
 
-class Index:
-    """Sparse vectors by term, with Qdrant's IDF; scores every document exactly."""
-
-    def __init__(self, vectors: Sequence[SparseVector]) -> None:
-        """Index the documents' vectors."""
-        self.documents = len(vectors)
-        columns: dict[int, tuple[list[int], list[float]]] = {}
-        for place, vector in enumerate(vectors):
-            for index, value in vector.as_dict().items():
-                places, values = columns.setdefault(index, ([], []))
-                places.append(place)
-                values.append(value)
-        self._postings = {
-            index: (np.array(places), np.array(values) * self._idf(len(places)))
-            for index, (places, values) in columns.items()
-        }
-
-    def scores(self, query: SparseVector) -> NDArray[np.float64]:
-        """Score all documents; 0 for those without a term of the query."""
-        scores = np.zeros(self.documents)
-        for index, weight in query.as_dict().items():
-            if index in self._postings:
-                places, values = self._postings[index]
-                scores[places] += weight * values
-        return scores
-
-    def _idf(self, containing: int) -> float:
-        return float(np.log((self.documents - containing + 0.5) / (containing + 0.5) + 1))
-
-
 def bm25(
     corpus: Corpus, encoder: BM25Encoder | None = None, depth: int = DEPTH
 ) -> dict[str, list[tuple[str, float]]]:
@@ -108,9 +76,20 @@ def bm25(
     """
     texts = list(corpus.documents.values())
     encoder = encoder or BM25Encoder(avg_len=mean_length(texts))
-    index = Index([encoder.encode_document(text) for text in texts])
+    return ranked(corpus, indexed(corpus, encoder), encoder, depth)
+
+
+def indexed(corpus: Corpus, encoder: BM25Encoder) -> Index:
+    """Encode the documents."""
+    return Index([encoder.encode_document(text).as_dict() for text in corpus.documents.values()])
+
+
+def ranked(
+    corpus: Corpus, index: Index, encoder: BM25Encoder, depth: int = DEPTH
+) -> dict[str, list[tuple[str, float]]]:
+    """Encode the queries, and rank as `bm25` does."""
     return {
-        id_: top(corpus, index.scores(encoder.encode_query(text)), depth, above=0.0)
+        id_: top(corpus, index.scores(encoder.encode_query(text).as_dict()), depth, above=0.0)
         for id_, text in corpus.queries.items()
     }
 
@@ -120,8 +99,7 @@ def top(
 ) -> list[tuple[str, float]]:
     """Return the best documents and their scores; ties are in the corpus's order."""
     ids = list(corpus.documents)
-    best = np.argsort(-scores, kind="stable")[:depth]
-    return [(ids[place], float(scores[place])) for place in best if scores[place] > above]
+    return [(ids[place], float(scores[place])) for place in best(scores, depth, above)]
 
 
 def ndcg(corpus: Corpus, rankings: Mapping[str, Iterable[str]]) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 from qdrant_client import QdrantClient
 
 from qwen3_rag import Hit
-from qwen3_rag.fusion import fuse
+from qwen3_rag.fusion import DEFAULT_CANDIDATES, fuse
 from qwen3_rag.integration import FloatArray, Flow, run
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import (
@@ -118,7 +118,7 @@ def _search(store: Store, vector: FloatArray, text: str) -> tuple[object, ...]:
     calls = StoreCalls(store)
 
     def find() -> Flow[list[Hit]]:
-        lists = yield from find_candidates(calls, query, 100, None)
+        lists = yield from find_candidates(calls, query, DEFAULT_CANDIDATES, None)
         return (yield from find_hits(calls, fuse(lists)[:50]))
 
     return tuple(hit.id for hit in run(find()))
@@ -145,7 +145,10 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _print_table(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
-    print(f"{options.documents:,} documents, dim {options.dim:,}, 100 candidates, 50 fetched")
+    print(
+        f"{options.documents:,} documents, dim {options.dim:,}, "
+        f"{DEFAULT_CANDIDATES} candidates, 50 fetched"
+    )
     print(f"{'store':<20} {'ingest s':>9} {'queries':>8} {'p50 ms':>8} {'p95 ms':>8} {'orders':>7}")
     for row in rows:
         print(_line(row))

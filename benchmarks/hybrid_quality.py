@@ -2,7 +2,7 @@
 
     python -m benchmarks.hybrid_quality [--dense NAME ...] [--only NAME ...] [--cache FOLDER]
 
-BM25 and a dense model each give their 100 best documents, both found exactly, and every method
+BM25 and a dense model each give their 200 best documents, both found exactly, and every method
 fuses the same lists. The dense models are `tiny` and all-MiniLM-L6-v2, whose files are installed in
 a folder of their own on the first run: a weak model, and one that is good for English only. The
 limits say that the default fusion is worth having with either.
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.corpora import DEFAULT_DATA, Corpus, bm25, names, ndcg, read, top
 from benchmarks.dense_sides import SIDES, DenseSide, Unavailable
-from qwen3_rag.fusion import DEFAULT_FUSION, Id, RankedLists, fuse, relative_score, rrf
+from qwen3_rag.fusion import DEFAULT_CANDIDATES, DEFAULT_FUSION, Id, RankedLists, fuse, rrf
 from qwen3_rag.lexical import ENCODER_VERSION
 
 COLLECTIONS = (
@@ -37,8 +37,6 @@ COLLECTIONS = (
 )
 """Chosen to differ in language, script, kind of question and of document."""
 
-CANDIDATES = 100
-
 LEAST_WINS = 0.5
 """Minimum share of a dense side's collections where the default beats the better retriever."""
 
@@ -49,7 +47,7 @@ METHODS: dict[str, Callable[[RankedLists], list[Id]]] = {
     "RRF": lambda lists: [hit.id for hit in rrf(lists)],
     "RRF, k = 10": lambda lists: [hit.id for hit in rrf(lists, k=10)],
     "z-score": lambda lists: z_score(lists),
-    "relative score": lambda lists: [hit.id for hit in relative_score(lists)],
+    "min-max": lambda lists: min_max(lists),
     "default": lambda lists: [hit.id for hit in fuse(lists)],
 }
 
@@ -79,11 +77,22 @@ class Row:
 
 def z_score(lists: RankedLists) -> list[Id]:
     """Fuse by the sum of z-scores; a document that a list lacks gets the list's last."""
+    return _sums(lists, lambda scores: (scores - scores.min()) / scores.std())
+
+
+def min_max(lists: RankedLists) -> list[Id]:
+    """Fuse by the sum of scores scaled to 0 and 1, Weaviate's relative score."""
+    return _sums(lists, lambda scores: (scores - scores.min()) / np.ptp(scores))
+
+
+def _sums(
+    lists: RankedLists, scale: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> list[Id]:
     total: dict[Id, float] = {}
     for hits in lists.values():
         scores = np.array([score for _, score in hits])
-        spread = scores.std() if len(scores) else 0.0
-        shares = (scores - scores.min()) / spread if spread > 1e-9 else np.ones(len(scores))
+        equal = not len(scores) or np.ptp(scores) < 1e-9
+        shares = np.ones(len(scores)) if equal else scale(scores)
         for (id_, _), share in zip(hits, shares, strict=True):
             total[id_] = total.get(id_, 0.0) + float(share)
     return sorted(total, key=lambda id_: (-round(total[id_], 12), str(id_)))
@@ -92,7 +101,7 @@ def z_score(lists: RankedLists) -> list[Id]:
 def measure(side: DenseSide, corpus: Corpus, most: int | None) -> Row:
     """Measure one collection with at most `most` queries, drawn with a fixed seed."""
     asked = corpus if most is None else corpus.sample(most)
-    lexical = bm25(asked, depth=CANDIDATES)
+    lexical = bm25(asked, depth=DEFAULT_CANDIDATES)
     dense = dict(zip(asked.queries, _dense(side, asked), strict=True))
     return Row(
         side.name,
@@ -119,7 +128,7 @@ def _dense(side: DenseSide, corpus: Corpus) -> Iterator[list[tuple[str, float]]]
     queries = side.queries(list(corpus.queries.values()))
     for vector in queries:
         cosines: NDArray[np.float64] = np.asarray(documents @ vector, np.float64)
-        yield top(corpus, cosines, CANDIDATES)
+        yield top(corpus, cosines, DEFAULT_CANDIDATES)
 
 
 def _ids(hits: Sequence[tuple[str, float]]) -> list[str]:

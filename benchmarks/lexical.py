@@ -1,9 +1,16 @@
-"""Retrieval quality of BM25 alone: nDCG@10 over all queries.
+"""Retrieval quality of BM25 alone, beside its peers: nDCG@10 over all queries.
 
-    python -m benchmarks.lexical [--data FOLDER] [--only NAME ...] [--json PATH]
+    python -m benchmarks.lexical [--cisi FOLDER] [--scale TEXTS] [--only NAME ...] [--json PATH]
 
-Every document of a corpus is scored for every query, with the encoder's vectors and Qdrant's IDF.
-This is done once with the true mean length of the corpus as `avg_len`, and once with the default.
+Every document of a corpus is scored for every query. The program prints the tables of
+`docs/lexical.md`: the encoder with the true mean length of the corpus and with the default, without
+one of its rules, beside the peers in quality and speed, and in a large collection. The peers are
+installed in an environment of their own on the first run.
+
+CISI is kept nowhere, because no licence is stated. To measure it, convert the files of a public
+repository (`raw/cisi` of fabianobie/luppar) to `corpus.jsonl`, `queries.jsonl` and `qrels.tsv`, and
+give their folder, named `cisi`. TEXTS is a folder with English documentation, such as checkouts of
+python/peps and rust-lang/rfcs.
 """
 
 from __future__ import annotations
@@ -12,16 +19,19 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.corpora import DEFAULT_DATA, Corpus, bm25, names, ndcg, read
+from benchmarks import lexical_peers, lexical_scale
+from benchmarks.corpora import DEFAULT_DATA, Corpus, bm25, indexed, names, ndcg, ranked, read
+from benchmarks.lexical_variants import QUERY_VARIANTS
+from benchmarks.peers.environments import DEFAULT, REQUIREMENTS, python_of
 from qwen3_rag.lexical import BM25Encoder, mean_length
 
 FLOORS = {
+    "cisi": 0.36,
     "cmrc2018_dev": 0.976,
     "cosqa": 0.365,
     "squad_dev_v1.1": 0.88,
@@ -43,7 +53,7 @@ FLOORS = {
 LARGEST_LOSS = 0.01
 """Maximum loss of nDCG@10 with the default `avg_len`."""
 
-NEEDS_ITS_MEAN = {"cosqa"}
+NEEDS_ITS_MEAN = {"cisi", "cosqa"}
 """Texts so short that the default does not suit them, and `mean_length` has to be used."""
 
 
@@ -57,7 +67,6 @@ class Measurement:
     mean_length: float
     ndcg_true_mean: float
     ndcg_default: float
-    megabytes_per_second: float
 
     @property
     def loss(self) -> float:
@@ -75,73 +84,139 @@ class Measurement:
 
 def measure(corpus: Corpus) -> Measurement:
     """Measure a corpus with the true mean length and with the default."""
-    texts = list(corpus.documents.values())
-    default = BM25Encoder()
-    start = time.perf_counter()
-    for text in texts:
-        default.encode_document(text)
-    seconds = time.perf_counter() - start
-
-    mean = mean_length(texts)
+    mean = mean_length(corpus.documents.values())
     return Measurement(
         corpus=corpus.name,
-        documents=len(texts),
+        documents=len(corpus.documents),
         queries=len(corpus.queries),
         mean_length=round(mean, 1),
-        ndcg_true_mean=_quality(corpus, BM25Encoder(avg_len=mean)),
-        ndcg_default=_quality(corpus, default),
-        megabytes_per_second=sum(len(text.encode()) for text in texts) / 1e6 / seconds,
+        ndcg_true_mean=_quality(corpus, bm25(corpus, BM25Encoder(avg_len=mean))),
+        ndcg_default=_quality(corpus, bm25(corpus, BM25Encoder())),
     )
 
 
-def _quality(corpus: Corpus, encoder: BM25Encoder) -> float:
-    rankings = bm25(corpus, encoder)
+def variants(corpus: Corpus) -> dict[str, float]:
+    """Return nDCG@10 with the true mean length, without one rule for queries each."""
+    encoder = BM25Encoder(avg_len=mean_length(corpus.documents.values()))
+    index = indexed(corpus, encoder)
+    found = {}
+    for name, variant in QUERY_VARIANTS.items():
+        with variant():
+            found[name] = _quality(corpus, ranked(corpus, index, encoder))
+    return found
+
+
+def _quality(corpus: Corpus, rankings: dict[str, list[tuple[str, float]]]) -> float:
     return ndcg(corpus, {query: [id_ for id_, _ in hits] for query, hits in rankings.items()})
 
 
-def _report(rows: Sequence[Measurement]) -> None:
-    print(
+def table(rows: Sequence[Measurement]) -> str:
+    """Write the measurements as a Markdown table."""
+    lines = [
         "| corpus | documents | queries | terms | nDCG@10, true mean | nDCG@10, avg_len 256 "
-        "| loss | minimum | MB/s |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+        "| loss | minimum |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         minimum = f">= {FLOORS[row.corpus]:.3f}" if row.corpus in FLOORS else ""
-        print(
+        lines.append(
             f"| {row.corpus} | {row.documents} | {row.queries} | {row.mean_length:.0f} "
             f"| {row.ndcg_true_mean:.4f} | {row.ndcg_default:.4f} | {row.loss:+.4f} "
-            f"| {minimum}{'' if row.good else ' MISSED'} | {row.megabytes_per_second:.1f} |",
-            flush=True,
+            f"| {minimum}{'' if row.good else ' MISSED'} |"
         )
+    return "\n".join(lines)
+
+
+def variants_table(rows: Sequence[Measurement], found: dict[str, dict[str, float]]) -> str:
+    """Write what each rule for queries changes as a Markdown table."""
+    lines = [
+        f"| corpus | nDCG@10 | {' | '.join(QUERY_VARIANTS)} |",
+        f"|---|---|{'---|' * len(QUERY_VARIANTS)}",
+    ]
+    for row in rows:
+        figures = found[row.corpus].values()
+        changes = (f"{figure:.4f} ({figure - row.ndcg_true_mean:+.4f})" for figure in figures)
+        lines.append(f"| {row.corpus} | {row.ndcg_true_mean:.4f} | {' | '.join(changes)} |")
+    return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.lexical", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with corpora/")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these corpora only")
+    parser.add_argument("--cisi", type=Path, metavar="FOLDER", help="measure CISI too")
+    parser.add_argument(
+        "--scale", type=Path, metavar="TEXTS", help="measure precision among the paragraphs of it"
+    )
+    parser.add_argument("--without-peers", action="store_true", help="install and run no peers")
+    parser.add_argument("--environments", type=Path, default=DEFAULT, metavar="FOLDER")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the results to this file")
     return parser.parse_args()
 
 
-def main() -> int:
-    """Print the table; return 1 if a limit is missed."""
-    arguments = _arguments()
-    known = names(arguments.data)
-    unknown = sorted(set(arguments.only or ()) - set(known))
+def _corpora(data: Path, only: Sequence[str] | None, cisi: Path | None) -> list[Corpus]:
+    known = names(data)
+    unknown = sorted(set(only or ()) - set(known))
     if unknown:
         sys.exit(f"No corpus named {unknown}. There are: {', '.join(known)}.")
+    chosen = only or sorted(known, key=lambda name: (name not in FLOORS, name))
+    folders = [data / "corpora" / name for name in chosen]
+    return [read(folder) for folder in ([cisi, *folders] if cisi else folders)]
 
-    chosen = arguments.only or sorted(known, key=lambda name: (name not in FLOORS, name))
-    rows = [measure(read(arguments.data / "corpora" / name)) for name in chosen]
-    _report(rows)
-    if arguments.json:
-        result: dict[str, Any] = {
-            "settings": BM25Encoder().parameters,
-            "python": platform.python_version(),
-            "rows": [asdict(row) for row in rows],
+
+def main() -> int:
+    """Print the tables; return 1 if a limit is missed."""
+    arguments = _arguments()
+    corpora = _corpora(arguments.data, arguments.only, arguments.cisi)
+    rows = [measure(corpus) for corpus in corpora]
+    _print(table(rows))
+    missed = [
+        f"{row.corpus}: {row.ndcg_true_mean:.4f}, {row.ndcg_default:.4f} with avg_len 256"
+        for row in rows
+        if not row.good
+    ]
+    without = {corpus.name: variants(corpus) for corpus in corpora}
+    _print(variants_table(rows, without))
+    result: dict[str, Any] = {
+        "settings": BM25Encoder().parameters,
+        "python": platform.python_version(),
+        "rows": [asdict(row) for row in rows],
+        "variants": without,
+    }
+
+    told = [corpus for corpus in corpora if corpus.name in lexical_peers.LANGUAGES]
+    if told and not arguments.without_peers:
+        python = python_of("bm25", arguments.environments.absolute())
+        own = {row.corpus: row.ndcg_true_mean for row in rows}
+        compared = [lexical_peers.compare(corpus, own[corpus.name], python) for corpus in told]
+        _print(lexical_peers.table(compared))
+        missed += lexical_peers.failures(compared)
+        timed = [corpus for corpus in told if corpus.name in lexical_peers.TIMED]
+        speeds = [lexical_peers.measure_speed(corpus, python) for corpus in timed]
+        _print(lexical_peers.speed_table(speeds))
+        result |= {
+            "peers": REQUIREMENTS["bm25"],
+            "compared": [{**asdict(row), "difference": row.difference} for row in compared],
+            "speed": [asdict(row) for row in speeds],
         }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(row.good for row in rows) else 1
+    if arguments.scale:
+        scaled = lexical_scale.measure(arguments.data, arguments.scale)
+        _print(lexical_scale.table(scaled))
+        missed += lexical_scale.failures(scaled)
+        result["scale"] = [{**asdict(row), "loss": row.loss} for row in scaled]
+
+    print("\n".join(f"MISSED {line}" for line in missed) or "All limits are met.")
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps({**result, "missed": missed}, indent=2) + "\n", encoding="utf-8"
+        )
+    return 1 if missed else 0
+
+
+def _print(table: str) -> None:
+    print(f"{table}\n", flush=True)
 
 
 if __name__ == "__main__":

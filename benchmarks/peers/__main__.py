@@ -26,7 +26,7 @@ import torch
 import transformers
 
 from benchmarks.peers.collection import ROOT, collection
-from benchmarks.peers.environments import DEFAULT, REQUIREMENTS, python_of
+from benchmarks.peers.environments import DEFAULT, FRAMEWORKS, python_of
 from benchmarks.peers.probes import CODE, QUERY, best
 from benchmarks.peers.table import defects, table
 from benchmarks.tiny_quality import COLLECTIONS, Collection
@@ -104,7 +104,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--only", nargs="+", choices=REQUIREMENTS, default=[*REQUIREMENTS])
+    parser.add_argument("--only", nargs="+", choices=FRAMEWORKS, default=[*FRAMEWORKS])
     parser.add_argument("--environments", type=Path, default=DEFAULT, metavar="FOLDER")
     parser.add_argument(
         "--data", type=Path, help="folder with corpora/; default: this project's guides"

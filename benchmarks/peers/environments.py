@@ -1,4 +1,4 @@
-"""The versions of the generic classes, and the environments they are installed in."""
+"""The versions of the peers, and the environments they are installed in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 import venv
 from pathlib import Path
 
-REQUIREMENTS = {
+SAME = ("torch==2.13.0", "transformers==5.23.0")
+"""Versions that both sides of a framework use."""
+
+FRAMEWORKS = {
     "langchain": (
         "langchain-huggingface[full]==1.2.3",
         "langchain-classic==1.0.8",
@@ -29,23 +32,24 @@ REQUIREMENTS = {
 }
 """The newest versions, with the newest sentence-transformers that each allows."""
 
-SAME = ("torch==2.13.0", "transformers==5.23.0")
-"""Versions that both sides use."""
+REQUIREMENTS = {
+    **{name: (*SAME, *versions) for name, versions in FRAMEWORKS.items()},
+    "bm25": ("bm25s==0.3.16", "PyStemmer==3.1.0", "qdrant-edge-py==0.9.0"),
+}
+"""What is installed in each environment."""
 
 DEFAULT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "qwen3-rag" / "peers"
 
 
-def python_of(framework: str, folder: Path) -> Path:
-    """Return the Python of a framework's environment; create it if missing or outdated."""
-    place = folder / framework
+def python_of(name: str, folder: Path) -> Path:
+    """Return the Python of an environment; create it if missing or outdated."""
+    place = folder / name
     python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    wanted = "\n".join((*SAME, *REQUIREMENTS[framework]))
+    wanted = "\n".join(REQUIREMENTS[name])
     installed = place / "requirements.txt"
     if not installed.exists() or installed.read_text(encoding="utf-8") != wanted:
-        print(f"Installing {framework}'s peers in {place}", file=sys.stderr, flush=True)
+        print(f"Installing {name}'s peers in {place}", file=sys.stderr, flush=True)
         venv.create(place, clear=True, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", *SAME, *REQUIREMENTS[framework]], check=True
-        )
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS[name]], check=True)
         installed.write_text(wanted, encoding="utf-8")
     return python

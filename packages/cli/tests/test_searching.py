@@ -81,7 +81,7 @@ def test_filters_that_mean_nothing_are_input_errors(
     ("arguments", "code", "word"),
     [
         (["   "], 2, "`query` is empty"),
-        (["roof", "--limit", "200"], 2, "Raise --candidates"),
+        (["roof", "--limit", "201"], 2, "Raise --candidates"),
         (["roof", "--limit", "0"], 2, "`--limit` must be at least 1"),
         (["roof", "--rerank", "-1"], 2, "`--rerank` must be at least 0"),
         (["roof", "--instruction", " "], 2, "`instruction` is empty"),

@@ -420,7 +420,7 @@ def test_it_is_a_text_retriever_for_others(store: Store) -> None:
     ("settings", "message"),
     [
         ({"top_k": 0}, "`top_k` must be at least 1"),
-        ({"top_k": 101}, "Make the retriever with `candidates=101`"),
+        ({"top_k": 201}, "Make the retriever with `candidates=201`"),
         ({"top_k": None}, "`top_k` must be a whole number, got None"),
         ({"candidates": 0}, "`candidates` must be at least 1"),
         ({"candidates": None}, "`candidates` must be a whole number, got None"),
@@ -448,8 +448,8 @@ def test_a_wrong_request_is_refused(store: Store) -> None:
 
     with pytest.raises(InputError, match="`top_k` must be at least 1"):
         component.run(QUERY, top_k=0)
-    with pytest.raises(InputError, match=r"`top_k` is 101, .*`candidates=101`"):
-        component.run(QUERY, top_k=101)
+    with pytest.raises(InputError, match=r"`top_k` is 201, .*`candidates=201`"):
+        component.run(QUERY, top_k=201)
     with pytest.raises(InputError, match="empty or only white space"):
         component.run(" ")
 

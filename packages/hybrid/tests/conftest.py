@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from qdrant_client import QdrantClient
@@ -13,6 +16,10 @@ from qdrant_client import QdrantClient
 from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
+from qwen3_rag_testkit.weaviate_server import WeaviateServer
+
+if TYPE_CHECKING:
+    from weaviate import WeaviateClient
 
 MakeSearcher = Callable[..., HybridSearcher]
 
@@ -45,3 +52,39 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         client = QdrantClient(":memory:")
         yield QdrantStore(client, "documents")
         client.close()
+
+
+@pytest.fixture(scope="session")
+def weaviate_address() -> Iterator[dict[str, Any]]:
+    """The arguments of `weaviate.connect_to_local` for a server.
+
+    It is the one that `WEAVIATE_URL` names, as in http://127.0.0.1:8080 (`WEAVIATE_GRPC_PORT` is
+    the port of its gRPC interface, 50051 when omitted), or is started from `WEAVIATE_BINARY`.
+    """
+    url, binary = os.environ.get("WEAVIATE_URL"), os.environ.get("WEAVIATE_BINARY")
+    if url:
+        address = urlsplit(url)
+        grpc_port = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
+        yield {"host": address.hostname, "port": address.port or 8080, "grpc_port": grpc_port}
+    elif binary:
+        with WeaviateServer(binary) as server:
+            yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
+    else:
+        pytest.skip("neither WEAVIATE_URL names a server nor WEAVIATE_BINARY the binary of one")
+
+
+@pytest.fixture(scope="session")
+def weaviate_client(weaviate_address: dict[str, Any]) -> Iterator[WeaviateClient]:
+    """A client of the server."""
+    import weaviate
+
+    with weaviate.connect_to_local(**weaviate_address) as client:
+        yield client
+
+
+@pytest.fixture
+def collection(weaviate_client: WeaviateClient) -> Iterator[str]:
+    """The name of a collection that does not exist yet, and is deleted at the end."""
+    name = f"Test_{uuid4().hex}"
+    yield name
+    weaviate_client.collections.delete(name)

@@ -86,15 +86,14 @@ class Independent:
         for found in retrieved:
             order = sorted(found, key=lambda id_: (-round(found[id_], 5), place(id_)))[:DEPTH]
             listed.update(order)
-            scores = [round(found[id_], 5) for id_ in order]
-            for rank, id_ in enumerate(order, 1):
-                if method == "rrf":
-                    total[id_] += 1 / (60 + rank)
-                elif scores[0] == scores[-1]:
-                    total[id_] += 1
-                else:
-                    place_in_range = (scores[rank - 1] - scores[-1]) / (scores[0] - scores[-1])
-                    total[id_] += 1 / len(order) + (1 - 1 / len(order)) * place_in_range
+            scores = np.array([round(found[id_], 5) for id_ in order])
+            shares = 1 / (60 + np.arange(1, len(order) + 1))
+            if method == "relative_score":
+                span = np.ptp(scores) or 1.0
+                relative = 1 / len(order) + (1 - 1 / len(order)) * (scores - scores[-1:]) / span
+                shares = relative**2 / (relative**2).sum()
+            for id_, share in zip(order, shares.tolist(), strict=True):
+                total[id_] += share
         return sorted(listed, key=lambda id_: (-round(total[id_], 12), place(id_)))
 
     def dense(self, query: str) -> dict[str | int, float]:

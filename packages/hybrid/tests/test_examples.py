@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,4 +27,22 @@ def test_examples_run_one_after_the_other(
     names = run_examples(page, PAGES[page])
 
     names["searcher"].close()
+    assert "rerank" in capsys.readouterr().out
+
+
+@pytest.mark.docker
+def test_the_examples_of_the_weaviate_guide_run(
+    weaviate_address: dict[str, Any], collection: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="the examples run the small pair")
+    replace = {
+        "with_local()": f"with_local(**{weaviate_address!r})",
+        "to_local()": f"to_local(**{weaviate_address!r})",
+        '"Documents"': repr(collection),
+    }
+
+    names = run_examples(PACKAGE.parents[1] / "docs" / "weaviate.md", replace)
+
+    names["searcher"].close()
+    names["client"].close()
     assert "rerank" in capsys.readouterr().out

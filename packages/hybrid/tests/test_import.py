@@ -8,14 +8,19 @@ from qwen3_rag_testkit.imports import MODEL_LIBRARIES, loaded_by, run_python
 
 
 def test_importing_loads_no_client_and_no_torch() -> None:
-    heavy = ("qdrant_client", "qdrant_edge", *MODEL_LIBRARIES)
+    heavy = ("pymilvus", "qdrant_client", "qdrant_edge", "weaviate", *MODEL_LIBRARIES)
 
     assert loaded_by("import qwen3_rag_hybrid", heavy) == []
 
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("QdrantEdgeStore", "qdrant_edge", "edge"), ("QdrantStore", "qdrant_client", "qdrant")],
+    [
+        ("MilvusStore", "pymilvus", "milvus"),
+        ("QdrantEdgeStore", "qdrant_edge", "edge"),
+        ("QdrantStore", "qdrant_client", "qdrant"),
+        ("WeaviateStore", "weaviate", "weaviate"),
+    ],
 )
 def test_a_missing_extra_names_the_pip_line(name: str, module: str, extra: str) -> None:
     code = f"""

@@ -214,7 +214,7 @@ def test_a_cached_run_asks_no_model() -> None:
         {"max_length": 128},
         {"dtype": "bfloat16"},
         {"model_name": "Qwen/Qwen3-Embedding-0.6B"},
-        {"model_kwargs": {"variant": "b"}},
+        {"model_kwargs": {"use_cache": False}},
     ],
 )
 def test_another_setting_is_another_cache_key(change: dict[str, Any]) -> None:

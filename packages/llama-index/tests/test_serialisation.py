@@ -36,7 +36,7 @@ SHARED: dict[str, Any] = {
     "compile": True,
     "cache_folder": "elsewhere",
     "local_files_only": True,
-    "model_kwargs": {"variant": "b"},
+    "model_kwargs": {"use_cache": False},
 }
 BACKEND = DeterministicBackend(dim=128)
 OTHER: dict[type[Qwen3Component], dict[str, Any]] = {
@@ -142,12 +142,12 @@ STORED: dict[type[Qwen3Component], str] = {
     Qwen3Embedding: """{"model_name": "tiny", "embed_batch_size": 16, "num_workers": 3,
         "instruction": "Find code", "max_length": 512, "revision": "v2", "device": ["cpu", "cpu"],
         "dtype": "bfloat16", "attention": "eager", "batch_tokens": 1000, "compile": true,
-        "cache_folder": "elsewhere", "local_files_only": true, "model_kwargs": {"variant": "b"},
-        "dim": 64, "class_name": "Qwen3Embedding"}""",
+        "cache_folder": "elsewhere", "local_files_only": true,
+        "model_kwargs": {"use_cache": false}, "dim": 64, "class_name": "Qwen3Embedding"}""",
     Qwen3Rerank: """{"instruction": "Find code", "max_length": 512, "revision": "v2",
         "device": ["cpu", "cpu"], "dtype": "bfloat16", "attention": "eager", "batch_tokens": 1000,
         "compile": true, "cache_folder": "elsewhere", "local_files_only": true,
-        "model_kwargs": {"variant": "b"}, "model": "tiny", "top_n": 3, "max_query_tokens": 50,
+        "model_kwargs": {"use_cache": false}, "model": "tiny", "top_n": 3, "max_query_tokens": 50,
         "max_document_tokens": 100, "score": "logit", "metadata_mode": "none",
         "keep_retrieval_score": true, "class_name": "Qwen3Rerank"}""",
 }

@@ -83,22 +83,40 @@ def test_rrf_tie_of_three_lists_is_not_broken_by_rounding() -> None:
 # Relative score.
 
 
-def test_relative_score_gives_the_best_of_n_hits_one_and_the_last_one_nth() -> None:
+def test_relative_score_shares_the_weight_by_the_squares_of_the_relative_scores() -> None:
     hits = relative_score({"dense": [("a", 0.9), ("b", 0.6), ("c", 0.5)], "bm25": [("d", 12.0)]})
 
-    assert order(hits) == ["a", "d", "b", "c"]
-    assert [hit.score for hit in hits] == pytest.approx([1, 1, 1 / 3 + 2 / 3 / 4, 1 / 3])
+    # Relative scores 1, 1/2 and 1/3.
+    assert order(hits) == ["d", "a", "b", "c"]
+    assert [hit.score for hit in hits] == pytest.approx([1, 36 / 49, 9 / 49, 4 / 49])
+
+
+def test_relative_score_trusts_the_retriever_whose_best_hit_stands_out() -> None:
+    flat: RankedList = [(f"flat {n}", 0.70 - n / 100) for n in range(20)]
+    clear: RankedList = [("clear", 20.0), *((f"other {n}", 5.0 - n / 10) for n in range(20))]
+
+    hits = relative_score({"dense": flat, "bm25": clear})
+
+    assert order(hits)[:2] == ["clear", "flat 0"]
+    assert hits[0].score > 4 * hits[1].score
+
+
+def test_relative_score_of_a_hit_falls_with_the_number_of_hits_about_as_good() -> None:
+    few = relative_score({"bm25": [("a", 3.0), ("b", 2.9), ("c", 1.0)]})
+    many = relative_score({"bm25": [("a", 3.0), *((n, 2.9) for n in range(9)), ("c", 1.0)]})
+
+    assert few[0].id == many[0].id == "a"
+    assert many[0].score < few[0].score / 3
 
 
 def test_relative_score_counts_the_last_of_a_list_more_than_one_not_found() -> None:
-    two_hits_each: dict[str, RankedList] = {
-        "dense": [("a", 0.9), ("b", 0.8)],
-        "bm25": [("c", 9.0), ("b", 8.0)],
-    }
-    two = relative_score(two_hits_each)
-    three = relative_score({**two_hits_each, "third": [("b", 0.4)]})
+    two = relative_score({"dense": [("a", 0.9), ("b", 0.8)], "bm25": [("c", 9.0), ("b", 8.0)]})
+    three = relative_score(
+        {"dense": [("a", 0.9), ("b", 0.8)], "bm25": [("c", 9.0), ("b", 8.0)], "third": [("b", 0.4)]}
+    )
 
-    assert [(hit.id, hit.score) for hit in two] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+    assert [hit.id for hit in two] == ["a", "c", "b"]
+    assert [hit.score for hit in two] == pytest.approx([0.8, 0.8, 0.4])
     assert order(three) == ["b", "a", "c"]
 
 
@@ -117,7 +135,7 @@ def test_hits_of_a_retriever_without_weight_follow_all_others(
 def test_relative_score_does_not_make_a_tiny_difference_the_whole_weight() -> None:
     [best, last] = relative_score({"dense": [("a", 0.50002), ("b", 0.5)]})
 
-    assert (best.score, last.score) == (1, 0.5)
+    assert (best.score, last.score) == pytest.approx((0.8, 0.2))
 
 
 def test_relative_score_weights_multiply_and_default_to_one() -> None:
@@ -128,23 +146,24 @@ def test_relative_score_weights_multiply_and_default_to_one() -> None:
 
     hits = relative_score(lists, weights={"bm25": 0.25})
 
-    assert [(hit.id, hit.score) for hit in hits] == [("a", 1.125), ("b", 0.75)]
+    assert order(hits) == ["a", "b"]
+    assert [hit.score for hit in hits] == pytest.approx([0.8 + 0.2 / 4, 0.2 + 0.8 / 4])
 
 
 @pytest.mark.parametrize("scores", [[0.0], [-4.0], [3.0, 3.0], [3.0, 3.000001, 3.0]])
-def test_relative_score_gives_a_list_without_distances_its_whole_weight(
+def test_relative_score_shares_the_weight_equally_in_a_list_without_distances(
     scores: list[float],
 ) -> None:
     hits = relative_score({"dense": list(enumerate(scores))}, weights={"dense": 0.5})
 
-    assert [hit.score for hit in hits] == [0.5] * len(scores)
+    assert [hit.score for hit in hits] == [0.5 / len(scores)] * len(scores)
 
 
 def test_relative_score_tie_on_paper_is_a_tie() -> None:
-    # On paper both sum to 7/5 (14/20 + 14/20, 11/20 + 17/20); as floats "b" is 2e-16 ahead.
+    # On paper both get the shares of 0.9 and 0.2; as floats "b" is 1e-16 ahead.
     lists: dict[str, RankedList] = {
-        "dense": [("top", 0.6), ("b", 0.4), ("a", 0.3), ("low", 0.1)],
-        "bm25": [("top", 0.6), ("b", 0.4), ("a", 0.5), ("low", 0.1)],
+        "dense": [("top", 1.0), ("b", 0.9), ("a", 0.2), ("low", 0.1)],
+        "bm25": [("top", 2.0), ("b", 1.2), ("a", 1.9), ("low", 1.1)],
     }
     hits = relative_score(lists)
     scores = {hit.id: hit.score for hit in hits}
@@ -307,14 +326,16 @@ def exactly(lists: dict[str, RankedList], weights: dict[str, float], relative: b
         best = {id_: max(Fraction(s) for other, s in ranked if other == id_) for id_, _ in ranked}
         weight = Fraction(weights.get(name, 1.0))
         low, high = min(best.values(), default=Fraction(0)), max(best.values(), default=Fraction(0))
+        count = Fraction(len(best))
+        places = {
+            id_: (score - low) / (high - low) if high > low else Fraction(1)
+            for id_, score in best.items()
+        }
+        squares = {id_: (1 / count + (1 - 1 / count) * place) ** 2 for id_, place in places.items()}
         for id_, score in best.items():
             ahead = sum((-s, sort_key(o)) < (-score, sort_key(id_)) for o, s in best.items())
-            if not relative:
-                share = Fraction(1, 60 + 1 + ahead)
-            else:
-                count = Fraction(len(best))
-                place = (score - low) / (high - low) if high > low else Fraction(1)
-                share = 1 / count + (1 - 1 / count) * place
+            by_rank, by_score = Fraction(1, 60 + 1 + ahead), squares[id_] / sum(squares.values())
+            share = by_score if relative else by_rank
             total[id_] = total.get(id_, Fraction(0)) + weight * share
     return sorted(total, key=lambda id_: (-total[id_], sort_key(id_)))
 

@@ -333,7 +333,7 @@ def test_a_model_of_the_callers_takes_the_settings(embedding_folder: Path) -> No
 
     model = AutoModel.from_pretrained(embedding_folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(embedding_folder)
-    given = {"query_template": "query: {text}", "document_prefix": "passage: "}
+    given: Any = {"query_template": "query: {text}", "document_prefix": "passage: "}
 
     with Qwen3Embedder.from_model(model, tokenizer, **given) as embedder:
         queries = embedder.embed_queries(QUERIES)

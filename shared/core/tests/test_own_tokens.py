@@ -52,7 +52,8 @@ def with_tokens(make_checkpoint: MakeCheckpoint, tmp_path: Path) -> Callable[...
             torch.manual_seed(1)
             model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
             with torch.no_grad():
-                model.get_input_embeddings().weight[-len(tokens) :].normal_(0, 0.3)
+                table: Any = model.get_input_embeddings()
+                table.weight[-len(tokens) :].normal_(0, 0.3)
             kept = model.model if role == "embedding" else model
             kept.config.architectures = ["Qwen3ForCausalLM"]
             kept.save_pretrained(folder)

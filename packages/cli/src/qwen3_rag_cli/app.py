@@ -158,7 +158,7 @@ def search_command(
         typer.Option(
             "--candidates", metavar="N", help="Number of hits to take from each retriever."
         ),
-    ] = 100,
+    ] = 200,
     rerank: Annotated[
         int,
         typer.Option(

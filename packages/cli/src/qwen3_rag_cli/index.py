@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen3_rag.errors import InputError, StoreError
-from qwen3_rag.integration import Closing
+from qwen3_rag.fusion import DEFAULT_CANDIDATES
+from qwen3_rag.integration import Checkpoint, Closing
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
 from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, renew_bm25
@@ -36,7 +37,7 @@ class Depths:
     """
 
     limit: int = 10
-    candidates: int = 100
+    candidates: int = DEFAULT_CANDIDATES
     rerank: int = 20
 
     def __post_init__(self) -> None:
@@ -103,13 +104,13 @@ class Index(Closing):
             dim = record.dim
         return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
 
-    def check(self, models: Models, fingerprint: str) -> None:
+    def check(self, models: Models, checkpoint: Checkpoint) -> None:
         """Check that the index was made with these models and by this encoder; see `check_models`.
 
         Raises:
             StoreError: It was made with another model, dim or BM25 encoder.
         """
-        self.check_models(models, fingerprint)
+        self.check_models(models, checkpoint)
         self.check_encoder()
 
     def check_encoder(self) -> None:
@@ -132,32 +133,36 @@ class Index(Closing):
             "paths, which renews its terms and embeds nothing again."
         )
 
-    def check_models(self, models: Models, fingerprint: str) -> None:
+    def check_models(self, models: Models, checkpoint: Checkpoint) -> str:
         """Check that the index was made with these models.
 
         Args:
             models: The models to use.
-            fingerprint: The embedding model's fingerprint.
+            checkpoint: The embedding model's.
+
+        Returns:
+            The model's fingerprint as the index has it, or will have it.
 
         Raises:
             StoreError: It was made with another model or dim.
         """
         record = self.collection.record()
         if record is None:
-            return
+            return checkpoint.fingerprint
         where = f"The index at {str(self.folder)!r} was made with"
         instead = "index into another --store"
-        if record.fingerprint != fingerprint:
+        if record.fingerprint not in (checkpoint.fingerprint, checkpoint.earlier_fingerprint):
             raise StoreError(
                 f"{where} the model {record.model!r} (fingerprint {record.fingerprint}), not "
-                f"with {models.embedding!r} ({fingerprint}); vectors of two models cannot be "
-                f"compared. Leave out --model, or {instead}."
+                f"with {models.embedding!r} ({checkpoint.fingerprint}); vectors of two "
+                f"models cannot be compared. Leave out --model, or {instead}."
             )
         if models.dim is not None and models.dim != record.dim:
             raise StoreError(
                 f"{where} vectors of size {record.dim}, not {models.dim}. Leave out --dim, or "
                 f"{instead}."
             )
+        return record.fingerprint
 
     def renew(self) -> int:
         """Renew BM25 terms of an earlier release.
@@ -185,7 +190,7 @@ class Index(Closing):
             raise StoreError(
                 f"The index at {str(self.folder)!r} is empty. Fill it with `qwen3-rag index PATHS`."
             )
-        self.check(models, models.checkpoint().fingerprint)
+        self.check(models, models.checkpoint())
         with ExitStack() as opened:
             embedder = opened.enter_context(models.embedder())
             reranker = opened.enter_context(models.reranker()) if depths.rerank else None

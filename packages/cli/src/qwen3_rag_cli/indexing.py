@@ -91,11 +91,9 @@ class Indexing(Closing):
         self._models = models
         self._chunking = settings
         checkpoint = models.checkpoint()
-        index.check_models(models, checkpoint.fingerprint)
+        fingerprint = index.check_models(models, checkpoint)
         self.summary.renewed = index.renew()
-        self._settings = (
-            f"{chunking.VERSION} {settings.tokens} {settings.overlap} {checkpoint.fingerprint}"
-        )
+        self._settings = f"{chunking.VERSION} {settings.tokens} {settings.overlap} {fingerprint}"
         self._count = prompt_tokenizer(checkpoint, "embedding").count
         self._searcher: HybridSearcher | None = None
         self._pending: Sequence[Found] = ()

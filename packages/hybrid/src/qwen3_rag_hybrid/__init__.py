@@ -16,8 +16,10 @@ from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 from qwen3_rag_hybrid.version import VERSION
 
 if TYPE_CHECKING:
+    from qwen3_rag_hybrid.stores.milvus.store import MilvusStore
     from qwen3_rag_hybrid.stores.qdrant.edge import QdrantEdgeStore
     from qwen3_rag_hybrid.stores.qdrant.server import QdrantStore
+    from qwen3_rag_hybrid.stores.weaviate.store import WeaviateStore
 
 __version__ = VERSION
 
@@ -27,15 +29,22 @@ __all__ = [
     "Document",
     "Finding",
     "HybridSearcher",
+    "MilvusStore",
     "Point",
     "QdrantEdgeStore",
     "QdrantStore",
     "Query",
     "Store",
+    "WeaviateStore",
     "renew_bm25",
 ]
 
-_STORES = {"QdrantEdgeStore": "qdrant.edge", "QdrantStore": "qdrant.server"}
+_STORES = {
+    "MilvusStore": "milvus.store",
+    "QdrantEdgeStore": "qdrant.edge",
+    "QdrantStore": "qdrant.server",
+    "WeaviateStore": "weaviate.store",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -166,9 +166,13 @@ class Collection:
     def _wanted(self) -> Flow[CollectionRecord]:
         """The record of a new collection for this model and encoder."""
         capabilities: Capabilities = yield Call(self._embedder.warm_up, self._embedder.awarm_up)
+        recorded = yield self._calls.compute(self._store.record)
+        fingerprint = capabilities.fingerprint
+        if recorded is not None and recorded.fingerprint == capabilities.earlier_fingerprint:
+            fingerprint = recorded.fingerprint
         return CollectionRecord(
             model=capabilities.model,
-            fingerprint=capabilities.fingerprint,
+            fingerprint=fingerprint,
             dim=self._embedder.dim or capabilities.dim,
             encoder=self.encoder.parameters,
             version=VERSION,

@@ -8,7 +8,7 @@ from typing import Any
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.errors import InputTypeError, StoreError
-from qwen3_rag.fusion import DEFAULT_FUSION, FusionMethod
+from qwen3_rag.fusion import DEFAULT_CANDIDATES, DEFAULT_FUSION, FusionMethod
 from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
@@ -45,7 +45,7 @@ class HybridSearcher(Closing):
         reranker: Qwen3Reranker | None = None,
         *,
         encoder: BM25Encoder | None = None,
-        candidates: int = 100,
+        candidates: int = DEFAULT_CANDIDATES,
         rerank_depth: int = 50,
         fusion: FusionMethod = DEFAULT_FUSION,
         weights: Mapping[str, float] | None = None,

@@ -36,6 +36,32 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Arguments of `from_pretrained` that would load files or code of which the checks and the
+#: fingerprint know nothing, with what to do instead.
+_REFUSED = {
+    "subfolder": "Give that folder itself as the model.",
+    "variant": "Give a folder whose model.safetensors holds those weights as the model.",
+    "revision": "Use the option `revision`.",
+    "token": "Use the option `token`.",
+    "cache_dir": "Use the option `cache_folder`.",
+    **dict.fromkeys(
+        ("gguf_file", "transformers_weights", "adapter_kwargs", "_adapter_model_path"),
+        "Save the model with save_pretrained and give its folder as the model.",
+    ),
+    **dict.fromkeys(
+        ("config", "state_dict", "configuration_files", "_configuration_file", "attribute_map"),
+        "Load the model yourself and use `from_model`.",
+    ),
+    **dict.fromkeys(
+        ("trust_remote_code", "code_revision", "auto_map"),
+        "Leave it out: a checkpoint's own code is never run.",
+    ),
+    **dict.fromkeys(
+        ("use_kernels", "kernel_config", "allow_all_kernels", "fusion_config"),
+        "Leave it out: the engine has kernels of its own.",
+    ),
+}
+
 #: What a value of a type is called in messages.
 _WORDS = {bool: "True or False", str: "a string", Mapping: "a dictionary"}
 
@@ -156,7 +182,7 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
     for option in known.values():
         if option.name != "device":
             _check_value(option, values[option.name])
-    values["model_kwargs"] = dict(values["model_kwargs"] or {})
+    values["model_kwargs"] = _checked_kwargs(values["model_kwargs"] or {})
     return cast(LocalOptions, values)
 
 
@@ -175,6 +201,24 @@ def _check_value(option: Option, value: Any) -> None:
         # The value is not shown: it may be a token.
         words = _WORDS[get_origin(kind) or kind]
         raise InputTypeError(f"`{option.name}` must be {words}, got {type(value).__name__}.")
+
+
+def _checked_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy `model_kwargs`, and reject what would load other files or code than the checkpoint's."""
+    for name, remedy in _REFUSED.items():
+        if given.get(name):  # a value that turns it off does no harm
+            raise InputError(
+                f"`model_kwargs` has {name!r}, which loads files or code that are not checked and "
+                f"not part of the model's fingerprint. {remedy}"
+            )
+    for name in ("attn_implementation", "experts_implementation"):
+        value = given.get(name)
+        if value is not None and (not isinstance(value, str) or "/" in value):
+            raise InputError(
+                f"`{name}` in `model_kwargs` must be the name of an implementation in "
+                f"transformers, such as 'sdpa', got {value!r}. None is loaded from the Hub."
+            )
+    return dict(given)
 
 
 def with_local_options(constructor: F) -> F:

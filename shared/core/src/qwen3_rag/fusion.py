@@ -15,6 +15,7 @@ from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = [
+    "DEFAULT_CANDIDATES",
     "DEFAULT_FUSION",
     "Fused",
     "FusionMethod",
@@ -32,6 +33,10 @@ FusionMethod: TypeAlias = Literal["rrf", "relative_score"]
 
 DEFAULT_FUSION: FusionMethod = "relative_score"
 """The method of everything that fuses and is not told another."""
+
+DEFAULT_CANDIDATES = 200
+"""Number of hits per list. Relative score sees how far the best hits stand out of a list only if
+the list goes well beyond them (`benchmarks/hybrid_quality.py` measures both)."""
 
 _RRF_K = 60
 
@@ -133,13 +138,19 @@ def rrf(
 def relative_score(
     lists: RankedLists, *, weights: Mapping[str, float] | None = None
 ) -> list[Fused]:
-    """Relative score fusion: the sum of `weight` times each score's place in its list's range.
+    """Relative score fusion: each retriever's weight is shared among its hits by their scores.
 
-    Keeps the distances between hits, which RRF discards. A retriever's best of `n` hits gets its
-    full weight, its last hit `1 / n` of it, and the others between by their scores; if all scores
-    are equal, each gets the full weight. So a document that was found always counts more than one
-    that was not, and the last of a short list more than that of a long one. Weaviate's fusion of
-    this name gives the last hit 0.
+    A hit's relative score is 1 for the best of `n` hits, `1 / n` for the last, and between them by
+    the scores; its share is the square of that, divided by the sum of the list's squares. Unlike
+    RRF, this keeps the distances between hits. A retriever whose best hits stand out gives them
+    large shares; one that finds everything about equally good, as a weak one does, gives each hit a
+    small one. If all scores are equal, so are the shares. A document that was found always counts
+    more than one that was not.
+
+    Weaviate's fusion of this name adds the relative scores themselves, so that a weak retriever
+    counts as much as a good one. Source of the sum: "CombSUM" with sum-normalised scores, Montague
+    and Aslam, "Relevance score normalization for metasearch", CIKM 2001. Squares were chosen by
+    measurement (`benchmarks/hybrid_quality.py`).
 
     Args:
         lists: As in `rrf`.
@@ -164,14 +175,18 @@ def relative_score(
 
 
 def _shares(scores: Sequence[float]) -> list[float]:
-    """Scale best-first scores to 1 for the best and `1 / n` for the last."""
+    """Share 1 among best-first scores by their squared relative scores."""
     rounded = [round(score, _DECIMALS) for score in scores]
-    if not rounded or rounded[0] == rounded[-1]:
-        return [1.0] * len(rounded)
+    if not rounded:
+        return []
+    if rounded[0] == rounded[-1]:
+        return [1 / len(rounded)] * len(rounded)
     span = rounded[0] - rounded[-1]
     # The floor lies below the last hit, by the mean distance between two neighbours.
     floor = rounded[-1] - span / (len(rounded) - 1)
-    return [(score - floor) / (rounded[0] - floor) for score in rounded]
+    squares = [((score - floor) / (rounded[0] - floor)) ** 2 for score in rounded]
+    total = math.fsum(squares)
+    return [square / total for square in squares]
 
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:

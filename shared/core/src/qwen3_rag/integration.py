@@ -168,7 +168,7 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
     answers = read_words(checkpoint, role).answers
     return PromptTokenizer.from_folder(
-        checkpoint.folder, role, name=checkpoint.name, answers=answers
+        checkpoint.tokenizer_folder, role, name=checkpoint.name, answers=answers
     )
 
 

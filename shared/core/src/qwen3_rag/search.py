@@ -13,7 +13,14 @@ from qwen3_rag._inputs import check_count, check_instruction, check_query
 from qwen3_rag._reranker import Qwen3Reranker
 from qwen3_rag._results import FloatArray, Hit, RankScore
 from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.fusion import DEFAULT_FUSION, Fused, FusionMethod, RankedLists, fuse
+from qwen3_rag.fusion import (
+    DEFAULT_CANDIDATES,
+    DEFAULT_FUSION,
+    Fused,
+    FusionMethod,
+    RankedLists,
+    fuse,
+)
 
 __all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher"]
 
@@ -87,7 +94,7 @@ class SearchPipeline:
 
     embedder: Qwen3Embedder
     reranker: Qwen3Reranker | None = None
-    candidates: int = 100
+    candidates: int = DEFAULT_CANDIDATES
     rerank_depth: int = 50
     fusion: FusionMethod = DEFAULT_FUSION
     weights: Mapping[str, float] | None = None

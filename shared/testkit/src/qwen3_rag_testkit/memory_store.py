@@ -6,6 +6,7 @@ import asyncio
 import copy
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from qwen3_rag.errors import InputTypeError, StoreError
 from qwen3_rag.fusion import Id, RankedLists
+from qwen3_rag.lexical import tokens
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid import AsyncStore, CollectionRecord, Finding, Point, Query, Store
 from qwen3_rag_hybrid.stores.record import check_declared, compare, refuse
@@ -47,6 +49,7 @@ class MemoryStore(Store):
         collection: str = "documents",
         *,
         native_async: bool = False,
+        own_bm25: bool = False,
     ) -> None:
         """Set the collection's name.
 
@@ -54,9 +57,12 @@ class MemoryStore(Store):
             database: The collections by name; a new database when omitted.
             collection: Name of the collection.
             native_async: Whether to act as a store with a native async client.
+            own_bm25: Whether to act as a store that computes BM25 itself, of `Query.terms` and the
+                documents' real mean length, with `k1` 1.2 and `b` 0.75.
         """
         self._database: dict[str, _Collection] = {} if database is None else database
         self._collection = collection
+        self._bm25 = _own_bm25 if own_bm25 else _bm25
         self._lock = threading.RLock()
         self._closed = False
         if native_async:
@@ -121,7 +127,7 @@ class MemoryStore(Store):
         """Score every document; see `Store.search`."""
         with self._lock:
             points = self._opened().points
-            scores = {DENSE: _cosines(points, query), BM25: _bm25(points, query)}
+            scores = {DENSE: _cosines(points, query), BM25: self._bm25(points, query)}
             return {
                 name: sorted(
                     (hit for hit in found.items() if _passes(points[hit[0]], filter)),
@@ -227,6 +233,21 @@ def _bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
         idf = math.log(1 + (rest + 0.5) / (len(holding) + 0.5))
         for id_ in holding:
             scores[id_] = scores.get(id_, 0.0) + idf * weights[id_][term]
+    return scores
+
+
+def _own_bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
+    """Compute BM25 by the textbook from the documents' texts."""
+    counts = {id_: Counter(tokens(point.document.text)) for id_, point in points.items()}
+    mean = sum(terms.total() for terms in counts.values()) / max(len(counts), 1)
+    scores: dict[Id, float] = {}
+    for term, weight in Counter(query.terms).items():
+        holding = [id_ for id_, terms in counts.items() if term in terms]
+        idf = math.log(1 + (len(counts) - len(holding) + 0.5) / (len(holding) + 0.5))
+        for id_ in holding:
+            tf, length = counts[id_][term], counts[id_].total()
+            norm = 1.2 * (1 - 0.75 + 0.75 * length / mean)
+            scores[id_] = scores.get(id_, 0.0) + weight * idf * tf * 2.2 / (tf + norm)
     return scores
 
 

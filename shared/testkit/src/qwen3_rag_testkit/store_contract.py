@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -53,6 +53,9 @@ def _other_parameters() -> dict[str, Any]:
 class StoreContract(SearchContract):
     """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
+    Attributes:
+        payloads: Payloads that come back as given, for a store that limits their size.
+
     Example:
         ```python
         class TestMyStore(StoreContract):
@@ -63,6 +66,8 @@ class StoreContract(SearchContract):
                 return my_client.Equals(field, value)
         ```
     """
+
+    payloads: ClassVar[Sequence[Mapping[str, Any]]] = PAYLOADS
 
     @abstractmethod
     def open_store(self, folder: Path) -> Store:
@@ -216,7 +221,7 @@ class StoreContract(SearchContract):
         keys = searcher.store.keys
         documents = [
             Document(number, f"text {number}", {k: v for k, v in payload.items() if k != keys.text})
-            for number, payload in enumerate(PAYLOADS)
+            for number, payload in enumerate(self.payloads)
         ]
 
         searcher.add(documents)

@@ -56,6 +56,8 @@ class Capabilities:
         context: Maximum prompt length in tokens.
         counts_tokens: Whether `Output.tokens` is filled.
         prompts: The prompts that the checkpoint was saved with, as far as they are known.
+        earlier_fingerprint: The fingerprint of the same content by the rule of an earlier release,
+            which may be stored with vectors too.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Capabilities:
     context: int
     counts_tokens: bool
     prompts: SavedPrompts = field(default_factory=SavedPrompts)
+    earlier_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

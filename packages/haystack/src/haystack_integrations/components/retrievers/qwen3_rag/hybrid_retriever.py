@@ -24,7 +24,7 @@ from haystack_integrations.components.retrievers.qwen3_rag.retriever_pairs impor
     retriever_pair,
 )
 from qwen3_rag import Hit, InputError, Searcher
-from qwen3_rag.fusion import DEFAULT_FUSION, FusionMethod, fuse
+from qwen3_rag.fusion import DEFAULT_CANDIDATES, DEFAULT_FUSION, FusionMethod, fuse
 from qwen3_rag.integration import (
     Call,
     FloatArray,
@@ -70,7 +70,7 @@ class Qwen3HybridRetriever:
         filters: Any = None,
         top_k: int = 10,
         instruction: str | None = None,
-        candidates: int = 100,
+        candidates: int = DEFAULT_CANDIDATES,
         rerank_depth: int = 50,
         fusion: FusionMethod = DEFAULT_FUSION,
         weights: Mapping[str, float] | None = None,

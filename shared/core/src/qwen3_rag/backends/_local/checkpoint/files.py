@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from qwen3_rag.errors import ModelError
 
 __all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
     "CheckpointFiles",
     "Tensor",
     "find_files",
@@ -24,24 +26,26 @@ __all__ = [
     "transformer_folder",
 ]
 
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER = "adapter_model.safetensors"
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
-    *("config.json", "tokenizer.json", "modules.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json", "adapter_config.json"),
+    *("config.json", "tokenizer.json", "modules.json", ADAPTER_CONFIG),
+    *("config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 # transformers reads it for a reranker. It is about generating text and decides nothing here.
 GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-ADAPTER = "adapter_model.safetensors"
 
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
 
-# Bytes of a JSON file or a safetensors header. The largest published ones take 11 MB for a
-# tokenizer and 100 kB for anything else; at these limits, parsing takes about a second.
-LIMIT = 10 * 2**20
+# Bytes of a safetensors header, a tokenizer and any other JSON file. The largest of published
+# Qwen3 models take 100 kB, 11 MB and 100 kB.
+HEADER_LIMIT = 4 * 2**20
 TOKENIZER_LIMIT = 64 * 2**20
+LIMIT = 10 * 2**20
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -119,14 +123,13 @@ def find_files(folder: Path) -> CheckpointFiles:
                 "cannot be read. Fetch the checkpoint again."
             )
         weights.append(inner / name)
-    adapter = []
-    if (folder / "adapter_config.json") in settings:
-        if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
-            raise ModelError(
-                f"The adapter of {str(folder)!r} is in adapter_model.bin, which can hold code and "
-                f"is not read. Save it again with peft, as {ADAPTER}."
-            )
-        adapter = [path for path in [folder / ADAPTER] if there(path)]
+    adapter = [folder / ADAPTER] if (folder / ADAPTER_CONFIG) in settings else []
+    if adapter and not there(folder / ADAPTER):
+        raise ModelError(
+            f"{str(folder)!r} has {ADAPTER_CONFIG} and no {ADAPTER}. Save the adapter again with "
+            "peft; other formats, such as adapter_model.bin, can hold code and are not read. If "
+            f"the weights contain it already, remove {ADAPTER_CONFIG}."
+        )
     return CheckpointFiles(tuple(settings), tuple(weights), tuple(adapter))
 
 
@@ -176,10 +179,13 @@ def read_header(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:
             first = file.read(8)
             length = int.from_bytes(first, "little")
-            if len(first) < 8 or not 2 <= length <= min(LIMIT, size - 8):
+            if len(first) < 8 or not 2 <= length <= min(HEADER_LIMIT, size - 8):
                 if (first + file.read(32)).startswith(LFS_POINTER):
                     raise _lfs_pointer(path)
-                raise ValueError(f"it is no safetensors file, or is truncated at {size} bytes")
+                raise ValueError(
+                    f"it has {size:,} bytes and would have a header of {length:,}, so it is "
+                    "truncated, or is no safetensors file"
+                )
             header = json.loads(file.read(length).decode())
         return dict(_tensors(header, 8 + length, size))
     except (OSError, ValueError, RecursionError) as error:

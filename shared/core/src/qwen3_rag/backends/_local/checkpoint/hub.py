@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, Queue
 
 from qwen3_rag._published import Role, published
+from qwen3_rag.backends._local.checkpoint.adapter_config import check_adapter
 from qwen3_rag.backends._local.checkpoint.advice import at_hand, no_folder, similar
-from qwen3_rag.backends._local.checkpoint.files import transformer_folder
-from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
+from qwen3_rag.backends._local.checkpoint.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    find_files,
+    read_json,
+    transformer_folder,
+)
+from qwen3_rag.backends._local.checkpoint.fingerprint import earlier_fingerprint, fingerprint
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import MissingExtraError, ModelError
 
@@ -33,10 +41,13 @@ WAIT_SECONDS = 1.5
 
 NAME = re.compile(rf"(?:{MODELSCOPE})?[\w-][\w.-]{{0,95}}/[\w-][\w.-]{{0,95}}")
 
+# The files of sentence-transformers, which say how a model is used.
+LAYOUT = ("modules.json", "config_sentence_transformers.json")
+
 # The files to download. Other weight formats are not needed and not safe to load.
 FILES = [
     *("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "sentence_bert_config.json", ADAPTER_CONFIG),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
     *("0_*/tokenizer.json", "0_*/tokenizer_config.json", "0_*/sentence_bert_config.json"),
 ]
@@ -51,15 +62,29 @@ class Checkpoint:
 
     Attributes:
         name: The model's name, as given by the caller.
-        folder: The folder of `config.json`, the tokenizer and the weights.
+        folder: The folder of `config.json` and the weights.
         fingerprint: Hash of the content, independent of the folder.
-        root: The folder of `modules.json`: `folder`, or for an old layout the one around it.
+        root: The folder of `modules.json`: `folder`, or for an old layout the one around it, or the
+            adapter's.
+        adapters: The folders of the adapters to add to the weights, in order.
+        earlier_fingerprint: Hash by the rule of the first release, which collections made with it
+            have in their records; `None` for what it could not open.
     """
 
     name: str
     folder: Path
     fingerprint: str
     root: Path
+    adapters: tuple[Path, ...] = ()
+    earlier_fingerprint: str | None = None
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """The folder of the tokenizer: the last adapter's that has one, or `folder`."""
+        for adapter in reversed(self.adapters):
+            if (adapter / "tokenizer.json").is_file():
+                return adapter
+        return self.folder
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:
@@ -75,23 +100,27 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
         )
 
 
-def resolve(spec: LocalSpec) -> Checkpoint:
+def resolve(spec: LocalSpec, above: tuple[Path, ...] = ()) -> Checkpoint:
     """Find the checkpoint's folder, and download it if necessary.
+
+    Args:
+        spec: The model, and where to look for it.
+        above: The adapters whose base model it is.
 
     Raises:
         ModelError: It does not exist and cannot be downloaded.
-        MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
-            installed.
+        MissingExtraError: The id begins with `modelscope:`, or it is an adapter, and the package
+            for that is not installed.
     """
     if spec.model == TINY:
-        return _found(TINY, _tiny(spec.role))
+        return _found(spec, _tiny(spec.role), above)
     try:
         folder = Path(spec.model).expanduser()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
         found = False
     if found:
-        return _found(spec.model, folder)
+        return _found(spec, folder, above)
     if (error := no_folder(spec.model)) is not None:
         raise error
     if not NAME.fullmatch(spec.model):
@@ -102,12 +131,52 @@ def resolve(spec: LocalSpec) -> Checkpoint:
             "id."
         )
     fetch = _from_modelscope if spec.model.startswith(MODELSCOPE) else _from_hub
-    return _found(spec.model, fetch(spec))
+    return _found(spec, fetch(spec), above)
 
 
-def _found(name: str, root: Path) -> Checkpoint:
-    content = fingerprint(root)  # first, because it checks which files may be read
-    return Checkpoint(name, transformer_folder(root), content, root)
+def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+    """Describe a folder; for an adapter, with its base model.
+
+    Args:
+        spec: What is looked for.
+        folder: Where it was found.
+        above: The adapters whose base model it is.
+    """
+    own = fingerprint(folder)  # first, because it checks which files may be read
+    if not (folder / ADAPTER_CONFIG).is_file():
+        earlier = earlier_fingerprint(folder)
+        inner = transformer_folder(folder)
+        return Checkpoint(spec.model, inner, own, folder, earlier_fingerprint=earlier)
+    require_extra("peft", "peft", f"The adapter {spec.model!r}")
+    files = find_files(folder)
+    check_adapter(folder / ADAPTER_CONFIG, files.adapter)
+    if files.weights:  # those of the base model, beside the adapter
+        return Checkpoint(spec.model, transformer_folder(folder), own, folder, (folder,))
+    base = _base(spec, folder, above)
+    both = hashlib.sha256(f"{base.fingerprint} {own}".encode()).hexdigest()[:32]
+    root = folder if any((folder / name).is_file() for name in LAYOUT) else base.root
+    return Checkpoint(spec.model, base.folder, both, root, (*base.adapters, folder))
+
+
+def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+    """Find the base model of an adapter, which may be an adapter itself."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    settings = config if isinstance(config, dict) else {}
+    name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    above = (*above, folder.resolve())
+    if not isinstance(name, str) or not name or Path(name).resolve() in above:
+        raise ModelError(
+            f"{ADAPTER_CONFIG} of {spec.model!r} names the base model {name!r}. Enter the id or "
+            "folder of the model that was adapted as `base_model_name_or_path`."
+        )
+    options = spec.options | {"revision": revision if isinstance(revision, str) else None}
+    try:
+        return resolve(replace(spec, model=name, options=options), above)
+    except ModelError as error:
+        raise ModelError(
+            f"{spec.model!r} is an adapter, and its base model cannot be opened: {error} If it is "
+            f"elsewhere, enter its id or folder as `base_model_name_or_path` in {ADAPTER_CONFIG}."
+        ) from error
 
 
 def _tiny(role: Role) -> Path:
@@ -185,6 +254,8 @@ def _why_unreachable(address: str) -> str:
 
 def _is_complete(folder: Path) -> bool:
     """Whether a cached checkpoint has all files; its download may have been interrupted."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        return (folder / ADAPTER).is_file()
     folder = transformer_folder(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():

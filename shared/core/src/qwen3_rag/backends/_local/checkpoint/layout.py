@@ -66,15 +66,17 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
     changes = set(config.get("architectures") or ()) - ARCHITECTURES
     if (activation := config.get("hidden_act", "silu")) != "silu":
         changes.add(f"activation {activation!r}")
-    if changes or "auto_map" in config or config.get("is_causal") is False:
+    if changes or "auto_map" in config or not config.get("is_causal", True):
         raise ModelError(
             f"{checkpoint.name!r} is built on Qwen3 but changes it "
             f"({', '.join(changes) or 'own code'}), so its numbers would "
             "be wrong here. Use the software it was published for."
         )
-    if not any(checkpoint.folder.glob("*.safetensors")):
+    files = find_files(checkpoint.folder)
+    if not files.weights:
         raise ModelError(
-            f"{checkpoint.name!r} has no *.safetensors file"
+            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in "
+            "the list model.safetensors.index.json"
             + (
                 ": its download was interrupted. Start it again; it goes on where it stopped."
                 if is_unfinished(checkpoint.root)
@@ -83,7 +85,6 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
             )
         )
     _check_modules(checkpoint, role)
-    files = find_files(checkpoint.root)
     for path in files.settings:
         refuse_pointer(path)
     if not renamed:

@@ -86,7 +86,7 @@ class _CheckpointLoader:
         self.key: Hashable = (
             spec.role,
             self._checkpoint.fingerprint,
-            places(self._checkpoint.root),
+            places(self._checkpoint.folder, *self._checkpoint.adapters),
             self.devices,
             self._dtype,
             self._attention,
@@ -98,12 +98,19 @@ class _CheckpointLoader:
     def read_tokenizer(self) -> PromptTokenizer:
         checkpoint = self._checkpoint
         self._tokenizer = PromptTokenizer.from_folder(
-            checkpoint.folder,
+            checkpoint.tokenizer_folder,
             self._spec.role,
             name=checkpoint.name,
             answers=self._words.answers,
         )
         return self._tokenizer
+
+    def _earlier_fingerprint(self) -> str | None:
+        """Return it if the first release made the same document vectors of this checkpoint."""
+        texts = dict(self._words.prompts.texts)
+        queries_alone = all(name == "query" for name, text in texts.items() if text)
+        same = queries_alone and self._tokenizer.is_published
+        return self._checkpoint.earlier_fingerprint if same else None
 
     def load(self, device: str) -> tuple[Forward, Capabilities]:
         _limit_threads(device)
@@ -113,6 +120,7 @@ class _CheckpointLoader:
         capabilities = replace(
             _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint),
             prompts=self._words.prompts,
+            earlier_fingerprint=self._earlier_fingerprint(),
         )
         forward = PackedForward(
             trunk,

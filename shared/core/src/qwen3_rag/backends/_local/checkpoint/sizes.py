@@ -41,7 +41,7 @@ SWITCHES = ("attention_bias", "tie_word_embeddings", "use_cache", "use_sliding_w
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 # Settings that make transformers read other files, replace parts of the model by other code, or
-# read one setting where another is meant. No published checkpoint has them.
+# read one setting where another is meant.
 REFUSED = (
     *("attribute_map", "configuration_files", "distributed_config", "fusion_config"),
     *("kernel_config", "per_layer_config", "sub_configs", "sub_configs_defaults", "text_config"),
@@ -134,11 +134,12 @@ def check_config(config: Mapping[str, Any], name: str) -> None:
     Raises:
         ModelError: A value is not allowed; the message names field, value and what is allowed.
     """
-    for field in REFUSED:
-        if field in config:
+    for field in config:
+        if field in REFUSED or field.startswith("__"):
             raise ModelError(
-                f"config.json of {name!r} has {field}, which makes transformers load other files "
-                "or code. Only the checkpoint's own weights are loaded here; remove the setting."
+                f"config.json of {name!r} has {shortened(field)}, which can make transformers use "
+                "other files, code or sizes than the checkpoint's own. No Qwen3 checkpoint needs "
+                "it; remove the setting."
             )
     for fields, allowed, words in RULES:
         for field in fields:

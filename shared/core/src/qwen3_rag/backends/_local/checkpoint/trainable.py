@@ -63,7 +63,7 @@ def trainable_model(
 
     words = read_words(checkpoint, role)
     tokenizer = PromptTokenizer.from_folder(
-        checkpoint.folder, role, name=checkpoint.name, answers=words.answers
+        checkpoint.tokenizer_folder, role, name=checkpoint.name, answers=words.answers
     )
     model = weights.read_model(checkpoint, role, tokenizer, dtype=getattr(torch, dtype))
     if role == "embedding":

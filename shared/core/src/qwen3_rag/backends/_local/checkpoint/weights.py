@@ -16,6 +16,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from qwen3_rag._published import Role
+from qwen3_rag.backends._local.checkpoint.adapters import adapted_labels, add_adapter
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.model.forward import Head, RowsHead
 from qwen3_rag.backends._local.model.tokens import PromptTokenizer
@@ -91,10 +92,15 @@ def read_model(
         ModelError: Weights are missing, truncated or of another shape.
         InputError: transformers refused `model_kwargs`.
     """
-    model_kwargs = model_kwargs or {}
+    model_kwargs, more = model_kwargs or {}, dict[str, Any]()
+    if checkpoint.folder in checkpoint.adapters:
+        # transformers would put the adapter beside the weights, where the head is not asked for it.
+        more["adapter_kwargs"] = {"subfolder": "none"}
     config = checkpoint.folder / "config.json"
     if role == "embedding":
         kind: Any = Qwen3Model
+    elif labels := adapted_labels(checkpoint.adapters):
+        kind, more = Qwen3ForSequenceClassification, {"num_labels": labels}
     elif "SequenceClassification" in config.read_text(encoding="utf-8"):
         kind = Qwen3ForSequenceClassification
     else:
@@ -107,19 +113,21 @@ def read_model(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **model_kwargs,
+                # Also in place of what config.json names; the engine computes attention itself.
+                **more,
+                **{"attn_implementation": "sdpa", **model_kwargs},
             )
     except torch.OutOfMemoryError:
         raise
-    except TypeError as error:
-        if not model_kwargs:
-            raise
-        raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
     except Exception as error:  # safetensors, transformers and json raise errors of their own
+        if isinstance(error, TypeError) and model_kwargs:
+            raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
         raise ModelError(
-            f"The weights of {checkpoint.name!r} cannot be read: {error}. "
+            f"The weights of {checkpoint.name!r} cannot be read: {str(error)[:500]}. "
             "If a download was interrupted, delete the folder and fetch it again."
         ) from error
+    for folder in checkpoint.adapters:
+        model = add_adapter(model, folder)
     _check_weights(model, info, checkpoint, tokenizer)
     return model
 
@@ -164,7 +172,10 @@ def _check_weights(
             f"The tokenizer of {checkpoint.name!r} has {tokenizer.rows} tokens and its embedding "
             f"table {rows}. They are not of one checkpoint; fetch it again."
         )
-    lacking = sorted(info["missing_keys"]) + [str(key) for key in info["mismatched_keys"]]
+    missing = info["missing_keys"]
+    if adapted_labels(checkpoint.adapters):  # the head is the adapter's
+        missing = [key for key in missing if key != "score.weight"]
+    lacking = sorted(missing) + [str(key) for key in info["mismatched_keys"]]
     if lacking:
         raise ModelError(
             f"The checkpoint {checkpoint.name!r} lacks weights or has them in another shape: "

@@ -96,6 +96,7 @@ class PromptTokenizer:
         self._role = role
         if role == "embedding":
             self.end = self._find_end(full)
+            self.ends_as_published = self.end == full.token_to_id(END_TOKEN)
             used: tuple[int, ...] = (self.end,)
         else:
             self.prefix = self._control(full, RERANK_PREFIX)
@@ -116,6 +117,11 @@ class PromptTokenizer:
                     f"which is not free or leaves a gap; it would become {found}. Fetch the "
                     "checkpoint's tokenizer.json again."
                 )
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it has no added tokens but Qwen's, and for an embedder Qwen's end token."""
+        return not self.own and (self._role == "reranking" or self.ends_as_published)
 
     @classmethod
     def from_folder(

@@ -1,0 +1,1 @@
+"""Milvus stores: any `MilvusClient`, of a server or of Milvus Lite (`store`)."""

@@ -1,0 +1,143 @@
+"""The rows of a Milvus collection: the names of their fields, and documents as rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag.lexical import BM25Encoder, tokens
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id, to_payload
+
+__all__ = ["LONGEST", "Names", "join_terms", "read_id", "read_point", "to_row"]
+
+#: Bytes in UTF-8 that a field of the type VARCHAR holds at most.
+LONGEST = 65_535
+_LONGEST_JSON = 65_536
+
+_WHOLE = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of a collection's fields.
+
+    Attributes:
+        primary: The primary key: the UUID or number that `point_id` makes of the document's id.
+        id: The document's id as JSON, which tells 7 from "7".
+        text: The document's text.
+        payload: The document's payload, as JSON.
+        terms: The terms of the text, joined.
+        dense: The dense vector.
+        sparse: The sparse vector that Milvus computes of the terms.
+    """
+
+    primary: str
+    id: str
+    text: str
+    payload: str
+    terms: str
+    dense: str
+    sparse: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of the names."""
+        scalars = (self.primary, self.id, self.text, self.payload, self.terms)
+        return (*scalars, self.dense, self.sparse)
+
+    @property
+    def keys(self) -> Keys:
+        """The fields with text and id."""
+        return Keys(self.text, self.id)
+
+
+def join_terms(terms: Iterable[str]) -> str:
+    """Join terms by spaces, so that Milvus's analyzers find the same terms again.
+
+    Milvus Lite has no analyzer that divides at spaces alone: it also divides at what is no letter,
+    digit or underscore, such as the vowel signs of Hindi. A term with any of these is replaced by
+    its checksum.
+    """
+    return " ".join(
+        term if _WHOLE.fullmatch(term) else f"{crc32(term.encode()):08x}" for term in terms
+    )
+
+
+def to_row(point: Point, names: Names) -> dict[str, Any]:
+    """Make a point's row.
+
+    Raises:
+        InputError: Milvus cannot hold the document's id, text, terms or payload.
+    """
+    assert point.dense is not None
+    document = point.document
+    payload = to_payload(document, names.keys)
+    del payload[names.text], payload[names.id]
+    row = {
+        names.primary: str(point_id(document.id)),
+        names.id: json.dumps(document.id, ensure_ascii=False),
+        names.text: document.text,
+        names.payload: payload,
+        names.terms: join_terms(tokens(document.text)),
+        names.dense: point.dense.tolist(),
+    }
+    _check(document, row, names)
+    return row
+
+
+def read_id(row: Mapping[str, Any], names: Names) -> Id:
+    """Read the document's id from a row or a hit's fields.
+
+    Raises:
+        StoreError: Another program wrote the row.
+    """
+    try:
+        id_: Id = json.loads(row[names.id])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The field {names.id!r} of a row holds no id of a document: "
+            f"{row.get(names.id)!r}. Another program may have written it; add the documents again "
+            "to a collection of their own."
+        ) from error
+    return id_
+
+
+def read_point(row: Mapping[str, Any], names: Names, encoder: BM25Encoder | None) -> Point:
+    """Read a row.
+
+    Args:
+        row: The row.
+        names: The names of its fields.
+        encoder: Computes the sparse vector, which Milvus does not give back, from the text; `None`
+            for a point without vectors.
+    """
+    document = Document(read_id(row, names), row[names.text], row[names.payload] or {})
+    if encoder is None:
+        return Point(document)
+    sparse = encoder.encode_document(document.text)
+    dense = np.asarray(row[names.dense], dtype=np.float32)
+    return Point(document, dense, sparse if len(sparse) else None)
+
+
+def _check(document: Document, row: Mapping[str, Any], names: Names) -> None:
+    payload = json.dumps(row[names.payload], ensure_ascii=False, separators=(",", ":"))
+    for what, text, longest, remedy in (
+        ("id is", row[names.id], LONGEST, "Choose a shorter one."),
+        ("text is", row[names.text], LONGEST, "Split the document."),
+        ("terms for BM25 are", row[names.terms], LONGEST, "Split the document."),
+        ("payload is", payload, _LONGEST_JSON, "Keep long values elsewhere."),
+    ):
+        size = len(text.encode())
+        if size > longest:
+            shown = document.id if isinstance(document.id, int) else document.id[:100]
+            raise InputError(
+                f"The document {shown!r} does not fit into Milvus: its {what} {size:,} bytes long, "
+                f"of at most {longest:,}. {remedy}"
+            )

@@ -1,0 +1,360 @@
+"""`MilvusStore`: a collection accessed through any `MilvusClient`, of a server or Milvus Lite."""
+
+from __future__ import annotations
+
+import json
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.fusion import RankedLists
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.search import BM25, DENSE
+from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.milvus.filters import check_filter
+from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+
+try:
+    from pymilvus import MilvusClient, MilvusException
+except ImportError as error:
+    raise MissingExtraError(
+        "A collection behind a Milvus client needs the package 'pymilvus'. Install it with: "
+        'pip install "qwen3-rag-hybrid[milvus]"'
+    ) from error
+
+from qwen3_rag_hybrid.stores.milvus.schema import check_schema, index_parameters, make_schema
+
+__all__ = ["MilvusStore"]
+
+_RECORD = "qwen3_rag"
+_PAGE = 256
+_MOST_HITS = 16_384  # that Milvus returns
+_NOT_FOUND = 100  # the code of the error for a missing collection
+_STRONG = "Strong"  # the consistency level of reads that find everything written before
+
+# One lock per client, even if several searchers share it: Milvus Lite is unsafe for concurrent
+# writers.
+_guards: weakref.WeakKeyDictionary[MilvusClient, threading.RLock] = weakref.WeakKeyDictionary()
+_guards_guard = threading.Lock()
+
+
+class MilvusStore(Store):
+    """A collection accessed through your own `MilvusClient`: a server, or a file of Milvus Lite.
+
+    Milvus computes BM25 itself, of the terms of `qwen3_rag.lexical`. Writes through one client wait
+    for each other. Filters are strings, Milvus's filter expressions. Closing the client is up to
+    you.
+
+    Example:
+        ```python
+        client = MilvusClient("index.db")
+        searcher = HybridSearcher(MilvusStore(client, "documents"), embedder)
+        searcher.create(fields={"path": "keyword"})
+        searcher.add([Document("a", "Paris is the capital of France.", {"path": "a.md"})])
+        searcher.search("What is the capital of France?", filter='payload["path"] == "a.md"')
+        ```
+    """
+
+    field_types = ("keyword", "integer", "float", "bool", "datetime", "uuid")
+
+    def __init__(
+        self,
+        client: MilvusClient,
+        collection: str,
+        *,
+        dense: str = DENSE,
+        sparse: str = BM25,
+        text_key: str = "text",
+        id_key: str = "_id",
+        payload_key: str = "payload",
+        terms_key: str = "terms",
+        primary_key: str = "pk",
+    ) -> None:
+        """Set the collection's name; no request is sent before the first use.
+
+        Args:
+            client: A `pymilvus.MilvusClient`.
+            collection: Name of the collection.
+            dense: Field with the dense vector.
+            sparse: Field with the sparse vector that Milvus computes of the terms.
+            text_key: Field with the document's text.
+            id_key: Field with the document's own id, as JSON.
+            payload_key: Field with the document's payload.
+            terms_key: Field with the terms of the text.
+            primary_key: Field with the primary key, which is derived from the document's id.
+        """
+        if not isinstance(client, MilvusClient):
+            raise InputTypeError(
+                f"`client` must be a pymilvus.MilvusClient, got {type(client).__name__}. The "
+                "searcher's async methods work with it too: they call it on a thread."
+            )
+        self.client = client
+        self.collection = collection
+        self._names = Names(primary_key, id_key, text_key, payload_key, terms_key, dense, sparse)
+        self._is_loaded = False
+        with _guards_guard:
+            self._guard = _guards.setdefault(client, threading.RLock())
+
+    @property
+    def name(self) -> str:
+        """The collection's name for error messages."""
+        return f"The collection {self.collection!r}"
+
+    @property
+    def keys(self) -> Keys:
+        """Payload fields that hold text and id."""
+        return self._names.keys
+
+    def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        """Create the collection and store the record; see `Store.create`.
+
+        An existing collection that matches is used unchanged, except that the record and missing
+        indexes on the vectors are added. Payload fields get no index.
+        """
+        with self._asking("Making", self._guard):
+            if not self.client.has_collection(self.collection):
+                self._make(record)
+            elif self._recorded() != record:
+                self._take_over(record, adopt)
+            self._make_indexes(record)
+            if self._recorded() != record:
+                raise StoreError(f"{self.name} did not keep its record. Update Milvus to 2.6.")
+            self.client.load_collection(self.collection)
+
+    def record(self) -> CollectionRecord | None:
+        """Return the record; see `Store.record`."""
+        with self._asking("Reading the record of"):
+            if not self.client.has_collection(self.collection):
+                return None
+            return self._recorded()
+
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record; see `Store.write_record`."""
+        with self._asking("Recording", self._guard):
+            self._write_record(record)
+
+    def check(self, record: CollectionRecord) -> list[Finding]:
+        """Check the collection against the record; see `Store.check`."""
+        with self._asking("Checking"):
+            if not self.client.has_collection(self.collection):
+                return [self._missing()]
+            description = self.client.describe_collection(self.collection)
+            return check_schema(self.name, description, self._indexes(), self._names, record)
+
+    def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
+        """Reject an invalid filter; see `Store.check_filter`."""
+        check_filter(filter, fields, self._names)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; see `Store.upsert`.
+
+        Raises:
+            InputError: Milvus cannot hold one of the documents; none is written then.
+        """
+        rows = [to_row(point, self._names) for point in points]
+        with self._asking("Writing to", self._guard):
+            self._load()
+            for start in range(0, len(rows), _PAGE):  # a server accepts 64 MB per request
+                self.client.upsert(self.collection, rows[start : start + _PAGE])
+
+    def delete(self, ids: Sequence[Id]) -> None:
+        """Delete documents; see `Store.delete`."""
+        with self._asking("Deleting from", self._guard):
+            self._load()
+            for page in _pages(ids):
+                self.client.delete(self.collection, ids=page)
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Search by vector and by terms, in two requests; see `Store.search`.
+
+        Milvus's hybrid search would be one, but it returns one fused list.
+        """
+        queries: dict[str, tuple[str, Any]] = {
+            DENSE: (self._names.dense, query.vector.tolist()),
+        }
+        if query.terms:
+            queries[BM25] = (self._names.sparse, join_terms(query.terms))
+        ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
+        with self._asking("Searching"):
+            self._load()
+            for name, (field, one) in queries.items():
+                [hits] = self.client.search(
+                    self.collection,
+                    data=[one],
+                    anns_field=field,
+                    limit=min(limit, _MOST_HITS),
+                    filter=filter or "",
+                    output_fields=[self._names.id],
+                    consistency_level=_STRONG,
+                )
+                # Milvus Lite negates the scores of BM25.
+                sign = -1 if name == BM25 and any(hit["distance"] < 0 for hit in hits) else 1
+                ranked[name] = [
+                    (read_id(hit["entity"], self._names), sign * hit["distance"]) for hit in hits
+                ]
+        return ranked
+
+    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
+        """Look up documents; see `Store.retrieve`."""
+        rows: list[Any] = []
+        with self._asking("Reading"):
+            self._load()
+            encoder = self._encoder() if vectors else None
+            for page in _pages(ids):
+                rows += self.client.get(
+                    self.collection, page, self._output(vectors), consistency_level=_STRONG
+                )
+        points = [read_point(row, self._names, encoder) for row in rows]
+        return {point.document.id: point for point in points}
+
+    def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
+        """Iterate over all documents; see `Store.scan`."""
+        with self._asking("Reading"):
+            self._load()
+            encoder = self._encoder() if vectors else None
+            rows = self.client.query_iterator(
+                self.collection,
+                batch_size=_PAGE,
+                filter=filter or "",
+                output_fields=self._output(vectors),
+                consistency_level=_STRONG,
+            )
+        try:
+            while True:
+                with self._asking("Reading"):
+                    page = rows.next()
+                if not page:
+                    return
+                for row in page:
+                    yield read_point(row, self._names, encoder)
+        finally:
+            rows.close()
+
+    def count(self, *, filter: Any = None) -> int:
+        """Count documents; see `Store.count`."""
+        with self._asking("Counting"):
+            if not self.client.has_collection(self.collection):
+                return 0
+            self._load()
+            [row] = self.client.query(
+                self.collection,
+                filter=filter or "",
+                output_fields=["count(*)"],
+                consistency_level=_STRONG,
+            )
+            return int(row["count(*)"])
+
+    def close(self) -> None:
+        """Do nothing: the client belongs to the caller."""
+
+    def _make(self, record: CollectionRecord) -> None:
+        self.client.create_collection(
+            self.collection,
+            schema=make_schema(self._names, record.dim, lite=self._is_lite()),
+            properties={_RECORD: json.dumps(record.as_dict())},
+            consistency_level=_STRONG,
+        )
+
+    def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
+        """Add the record to an existing collection, if the collection matches it."""
+        refuse(self.check(record))
+        recorded = self._recorded()
+        if recorded is not None:
+            refuse(compare(self.name, recorded, record))
+            record = replace(record, format=recorded.format)
+        elif not adopt and self.count():
+            raise StoreError(
+                f"{self.name} has documents in it but no record of the model they were made with. "
+                f"If they are vectors of {record.model!r} and terms of this BM25 encoder, take it "
+                "over with `create(adopt=True)`; otherwise choose another name."
+            )
+        self._write_record(record)
+
+    def _make_indexes(self, record: CollectionRecord) -> None:
+        missing = index_parameters(self._names, record, lite=self._is_lite())
+        for field in self._indexes():
+            missing.pop(field, None)
+        if missing:
+            parameters = self.client.prepare_index_params()
+            for field, arguments in missing.items():
+                parameters.add_index(field, **arguments)
+            self.client.create_index(self.collection, parameters)
+
+    def _is_lite(self) -> bool:
+        return "lite" in self.client.get_server_version().lower()
+
+    def _indexes(self) -> dict[str, Mapping[str, Any]]:
+        """Describe the collection's indexes, by field."""
+        names = self.client.list_indexes(self.collection)
+        found = [self.client.describe_index(self.collection, name) for name in names]
+        return {index["field_name"]: index for index in found}
+
+    def _recorded(self) -> CollectionRecord | None:
+        properties = self.client.describe_collection(self.collection).get("properties") or {}
+        record = properties.get(_RECORD)
+        if record is None:
+            return None
+        try:
+            return CollectionRecord.from_dict(json.loads(record))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"The record of the collection {self.collection!r} cannot be read ({error}). A "
+                "later release of qwen3-rag-hybrid may have written it: update this one."
+            ) from error
+
+    def _write_record(self, record: CollectionRecord) -> None:
+        self.client.alter_collection_properties(
+            self.collection, properties={_RECORD: json.dumps(record.as_dict())}
+        )
+
+    def _load(self) -> None:
+        """Load the collection, which a file of Milvus Lite is not when it has been opened."""
+        if not self._is_loaded:
+            self.client.load_collection(self.collection)
+            self._is_loaded = True
+
+    def _encoder(self) -> BM25Encoder:
+        record = self._recorded()
+        return BM25Encoder() if record is None else record.bm25
+
+    def _output(self, vectors: bool) -> list[str]:
+        fields = [self._names.id, self._names.text, self._names.payload]
+        return [*fields, self._names.dense] if vectors else fields
+
+    def _missing(self) -> Finding:
+        return Finding(
+            "missing",
+            "error",
+            f"There is no collection {self.collection!r}.",
+            "Make it with `create()`, and check the name.",
+        )
+
+    @contextmanager
+    def _asking(
+        self, action: str, guard: AbstractContextManager[Any] | None = None
+    ) -> Iterator[None]:
+        """Convert the client's errors to `StoreError`."""
+        try:
+            with guard or nullcontext():
+                yield
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            if isinstance(error, MilvusException) and error.code == _NOT_FOUND:
+                raise StoreError(str(self._missing())) from error
+            raise StoreError(
+                f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _pages(ids: Sequence[Id]) -> Iterator[list[str]]:
+    """Yield the primary keys of ids, as many as one request should have."""
+    for start in range(0, len(ids), _PAGE):
+        yield [str(point_id(id_)) for id_ in ids[start : start + _PAGE]]

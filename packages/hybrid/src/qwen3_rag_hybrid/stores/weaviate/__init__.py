@@ -1,0 +1,1 @@
+"""Weaviate store: a collection on a server, accessed through your own client."""

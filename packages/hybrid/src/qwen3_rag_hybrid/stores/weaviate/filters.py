@@ -1,0 +1,53 @@
+"""Finds the properties in a Weaviate filter, and checks that the collection declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from weaviate.collections.classes.filters import FilterReturn
+
+from qwen3_rag.errors import InputTypeError
+from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.stores.weaviate.layout import KEYS
+
+__all__ = ["check_filter", "fields_of"]
+
+# What filters by an object's own id and times name.
+_OF_OBJECTS = ("_id", "_creationTimeUnix", "_lastUpdateTimeUnix")
+
+
+def check_filter(filter: Any, fields: Mapping[str, str]) -> None:
+    """Reject an invalid filter.
+
+    Args:
+        filter: The caller's filter, or `None`.
+        fields: The declared payload fields; if there are none, any field is allowed.
+
+    Raises:
+        InputTypeError: The filter was not made with `weaviate.classes.query.Filter`.
+        InputError: The filter names an undeclared field.
+    """
+    if filter is None:
+        return
+    if not isinstance(filter, FilterReturn):
+        raise InputTypeError(
+            f"`filter` must be a `weaviate.classes.query.Filter`, got {type(filter).__name__}. "
+            'Make one with `Filter.by_property("path").equal("a.md")`, for example.'
+        )
+    check_declared(fields_of(filter), fields, KEYS)
+
+
+def fields_of(filter: Any) -> Iterator[str]:
+    """Yield the properties in a filter, without the object's own id and times."""
+    clauses = getattr(filter, "filters", None)
+    if clauses is not None:
+        for clause in clauses:
+            yield from fields_of(clause)
+        return
+    target = filter.target
+    name = target if isinstance(target, str) else target.link_on  # a reference's name
+    if name.startswith("len(") and name.endswith(")"):
+        name = name[4:-1]
+    if name not in _OF_OBJECTS:
+        yield name

@@ -1,0 +1,364 @@
+"""`WeaviateStore`: a collection on a Weaviate server, accessed through your own client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.fusion import RankedLists
+from qwen3_rag.integration import Call, Flow, run
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.search import DENSE
+from qwen3_rag_hybrid.documents import Id, Keys, Point
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+
+try:
+    from weaviate import WeaviateAsyncClient, WeaviateClient
+    from weaviate.classes.query import Filter
+    from weaviate.exceptions import UnexpectedStatusCodeError
+except ImportError as error:
+    raise MissingExtraError(
+        "A collection of Weaviate needs the package 'weaviate-client'. Install it with: "
+        'pip install "qwen3-rag-hybrid[weaviate]"'
+    ) from error
+
+from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
+from qwen3_rag_hybrid.stores.weaviate.filters import check_filter
+from qwen3_rag_hybrid.stores.weaviate.layout import (
+    FIELD_TYPES,
+    KEYS,
+    check_field_names,
+    field_property,
+    object_id,
+    read_point,
+)
+from qwen3_rag_hybrid.stores.weaviate.searching import PAGE, reading, retrieve, search
+from qwen3_rag_hybrid.stores.weaviate.shape import (
+    changes,
+    check_shape,
+    configuration,
+    encoder_of,
+    read_record,
+)
+from qwen3_rag_hybrid.stores.weaviate.writing import write
+
+__all__ = ["WeaviateStore"]
+
+T = TypeVar("T")
+
+
+class WeaviateStore(Store):
+    """A collection on a Weaviate server, from 1.27, accessed through your own client.
+
+    Safe to share between threads. Filters are those of `weaviate.classes.query.Filter`. Connecting
+    and closing the client is up to you.
+
+    The server computes BM25 itself, over the terms of `qwen3_rag.lexical`, with the mean length of
+    its own documents. Both retrievers are asked separately and fused here: two requests per search,
+    because a request to the server has one query.
+    """
+
+    field_types: ClassVar[Sequence[str]] = FIELD_TYPES
+
+    def __init__(
+        self,
+        client: WeaviateClient,
+        collection: str,
+        *,
+        async_client: WeaviateAsyncClient | None = None,
+    ) -> None:
+        """Set the collection's name; no request is sent before the first use.
+
+        Args:
+            client: A connected `weaviate.WeaviateClient`.
+            collection: Name of the collection. Weaviate makes its first letter a capital.
+            async_client: A connected `weaviate.WeaviateAsyncClient` for the same server, which
+                `asearch` then uses, on the event loop that it was connected in. Without one, async
+                methods call `client` on one thread.
+        """
+        if not isinstance(client, WeaviateClient):
+            raise InputTypeError(
+                f"`client` must be a weaviate.WeaviateClient, got {type(client).__name__}. The "
+                "searcher's async methods work with it too: they call it on a thread."
+            )
+        if async_client is not None and not isinstance(async_client, WeaviateAsyncClient):
+            raise InputTypeError(
+                "`async_client` must be a weaviate.WeaviateAsyncClient, got "
+                f"{type(async_client).__name__}."
+            )
+        self.client = client
+        self.async_client = async_client
+        self.collection = collection
+        self.aio = None if async_client is None else AsyncWeaviate(self)
+
+    @property
+    def name(self) -> str:
+        """The collection's name for error messages."""
+        return f"The collection {self.collection!r}"
+
+    @property
+    def keys(self) -> Keys:
+        """Properties with text and id."""
+        return KEYS
+
+    def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
+        """Create the collection and store the record; see `Store.create`.
+
+        For a new field in an existing collection, all documents that have it are written again,
+        because the server filters by properties, not by the payload.
+        """
+        check_field_names(record.fields)
+        with self._asking("Making"):
+            found = self._configuration()
+            if found is None:
+                self.client.collections.create(self.collection, **configuration(record))
+                return
+            recorded = read_record(self.name, found)
+            if recorded == record and not check_shape(self.name, found, record):
+                return
+            refuse(self._findings(found, record))
+            if recorded is not None:
+                refuse(compare(self.name, recorded, record))
+                record = replace(record, format=recorded.format)
+            elif not adopt and self._count(None):
+                raise StoreError(
+                    f"{self.name} has objects in it but no record of the model they were made "
+                    f"with. If they are vectors of {record.model!r}, take it over with "
+                    "`create(adopt=True)`; otherwise choose another name."
+                )
+            self._add_fields(found, record, recorded.fields if recorded else {})
+            self._handle().config.update(**changes(found, record))
+
+    def record(self) -> CollectionRecord | None:
+        """Return the record; see `Store.record`. It is in the collection's description."""
+        with self._asking("Reading the record of"):
+            found = self._configuration()
+            return None if found is None else read_record(self.name, found)
+
+    def write_record(self, record: CollectionRecord) -> None:
+        """Replace the record; see `Store.write_record`. The server's k1 and b are set with it."""
+        with self._asking("Recording in"):
+            self._handle().config.update(**changes(self._configured(), record))
+
+    def check(self, record: CollectionRecord) -> list[Finding]:
+        """Check the collection against the record; see `Store.check`."""
+        with self._asking("Checking"):
+            found = self._configuration()
+            return [self._missing()] if found is None else self._findings(found, record)
+
+    def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
+        """Reject an invalid filter; see `Store.check_filter`."""
+        check_filter(filter, fields)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; see `Store.upsert`.
+
+        Raises:
+            StoreError: The server refused some documents, which are named, or all of them.
+        """
+        with self._asking("Writing to"):
+            # Asked for anew: a server makes a collection that is gone by guessing at its types.
+            recorded = read_record(self.name, self._configured())
+            write(self.name, self._handle(), points, recorded.fields if recorded else {})
+
+    def delete(self, ids: Sequence[Id]) -> None:
+        """Delete documents; see `Store.delete`."""
+        places = [object_id(id_) for id_ in ids]
+        with self._asking("Deleting from"):
+            data = self._handle().data
+            for start in range(0, len(places), PAGE):
+                where = Filter.by_id().contains_any(places[start : start + PAGE])
+                failed = data.delete_many(where=where).failed
+                if failed:
+                    raise StoreError(
+                        f"{self.name} did not delete {failed} of {len(places)} documents. Delete "
+                        "them again."
+                    )
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Search by vector and by terms, in two requests; see `Store.search`."""
+        return run(self.searching(query, limit, filter))
+
+    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
+        """Look up documents; see `Store.retrieve`."""
+        return run(self.retrieving(ids, vectors))
+
+    def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
+        """Search, for blocking and for async callers."""
+        return self._flow("Searching", search(self._ask, query, limit, filter))
+
+    def retrieving(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
+        """Look up documents, for blocking and for async callers."""
+
+        def flow() -> Flow[dict[Id, Point]]:
+            encoder = (yield _aside(self._encoder)) if vectors else None
+            return (yield from retrieve(self._ask, ids, encoder))
+
+        return self._flow("Reading", flow())
+
+    def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
+        """Iterate over all documents, in the order of their UUIDs; see `Store.scan`.
+
+        The server has no cursor over filtered documents. With a filter, it is asked which of each
+        page of all documents pass.
+        """
+        with self._asking("Reading"):
+            encoder = self._encoder() if vectors else None
+        last = None
+        while True:
+            with self._asking("Reading"):
+                found = (
+                    self._handle()
+                    .query.fetch_objects(
+                        limit=PAGE,
+                        after=last,
+                        **reading(vectors),
+                    )
+                    .objects
+                )
+                passing = found if filter is None else self._passing(found, filter)
+            for one in passing:
+                yield read_point(one, encoder)
+            if len(found) < PAGE:
+                return
+            last = found[-1].uuid
+
+    def count(self, *, filter: Any = None) -> int:
+        """Count documents; see `Store.count`."""
+        with self._asking("Counting"):
+            return 0 if self._configuration() is None else self._count(filter)
+
+    def close(self) -> None:
+        """Do nothing: the client belongs to the caller."""
+
+    def _handle(self) -> Any:
+        return self.client.collections.use(self.collection)
+
+    def _configuration(self) -> Any:
+        """Read the collection's configuration; `None` if it does not exist."""
+        try:
+            return self._handle().config.get()
+        except UnexpectedStatusCodeError as error:
+            if error.status_code == 404:
+                return None
+            raise
+
+    def _configured(self) -> Any:
+        found = self._configuration()
+        if found is None:
+            raise StoreError(str(self._missing()))
+        return found
+
+    def _encoder(self) -> BM25Encoder:
+        recorded = read_record(self.name, self._configured())
+        return BM25Encoder() if recorded is None else encoder_of(recorded)
+
+    def _findings(self, found: Any, record: CollectionRecord) -> list[Finding]:
+        findings = check_shape(self.name, found, record)
+        if findings or read_record(self.name, found) is not None:
+            return findings
+        # The size of vectors is not part of the configuration.
+        [*objects] = self._handle().query.fetch_objects(limit=1, include_vector=[DENSE]).objects
+        sizes = [len(one.vector[DENSE]) for one in objects if one.vector.get(DENSE)]
+        return [
+            Finding(
+                "dim",
+                "error",
+                f"{self.name} holds vectors of {size} numbers, and the embedder gives "
+                f"{record.dim}.",
+                f"Make the embedder with dim={size}, or a new collection.",
+            )
+            for size in sizes
+            if size != record.dim
+        ]
+
+    def _add_fields(self, found: Any, record: CollectionRecord, known: Mapping[str, str]) -> None:
+        """Add the properties of new fields, and their values to the documents that have them.
+
+        Interrupted, it is done again by the next call, because the record is written after it.
+        """
+        new = record.fields.keys() - known.keys()
+        have = {one.name for one in found.properties}
+        for name in sorted(record.fields.keys() - have):
+            self._handle().config.add_property(field_property(name, record.fields[name]))
+        waiting: list[Point] = []
+        for point in self.scan(vectors=True) if new else ():
+            if new & point.document.payload.keys():
+                waiting.append(point)
+            if len(waiting) == PAGE:
+                write(self.name, self._handle(), waiting, record.fields)
+                waiting = []
+        write(self.name, self._handle(), waiting, record.fields)
+
+    def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
+        if not found:
+            return found
+        among = Filter.by_id().contains_any([one.uuid for one in found])
+        passing = self._handle().query.fetch_objects(
+            filters=among & filter, limit=len(found), return_properties=False
+        )
+        uuids = {one.uuid for one in passing.objects}
+        return [one for one in found if one.uuid in uuids]
+
+    def _count(self, filter: Any) -> int:
+        counted = self._handle().aggregate.over_all(total_count=True, filters=filter)
+        return counted.total_count or 0
+
+    def _missing(self) -> Finding:
+        return Finding(
+            "missing",
+            "error",
+            f"There is no collection {self.collection!r}.",
+            "Make it with `create()`, and check the name.",
+        )
+
+    def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
+        def blocking() -> list[Any]:
+            queries = self._handle().query
+            return [request(queries) for request in requests]
+
+        async def awaited() -> list[Any]:
+            assert self.async_client is not None
+            queries = self.async_client.collections.use(self.collection).query
+            return await asyncio.gather(*(request(queries) for request in requests))
+
+        return Call(blocking, awaited)
+
+    def _flow(self, action: str, flow: Flow[T]) -> Flow[T]:
+        """Run a flow, and convert the client's errors to `StoreError`."""
+        try:
+            return (yield from flow)
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            raise (yield _aside(partial(self._failure, action, error))) from error
+
+    @contextmanager
+    def _asking(self, action: str) -> Iterator[None]:
+        """Convert the client's errors to `StoreError`."""
+        try:
+            yield
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            raise self._failure(action, error) from error
+
+    def _failure(self, action: str, error: Exception) -> StoreError:
+        try:
+            if self._configuration() is None:
+                return StoreError(str(self._missing()))
+        except Exception:
+            pass  # the server does not answer, as the first error says
+        name = f"{self.name[0].lower()}{self.name[1:]}"
+        return StoreError(f"{action} {name} failed: {type(error).__name__}: {error}")
+
+
+def _aside(work: Callable[[], Any]) -> Call:
+    """Make a call that async callers run on a thread."""
+    return Call(work, partial(asyncio.to_thread, work))

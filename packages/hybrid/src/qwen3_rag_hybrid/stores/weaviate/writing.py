@@ -1,0 +1,80 @@
+"""Writes documents to a Weaviate collection in batches, and names those that it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from weaviate.classes.data import DataObject
+from weaviate.exceptions import WeaviateInsertManyAllFailedError
+
+from qwen3_rag.errors import StoreError
+from qwen3_rag.search import DENSE
+from qwen3_rag_hybrid.documents import Point
+from qwen3_rag_hybrid.stores.weaviate.layout import object_id, own_id, to_properties
+
+__all__ = ["write"]
+
+_BATCH = 256
+_MOST_BYTES = 8 * 2**20  # of one request; a server may be set to take 10 MB
+_NAMED = 3  # documents and reasons to name in an error
+
+
+def write(name: str, collection: Any, points: Sequence[Point], fields: Mapping[str, str]) -> None:
+    """Write points, replacing those with the same ids.
+
+    Args:
+        name: The collection's name for error messages.
+        collection: The client's collection.
+        points: The points, with dense vectors.
+        fields: The declared payload fields, which become properties.
+
+    Raises:
+        StoreError: The server refused some documents, which are named. The batches before have been
+            written, and so have the other documents of the batch.
+    """
+    batch: list[DataObject[Any, Any]] = []
+    size = 0
+    for point in points:
+        assert point.dense is not None
+        made = DataObject(
+            uuid=object_id(point.document.id),
+            properties=to_properties(point.document, fields),
+            vector={DENSE: point.dense.tolist()},
+        )
+        more = 4 * len(point.dense) + _bytes(made.properties)
+        if batch and (len(batch) == _BATCH or size + more > _MOST_BYTES):
+            _insert(name, collection, batch)
+            batch, size = [], 0
+        batch.append(made)
+        size += more
+    if batch:
+        _insert(name, collection, batch)
+
+
+def _bytes(properties: Mapping[str, Any]) -> int:
+    return sum(
+        len(value.encode()) if isinstance(value, str) else 16 * len(value)
+        for value in properties.values()
+    )
+
+
+def _insert(name: str, collection: Any, batch: Sequence[Any]) -> None:
+    try:
+        errors = collection.data.insert_many(batch).errors
+    except WeaviateInsertManyAllFailedError as error:
+        raise StoreError(
+            f"{name} took none of {len(batch)} documents, {_names(batch)}: {error.message}"
+        ) from error
+    if errors:
+        refused = [batch[index] for index in sorted(errors)]
+        reasons = [*dict.fromkeys(errors[index].message for index in sorted(errors))]
+        raise StoreError(
+            f"{name} did not take {len(errors)} of {len(batch)} documents, {_names(refused)}: "
+            f"{'; '.join(reasons[:_NAMED])}"
+        )
+
+
+def _names(batch: Sequence[Any]) -> str:
+    names = [repr(own_id(one.uuid, one.properties)) for one in batch[:_NAMED]]
+    return ", ".join(names) + (" and others" if len(batch) > _NAMED else "")
