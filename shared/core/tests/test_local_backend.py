@@ -248,7 +248,7 @@ def test_close_while_a_checkpoint_is_looked_for_ends_every_waiter_with_an_error(
         assert may_load.wait(WAIT)
         return resolve(spec)
 
-    monkeypatch.setattr("qwen3_rag.backends._local.checkpoint.loader.resolve", slow)
+    monkeypatch.setattr("qwen3_rag.backends._local.serving.pool.resolve", slow)
     backend = local(embedding_folder)
     waiting = [backend.run([EmbedPrompt("a")], Limits()) for _ in range(8)]
     assert loading.wait(WAIT)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from qwen3_rag.backends import Limits, Prompt, RerankPrompt
-from qwen3_rag.integration import EmbedPrompts, saved_instruction
+from qwen3_rag.backends import EmbedPrompt, Limits, Prompt, RerankPrompt
+from qwen3_rag.integration import document_prefix, query_template, saved_instruction
 
 if TYPE_CHECKING:
     from qwen3_rag.integration import TrainableModel
@@ -48,7 +48,6 @@ class Inputs:
         """Take the tokenizer, the prompts and the context length of an opened checkpoint."""
         self._tokens = start.tokenizer
         self._saved = start.prompts
-        self._prompts = EmbedPrompts(start.prompts)
         self._context = int(start.trunk.config.max_position_embeddings)
 
     @property
@@ -66,14 +65,14 @@ class Inputs:
             instructions: What each query is for; `None` for the checkpoint's default.
             max_tokens: Maximum tokens per query, with its instruction.
         """
-        prompts = [
-            self._prompts.query(text, task) for text, task in zip(texts, instructions, strict=True)
-        ]
+        template = query_template(self._saved)
+        prompts = list(map(template.prompt, texts, instructions))
         return self._batch(prompts, Limits(max_length=max_tokens))
 
     def documents(self, texts: Sequence[str], max_tokens: int) -> TokenBatch:
         """Encode documents for the embedder, each cut to `max_tokens` in total."""
-        prompts = [self._prompts.document(text) for text in texts]
+        prefix = document_prefix(self._saved)
+        prompts = [EmbedPrompt(text, prefix=prefix) for text in texts]
         return self._batch(prompts, Limits(max_length=max_tokens))
 
     def pair(self, query: str, document: str, instruction: str | None) -> RerankPrompt:

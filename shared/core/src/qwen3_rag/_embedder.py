@@ -24,7 +24,12 @@ from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import EmbedPrompt
 from qwen3_rag._published import MIN_DIM
 from qwen3_rag._results import Embeddings, FloatArray
-from qwen3_rag._templates import EmbedPrompts, check_prefix, check_template
+from qwen3_rag._templates import (
+    check_prefix,
+    check_template,
+    document_prefix,
+    query_template,
+)
 from qwen3_rag.backends._base import WHOLE, BackendSpec, Capabilities, Limits
 from qwen3_rag.backends._local.spec import CallerModel
 from qwen3_rag.errors import InputError, ModelError
@@ -316,23 +321,18 @@ class Qwen3Embedder(ModelBase):
         for index, text in enumerate(texts):
             check_query(text, f"queries[{index}]")
         instructions = spread_instruction(instruction, self.instruction, len(texts))
-        make = (yield from self._prompts()).query
+        capabilities = self._capabilities or (yield from self._open())
+        make = query_template(capabilities.prompts, self.query_template).prompt
         return (yield from self._embed(list(map(make, texts, instructions)), progress, details))
 
     def _embed_documents(
         self, documents: Iterable[str], progress: bool, details: bool
     ) -> Flow[FloatArray | Embeddings]:
         texts = check_texts(documents, "documents")
-        make = (yield from self._prompts()).document
-        return (yield from self._embed(list(map(make, texts)), progress, details))
-
-    def _prompts(self) -> Flow[EmbedPrompts]:
         capabilities = self._capabilities or (yield from self._open())
-        return EmbedPrompts(
-            capabilities.prompts,
-            query_template=self.query_template,
-            document_prefix=self.document_prefix,
-        )
+        prefix = document_prefix(capabilities.prompts, self.document_prefix)
+        prompts = [EmbedPrompt(text, prefix=prefix) for text in texts]
+        return (yield from self._embed(prompts, progress, details))
 
     def _open(self) -> Flow[Capabilities]:
         capabilities = yield from super()._open()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from qwen3_rag.errors import InputError, ModelError
+
 __all__ = [
     "CONTROL_TOKENS",
     "DEFAULT_INSTRUCTION",
@@ -15,6 +17,7 @@ __all__ = [
     "RERANK_SUFFIX",
     "EmbedPrompt",
     "Prompt",
+    "QueryTemplate",
     "RerankPrompt",
     "SavedPrompts",
 ]
@@ -119,6 +122,46 @@ class RerankPrompt:
 
 
 Prompt = EmbedPrompt | RerankPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTemplate:
+    """Makes the prompts of queries.
+
+    Attributes:
+        text: The prompt, with `{text}` at its end and `{instruction}` if it has a place for one.
+        instruction: The default instruction.
+        origin: The saved prompt that it is from, for error messages; `None` for a setting.
+    """
+
+    text: str = QUERY_TEMPLATE
+    instruction: str = DEFAULT_INSTRUCTION
+    origin: str | None = None
+
+    def prompt(self, text: str, instruction: str | None = None) -> EmbedPrompt:
+        """Make the prompt of a query; without an instruction it has the default.
+
+        Raises:
+            InputError: The setting has no place for an instruction.
+            ModelError: The saved prompt has no place for one.
+        """
+        chosen = instruction or self.instruction
+        if self.text == QUERY_TEMPLATE:
+            return EmbedPrompt(text, chosen)
+        before = self.text.removesuffix("{text}")
+        if "{instruction}" in before:
+            return EmbedPrompt(text, chosen, before.replace("{instruction}", chosen))
+        if instruction is None:
+            return EmbedPrompt(text, "", before)
+        if self.origin is None:
+            raise InputError(
+                f"`query_template` {self.text!r} has no {{instruction}}, so `instruction` cannot "
+                "be used. Put {instruction} into it, or leave `instruction` out."
+            )
+        raise ModelError(
+            f"{self.origin} is {before!r}, which has no place for an instruction. Leave "
+            "`instruction` out, or give `query_template` with {instruction} and {text}."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 from qwen3_rag._inputs import check_text
 from qwen3_rag._prompts import (
     CONTROL_TOKENS,
     DEFAULT_INSTRUCTION,
     QUERY_TEMPLATE,
-    EmbedPrompt,
+    QueryTemplate,
     SavedPrompts,
 )
 from qwen3_rag.errors import InputError, ModelError
 
-__all__ = ["EmbedPrompts", "check_prefix", "check_template", "saved_instruction"]
+__all__ = [
+    "check_prefix",
+    "check_template",
+    "document_prefix",
+    "query_template",
+    "saved_instruction",
+]
 
 # Names under which checkpoints keep the prompt for each side, best first.
 QUERY_NAMES = ("query", "web_search_query")
@@ -35,170 +40,107 @@ INSTRUCTED = re.compile(r"(<?Instruct(?:ion)?>?: ?)([^\n]+)(\n[^\n]*)")
 GAP = re.compile(r"\{\w*\}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """The prompt for queries.
+@lru_cache(maxsize=256)
+def query_template(saved: SavedPrompts, setting: str | None = None) -> QueryTemplate:
+    """Return what makes the prompts of queries.
 
-    Attributes:
-        text: With `{text}` at its end and `{instruction}` if it has a place for one.
-        instruction: The default instruction.
-        origin: Where it was read, for messages.
+    Args:
+        saved: The prompts that the checkpoint was saved with.
+        setting: Used instead of the checkpoint's prompt; see `check_template`.
+
+    Raises:
+        ModelError: There is no setting, and the checkpoint's prompt is not understood.
     """
-
-    text: str
-    instruction: str = DEFAULT_INSTRUCTION
-    origin: str = "`query_template`"
-
-    @property
-    def takes_instruction(self) -> bool:
-        return "{instruction}" in self.text
-
-    def before(self, instruction: str) -> str:
-        """Return everything before the query."""
-        return self.text.removesuffix("{text}").replace("{instruction}", instruction)
-
-
-class EmbedPrompts:
-    """Makes the prompts of an embedder.
-
-    What cannot be understood is an error when it is needed: a checkpoint whose query prompt is not
-    understood still embeds documents.
-    """
-
-    def __init__(
-        self,
-        saved: SavedPrompts,
-        *,
-        query_template: str | None = None,
-        document_prefix: str | None = None,
-    ) -> None:
-        """Take the settings.
-
-        Args:
-            saved: The prompts that the checkpoint was saved with.
-            query_template: Used instead of the checkpoint's prompt for queries; see
-                `check_template`.
-            document_prefix: Used instead of the checkpoint's text before documents.
-        """
-        self._saved = saved
-        self._texts = dict(saved.texts)
-        self._query_template = query_template
-        self._document_prefix = document_prefix
-
-    def query(self, text: str, instruction: str | None) -> EmbedPrompt:
-        """Make the prompt of a query; without an instruction it has the checkpoint's.
-
-        Raises:
-            InputError: `query_template` has no place for an instruction.
-            ModelError: The checkpoint's prompt has no place for one, or cannot be understood.
-        """
-        template = self._template
-        if template.text == QUERY_TEMPLATE:
-            return EmbedPrompt(text, instruction or template.instruction)
-        if template.takes_instruction:
-            chosen = instruction or template.instruction
-            return EmbedPrompt(text, chosen, template.before(chosen))
-        if instruction is None:
-            return EmbedPrompt(text, "", template.before(""))
-        if self._query_template is not None:
-            raise InputError(
-                f"`query_template` {template.text!r} has no {{instruction}}, so `instruction` "
-                "cannot be used. Put {instruction} into it, or leave `instruction` out."
-            )
-        raise ModelError(
-            f"{template.origin} is {template.before('')!r}, which has no place for an instruction. "
-            "Leave `instruction` out, or give `query_template` with {instruction} and {text}."
-        )
-
-    def document(self, text: str) -> EmbedPrompt:
-        """Make the prompt of a document.
-
-        Raises:
-            ModelError: The checkpoint's text before documents cannot be understood.
-        """
-        return EmbedPrompt(text, None, self._prefix or None)
-
-    @cached_property
-    def _template(self) -> _Template:
-        if self._query_template is None:
-            return self._saved_template
+    if setting is not None:
         instruction = DEFAULT_INSTRUCTION
         with suppress(ModelError):
-            instruction = self._saved_template.instruction
-        return _Template(self._query_template, instruction)
+            instruction = query_template(saved).instruction
+        return QueryTemplate(setting, instruction)
+    name = _query_name(saved)
+    if name is None:
+        return QueryTemplate()
+    text = _understood(saved, name, "query_template")
+    form = INSTRUCTED.fullmatch(text)
+    if form is None:
+        return QueryTemplate(text + "{text}", origin=_origin(saved, name))
+    before, instruction, after = form.groups()
+    return QueryTemplate(
+        f"{before}{{instruction}}{after}{{text}}", instruction, _origin(saved, name)
+    )
 
-    @cached_property
-    def _saved_template(self) -> _Template:
-        name = self._query_name()
-        if name is None:
-            return _Template(QUERY_TEMPLATE)
-        text = self._text(name, "query_template")
-        form = INSTRUCTED.fullmatch(text)
-        if form is None:
-            return _Template(text + "{text}", origin=self._origin(name))
-        before, instruction, after = form.groups()
-        return _Template(f"{before}{{instruction}}{after}{{text}}", instruction, self._origin(name))
 
-    @cached_property
-    def _prefix(self) -> str:
-        if self._document_prefix is not None:
-            return self._document_prefix
-        name = self._document_name()
-        return "" if name is None else self._text(name, "document_prefix")
+@lru_cache(maxsize=256)
+def document_prefix(saved: SavedPrompts, setting: str | None = None) -> str | None:
+    """Return the text before every document; `None` if there is none.
 
-    def _query_name(self) -> str | None:
-        """Choose the saved prompt for queries; `None` if there is none."""
-        for name in QUERY_NAMES:
-            if name in self._texts:
-                return name
-        others = [
-            name
-            for name, text in self._texts.items()
-            if text and not name.lower().endswith(DOCUMENT_NAMES)
-        ]
-        if self._saved.default in others:
-            return self._saved.default
-        named = [name for name in others if name.lower().endswith("query")]
-        if len(named) == 1:
-            return named[0]
-        if others:
-            raise self._ambiguous(named or others, "queries", "query_template")
-        return None
+    Args:
+        saved: The prompts that the checkpoint was saved with.
+        setting: Used instead of the checkpoint's.
 
-    def _document_name(self) -> str | None:
-        """Choose the saved prompt for documents; `None` if there is none."""
-        for name in DOCUMENT_NAMES:
-            if name in self._texts:
-                return name
-        named = [
-            name
-            for name, text in self._texts.items()
-            if text and name.lower().endswith(DOCUMENT_NAMES)
-        ]
-        if len(named) > 1:
-            raise self._ambiguous(named, "documents", "document_prefix")
-        return named[0] if named else None
+    Raises:
+        ModelError: There is no setting, and the checkpoint's prompt is not understood.
+    """
+    if setting is not None:
+        return setting or None
+    name = _document_name(saved)
+    return None if name is None else _understood(saved, name, "document_prefix") or None
 
-    def _text(self, name: str, setting: str) -> str:
-        text = self._texts[name]
-        unclear = [gap.group() for gap in GAP.finditer(text)] + _control_tokens(text)
-        if unclear:
-            raise ModelError(
-                f"{self._origin(name)} is {text!r}, and what {unclear[0]} stands for there is not "
-                f"known. Give the text to use as `{setting}`."
-            )
-        return text
 
-    def _origin(self, name: str) -> str:
-        return f"The prompt {name!r} in {self._saved.source}"
+def _query_name(saved: SavedPrompts) -> str | None:
+    """Choose the saved prompt for queries; `None` if there is none."""
+    texts = dict(saved.texts)
+    for name in QUERY_NAMES:
+        if name in texts:
+            return name
+    others = [
+        name for name, text in texts.items() if text and not name.lower().endswith(DOCUMENT_NAMES)
+    ]
+    if saved.default in others:
+        return saved.default
+    named = [name for name in others if name.lower().endswith("query")]
+    if len(named) == 1:
+        return named[0]
+    if others:
+        raise _ambiguous(saved, named or others, "queries", "query_template")
+    return None
 
-    def _ambiguous(self, names: list[str], side: str, setting: str) -> ModelError:
-        return ModelError(
-            f"{self._saved.source} has the prompts {', '.join(map(repr, names))}, and none of them "
-            f"is known to be the one for {side}. Give the one to use as `{setting}`."
+
+def _document_name(saved: SavedPrompts) -> str | None:
+    """Choose the saved prompt for documents; `None` if there is none."""
+    texts = dict(saved.texts)
+    for name in DOCUMENT_NAMES:
+        if name in texts:
+            return name
+    named = [name for name, text in texts.items() if text and name.lower().endswith(DOCUMENT_NAMES)]
+    if len(named) > 1:
+        raise _ambiguous(saved, named, "documents", "document_prefix")
+    return named[0] if named else None
+
+
+def _understood(saved: SavedPrompts, name: str, setting: str) -> str:
+    """Return the text of a saved prompt, which must not have gaps or control tokens."""
+    text = dict(saved.texts)[name]
+    unclear = [gap.group() for gap in GAP.finditer(text)] + _control_tokens(text)
+    if unclear:
+        raise ModelError(
+            f"{_origin(saved, name)} is {text!r}, and what {unclear[0]} stands for there is not "
+            f"known. Give the text to use as `{setting}`."
         )
+    return text
 
 
+def _origin(saved: SavedPrompts, name: str) -> str:
+    return f"The prompt {name!r} in {saved.source}"
+
+
+def _ambiguous(saved: SavedPrompts, names: list[str], side: str, setting: str) -> ModelError:
+    return ModelError(
+        f"{saved.source} has the prompts {', '.join(map(repr, names))}, and none of them is known "
+        f"to be the one for {side}. Give the one to use as `{setting}`."
+    )
+
+
+@lru_cache(maxsize=256)
 def saved_instruction(saved: SavedPrompts) -> str:
     """Return a reranker's default instruction: the checkpoint's, else the model card's.
 

@@ -44,7 +44,7 @@ from qwen3_rag._published import (
     published,
 )
 from qwen3_rag._results import FloatArray
-from qwen3_rag._templates import EmbedPrompts, saved_instruction
+from qwen3_rag._templates import document_prefix, query_template, saved_instruction
 from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
 from qwen3_rag.backends._local.checkpoint.layout import check_layout
 from qwen3_rag.backends._local.checkpoint.trainable import TrainableModel, trainable_model
@@ -65,7 +65,6 @@ __all__ = [
     "Checkpoint",
     "Closing",
     "DeviceReport",
-    "EmbedPrompts",
     "FloatArray",
     "Flow",
     "KnownModel",
@@ -88,11 +87,13 @@ __all__ = [
     "check_text",
     "check_texts",
     "device_report",
+    "document_prefix",
     "given_options",
     "local_options",
     "progress_bar",
     "prompt_tokenizer",
     "published",
+    "query_template",
     "require_extra",
     "resolve_checkpoint",
     "run",
