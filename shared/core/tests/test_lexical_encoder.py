@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def test_an_identifier_counts_as_a_whole_and_by_its_parts() -> None:
     [
         ("What is the capital of France?", ["capit", "franc"]),
         ("Wie hoch ist der Eiffelturm", ["hoch", "ist", "der", "eiffel"]),
-        ("who's who", ["who", "who"]),
+        ("who's who", ["who"]),
         ("to be or not to be", ["or", "not"]),
         ("IT support", ["it", "suppor"]),
         ("HOW TO GIT", ["git"]),
@@ -119,21 +120,23 @@ def test_an_identifier_counts_as_a_whole_and_by_its_parts() -> None:
 def test_stop_words_leave_a_query_unless_there_is_nothing_else(
     query: str, terms: list[str]
 ) -> None:
-    found = BM25Encoder().query_terms(query)
+    found = Counter(BM25Encoder().query_terms(query))
 
-    assert [term for term in found if term not in ("s", "whos")][: len(terms)] == terms
+    whole = [term for term, repeats in found.items() if repeats >= 4]
+    assert [term for term in whole if term not in ("s", "whos")][: len(terms)] == terms
 
 
 def test_stop_words_stay_in_documents() -> None:
     assert tokens("to be or not to be") == ["to", "be", "or", "not", "to", "be"]
 
 
-def test_query_terms_repeat_each_term_by_its_rounded_weight() -> None:
-    # 5 * 9 / (5 + 8) is 3.46; the whole stem, at 0.25, rounds to nothing.
-    assert BM25Encoder().query_terms("red red red red red documentation") == [
-        *["red"] * 3,
-        "docume",
-    ]
+def test_query_terms_repeat_each_term_by_four_times_its_weight() -> None:
+    # 5 * 9 / (5 + 8) is 3.46; the whole stem has 0.25.
+    assert Counter(BM25Encoder().query_terms("red red red red red documentation")) == {
+        "red": 14,
+        "docume": 4,
+        "document": 1,
+    }
 
 
 @given(st.text())

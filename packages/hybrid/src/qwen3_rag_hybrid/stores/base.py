@@ -23,7 +23,7 @@ class Query:
     Attributes:
         vector: The dense vector, of unit length.
         sparse: The terms as a vector, for a store that applies the IDF to sparse vectors.
-        terms: The same terms as words, each repeated by its rounded weight, for a store with its
+        terms: The same terms as words, each repeated by four times its weight, for a store with its
             own BM25. Such a store indexes `qwen3_rag.lexical.tokens(text)` of each document. Empty
             if the query has no terms.
     """

@@ -24,6 +24,9 @@ versions must not be mixed, so a collection records its version."""
 
 _OTHER_LETTER = re.compile(r"[^\W\x00-\x7f]")
 
+# Repeats for a weight of 1: as few as give the smallest weight, 0.25, one.
+_REPEATS = 4
+
 _K3 = 8  # so high that the repeats of a long question keep most of their weight
 
 
@@ -101,14 +104,16 @@ class BM25Encoder:
     def query_terms(self, text: str) -> list[str]:
         """Return a query's terms, for stores that compute BM25 themselves.
 
-        A term is repeated as often as its rounded weight in `encode_query` says, because such a
-        store counts repeats and takes no weights. Terms with a weight below 0.5 are left out.
+        Such a store counts repeats and takes no weights. Therefore a term is repeated by four times
+        its weight in `encode_query`, rounded: four times for a weight of 1, once for a whole stem.
 
         Raises:
             InputTypeError: `text` is not a string.
         """
         return [
-            term for term, weight in _weights(text).items() for _ in range(math.floor(weight + 0.5))
+            term
+            for term, weight in _weights(text).items()
+            for _ in range(math.floor(weight * _REPEATS + 0.5))
         ]
 
     def encode_document(self, text: str) -> SparseVector:
