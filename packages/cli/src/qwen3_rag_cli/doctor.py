@@ -31,6 +31,7 @@ PACKAGES = {
     "transformers": "qwen3-rag[local]",
     "qdrant-edge-py": "qwen3-rag-hybrid[edge]",
     "qdrant-client": "qwen3-rag-hybrid[qdrant]",
+    "pymilvus": "qwen3-rag-hybrid[milvus]",
     "modelscope": "qwen3-rag[modelscope]",
 }
 

@@ -38,7 +38,8 @@ class Finding:
 
     Attributes:
         code: A stable name for the kind of problem: `"missing"`, `"record"`, `"model"`, `"dim"`,
-            `"encoder"`, `"avg_len"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"` or `"index"`.
+            `"encoder"`, `"avg_len"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"`, `"index"` or
+            `"schema"`.
         severity: An `"error"` prevents searching and adding; a `"warning"` reduces quality or
             speed.
         message: What was found and what was expected.
