@@ -12,6 +12,7 @@ import pytest
 from qwen3_rag import InputError, InputTypeError, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid import Document, HybridSearcher, renew_bm25
+from qwen3_rag_testkit.guides import run_examples
 from qwen3_rag_testkit.store_corpus import make_embedder
 
 pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed")
@@ -383,3 +384,17 @@ def test_an_async_client_is_refused_with_what_to_do() -> None:
             MilvusStore(client, "mine")
 
     asyncio.run(make())
+
+
+def test_the_examples_of_the_guide_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="the examples run the small pair")
+    monkeypatch.chdir(tmp_path)
+
+    names = run_examples(Path(__file__).parents[3] / "docs" / "milvus.md")
+
+    names["searcher"].close()
+    names["client"].close()
+    lite.server_manager_instance.release_server("index.db")
+    assert "rerank" in capsys.readouterr().out

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,12 +43,12 @@ class ClientContract(StoreContract):
 
 
 class TestLite(ClientContract):
+    server_threads = "ThreadPoolExecutor"
+
     @pytest.fixture(autouse=True)
     def _client(self, tmp_path: Path) -> Iterator[None]:
         path = str(tmp_path / "milvus.db")
         self.client = pymilvus.MilvusClient(path)
-        with ThreadPoolExecutor(20) as pool:  # starts all of the server's threads
-            list(pool.map(self.client.has_collection, ["documents"] * 100))
         yield
         self.client.close()
         lite.server_manager_instance.release_server(path)

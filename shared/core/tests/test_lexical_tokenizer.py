@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -23,9 +24,14 @@ from qwen3_rag.errors import InputTypeError
 from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder, tokens
 from qwen3_rag.lexical import _stems as stems
 
-query_terms = BM25Encoder().query_terms
-
 DATA = Path(__file__).resolve().parents[4] / "shared"
+
+
+def query_terms(text: str) -> list[str]:
+    """Terms by their rounded weights."""
+    repeats = Counter(BM25Encoder().query_terms(text))
+    return [term for term, count in repeats.items() for _ in range(round(count / 4))]
+
 
 # One term for what a reader takes for the same word.
 

@@ -32,6 +32,7 @@ PACKAGES = {
     "qdrant-edge-py": "qwen3-rag-hybrid[edge]",
     "qdrant-client": "qwen3-rag-hybrid[qdrant]",
     "weaviate-client": "qwen3-rag-hybrid[weaviate]",
+    "pymilvus": "qwen3-rag-hybrid[milvus]",
     "modelscope": "qwen3-rag[modelscope]",
 }
 

@@ -55,6 +55,7 @@ class StoreContract(SearchContract):
 
     Attributes:
         payloads: Payloads that come back as given, for a store that limits their size.
+        server_threads: Part of the names of threads in which a server in this process answers.
 
     Example:
         ```python
@@ -68,6 +69,7 @@ class StoreContract(SearchContract):
     """
 
     payloads: ClassVar[Sequence[Mapping[str, Any]]] = PAYLOADS
+    server_threads: ClassVar[str] = "process_request_thread"
 
     @abstractmethod
     def open_store(self, folder: Path) -> Store:
@@ -316,10 +318,10 @@ class StoreContract(SearchContract):
             return [*found, await searcher.asearch(queries[0], filter=filter)]
 
         filter = self.equals("path", "a.md")
-        before = _client_threads()
+        before = self._client_threads()
         hits = asyncio.run(everything())
 
-        assert _client_threads() <= before + 5  # including the models' threads
+        assert self._client_threads() <= before + 5  # including the models' threads
         assert searcher.count() == len(DOCUMENTS) - 1
         assert hits == [
             *(searcher.search(query) for query in queries),
@@ -334,7 +336,5 @@ class StoreContract(SearchContract):
         with pytest.raises(StoreError, match="closed"):
             asyncio.run(filled.asearch("x"))
 
-
-def _client_threads() -> int:
-    """Count the threads of this process but those in which a stand-in server answers."""
-    return sum("process_request_thread" not in each.name for each in threading.enumerate())
+    def _client_threads(self) -> int:
+        return sum(self.server_threads not in each.name for each in threading.enumerate())

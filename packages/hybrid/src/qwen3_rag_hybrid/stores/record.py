@@ -39,7 +39,7 @@ class Finding:
     Attributes:
         code: A stable name for the kind of problem: `"missing"`, `"record"`, `"model"`, `"dim"`,
             `"encoder"`, `"avg_len"`, `"distance"`, `"dense"`, `"sparse"`, `"idf"`, `"index"`,
-            `"property"` or `"tenants"`.
+            `"property"`, `"schema"` or `"tenants"`.
         severity: An `"error"` prevents searching and adding; a `"warning"` reduces quality or
             speed.
         message: What was found and what was expected.
