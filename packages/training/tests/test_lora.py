@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.errors import InputError, MissingExtraError, ModelError
+from qwen3_rag.errors import InputError, MissingExtraError
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 from qwen3_rag_training import (
     EmbeddingTraining,
@@ -166,7 +166,6 @@ def test_adapter_scores_the_same_merged_and_in_sentence_transformers(
 
 
 @pytest.mark.parametrize("role", ["embedding", "reranking"])
-@pytest.mark.xfail(reason="the classes open no adapter folders yet", raises=ModelError, strict=True)
 def test_adapter_folder_opens_in_the_classes(
     role: Any, checkpoints: dict[str, Path], data: Path, tmp_path: Path
 ) -> None:

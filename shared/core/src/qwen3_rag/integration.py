@@ -152,7 +152,9 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
 
     if isinstance(checkpoint, Path):
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
-    return PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
+    return PromptTokenizer.from_folder(
+        checkpoint.holding("tokenizer.json"), role, name=checkpoint.name
+    )
 
 
 def device_report(device: object = None, dtype: str | None = None) -> DeviceReport:

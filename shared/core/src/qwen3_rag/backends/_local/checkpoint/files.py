@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from qwen3_rag.errors import ModelError
 
-__all__ = ["CheckpointFiles", "Tensor", "find_files", "read_header", "read_json", "shortened"]
+__all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
+    "CheckpointFiles",
+    "Tensor",
+    "find_files",
+    "read_header",
+    "read_json",
+    "shortened",
+]
 
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
@@ -25,6 +34,7 @@ GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 
 # Weights of torch's distributed checkpoints, which transformers prefers to all others.
 DISTRIBUTED = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
@@ -110,7 +120,7 @@ def find_files(folder: Path) -> CheckpointFiles:
             )
         weights.append(folder / name)
     adapter = []
-    if (folder / "adapter_config.json") in settings:
+    if (folder / ADAPTER_CONFIG) in settings:
         if there(folder / "adapter_model.bin") and not there(folder / ADAPTER):
             raise ModelError(
                 f"The adapter of {str(folder)!r} is in adapter_model.bin, which can hold code and "

@@ -38,14 +38,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def places(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """Tell the files of a checkpoint's weights from those of all other folders, without reading.
+def places(*folders: Path) -> tuple[tuple[int, ...], ...]:
+    """Tell the files of weights in some folders from those of all other folders, without reading.
 
     One changed number in a large tensor can be missed by the fingerprint, and must not make two
     folders share a model.
     """
-    files = find_files(folder)
-    stats = [path.stat() for path in (*files.weights, *files.adapter)]
+    found = [find_files(folder) for folder in folders]
+    stats = [path.stat() for files in found for path in (*files.weights, *files.adapter)]
     return tuple((each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qwen3_rag._published import Role, published
+from qwen3_rag.backends._local.checkpoint.files import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    find_files,
+    read_json,
+)
 from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import MissingExtraError, ModelError
@@ -28,7 +35,7 @@ NAME = re.compile(rf"(?:{MODELSCOPE})?[\w-][\w.-]{{0,95}}/[\w-][\w.-]{{0,95}}")
 # The files to download. Other weight formats are not needed and not safe to load.
 FILES = [
     *("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "sentence_bert_config.json", ADAPTER_CONFIG),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
 ]
 # The pattern `*` also matches files in folders, such as a training run's checkpoints or weights in
@@ -42,13 +49,25 @@ class Checkpoint:
 
     Attributes:
         name: The model's name, as given by the caller.
-        folder: The checkpoint's folder.
+        folder: The folder of `config.json` and the weights.
         fingerprint: Hash of the content, independent of the folder.
+        adapters: The folders of the adapters to add to the weights, in order.
     """
 
     name: str
     folder: Path
     fingerprint: str
+    adapters: tuple[Path, ...] = ()
+
+    def holding(self, name: str) -> Path:
+        """Return the folder with a file of that name: the last adapter's that has it, or `folder`.
+
+        An adapter's tokenizer and prompts come before those of its base model.
+        """
+        for folder in reversed(self.adapters):
+            if (folder / name).is_file():
+                return folder
+        return self.folder
 
 
 def require_extra(package: str, extra: str, purpose: str) -> None:
@@ -64,24 +83,27 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
         )
 
 
-def resolve(spec: LocalSpec) -> Checkpoint:
+def resolve(spec: LocalSpec, above: tuple[Path, ...] = ()) -> Checkpoint:
     """Find the checkpoint's folder, and download it if necessary.
+
+    Args:
+        spec: The model, and where to look for it.
+        above: The adapters whose base model it is.
 
     Raises:
         ModelError: It does not exist and cannot be downloaded.
-        MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
-            installed.
+        MissingExtraError: The id begins with `modelscope:`, or it is an adapter, and the package
+            for that is not installed.
     """
     if spec.model == TINY:
-        folder = _tiny(spec.role)
-        return Checkpoint(TINY, folder, fingerprint(folder))
+        return _found(spec, _tiny(spec.role), above)
     try:
         folder = Path(spec.model).expanduser()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
         found = False
     if found:
-        return Checkpoint(spec.model, folder, fingerprint(folder))
+        return _found(spec, folder, above)
     if not NAME.fullmatch(spec.model):
         raise ModelError(
             f"There is no folder {spec.model!r}, and it is not a model id of the form "
@@ -89,8 +111,53 @@ def resolve(spec: LocalSpec) -> Checkpoint:
             "'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and an id."
         )
     fetch = _from_modelscope if spec.model.startswith(MODELSCOPE) else _from_hub
-    folder = fetch(spec)
-    return Checkpoint(spec.model, folder, fingerprint(folder))
+    return _found(spec, fetch(spec), above)
+
+
+def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+    """Describe a folder; for an adapter, with its base model.
+
+    Args:
+        spec: What is looked for.
+        folder: Where it was found.
+        above: The adapters whose base model it is.
+    """
+    files = find_files(folder)
+    own = fingerprint(folder)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return Checkpoint(spec.model, folder, own)
+    require_extra("peft", "peft", f"The adapter {spec.model!r}")
+    if not files.adapter:
+        raise ModelError(
+            f"{spec.model!r} has {ADAPTER_CONFIG}, but no {ADAPTER}. Fetch the adapter again, or "
+            "save it with peft."
+        )
+    if files.weights:  # those of the base model, beside the adapter
+        return Checkpoint(spec.model, folder, own, (folder,))
+    base = _base(spec, folder, above)
+    both = hashlib.sha256(f"{base.fingerprint} {own}".encode()).hexdigest()[:32]
+    return Checkpoint(spec.model, base.folder, both, (*base.adapters, folder))
+
+
+def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+    """Find the base model of an adapter, which may be an adapter itself."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    settings = config if isinstance(config, dict) else {}
+    name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    above = (*above, folder.resolve())
+    if not isinstance(name, str) or not name or Path(name).resolve() in above:
+        raise ModelError(
+            f"{ADAPTER_CONFIG} of {spec.model!r} names the base model {name!r}. Enter the id or "
+            "folder of the model that was adapted as `base_model_name_or_path`."
+        )
+    options = spec.options | {"revision": revision if isinstance(revision, str) else None}
+    try:
+        return resolve(replace(spec, model=name, options=options), above)
+    except ModelError as error:
+        raise ModelError(
+            f"{spec.model!r} is an adapter, and its base model cannot be opened: {error} If it is "
+            f"elsewhere, enter its id or folder as `base_model_name_or_path` in {ADAPTER_CONFIG}."
+        ) from error
 
 
 def _tiny(role: Role) -> Path:
@@ -137,6 +204,8 @@ def _from_hub(spec: LocalSpec) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     """Whether a cached checkpoint has all files; its download may have been interrupted."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        return (folder / ADAPTER).is_file()
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from qwen3_rag._published import Role
@@ -29,7 +30,7 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         ModelError: The folder is not a checkpoint, or the model is of another family or trained for
             another task.
     """
-    config = _read_json(checkpoint, "config.json")
+    config = _read_json(checkpoint.folder, "config.json")
     if config is None:
         raise ModelError(
             f"The folder {str(checkpoint.folder)!r} has no config.json, so it is not a checkpoint. "
@@ -85,7 +86,8 @@ def check_architecture(config: Mapping[str, Any], name: str) -> None:
 
 def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
     """Reject a checkpoint whose sentence-transformers files describe another task."""
-    modules = _read_json(checkpoint, "modules.json")
+    root = checkpoint.holding("modules.json")
+    modules = _read_json(root, "modules.json")
     if modules is None:
         return
     try:
@@ -106,7 +108,7 @@ def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
             "Qwen3Reranker a reranking model."
         )
     if "Pooling" in kinds:
-        pooling = _read_json(checkpoint, f"{kinds['Pooling']}/config.json") or {}
+        pooling = _read_json(root, f"{kinds['Pooling']}/config.json") or {}
         if pooling.get("pooling_mode_lasttoken") is False or pooling.get(
             "pooling_mode", "lasttoken"
         ) not in ("lasttoken", ["lasttoken"]):
@@ -121,6 +123,6 @@ def _check_modules(checkpoint: Checkpoint, role: Role) -> None:
         )
 
 
-def _read_json(checkpoint: Checkpoint, name: str) -> Any:
-    path = checkpoint.folder / name
+def _read_json(folder: Path, name: str) -> Any:
+    path = folder / name
     return read_json(path) if path.is_file() else None

@@ -89,7 +89,7 @@ class _CheckpointLoader:
         self.key: Hashable = (
             spec.role,
             self._checkpoint.fingerprint,
-            places(self._checkpoint.folder),
+            places(self._checkpoint.folder, *self._checkpoint.adapters),
             self.devices,
             self._dtype,
             self._attention,
@@ -101,7 +101,7 @@ class _CheckpointLoader:
     def read_tokenizer(self) -> PromptTokenizer:
         checkpoint = self._checkpoint
         self._tokenizer = PromptTokenizer.from_folder(
-            checkpoint.folder, self._spec.role, name=checkpoint.name
+            checkpoint.holding("tokenizer.json"), self._spec.role, name=checkpoint.name
         )
         return self._tokenizer
 

@@ -59,7 +59,9 @@ def trainable_model(
     from qwen3_rag.backends._local.checkpoint.quantised import float_weight
     from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 
-    tokenizer = PromptTokenizer.from_folder(checkpoint.folder, role, name=checkpoint.name)
+    tokenizer = PromptTokenizer.from_folder(
+        checkpoint.holding("tokenizer.json"), role, name=checkpoint.name
+    )
     model = weights.read_model(checkpoint, role, tokenizer, dtype=getattr(torch, dtype))
     if role == "embedding":
         return TrainableModel(model, tokenizer, model, None)

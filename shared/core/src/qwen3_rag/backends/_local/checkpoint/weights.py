@@ -17,6 +17,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from qwen3_rag._published import Role
+from qwen3_rag.backends._local.checkpoint.adapters import adapted_labels, add_adapter
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.quantised import (
     decompress,
@@ -121,16 +122,15 @@ def read_model(
     """
     model_kwargs = model_kwargs or {}
     config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8-sig"))
-    quantised = loading_arguments(config, device, checkpoint)
+    arguments = loading_arguments(config, device, checkpoint)
     if "quantization_config" in model_kwargs and device:  # to quantise plain weights
-        quantised.setdefault("device_map", {"": device})
-    made_as = str(config.get("architectures"))
-    kind: Any = Qwen3ForCausalLM
-    if "SequenceClassification" in made_as and role == "reranking":
-        kind = Qwen3ForSequenceClassification
-    elif role == "embedding" and not (quantised and "CausalLM" in made_as):
-        # Quantisation names layers as they are called in the class that was quantised.
-        kind = Qwen3Model
+        arguments.setdefault("device_map", {"": device})
+    if checkpoint.folder in checkpoint.adapters:
+        # transformers would put the adapter beside the weights, where the head is not asked for it.
+        arguments["adapter_kwargs"] = {"subfolder": "none"}
+    kind = _class_of(config, role)
+    if role == "reranking" and (labels := adapted_labels(checkpoint.adapters)):
+        kind, arguments["num_labels"] = Qwen3ForSequenceClassification, labels
     try:
         with _quiet():
             model, info = kind.from_pretrained(
@@ -139,19 +139,30 @@ def read_model(
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **{**quantised, **model_kwargs},
+                **{**arguments, **model_kwargs},
             )
     except torch.OutOfMemoryError:
         raise
-    except TypeError as error:
-        if not model_kwargs:
-            raise
-        raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
     except Exception as error:  # safetensors, transformers and json raise errors of their own
+        if isinstance(error, TypeError) and model_kwargs:
+            raise InputError(f"`model_kwargs` were refused by transformers: {error}") from error
         raise _unreadable(error, method_of(config), checkpoint) from error
+    for folder in checkpoint.adapters:
+        model = add_adapter(model, folder)
     _check_weights(model, info, checkpoint, tokenizer, role)
     decompress(model, plain=True)
     return model.model if role == "embedding" and kind is Qwen3ForCausalLM else model
+
+
+def _class_of(config: Mapping[str, Any], role: Role) -> Any:
+    """Choose the class to load a checkpoint into, by its `config.json`."""
+    made_as = str(config.get("architectures"))
+    if role == "reranking":
+        classifier = "SequenceClassification" in made_as
+        return Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
+    # Quantisation names layers as they are called in the class that was quantised.
+    with_head = method_of(config) is not None and "CausalLM" in made_as
+    return Qwen3ForCausalLM if with_head else Qwen3Model
 
 
 def _unreadable(error: Exception, method: str | None, checkpoint: Checkpoint) -> Qwen3RagError:
@@ -236,8 +247,10 @@ def _check_weights(
             f"The tokenizer of {checkpoint.name!r} has {tokenizer.size} tokens and its embedding "
             f"table {model.config.vocab_size}. They are not of one checkpoint; fetch it again."
         )
-    lacking = sorted(filter(is_needed, info["missing_keys"]))
-    lacking += [str(key) for key in info["mismatched_keys"]]
+    missing = sorted(filter(is_needed, info["missing_keys"]))
+    if adapted_labels(checkpoint.adapters):  # the head is the adapter's
+        missing = [key for key in missing if key != "score.weight"]
+    lacking = missing + [str(key) for key in info["mismatched_keys"]]
     if lacking:
         raise ModelError(
             f"The checkpoint {checkpoint.name!r} lacks weights or has them in another shape: "
