@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from transformers import (
 
 import qwen3_rag_tiny
 from qwen3_rag import MissingExtraError, ModelError, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends._local.checkpoint.quantised import METHODS
 from qwen3_rag.integration import Checkpoint, resolve_checkpoint, trainable_model
 from qwen3_rag_testkit.quantised import PACKAGES, quantise
 from qwen3_rag_testkit.reference import reference_logits, reference_tokens, reference_vectors
@@ -338,6 +340,36 @@ def test_unreadable_settings_name_the_method(embedding_folder: Path, tmp_path: P
         pytest.raises(ModelError, match="quantised with 'torchao', cannot be read"),
     ):
         embedder.warm_up()
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+
+
+def test_documentation_lists_the_methods_and_their_packages() -> None:
+    rows = re.findall(r"^\| `([\w-]+)`[^|]*\| `([^`]+)` \|", PAGE, re.M)
+
+    listed = {method: set(packages.split()) for method, packages in rows}
+
+    assert listed == {
+        method: {package for _, package in packages} for method, packages in METHODS.items()
+    }
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", PAGE, re.S))
+def test_example_in_the_documentation_runs(
+    code: str, embedding_folder: Path, reranking_folder: Path
+) -> None:
+    for package in ("bitsandbytes", "sentence_transformers"):
+        if package in code.lower():
+            pytest.importorskip(package)
+    names: dict[str, Any] = {}
+
+    code = code.replace("Qwen/Qwen3-Embedding-0.6B", str(embedding_folder))
+    code = code.replace("Qwen/Qwen3-Reranker-0.6B", str(reranking_folder))
+    exec(code, names)
+
+    with names["embedder"] if "embedder" in names else names["reranker"] as opened:
+        opened.warm_up()
 
 
 def test_quantised_head_is_not_trained(quantised: MakeQuantised) -> None:

@@ -122,21 +122,15 @@ def read_model(
     """
     model_kwargs = model_kwargs or {}
     config = read_json(checkpoint.folder / "config.json")
-    more = loading_arguments(config, device, checkpoint)
+    arguments = loading_arguments(config, device, checkpoint)
     if "quantization_config" in model_kwargs and device:  # to quantise plain weights
-        more.setdefault("device_map", {"": device})
+        arguments.setdefault("device_map", {"": device})
     if checkpoint.folder in checkpoint.adapters:
         # transformers would put the adapter beside the weights, where the head is not asked for it.
-        more["adapter_kwargs"] = {"subfolder": "none"}
-    made_as = str(config.get("architectures"))
-    kind: Any = Qwen3ForCausalLM
+        arguments["adapter_kwargs"] = {"subfolder": "none"}
+    kind = _class_of(config, role)
     if role == "reranking" and (labels := adapted_labels(checkpoint.adapters)):
-        kind, more["num_labels"] = Qwen3ForSequenceClassification, labels
-    elif "SequenceClassification" in made_as and role == "reranking":
-        kind = Qwen3ForSequenceClassification
-    elif role == "embedding" and not (method_of(config) and "CausalLM" in made_as):
-        # Quantisation names layers as they are called in the class that was quantised.
-        kind = Qwen3Model
+        kind, arguments["num_labels"] = Qwen3ForSequenceClassification, labels
     try:
         with _quiet():
             model, info = kind.from_pretrained(
@@ -146,7 +140,7 @@ def read_model(
                 local_files_only=True,
                 output_loading_info=True,
                 # Also in place of what config.json names; the engine computes attention itself.
-                **{"attn_implementation": "sdpa", **more, **model_kwargs},
+                **{"attn_implementation": "sdpa", **arguments, **model_kwargs},
             )
     except torch.OutOfMemoryError:
         raise
@@ -159,6 +153,17 @@ def read_model(
     _check_weights(model, info, checkpoint, tokenizer, role)
     decompress(model, plain=True)
     return model.model if role == "embedding" and kind is Qwen3ForCausalLM else model
+
+
+def _class_of(config: Mapping[str, Any], role: Role) -> Any:
+    """Choose the class to load a checkpoint into, by its `config.json`."""
+    made_as = str(config.get("architectures"))
+    if role == "reranking":
+        classifier = "SequenceClassification" in made_as
+        return Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
+    # Quantisation names layers as they are called in the class that was quantised.
+    with_head = method_of(config) is not None and "CausalLM" in made_as
+    return Qwen3ForCausalLM if with_head else Qwen3Model
 
 
 def _unreadable(error: Exception, method: str | None, checkpoint: Checkpoint) -> Qwen3RagError:
