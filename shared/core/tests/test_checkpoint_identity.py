@@ -23,6 +23,7 @@ MakeCheckpoint = Callable[..., Path]
 @pytest.fixture(scope="module")
 def whole(make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint in two files, one in a folder of its own, with an adapter beside it."""
+    pytest.importorskip("peft", reason="adapters need peft")
     folder = tmp_path_factory.mktemp("identity") / "whole"
     shutil.copytree(make_checkpoint("embedding"), folder)
     tensors = load_file(folder / "model.safetensors")

@@ -496,6 +496,7 @@ def test_a_tokenizer_that_makes_its_library_panic(folder: Path) -> None:
 
 
 def with_adapter(folder: Path, settings: object) -> None:
+    pytest.importorskip("peft", reason="adapters need peft")
     weights = {"base_model.model.layers.0.mlp.up_proj.lora_A.weight": torch.ones(4, 64)}
     save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
     (folder / "adapter_config.json").write_text(json.dumps(settings))
@@ -510,6 +511,8 @@ def with_adapter(folder: Path, settings: object) -> None:
         ({"r": 4, "target_modules": "(.*a*)*x"}, "none nested"),
         ({"r": 4, "target_modules": ".*.*.*.*.*x"}, "at most 4 repetitions"),
         ({"r": 4, "rank_pattern": {"(a+)+x": 4}}, "none nested"),
+        ({"r": 4, "layer_replication": [[0, 4]] * 1_000}, "has layer_replication"),
+        ({"r": 4, "megatron_core": "os", "megatron_config": {}}, "has megatron_config = {}"),
         ([], "holds no settings"),
     ],
 )
@@ -526,3 +529,13 @@ def test_an_adapter_as_peft_saves_it(folder: Path, modules: object) -> None:
     with_adapter(folder, {"r": 4, "target_modules": modules, "rank_pattern": {}})
 
     resolve_checkpoint(str(folder), "embedding")
+
+
+@pytest.mark.parametrize("name", ["", 5, None, "\0", "\ud800", "."])
+def test_an_adapter_whose_base_model_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with_adapter(tmp_path, {"r": 4, "base_model_name_or_path": name})
+
+    refused(tmp_path, f"names the base model {name!r}", "id or folder")

@@ -12,6 +12,9 @@ from qwen3_rag.errors import ModelError
 
 __all__ = ["check_adapter"]
 
+# Fields that repeat layers, or import a module of any name and run it.
+REFUSED = ("layer_replication", "megatron_config")
+
 # Fields of adapter_config.json with patterns for names of modules, some as keys.
 PATTERNS = (
     *("target_modules", "exclude_modules", "layers_pattern", "rank_pattern", "alpha_pattern"),
@@ -37,6 +40,9 @@ def check_adapter(config: Path, weights: Iterable[Path]) -> None:
     settings = read_json(config)
     if not isinstance(settings, Mapping):
         raise ModelError(f"{str(config)!r} holds no settings. Save the adapter again with peft.")
+    for field in REFUSED:
+        if settings.get(field) is not None:
+            raise _wrong(config, field, settings[field], "null; it is not supported here")
     sizes = [size for path in weights for each in read_header(path).values() for size in each.shape]
     largest = max(sizes, default=0)
     for field, rank in _ranks(settings):

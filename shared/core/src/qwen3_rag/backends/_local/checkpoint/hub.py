@@ -21,6 +21,7 @@ from qwen3_rag.backends._local.checkpoint.files import (
     ADAPTER_CONFIG,
     find_files,
     read_json,
+    shortened,
     transformer_folder,
 )
 from qwen3_rag.backends._local.checkpoint.fingerprint import earlier_fingerprint, fingerprint
@@ -164,10 +165,10 @@ def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
     settings = config if isinstance(config, dict) else {}
     name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
     above = (*above, folder.resolve())
-    if not isinstance(name, str) or not name or Path(name).resolve() in above:
+    if not isinstance(name, str) or not name or not _leads_on(name, above):
         raise ModelError(
-            f"{ADAPTER_CONFIG} of {spec.model!r} names the base model {name!r}. Enter the id or "
-            "folder of the model that was adapted as `base_model_name_or_path`."
+            f"{ADAPTER_CONFIG} of {spec.model!r} names the base model {shortened(name)}. Enter the "
+            "id or folder of the model that was adapted as `base_model_name_or_path`."
         )
     options = spec.options | {"revision": revision if isinstance(revision, str) else None}
     try:
@@ -177,6 +178,14 @@ def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
             f"{spec.model!r} is an adapter, and its base model cannot be opened: {error} If it is "
             f"elsewhere, enter its id or folder as `base_model_name_or_path` in {ADAPTER_CONFIG}."
         ) from error
+
+
+def _leads_on(name: str, above: tuple[Path, ...]) -> bool:
+    """Whether the name of a base model is none of the adapters above it."""
+    try:
+        return Path(name).resolve() not in above
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL, half a character
+        return False
 
 
 def _tiny(role: Role) -> Path:
