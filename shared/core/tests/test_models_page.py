@@ -17,6 +17,8 @@ from qwen3_rag.backends import Role
 
 pytest.importorskip("torch")
 
+# Where the part begins that test_quantised.py reads.
+QUANTISED = "## Quantised checkpoints"
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "models.md"
 SETTINGS = "config_sentence_transformers.json"
 
@@ -26,7 +28,7 @@ Use = Callable[[], None]
 
 def rows() -> dict[str, str]:
     """Read the table of what opens: folder and result."""
-    section = PAGE.read_text(encoding="utf-8").partition("## What opens")[2]
+    section = PAGE.read_text(encoding="utf-8").partition("## What opens")[2].partition("\n## ")[0]
     cells = [line.strip("| ").split(" | ") for line in section.splitlines() if "|" in line]
     return {folder: result for folder, result in cells[2:]}
 
@@ -254,7 +256,9 @@ def use(model: Any) -> None:
 
 
 def test_the_settings_of_the_page_run() -> None:
-    code = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    code = re.findall(
+        r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8").partition(QUANTISED)[0], re.S
+    )
     pytest.importorskip("qwen3_rag_tiny")
 
     for example in code:

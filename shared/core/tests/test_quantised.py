@@ -342,7 +342,8 @@ def test_unreadable_settings_name_the_method(embedding_folder: Path, tmp_path: P
         embedder.warm_up()
 
 
-PAGE = (Path(__file__).parents[3] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+PAGE = PAGE.partition("## Quantised checkpoints")[2]
 
 
 def test_documentation_lists_the_methods_and_their_packages() -> None:
