@@ -180,8 +180,11 @@ def test_logits_of_a_classifier_are_transformers(
         with torch.no_grad():
             hidden = model.model(torch.tensor([reference_tokens(tokenizer, *pair)]))
             expected.append(float(model.score(hidden.last_hidden_state[:, -1])))
+    with Qwen3Reranker.from_model(model, tokenizer) as reranker:
+        loaded = [reranker.score([pair], details=True).logits[0] for pair in PAIRS]
 
     assert_logits(logits(folder), np.array(expected, dtype=np.float32))
+    assert_logits(np.array(loaded), np.array(expected, dtype=np.float32))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -199,6 +202,34 @@ def test_embedder_quantised_with_its_head_around_it(way: str, quantised: MakeQua
         expected.append(torch.nn.functional.normalize(hidden[:, -1], dim=1).numpy()[0])
 
     assert_vectors(vectors(folder), np.stack(expected))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_trunk_alone_under_the_name_of_a_class_with_a_head(
+    way: str, quantised: MakeQuantised, tmp_path: Path
+) -> None:
+    # As the published embedding models are.
+    trunk = quantised(way, "embedder")
+    folder = shutil.copytree(trunk, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    config.update(architectures=["Qwen3ForCausalLM"], tie_word_embeddings=False)
+    (folder / "config.json").write_text(json.dumps(config))
+
+    assert_vectors(vectors(folder), vectors(trunk))
+
+
+@pytest.mark.parametrize("way", ["torchao int8, inputs too", "compressed-tensors W8A8"])
+def test_scores_do_not_depend_on_neighbours(
+    way: str, reranking_folder: Path, tmp_path: Path
+) -> None:
+    # With this model, a batch of transformers' differs by 0.01 from one text after the other.
+    folder = quantise(reranking_folder, tmp_path / "quantised", way, kept=HEAD)
+
+    with Qwen3Reranker(str(folder), dtype="float32", device="cpu") as reranker:
+        together = reranker.score(PAIRS, details=True).logits
+        alone = np.concatenate([reranker.score([p], details=True).logits for p in PAIRS])
+
+    assert_logits(np.array(together), alone)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -77,12 +77,7 @@ def loading_arguments(
         from transformers import FineGrainedFP8Config
 
         _check_scales(checkpoint)
-        skipped = config["quantization_config"].get("modules_to_not_convert")
-        return {
-            "quantization_config": FineGrainedFP8Config(
-                dequantize=True, modules_to_not_convert=skipped
-            )
-        }
+        return {"quantization_config": FineGrainedFP8Config(dequantize=True)}
     return {"device_map": {"": device}} if device else {}
 
 

@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from qwen3_rag._published import Role
 from qwen3_rag.backends._local.checkpoint.adapters import adapted_labels, add_adapter
-from qwen3_rag.backends._local.checkpoint.files import read_json
+from qwen3_rag.backends._local.checkpoint.files import find_files, read_header, read_json
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.backends._local.checkpoint.quantised import (
     decompress,
@@ -128,7 +128,7 @@ def read_model(
     if checkpoint.folder in checkpoint.adapters:
         # transformers would put the adapter beside the weights, where the head is not asked for it.
         arguments["adapter_kwargs"] = {"subfolder": "none"}
-    kind = _class_of(config, role)
+    kind = _class_of(config, checkpoint, role)
     if role == "reranking" and (labels := adapted_labels(checkpoint.adapters)):
         kind, arguments["num_labels"] = Qwen3ForSequenceClassification, labels
     try:
@@ -155,14 +155,17 @@ def read_model(
     return model.model if role == "embedding" and kind is Qwen3ForCausalLM else model
 
 
-def _class_of(config: Mapping[str, Any], role: Role) -> Any:
-    """Choose the class to load a checkpoint into, by its `config.json`."""
-    made_as = str(config.get("architectures"))
+def _class_of(config: Mapping[str, Any], checkpoint: Checkpoint, role: Role) -> Any:
+    """Choose the class to load a checkpoint into."""
     if role == "reranking":
-        classifier = "SequenceClassification" in made_as
+        classifier = "SequenceClassification" in str(config.get("architectures"))
         return Qwen3ForSequenceClassification if classifier else Qwen3ForCausalLM
-    # Quantisation names layers as they are called in the class that was quantised.
-    with_head = method_of(config) is not None and "CausalLM" in made_as
+    if method_of(config) is None:
+        return Qwen3Model
+    # Quantisation names layers as they are called in the class that was quantised. The published
+    # trunks are named after a class with a head, so only the tensors tell.
+    headers = map(read_header, find_files(checkpoint.folder).weights)
+    with_head = any(key.startswith("model.") for header in headers for key in header)
     return Qwen3ForCausalLM if with_head else Qwen3Model
 
 

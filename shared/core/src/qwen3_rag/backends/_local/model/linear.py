@@ -88,8 +88,7 @@ def linear(module: Any) -> Linear:
     if type(module) is not torch.nn.Linear or getattr(module, "bias", None) is not None:
         return PlainLinear(module)
     weight = module.weight
-    # Not a quantised tensor in its place, nor another function in that of the layer's own.
-    plain = type(weight) is torch.nn.Parameter and "forward" not in vars(module)
+    plain = type(weight) is torch.nn.Parameter  # not a quantised tensor in its place
     if plain and weight.device.type == "cpu" and can_reorder(weight.dtype):
         reordered = ReorderedLinear(weight.detach())
         module.weight = torch.nn.Parameter(weight.new_empty(0), requires_grad=False)
