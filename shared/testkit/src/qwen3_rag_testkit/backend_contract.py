@@ -136,6 +136,18 @@ class BackendContract(ABC):
 
         assert np.abs(values[0] - values[1]).max() > 1e-5
 
+    def test_a_prefix_replaces_the_text_before_queries_and_documents(self) -> None:
+        backend = self.make_backend("embedding")
+        queries = [EmbedPrompt("what", "Find", prefix) for prefix in (None, "query: ", "q: ")]
+        documents = [EmbedPrompt("what", None, prefix) for prefix in (None, "- ", "* ")]
+
+        rows = backend.run([*queries, *documents], Limits()).result(60).values
+
+        backend.close()
+        for i in range(len(rows)):
+            for j in range(i):
+                assert np.abs(rows[i] - rows[j]).max() > 1e-5
+
     def test_progress_counts_every_prompt(self, backend: Backend, role: Role) -> None:
         done: list[int] = []
 

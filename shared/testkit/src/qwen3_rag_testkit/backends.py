@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -120,7 +120,7 @@ def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
         length = longest - len(prompt.head) - 1
         if len(prompt.text) <= length:
             return prompt, WHOLE, WHOLE
-        return EmbedPrompt(prompt.text[:length], prompt.instruction), length, WHOLE
+        return replace(prompt, text=prompt.text[:length]), length, WHOLE
     query, document = prompt.query, prompt.document
     query_length = limits.max_query_tokens or len(query)
     length = min(longest, limits.max_document_tokens or longest)
@@ -211,7 +211,8 @@ class RunningText:
         values: list[FloatArray | float] = []
         for prompt in prompts:
             if isinstance(prompt, EmbedPrompt):
-                values.append(self._vector(prompt.text, prompt.instruction or ""))
+                before = prompt.prefix or prompt.instruction or ""
+                values.append(self._vector(prompt.text, before))
             else:
                 query = self._vector(prompt.query, prompt.instruction)
                 document = self._vector(prompt.document, "")
