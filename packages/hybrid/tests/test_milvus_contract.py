@@ -43,7 +43,7 @@ class ClientContract(StoreContract):
 
 
 class TestLite(ClientContract):
-    server_threads = "ThreadPoolExecutor"
+    server_threads = ("ThreadPoolExecutor", "milvus_lite-")
 
     @pytest.fixture(autouse=True)
     def _client(self, tmp_path: Path) -> Iterator[None]:

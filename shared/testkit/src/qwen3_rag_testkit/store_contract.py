@@ -55,7 +55,7 @@ class StoreContract(SearchContract):
 
     Attributes:
         payloads: Payloads that come back as given, for a store that limits their size.
-        server_threads: Part of the names of threads in which a server in this process answers.
+        server_threads: Parts of the names of a server's threads, if it runs in this process.
 
     Example:
         ```python
@@ -69,7 +69,7 @@ class StoreContract(SearchContract):
     """
 
     payloads: ClassVar[Sequence[Mapping[str, Any]]] = PAYLOADS
-    server_threads: ClassVar[str] = "process_request_thread"
+    server_threads: ClassVar[Sequence[str]] = ("process_request_thread",)
 
     @abstractmethod
     def open_store(self, folder: Path) -> Store:
@@ -337,4 +337,5 @@ class StoreContract(SearchContract):
             asyncio.run(filled.asearch("x"))
 
     def _client_threads(self) -> int:
-        return sum(self.server_threads not in each.name for each in threading.enumerate())
+        names = [each.name for each in threading.enumerate()]
+        return sum(not any(part in name for part in self.server_threads) for name in names)
