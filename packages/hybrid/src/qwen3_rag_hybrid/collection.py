@@ -165,18 +165,18 @@ class Collection:
 
     def _wanted(self) -> Flow[CollectionRecord]:
         """The record of a new collection for this model and encoder."""
-        capabilities: Capabilities = yield Call(self._embedder.warm_up, self._embedder.awarm_up)
-        recorded = yield self._calls.compute(self._store.record)
-        fingerprint = capabilities.fingerprint
-        if recorded is not None and recorded.fingerprint == capabilities.earlier_fingerprint:
-            fingerprint = recorded.fingerprint
+        capabilities = yield from self._capabilities()
         return CollectionRecord(
             model=capabilities.model,
-            fingerprint=fingerprint,
+            fingerprint=capabilities.fingerprint,
             dim=self._embedder.dim or capabilities.dim,
             encoder=self.encoder.parameters,
             version=VERSION,
         )
+
+    def _capabilities(self) -> Flow[Capabilities]:
+        found: Capabilities = yield Call(self._embedder.warm_up, self._embedder.awarm_up)
+        return found
 
     def _joined(self, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
         for name, kind in new.items():
@@ -219,6 +219,8 @@ class Collection:
         if self._follows_record and recorded.has_present_terms:
             self.encoder = recorded.bm25
             wanted = replace(wanted, encoder=recorded.encoder)
+        if recorded.fingerprint == (yield from self._capabilities()).earlier_fingerprint:
+            wanted = replace(wanted, fingerprint=recorded.fingerprint)
         differences = compare(self._store.name, recorded, wanted)
         # The store may have reported a wrong dim too.
         return recorded, findings + [one for one in differences if one.code not in codes]
