@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, Unpack, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 from qwen3_rag._flow import Flow, run, run_async
 from qwen3_rag._inputs import (
@@ -373,12 +373,13 @@ class Qwen3Reranker(ModelBase):
 
     def _instructions(self, instruction: str | Sequence[str] | None, count: int) -> Flow[list[str]]:
         """Return one instruction for each of `count` queries or pairs."""
-        given = spread_instruction(instruction, self.instruction, count)
-        capabilities = self._capabilities or (yield from self._open())
-        if None not in given:
-            return [one for one in given if one is not None]
-        saved = saved_instruction(capabilities.prompts)
-        return [one or saved for one in given]
+        default = self.instruction
+        # Before the model is opened, so that a wrong argument does not wait for that.
+        given = spread_instruction(instruction, default or "", count)
+        if instruction is None and default is None:
+            capabilities = self._capabilities or (yield from self._open())
+            given = [saved_instruction(capabilities.prompts)] * count
+        return cast("list[str]", given)
 
     def _run(self, prompts: list[RerankPrompt], progress: bool) -> Flow[Output]:
         if progress:
