@@ -132,6 +132,30 @@ class Kinds:
         (place / "model.safetensors.incomplete").touch()
         return folder
 
+    def adapter(self, *, beside: bool = False, **settings: Any) -> Path:
+        peft = pytest.importorskip("peft", reason="makes the adapter")
+        from transformers import AutoModelForCausalLM
+
+        base = self.make("reranking")
+        kind = peft.PromptTuningConfig if "num_virtual_tokens" in settings else peft.LoraConfig
+        model = AutoModelForCausalLM.from_pretrained(base)
+        folder = self.place / "adapter"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # peft asks for a name that transformers will drop
+            adapted = peft.get_peft_model(model, kind(task_type="CAUSAL_LM", **settings))
+            adapted.save_pretrained(folder)
+        if beside:
+            shutil.copytree(base, folder, dirs_exist_ok=True)
+        return folder
+
+    def orphan(self) -> Path:
+        folder = self.adapter()
+        config = folder / "adapter_config.json"
+        settings = json.loads(config.read_text("utf-8"))
+        settings["base_model_name_or_path"] = str(self.place / "gone")
+        config.write_text(json.dumps(settings), encoding="utf-8")
+        return folder
+
     def made(self) -> dict[str, tuple[Any, Callable[[], Path]]]:
         """Return the class and the folder for every row."""
         embedder, reranker = Qwen3Embedder, Qwen3Reranker
@@ -146,6 +170,9 @@ class Kinds:
 
         def prompts(**texts: str) -> Callable[[], Path]:
             return lambda: self.changed(SETTINGS, {"prompts": texts})
+
+        def config(**entries: Any) -> Callable[[], Path]:
+            return lambda: self.changed("config.json", entries)
 
         instruction = {"prompts": {"law": "Find law"}, "default_prompt_name": "law"}
         return {
@@ -185,6 +212,23 @@ class Kinds:
                 reranker,
                 lambda: self.copy("reranking", classifier=True),
             ),
+            "an adapter of peft that names its base model": (reranker, self.adapter),
+            "an adapter of peft beside its base's weights": (
+                reranker,
+                lambda: self.adapter(beside=True),
+            ),
+            "an adapter that adds virtual tokens": (
+                reranker,
+                lambda: self.adapter(num_virtual_tokens=3),
+            ),
+            "an adapter without its base model": (reranker, self.orphan),
+            "weights quantised by a method that is not [below](#quantised-checkpoints)": (
+                embedder,
+                config(quantization_config={"quant_method": "hqq"}),
+            ),
+            "another family": (embedder, config(model_type="llama")),
+            "attention in both directions, or in windows": (embedder, config(is_causal=False)),
+            "code of its own (`auto_map`)": (embedder, config(auto_map={"AutoModel": "x.Y"})),
             "a query prompt with gaps such as `{query}`": (embedder, prompts(query="{query}")),
             "several query prompts, none of which is known": (
                 embedder,
