@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import multiprocessing
 import os
 import pickle
@@ -92,6 +93,28 @@ def test_reranked_hits_lead_and_the_rest_follow_in_fused_order(
     assert {hit.ranks["fused"].rank for hit in hits[:3]} == {1, 2, 3}
     assert hits[3:] == fused[3:]
     assert make(reranker=reranker(), rerank_depth=0).search(CAPITAL) == fused
+
+
+def test_hits_below_the_minimum_score_are_left_out(
+    filled: HybridSearcher, make: MakeSearcher
+) -> None:
+    searcher = make(reranker=reranker(), rerank_depth=3)
+    hits = searcher.search(CAPITAL)
+
+    assert searcher.search(CAPITAL, min_score=hits[1].score) == hits[:2]
+    assert asyncio.run(searcher.asearch(CAPITAL, min_score=hits[1].score)) == hits[:2]
+    assert searcher.search(CAPITAL, min_score=hits[1].score, offset=1) == hits[1:2]
+    assert ids(searcher.search(CAPITAL, min_score=-1)) == ids(hits[:3])
+    assert searcher.search(CAPITAL, min_score=2) == []
+
+
+def test_a_minimum_score_needs_reranked_scores(filled: HybridSearcher, make: MakeSearcher) -> None:
+    for searcher in (filled, make(reranker=reranker(), rerank_depth=0)):
+        with pytest.raises(InputError, match="nothing is reranked"):
+            searcher.search(CAPITAL, min_score=0.5)
+    for wrong in ("0.5", math.nan):
+        with pytest.raises(InputTypeError, match="`min_score` must be a number or None, got"):
+            make(reranker=reranker()).search(CAPITAL, min_score=wrong)  # type: ignore[arg-type]  # on purpose
 
 
 def test_reranking_goes_deeper_than_the_page(filled: HybridSearcher, make: MakeSearcher) -> None:

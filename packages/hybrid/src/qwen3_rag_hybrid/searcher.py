@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.errors import InputTypeError, StoreError
+from qwen3_rag.errors import InputError, InputTypeError, StoreError
 from qwen3_rag.fusion import DEFAULT_CANDIDATES, DEFAULT_FUSION, FusionMethod
 from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
@@ -199,6 +200,7 @@ class HybridSearcher(Closing):
         offset: int = 0,
         filter: Any = None,
         instruction: str | None = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """Search.
 
@@ -208,6 +210,8 @@ class HybridSearcher(Closing):
             offset: Number of top hits to skip.
             filter: The store's own filter object, passed on unchanged to both retrievers.
             instruction: What the query is for, passed to both models; defaults to each model's own.
+            min_score: Minimum score of a hit, as the reranker gives it. Only reranked hits can
+                reach it, so at most `rerank_depth` are returned, perhaps none.
 
         Returns:
             Best first, in a deterministic order. A hit's `ranks` has its rank and score under
@@ -215,14 +219,14 @@ class HybridSearcher(Closing):
             if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: The query is blank, a number is out of range, or the filter names an unknown
-                field.
+            InputError: The query is blank, a number is out of range, the filter names an unknown
+                field, or there is a `min_score` and nothing is reranked.
             StoreError: The collection does not exist, has another model, dim or encoder, or cannot
                 be read.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run, or was closed.
         """
-        return run(self._search(query, limit, offset, filter, instruction))
+        return run(self._search(query, limit, offset, filter, instruction, min_score))
 
     async def asearch(
         self,
@@ -232,9 +236,10 @@ class HybridSearcher(Closing):
         offset: int = 0,
         filter: Any = None,
         instruction: str | None = None,
+        min_score: float | None = None,
     ) -> list[Hit]:
         """Search without blocking the event loop; see `search`."""
-        return await run_async(self._search(query, limit, offset, filter, instruction))
+        return await run_async(self._search(query, limit, offset, filter, instruction, min_score))
 
     def retrieve(self, ids: Iterable[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """Look up documents by id; unknown ids are left out. Needs no model.
@@ -291,9 +296,16 @@ class HybridSearcher(Closing):
         return f"HybridSearcher({self.store!r}, {self.embedder!r}, {self.reranker!r})"
 
     def _search(
-        self, query: str, limit: int, offset: int, filter: Any, instruction: str | None
+        self,
+        query: str,
+        limit: int,
+        offset: int,
+        filter: Any,
+        instruction: str | None,
+        min_score: float | None,
     ) -> Flow[list[Hit]]:
         self.pipeline.check_request(query, limit, offset, instruction)
+        self._check_min_score(min_score)
         record = yield from self._collection.ready()
         if filter is not None:
             self.store.check_filter(filter, record.fields)
@@ -304,9 +316,26 @@ class HybridSearcher(Closing):
 
         return (
             yield from self.pipeline.search(
-                retrieve, query, limit=limit, offset=offset, instruction=instruction
+                retrieve,
+                query,
+                limit=limit,
+                offset=offset,
+                instruction=instruction,
+                min_score=min_score,
             )
         )
+
+    def _check_min_score(self, min_score: float | None) -> None:
+        if min_score is None:
+            return
+        if not isinstance(min_score, int | float) or math.isnan(min_score):
+            raise InputTypeError(f"`min_score` must be a number or None, got {min_score!r}.")
+        if self.reranker is None or not self.pipeline.rerank_depth:
+            raise InputError(
+                f"`min_score` is {min_score!r}, but nothing is reranked, and fused scores of two "
+                "queries cannot be compared. Make the searcher with a `reranker` and a "
+                "`rerank_depth`, or leave `min_score` out."
+            )
 
     def _find(self, text: str, vector: FloatArray, fuse: Fuse, filter: Any) -> Flow[list[Hit]]:
         query = Query(vector, self.encoder.encode_query(text), self.encoder.query_terms(text))
