@@ -108,7 +108,9 @@ def test_progress_reaches_the_backend() -> None:
     assert given == [True, False, True]
 
 
-@pytest.mark.parametrize("query", ["", "  ", "\n\t", "\u3000"])
+@pytest.mark.parametrize(
+    "query", ["", "  ", "\n\t", "\u3000", "\u200b", "\ufeff", " \u2060\xad\u200e\n"]
+)
 def test_blank_queries(embedder: Qwen3Embedder, reranker: Qwen3Reranker, query: str) -> None:
     with pytest.raises(InputError, match=r"`queries\[0\]` is empty"):
         embedder.embed_queries([query])
@@ -116,6 +118,11 @@ def test_blank_queries(embedder: Qwen3Embedder, reranker: Qwen3Reranker, query: 
         reranker.rank(query, ["a"])
     with pytest.raises(InputError, match=r"`pairs\[0\]\[0\]` is empty"):
         reranker.score([(query, "a")])
+
+
+@pytest.mark.parametrize("query", ["\u200ba", "?", "\U0001fae9", "\u0301", "\u2800"])
+def test_queries_that_show_something(embedder: Qwen3Embedder, query: str) -> None:
+    assert len(embedder.embed_queries([query])) == 1
 
 
 @pytest.mark.parametrize("item", [None, 3, b"bytes", ["nested"], float("nan")])

@@ -24,6 +24,12 @@ __all__ = [
 # Approximate number of tokens in a reranking prompt without any text.
 MIN_LENGTH = 64
 
+# White space, and characters that only affect layout: soft hyphen, zero-width space and joiners,
+# marks of direction, byte order mark.
+_BLANK = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\xad\u061c\u180e\ufeff"
+) + "".join(map(chr, (*range(0x2000, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070))))
+
 
 def check_texts(texts: Iterable[str], name: str) -> list[str]:
     """Convert texts to a list of strings that can be encoded.
@@ -67,7 +73,7 @@ def check_text(text: str, name: str) -> str:
 
 def check_query(query: str, name: str = "query") -> str:
     """Check that a query is a string and not blank."""
-    if not check_text(query, name).strip():
+    if not check_text(query, name).strip(_BLANK):
         raise InputError(
             f"`{name}` is empty or only white space ({query!r}), and would match anything. "
             "Leave it out."
