@@ -235,7 +235,8 @@ def test_two_adapters_never_share_a_model(
     one, two = (Qwen3Embedder(tmp_path / side, device="cpu") for side in SIDES)
 
     with one, two:
-        assert not np.allclose(one.embed_documents(TEXTS), two.embed_documents(TEXTS), atol=1e-3)
+        # Exactly equal if they shared one; one bit of an adapter changes a vector by little.
+        assert not np.array_equal(one.embed_documents(TEXTS), two.embed_documents(TEXTS))
 
 
 def test_prompt_tuning_is_refused(reranking: Path, tmp_path: Path) -> None:
