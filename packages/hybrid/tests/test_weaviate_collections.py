@@ -110,7 +110,7 @@ def test_a_collection_with_objects_is_taken_over_only_when_asked(
     searcher = searcher_over(weaviate_client, collection)
 
     assert [one.code for one in searcher.check_collection()] == ["record"]
-    with pytest.raises(StoreError, match=r"objects in it but no record.*create\(adopt=True\)"):
+    with pytest.raises(StoreError, match=r"documents in it but no record.*create\(adopt=True\)"):
         searcher.create()
     with pytest.raises(StoreError, match=r"64 numbers, and the embedder gives 32.*dim=64"):
         searcher_over(weaviate_client, collection, 32).create(adopt=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ __all__ = [
     "FIELD_TYPES",
     "CollectionRecord",
     "Finding",
+    "adopted",
     "check_declared",
     "check_fields",
     "compare",
+    "no_collection",
     "refuse",
 ]
 
@@ -184,6 +186,49 @@ def _encoder_findings(
         for key, value in sorted(wanted.items())
         if recorded.get(key) != value
     ]
+
+
+def no_collection(collection: str) -> Finding:
+    """Report that there is no collection of that name."""
+    return Finding(
+        "missing",
+        "error",
+        f"There is no collection {collection!r}.",
+        "Make it with `create()`, and check the name.",
+    )
+
+
+def adopted(
+    name: str,
+    recorded: CollectionRecord | None,
+    wanted: CollectionRecord,
+    *,
+    adopt: bool,
+    count: Callable[[], int],
+) -> CollectionRecord:
+    """Return the record to write to an existing collection whose shape matches.
+
+    Args:
+        name: The collection's name for error messages.
+        recorded: The collection's record, `None` if it has none.
+        wanted: The record that this searcher would write.
+        adopt: Whether to use a collection that has documents but no record.
+        count: Counts the documents.
+
+    Raises:
+        StoreError: The records differ in more than their fields, or there is none and the
+            collection is not to be adopted.
+    """
+    if recorded is not None:
+        refuse(compare(name, recorded, wanted))
+        return replace(wanted, format=recorded.format)
+    if not adopt and count():
+        raise StoreError(
+            f"{name} has documents in it but no record of the model they were made with. If they "
+            f"are vectors of {wanted.model!r} and terms of this BM25 encoder, take it over with "
+            "`create(adopt=True)`; otherwise choose another name."
+        )
+    return wanted
 
 
 def refuse(findings: Iterable[Finding]) -> None:

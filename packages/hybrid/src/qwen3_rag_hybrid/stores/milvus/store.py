@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
@@ -18,7 +17,13 @@ from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.milvus.filters import check_filter
 from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.record import (
+    CollectionRecord,
+    Finding,
+    adopted,
+    no_collection,
+    refuse,
+)
 
 try:
     from pymilvus import MilvusClient, MilvusException
@@ -143,7 +148,7 @@ class MilvusStore(Store):
         """Check the collection against the record; see `Store.check`."""
         with self._asking("Checking"):
             if not self.client.has_collection(self.collection):
-                return [self._missing()]
+                return [no_collection(self.collection)]
             description = self.client.describe_collection(self.collection)
             return check_schema(self.name, description, self._indexes(), self._names, record)
 
@@ -264,16 +269,7 @@ class MilvusStore(Store):
     def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
         """Add the record to an existing collection, if the collection matches it."""
         refuse(self.check(record))
-        recorded = self._recorded()
-        if recorded is not None:
-            refuse(compare(self.name, recorded, record))
-            record = replace(record, format=recorded.format)
-        elif not adopt and self.count():
-            raise StoreError(
-                f"{self.name} has documents in it but no record of the model they were made with. "
-                f"If they are vectors of {record.model!r} and terms of this BM25 encoder, take it "
-                "over with `create(adopt=True)`; otherwise choose another name."
-            )
+        record = adopted(self.name, self._recorded(), record, adopt=adopt, count=self.count)
         self._write_record(record)
 
     def _make_indexes(self, record: CollectionRecord) -> None:
@@ -327,14 +323,6 @@ class MilvusStore(Store):
         fields = [self._names.id, self._names.text, self._names.payload]
         return [*fields, self._names.dense] if vectors else fields
 
-    def _missing(self) -> Finding:
-        return Finding(
-            "missing",
-            "error",
-            f"There is no collection {self.collection!r}.",
-            "Make it with `create()`, and check the name.",
-        )
-
     @contextmanager
     def _asking(
         self, action: str, guard: AbstractContextManager[Any] | None = None
@@ -347,7 +335,7 @@ class MilvusStore(Store):
             raise
         except Exception as error:
             if isinstance(error, MilvusException) and error.code == _NOT_FOUND:
-                raise StoreError(str(self._missing())) from error
+                raise StoreError(str(no_collection(self.collection))) from error
             raise StoreError(
                 f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
                 f"{type(error).__name__}: {error}"

@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,13 @@ from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, 
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
 from qwen3_rag_hybrid.stores.qdrant.shape import check_shape, missing_indexes
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.record import (
+    CollectionRecord,
+    Finding,
+    adopted,
+    no_collection,
+    refuse,
+)
 
 try:
     from qdrant_client import QdrantClient, models
@@ -132,7 +137,7 @@ class QdrantStore(Store):
         """Check the collection against the record; see `Store.check`."""
         with self._reading("Checking"):
             if not self.client.collection_exists(self.collection):
-                return [self._missing()]
+                return [no_collection(self.collection)]
             info = self.client.get_collection(self.collection)
         parameters = info.config.params
         sparse = self._sparse or _sparse_name(parameters)
@@ -253,16 +258,7 @@ class QdrantStore(Store):
     def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
         """Add the record to an existing collection, if the collection matches it."""
         refuse(self.check(record))
-        recorded = self._recorded()
-        if recorded is not None:
-            refuse(compare(self.name, recorded, record))
-            record = replace(record, format=recorded.format)
-        elif not adopt and self.client.count(self.collection, exact=True).count:
-            raise StoreError(
-                f"{self.name} has points in it but no record of the model they were made with. If "
-                f"they are vectors of {record.model!r} and of this BM25 encoder, take it over "
-                "with `create(adopt=True)`; otherwise choose another name."
-            )
+        record = adopted(self.name, self._recorded(), record, adopt=adopt, count=self.count)
         self.client.update_collection(self.collection, metadata={_RECORD: record.as_dict()})
 
     def _make_indexes(self, record: CollectionRecord) -> None:
@@ -272,14 +268,6 @@ class QdrantStore(Store):
         for field in record.fields.keys() - indexed.keys():
             schema = models.PayloadSchemaType(record.fields[field])
             self.client.create_payload_index(self.collection, field, schema, wait=True)
-
-    def _missing(self) -> Finding:
-        return Finding(
-            "missing",
-            "error",
-            f"There is no collection {self.collection!r}.",
-            "Make it with `create()`, and check the name.",
-        )
 
     def _sparse_name(self) -> str:
         """Return the sparse vector's name: the caller's, or the one in the collection."""

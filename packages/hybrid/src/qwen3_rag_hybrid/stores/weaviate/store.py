@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +15,13 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.record import (
+    CollectionRecord,
+    Finding,
+    adopted,
+    no_collection,
+    refuse,
+)
 
 try:
     from weaviate import WeaviateAsyncClient, WeaviateClient
@@ -123,15 +128,7 @@ class WeaviateStore(Store):
             if recorded == record and not check_shape(self.name, found, record):
                 return
             refuse(self._findings(found, record))
-            if recorded is not None:
-                refuse(compare(self.name, recorded, record))
-                record = replace(record, format=recorded.format)
-            elif not adopt and self._count(None):
-                raise StoreError(
-                    f"{self.name} has objects in it but no record of the model they were made "
-                    f"with. If they are vectors of {record.model!r}, take it over with "
-                    "`create(adopt=True)`; otherwise choose another name."
-                )
+            record = adopted(self.name, recorded, record, adopt=adopt, count=self.count)
             self._add_fields(found, record, recorded.fields if recorded else {})
             self._handle().config.update(**changes(found, record))
 
@@ -150,7 +147,9 @@ class WeaviateStore(Store):
         """Check the collection against the record; see `Store.check`."""
         with self._asking("Checking"):
             found = self._configuration()
-            return [self._missing()] if found is None else self._findings(found, record)
+            return (
+                [no_collection(self.collection)] if found is None else self._findings(found, record)
+            )
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
         """Reject an invalid filter; see `Store.check_filter`."""
@@ -252,7 +251,7 @@ class WeaviateStore(Store):
     def _configured(self) -> Any:
         found = self._configuration()
         if found is None:
-            raise StoreError(str(self._missing()))
+            raise StoreError(str(no_collection(self.collection)))
         return found
 
     def _encoder(self) -> BM25Encoder:
@@ -310,14 +309,6 @@ class WeaviateStore(Store):
         counted = self._handle().aggregate.over_all(total_count=True, filters=filter)
         return counted.total_count or 0
 
-    def _missing(self) -> Finding:
-        return Finding(
-            "missing",
-            "error",
-            f"There is no collection {self.collection!r}.",
-            "Make it with `create()`, and check the name.",
-        )
-
     def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
         def blocking() -> list[Any]:
             queries = self._handle().query
@@ -352,7 +343,7 @@ class WeaviateStore(Store):
     def _failure(self, action: str, error: Exception) -> StoreError:
         try:
             if self._configuration() is None:
-                return StoreError(str(self._missing()))
+                return StoreError(str(no_collection(self.collection)))
         except Exception:
             pass  # the server does not answer, as the first error says
         name = f"{self.name[0].lower()}{self.name[1:]}"

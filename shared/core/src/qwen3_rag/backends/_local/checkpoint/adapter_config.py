@@ -1,4 +1,4 @@
-"""Checks an adapter (PEFT) beside a checkpoint's weights, before peft makes room for it."""
+"""Checks an adapter (PEFT) beside a checkpoint's weights, before peft allocates its matrices."""
 
 from __future__ import annotations
 
