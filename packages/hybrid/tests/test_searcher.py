@@ -117,6 +117,54 @@ def test_a_minimum_score_needs_reranked_scores(filled: HybridSearcher, make: Mak
             make(reranker=reranker()).search(CAPITAL, min_score=wrong)  # type: ignore[arg-type]  # on purpose
 
 
+@pytest.fixture
+def chunks(make: MakeSearcher) -> MakeSearcher:
+    """Make searchers over a collection with three chunks of each of four documents."""
+    make().create()
+    make().add(
+        [
+            Document(f"{name}{n}", f"{CAPITAL} {name} {n}", {"doc": {"name": name}})
+            for name in ("ant", "bee", "cat", "dog")
+            for n in range(3)
+        ]
+    )
+    return make
+
+
+def test_groups_are_made_of_the_final_order(chunks: MakeSearcher) -> None:
+    searcher = chunks(reranker=reranker(), rerank_depth=5)
+    everything = searcher.search(CAPITAL, limit=100)
+    names = [hit.payload["doc"]["name"] for hit in everything]
+    firsts = [hit for n, hit in enumerate(everything) if names[n] not in names[:n]]
+
+    assert searcher.search(CAPITAL, group_by="doc.name") == firsts
+    assert searcher.search(CAPITAL, group_by="doc.name", limit=1, offset=3) == firsts[3:]
+    assert asyncio.run(searcher.asearch(CAPITAL, group_by="doc.name", limit=2)) == firsts[:2]
+    assert searcher.search(CAPITAL, group_by="doc.name", per_group=3) == everything
+    least = firsts[1].score
+    assert searcher.search(CAPITAL, group_by="doc.name", min_score=least) == firsts[:2]
+
+
+def test_a_hit_without_a_group_is_a_group_of_its_own(make: MakeSearcher) -> None:
+    searcher = make()
+    searcher.create()
+    groups: list[dict[str, Any]] = [
+        {},
+        {},
+        {"g": None},
+        {"g": 1},
+        {"g": "1"},
+        {"g": True},
+        {"g": [1]},
+        {"g": {"a": 1}},
+    ]
+    searcher.add([Document(n, "rain", group) for n, group in enumerate([*groups, *groups[3:]])])
+
+    assert ids(searcher.search("rain", limit=100, group_by="g")) == [*range(8)]
+    nested = ids(searcher.search("rain", limit=100, group_by="g.a"))
+    assert nested == [id_ for id_ in range(13) if id_ != 12]
+
+
 def test_reranking_goes_deeper_than_the_page(filled: HybridSearcher, make: MakeSearcher) -> None:
     searcher = make(reranker=reranker(), rerank_depth=7)
 
@@ -143,6 +191,11 @@ def test_an_instruction_reaches_both_models(filled: HybridSearcher, make: MakeSe
         ({"offset": -1}, "`offset` must be at least 0"),
         ({"instruction": " "}, "`instruction` is empty"),
         ({"query": " "}, "`query` is empty"),
+        ({"per_group": 2}, "`per_group` is 2, but hits are not grouped. Set `group_by`"),
+        ({"group_by": "path", "per_group": 0}, "`per_group` must be at least 1, got 0"),
+        ({"group_by": "path", "per_group": None}, "`per_group` must be a whole number"),
+        ({"group_by": ["path"]}, "`group_by` must be the name of a payload field, got"),
+        ({"group_by": ""}, "`group_by` is empty"),
         ({"query": None}, "`query` must be a string"),
     ],
 )

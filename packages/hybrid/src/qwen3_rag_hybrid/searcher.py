@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.errors import InputError, InputTypeError, StoreError
+from qwen3_rag.errors import InputTypeError, StoreError
 from qwen3_rag.fusion import DEFAULT_CANDIDATES, DEFAULT_FUSION, FusionMethod
-from qwen3_rag.integration import Call, Closing, FloatArray, Flow, run, run_async
+from qwen3_rag.integration import Closing, run, run_async
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag.search import Fuse, SearchPipeline
+from qwen3_rag.search import SearchPipeline
 from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_ids
-from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
-from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.searching import Request, search
+from qwen3_rag_hybrid.stores.base import Store
 from qwen3_rag_hybrid.stores.record import Finding
 from qwen3_rag_hybrid.worker import StoreCalls
 
@@ -201,17 +199,23 @@ class HybridSearcher(Closing):
         filter: Any = None,
         instruction: str | None = None,
         min_score: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
     ) -> list[Hit]:
         """Search.
 
         Args:
             query: The user's question, without any prompt text.
-            limit: Number of hits to return.
-            offset: Number of top hits to skip.
+            limit: Number of hits to return; of groups, if hits are grouped.
+            offset: Number of top hits or groups to skip.
             filter: The store's own filter object, passed on unchanged to both retrievers.
             instruction: What the query is for, passed to both models; defaults to each model's own.
             min_score: Minimum score of a hit, as the reranker gives it. Only reranked hits can
                 reach it, so at most `rerank_depth` are returned, perhaps none.
+            group_by: Payload field whose value is a hit's group, such as the document that a chunk
+                is from; `"a.b"` is the field `"b"` in `"a"`. Of each group, only the best hits are
+                returned. A hit without the field, or with a null, is a group of its own.
+            per_group: Number of hits to return of each group.
 
         Returns:
             Best first, in a deterministic order. A hit's `ranks` has its rank and score under
@@ -219,14 +223,15 @@ class HybridSearcher(Closing):
             if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: The query is blank, a number is out of range, the filter names an unknown
-                field, or there is a `min_score` and nothing is reranked.
+            InputError: The query is blank, a number is out of range, the filter or `group_by` names
+                an unknown field, or there is a `min_score` and nothing is reranked.
             StoreError: The collection does not exist, has another model, dim or encoder, or cannot
                 be read.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run, or was closed.
         """
-        return run(self._search(query, limit, offset, filter, instruction, min_score))
+        request = Request(query, limit, offset, filter, instruction, min_score, group_by, per_group)
+        return run(search(self.pipeline, self._collection, self._calls, request))
 
     async def asearch(
         self,
@@ -237,9 +242,12 @@ class HybridSearcher(Closing):
         filter: Any = None,
         instruction: str | None = None,
         min_score: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
     ) -> list[Hit]:
         """Search without blocking the event loop; see `search`."""
-        return await run_async(self._search(query, limit, offset, filter, instruction, min_score))
+        request = Request(query, limit, offset, filter, instruction, min_score, group_by, per_group)
+        return await run_async(search(self.pipeline, self._collection, self._calls, request))
 
     def retrieve(self, ids: Iterable[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """Look up documents by id; unknown ids are left out. Needs no model.
@@ -294,54 +302,6 @@ class HybridSearcher(Closing):
 
     def __repr__(self) -> str:
         return f"HybridSearcher({self.store!r}, {self.embedder!r}, {self.reranker!r})"
-
-    def _search(
-        self,
-        query: str,
-        limit: int,
-        offset: int,
-        filter: Any,
-        instruction: str | None,
-        min_score: float | None,
-    ) -> Flow[list[Hit]]:
-        self.pipeline.check_request(query, limit, offset, instruction)
-        self._check_min_score(min_score)
-        record = yield from self._collection.ready()
-        if filter is not None:
-            self.store.check_filter(filter, record.fields)
-
-        def retrieve(vector: FloatArray, fuse: Fuse) -> Call:
-            find = partial(self._find, query, vector, fuse, filter)
-            return Call(lambda: run(find()), lambda: run_async(find()))
-
-        return (
-            yield from self.pipeline.search(
-                retrieve,
-                query,
-                limit=limit,
-                offset=offset,
-                instruction=instruction,
-                min_score=min_score,
-            )
-        )
-
-    def _check_min_score(self, min_score: float | None) -> None:
-        if min_score is None:
-            return
-        if not isinstance(min_score, int | float) or math.isnan(min_score):
-            raise InputTypeError(f"`min_score` must be a number or None, got {min_score!r}.")
-        if self.reranker is None or not self.pipeline.rerank_depth:
-            raise InputError(
-                f"`min_score` is {min_score!r}, but nothing is reranked, and fused scores of two "
-                "queries cannot be compared. Make the searcher with a `reranker` and a "
-                "`rerank_depth`, or leave `min_score` out."
-            )
-
-    def _find(self, text: str, vector: FloatArray, fuse: Fuse, filter: Any) -> Flow[list[Hit]]:
-        query = Query(vector, self.encoder.encode_query(text), self.encoder.query_terms(text))
-        depth = self.pipeline.candidates
-        lists = yield from find_candidates(self._calls, query, depth, filter)
-        return (yield from find_hits(self._calls, fuse(lists)))
 
     def _check_filter(self, filter: Any) -> None:
         if filter is not None:

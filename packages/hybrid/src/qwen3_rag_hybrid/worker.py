@@ -28,7 +28,7 @@ class StoreCalls:
 
     def __init__(self, store: Store) -> None:
         """Set the store; the thread starts when it is first needed."""
-        self._store = store
+        self.store = store
         self._worker = Worker()
 
     def ask(self, work: Callable[[Any], Any]) -> Call:
@@ -38,7 +38,7 @@ class StoreCalls:
             work: Calls a method of the store or of its async form: `lambda store:
                 store.delete(ids)`.
         """
-        store, aio = self._store, self._store.aio
+        store, aio = self.store, self.store.aio
         if aio is None:
             return self.compute(partial(work, store))
         return Call(partial(work, store), partial(work, aio))

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from qwen3_rag._embedder import Qwen3Embedder
 from qwen3_rag._flow import Call, Flow
+from qwen3_rag._grouping import check_grouping, grouped
 from qwen3_rag._inputs import check_count, check_instruction, check_query
 from qwen3_rag._reranker import Qwen3Reranker
 from qwen3_rag._results import FloatArray, Hit, RankScore
@@ -112,19 +113,27 @@ class SearchPipeline:
         fuse(dict.fromkeys(self.retrievers, ()), self.fusion, k=self.k, weights=self.weights)
 
     def check_request(
-        self, query: str, limit: int, offset: int = 0, instruction: str | None = None
+        self,
+        query: str,
+        limit: int,
+        offset: int = 0,
+        instruction: str | None = None,
+        *,
+        group_by: str | None = None,
+        per_group: int = 1,
     ) -> None:
         """Reject an invalid search before any work is done.
 
         Raises:
-            InputError: The query is blank, a number is out of range, or more hits than candidates
-                are requested.
+            InputError: The query is blank, a number is out of range, more hits than candidates are
+                requested, or `per_group` is given without `group_by`.
         """
         check_query(query)
         check_count(limit, "limit", 1, required=True)
         check_count(offset, "offset", 0, required=True)
         if instruction is not None:
             check_instruction(instruction)
+        check_grouping(group_by, per_group)
         if offset + limit > self.candidates:
             raise InputError(
                 f"`offset + limit` is {offset + limit}, but each retriever is asked for only "
@@ -140,23 +149,33 @@ class SearchPipeline:
         offset: int = 0,
         instruction: str | None = None,
         min_score: float | None = None,
+        group_by: str | None = None,
+        per_group: int = 1,
     ) -> Flow[list[Hit]]:
         """Search; run the flow with `integration.run` or `integration.run_async`.
 
         Args:
             retrieve: Searches the store.
             query: The user's question.
-            limit: Number of hits to return.
-            offset: Number of top hits to skip.
+            limit: Number of hits to return; of groups, if hits are grouped.
+            offset: Number of top hits or groups to skip.
             instruction: What the query is for, passed to both models; defaults to each model's own.
             min_score: Minimum score of a reranked hit. If given, hits that were not reranked are
                 left out. It does not apply without a reranker or with a `rerank_depth` of 0.
+            group_by: Payload field whose value is a hit's group; `"a.b"` is the field `"b"` in
+                `"a"`. A hit without it is a group of its own. Hits are grouped last, in the order
+                that they have without groups, and from all candidates.
+            per_group: Number of hits to return of each group.
         """
-        self.check_request(query, limit, offset, instruction)
+        self.check_request(
+            query, limit, offset, instruction, group_by=group_by, per_group=per_group
+        )
         vectors = yield from self.embedder._embed_queries([query], instruction, False, False)
         [vector] = cast(FloatArray, vectors)
         reranker = self.reranker if self.rerank_depth else None
-        depth = max(offset + limit, 0 if reranker is None else self.rerank_depth)
+        depth: int | None = max(offset + limit, 0 if reranker is None else self.rerank_depth)
+        if group_by is not None:
+            depth = None  # the next group may be far down
         hits: list[Hit] = yield retrieve(vector, partial(self.fuse, depth=depth))
         if reranker is not None and hits:
             best, rest = hits[: self.rerank_depth], hits[self.rerank_depth :]
@@ -164,6 +183,8 @@ class SearchPipeline:
             if min_score is not None:
                 reranked, rest = [hit for hit in reranked if hit.score >= min_score], []
             hits = reranked + rest
+        if group_by is not None:
+            return grouped(hits, group_by, per_group, offset=offset, limit=limit)
         return hits[offset : offset + limit]
 
     def fuse(self, lists: RankedLists, depth: int | None = None) -> list[Fused]:

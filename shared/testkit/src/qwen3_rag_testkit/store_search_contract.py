@@ -94,6 +94,27 @@ class SearchContract(ABC):
         assert [hit for page in pages for hit in page] == everything
         assert filled.search(CAPITAL, limit=3, offset=50) == []
 
+    def test_groups_are_those_of_the_whole_order(self, make: MakeSearcher) -> None:
+        searcher = make(candidates=50)
+        searcher.create(fields={"path": "keyword"})
+        searcher.add([Document(f"long {n}", f"{CAPITAL} {n}", {"path": "long"}) for n in range(30)])
+        searcher.add(
+            [Document(n, f"a capital {n}", {"path": f"short {n // 2}"}) for n in range(10)]
+        )
+        everything = searcher.search(CAPITAL, limit=50)
+
+        best = searcher.search(CAPITAL, limit=4, group_by="path")
+        two = searcher.search(CAPITAL, limit=6, group_by="path", per_group=2)
+        pages = [searcher.search(CAPITAL, limit=2, offset=n, group_by="path") for n in (0, 2, 4)]
+
+        assert {hit.payload["path"] for hit in everything[:30]} == {"long"}
+        assert best == _firsts(everything, 1)[:4]
+        assert two == _firsts(everything, 2)
+        assert len(two) == 12
+        assert [hit for page in pages for hit in page] == _firsts(everything, 1)
+        with pytest.raises(InputError, match=r"`group_by` asks for the field 'pfad'.*'path'"):
+            searcher.search(CAPITAL, group_by="pfad")
+
     def test_a_filter_holds_for_both_retrievers(self, filled: HybridSearcher) -> None:
         filter = self.equals("path", "a.md")
         passing = {"france", "https://example.org/ü?q=1"}
@@ -134,6 +155,12 @@ class SearchContract(ABC):
 def ids(hits: list[Hit]) -> list[str | int]:
     """Give the ids in the order of the hits."""
     return [hit.id for hit in hits]
+
+
+def _firsts(hits: list[Hit], number: int) -> list[Hit]:
+    """Give the first hits of each path, in the order of all hits."""
+    paths = [hit.payload["path"] for hit in hits]
+    return [hit for n, hit in enumerate(hits) if paths[:n].count(paths[n]) < number]
 
 
 def _places(hits: list[Hit]) -> list[tuple[str | int, dict[str, int]]]:

@@ -258,13 +258,16 @@ def check_fields(fields: Mapping[str, str] | None, types: Sequence[str]) -> dict
     return dict(fields or {})
 
 
-def check_declared(asked: Iterable[str], fields: Mapping[str, str], keys: Keys) -> None:
+def check_declared(
+    asked: Iterable[str], fields: Mapping[str, str], keys: Keys, *, by: str = "The filter"
+) -> None:
     """Reject payload fields that no document has, for a store's `check_filter`.
 
     Args:
         asked: The fields that a filter names, where `"a.b"` and `"a[].b"` are parts of `"a"`.
         fields: The declared payload fields; if there are none, any field is allowed.
         keys: Payload fields that always exist.
+        by: What names the fields, for the error message.
 
     Raises:
         InputError: A field was not declared.
@@ -275,7 +278,7 @@ def check_declared(asked: Iterable[str], fields: Mapping[str, str], keys: Keys) 
         if not any(_covers(known, name) for known in (*fields, keys.text, keys.id)):
             close = get_close_matches(name, fields, 1)
             raise InputError(
-                f"The filter asks for the field {name!r}"
+                f"{by} asks for the field {name!r}"
                 + (f" (did you mean {close[0]!r}?)" if close else "")
                 + f", but the collection's fields are {', '.join(map(repr, fields))}. Fields are "
                 "declared with `create(fields=...)`, which also adds new ones."

@@ -1,0 +1,103 @@
+"""`search`: one search of a collection, from the request to the hits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from qwen3_rag import Hit
+from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.integration import Call, FloatArray, Flow, run, run_async
+from qwen3_rag.search import Fuse, SearchPipeline
+from qwen3_rag_hybrid.collection import Collection
+from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
+from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.worker import StoreCalls
+
+__all__ = ["Request", "search"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `HybridSearcher.search`."""
+
+    query: str
+    limit: int
+    offset: int
+    filter: Any
+    instruction: str | None
+    min_score: float | None
+    group_by: str | None
+    per_group: int
+
+    def check_fields(self, store: Store, fields: Mapping[str, str]) -> None:
+        """Reject an invalid filter, and payload fields that no document has."""
+        if self.filter is not None:
+            store.check_filter(self.filter, fields)
+        if self.group_by is not None:
+            check_declared([self.group_by], fields, store.keys, by="`group_by`")
+
+
+def search(
+    pipeline: SearchPipeline, collection: Collection, calls: StoreCalls, request: Request
+) -> Flow[list[Hit]]:
+    """Search; see `HybridSearcher.search`.
+
+    Args:
+        pipeline: Embeds, fuses and reranks.
+        collection: The collection.
+        calls: Runs operations on its store.
+        request: What to search for.
+    """
+    pipeline.check_request(
+        request.query,
+        request.limit,
+        request.offset,
+        request.instruction,
+        group_by=request.group_by,
+        per_group=request.per_group,
+    )
+    _check_min_score(pipeline, request.min_score)
+    record = yield from collection.ready()
+    request.check_fields(calls.store, record.fields)
+
+    def find(vector: FloatArray, fuse: Fuse) -> Flow[list[Hit]]:
+        encoder = collection.encoder
+        terms = encoder.query_terms(request.query)
+        query = Query(vector, encoder.encode_query(request.query), terms)
+        lists = yield from find_candidates(calls, query, pipeline.candidates, request.filter)
+        return (yield from find_hits(calls, fuse(lists)))
+
+    def retrieve(vector: FloatArray, fuse: Fuse) -> Call:
+        finding = partial(find, vector, fuse)
+        return Call(lambda: run(finding()), lambda: run_async(finding()))
+
+    return (
+        yield from pipeline.search(
+            retrieve,
+            request.query,
+            limit=request.limit,
+            offset=request.offset,
+            instruction=request.instruction,
+            min_score=request.min_score,
+            group_by=request.group_by,
+            per_group=request.per_group,
+        )
+    )
+
+
+def _check_min_score(pipeline: SearchPipeline, min_score: float | None) -> None:
+    if min_score is None:
+        return
+    if not isinstance(min_score, int | float) or math.isnan(min_score):
+        raise InputTypeError(f"`min_score` must be a number or None, got {min_score!r}.")
+    if pipeline.reranker is None or not pipeline.rerank_depth:
+        raise InputError(
+            f"`min_score` is {min_score!r}, but nothing is reranked, and fused scores of two "
+            "queries cannot be compared. Make the searcher with a `reranker` and a "
+            "`rerank_depth`, or leave `min_score` out."
+        )
