@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 import qdrant_edge as edge
-from qdrant_client import QdrantClient, models
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from qwen3_rag_hybrid import QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.qdrant_server import QdrantServer
@@ -52,8 +53,15 @@ class TestServerStandIn(ClientContract):
         with QdrantServer() as server:
             # The check runs on a thread that may outlive the server.
             self.client = QdrantClient(url=server.url, check_compatibility=False)
+            self.async_client = AsyncQdrantClient(url=server.url, check_compatibility=False)
             yield
             self.client.close()
+            asyncio.run(self.async_client.close())
+
+
+class TestServerStandInAsync(TestServerStandIn):
+    def open_store(self, folder: Path) -> Store:
+        return QdrantStore(self.client, "documents", async_client=self.async_client)
 
 
 @pytest.mark.docker

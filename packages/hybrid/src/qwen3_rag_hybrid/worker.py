@@ -41,7 +41,12 @@ class StoreCalls:
         store, aio = self.store, self.store.aio
         if aio is None:
             return self.compute(partial(work, store))
-        return Call(partial(work, store), partial(work, aio))
+
+        async def awaited() -> Any:
+            self._worker.check_open()
+            return await work(aio)
+
+        return Call(partial(work, store), awaited)
 
     def compute(self, work: Callable[[], Any]) -> Call:
         """Make a call for work that would block an event loop."""
@@ -69,12 +74,20 @@ class Worker:
             StoreError: The worker was closed.
         """
         with self._own_lock():
-            if self._closed:
-                raise StoreError("The searcher was closed. Make a new one.")
+            self.check_open()
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="qwen3-rag-hybrid")
             future = self._pool.submit(work)
         return await asyncio.wrap_future(future)
+
+    def check_open(self) -> None:
+        """Check that the worker was not closed.
+
+        Raises:
+            StoreError: It was.
+        """
+        if self._closed:
+            raise StoreError("The searcher was closed. Make a new one.")
 
     def close(self) -> None:
         """Finish the current work and drop the rest."""

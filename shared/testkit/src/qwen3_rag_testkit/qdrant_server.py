@@ -37,7 +37,8 @@ class QdrantServer:
     Attributes:
         url: The server's URL.
         requests: Method and path of each request so far, `"PUT /collections/a/points"`.
-        on_request: Called with each request before it is answered, on the request's own thread.
+        on_request: Called with each request before it is answered, on the request's own thread. If
+            it raises `ConnectionError`, the connection is closed without an answer.
     """
 
     def __init__(self, *, most_bytes: int = 32 * 2**20) -> None:
@@ -52,8 +53,7 @@ class QdrantServer:
         self._engine = QdrantClient(":memory:")
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
         self._lock = threading.Lock()  # local mode is not thread-safe
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -211,6 +211,11 @@ _ROUTES: dict[str, Handle] = {
 }
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512  # connections that clients open at once
+
+
 def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keep-alive, because the client reuses its connection
@@ -225,7 +230,11 @@ def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, answer = server.answer(self.command, self.path.partition("?")[0], body)
+            try:
+                status, answer = server.answer(self.command, self.path.partition("?")[0], body)
+            except ConnectionError:
+                self.close_connection = True
+                return
             payload = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

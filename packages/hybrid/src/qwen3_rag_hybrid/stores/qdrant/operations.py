@@ -1,0 +1,337 @@
+"""`Operations` on a Qdrant collection, for the blocking client and for the async one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
+
+from qwen3_rag.errors import Qwen3RagError, StoreError
+from qwen3_rag.fusion import RankedLists
+from qwen3_rag.integration import Call, Flow
+from qwen3_rag.search import BM25, DENSE
+from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
+from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.qdrant.errors import failure, retry_after
+from qwen3_rag_hybrid.stores.qdrant.points import batches, own_id, read_point, to_point, to_sparse
+from qwen3_rag_hybrid.stores.qdrant.shape import check_shape, missing_indexes
+from qwen3_rag_hybrid.stores.record import (
+    CollectionRecord,
+    Finding,
+    adopted,
+    no_collection,
+    refuse,
+)
+
+__all__ = ["Operations"]
+
+T = TypeVar("T")
+
+PAGE = 256
+_RECORD = "qwen3_rag"
+_OLD_SPARSE = "lexical"
+
+# Seconds to wait before a write is sent again: 15 in all, as long as a server takes to restart.
+_WAITS = (0.5, 1, 2, 4, 8)
+_LONGEST_WAIT = 60  # seconds, if the server asks for more
+
+
+class Operations:
+    """What `Store` has, as flows: each sends its requests by the client that it is run for."""
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        async_client: AsyncQdrantClient | None,
+        collection: str,
+        *,
+        dense: str,
+        sparse: str | None,
+        keys: Keys,
+        is_local: bool,
+    ) -> None:
+        """Set the arguments of `QdrantStore`; no request is sent.
+
+        Args:
+            client: Sends the requests of blocking callers.
+            async_client: Sends those of async callers.
+            collection: Name of the collection.
+            dense: Name of the dense vector, `""` for the unnamed one.
+            sparse: Name of the sparse vector; `None` to find it.
+            keys: Payload fields with text and id.
+            is_local: Whether the client runs in local mode.
+        """
+        self._client, self._async_client = client, async_client
+        self._collection = collection
+        self._dense, self._sparse = dense, sparse
+        self._found_sparse: str | None = None
+        self._keys = keys
+        self._is_local = is_local
+        self.name = f"The collection {collection!r}"
+
+    def create(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
+        """See `Store.create`."""
+
+        def create() -> Flow[None]:
+            made = not (yield self._exists()) and (yield from self._make(record))
+            if not made and (yield from self._recorded()) != record:
+                yield from self._take_over(record, adopt)
+            yield from self._make_indexes(record)
+            if (yield from self._recorded()) != record:
+                raise StoreError(
+                    f"{self.name} did not keep its record, as Qdrant servers before 1.16 do. "
+                    "Update the server."
+                )
+
+        return self._doing("Making", create())
+
+    def record(self) -> Flow[CollectionRecord | None]:
+        """See `Store.record`."""
+
+        def read() -> Flow[CollectionRecord | None]:
+            return (yield from self._recorded()) if (yield self._exists()) else None
+
+        return self._doing("Reading the record of", read())
+
+    def write_record(self, record: CollectionRecord) -> Flow[None]:
+        """See `Store.write_record`."""
+        return self._doing("Recording in", self._write_record(record))
+
+    def check(self, record: CollectionRecord) -> Flow[list[Finding]]:
+        """See `Store.check`."""
+
+        def check() -> Flow[list[Finding]]:
+            if not (yield self._exists()):
+                return [no_collection(self._collection)]
+            return self._findings((yield self._info()), record)
+
+        return self._doing("Checking", check())
+
+    def upsert(self, points: Sequence[Point]) -> Flow[None]:
+        """See `Store.upsert`."""
+
+        def upsert() -> Flow[None]:
+            sparse = yield from self._sparse_name()
+            for batch in batches(points):
+                made = [to_point(point, self._dense, sparse, self._keys) for point in batch]
+                yield from self._write(partial(_upsert, self._collection, made))
+
+        return self._doing("Writing to", upsert())
+
+    def delete(self, ids: Sequence[Id]) -> Flow[None]:
+        """See `Store.delete`."""
+        places = models.PointIdsList(points=[point_id(id_) for id_ in ids])
+        return self._doing(
+            "Deleting from",
+            self._write(lambda client: client.delete(self._collection, places, wait=True)),
+        )
+
+    def search(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
+        """See `Store.search`."""
+
+        def search() -> Flow[RankedLists]:
+            queries: dict[str, Any] = {DENSE: (query.vector.tolist(), self._dense or None)}
+            if len(query.sparse):
+                queries[BM25] = (to_sparse(query.sparse), (yield from self._sparse_name()))
+            requests = [
+                models.QueryRequest(
+                    query=one,
+                    using=using,
+                    filter=filter,
+                    limit=limit,
+                    with_payload=models.PayloadSelectorInclude(include=[self._keys.id]),
+                )
+                for one, using in queries.values()
+            ]
+            answers = yield self._ask(
+                lambda client: client.query_batch_points(self._collection, requests)
+            )
+            ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
+            for name, answer in zip(queries, answers, strict=True):
+                ranked[name] = [(own_id(hit, self._keys), hit.score) for hit in answer.points]
+            return ranked
+
+        return self._doing("Searching", search())
+
+    def retrieve(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
+        """See `Store.retrieve`."""
+        places: list[Any] = [point_id(id_) for id_ in ids]
+
+        def retrieve() -> Flow[dict[Id, Point]]:
+            records = yield self._ask(
+                lambda client: client.retrieve(
+                    self._collection, places, with_payload=True, with_vectors=vectors
+                )
+            )
+            points = yield from self._points(records, vectors)
+            return {point.document.id: point for point in points}
+
+        return self._doing("Reading", retrieve())
+
+    def page(self, start: Any, filter: Any, vectors: bool) -> Flow[tuple[list[Point], Any]]:
+        """Read one page of all documents, from `start`, and where the next one starts."""
+
+        def page() -> Flow[tuple[list[Point], Any]]:
+            records, next_start = yield self._ask(
+                lambda client: client.scroll(
+                    self._collection,
+                    scroll_filter=filter,
+                    limit=PAGE,
+                    offset=start,
+                    with_payload=True,
+                    with_vectors=vectors,
+                )
+            )
+            return (yield from self._points(records, vectors)), next_start
+
+        return self._doing("Reading", page())
+
+    def count(self, filter: Any) -> Flow[int]:
+        """See `Store.count`."""
+
+        def count() -> Flow[int]:
+            return (yield from self._count(filter)) if (yield self._exists()) else 0
+
+        return self._doing("Counting", count())
+
+    def _make(self, record: CollectionRecord) -> Flow[bool]:
+        """Make the collection; return `False` if another program did so in the meantime."""
+        dense = models.VectorParams(size=record.dim, distance=models.Distance.COSINE)
+        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        try:
+            yield self._ask(
+                lambda client: client.create_collection(
+                    self._collection,
+                    vectors_config={self._dense: dense} if self._dense else dense,
+                    sparse_vectors_config={self._sparse or BM25: sparse},
+                    metadata={_RECORD: record.as_dict()},
+                )
+            )
+        except Exception:
+            if not (yield self._exists()):
+                raise
+            return False
+        return True
+
+    def _take_over(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
+        """Add the record to an existing collection, if the collection matches it."""
+        refuse(self._findings((yield self._info()), record))
+        recorded = yield from self._recorded()
+        count = 0 if recorded or adopt else (yield from self._count(None))
+        record = adopted(self.name, recorded, record, adopt=adopt, count=lambda: count)
+        yield from self._write_record(record)
+
+    def _make_indexes(self, record: CollectionRecord) -> Flow[None]:
+        if self._is_local:
+            return
+        indexed = (yield self._info()).payload_schema
+        for field in record.fields.keys() - indexed.keys():
+            kind = models.PayloadSchemaType(record.fields[field])
+            yield self._ask(partial(_make_index, self._collection, field, kind))
+
+    def _findings(self, info: models.CollectionInfo, record: CollectionRecord) -> list[Finding]:
+        parameters = info.config.params
+        self._found_sparse = _sparse_name(parameters)
+        sparse = self._sparse or self._found_sparse
+        findings = check_shape(self.name, parameters, self._dense, sparse, record.dim)
+        if not self._is_local:  # in local mode, indexes have no effect
+            findings += missing_indexes(self.name, record.fields, info.payload_schema)
+        return findings
+
+    def _recorded(self) -> Flow[CollectionRecord | None]:
+        info = yield self._info()
+        metadata: Mapping[str, Any] = info.config.metadata or {}
+        record = metadata.get(_RECORD)
+        if record is None:
+            return None
+        try:
+            return CollectionRecord.from_dict(record)
+        except (TypeError, ValueError) as error:
+            raise StoreError(
+                f"The record of the collection {self._collection!r} cannot be read ({error}). A "
+                "later release of qwen3-rag-hybrid may have written it: update this one."
+            ) from error
+
+    def _write_record(self, record: CollectionRecord) -> Flow[None]:
+        metadata = {_RECORD: record.as_dict()}
+        yield self._ask(
+            lambda client: client.update_collection(self._collection, metadata=metadata)
+        )
+
+    def _count(self, filter: Any) -> Flow[int]:
+        counted = yield self._ask(
+            lambda client: client.count(self._collection, count_filter=filter, exact=True)
+        )
+        return int(counted.count)
+
+    def _points(self, records: Sequence[models.Record], vectors: bool) -> Flow[list[Point]]:
+        sparse = (yield from self._sparse_name()) if vectors else ""
+        return [read_point(record, self._dense, sparse, self._keys) for record in records]
+
+    def _sparse_name(self) -> Flow[str]:
+        """Return the sparse vector's name: the caller's, or the one in the collection."""
+        if self._sparse is not None:
+            return self._sparse
+        if self._found_sparse is None:
+            self._found_sparse = _sparse_name((yield self._info()).config.params)
+        return self._found_sparse
+
+    def _exists(self) -> Call:
+        return self._ask(lambda client: client.collection_exists(self._collection))
+
+    def _info(self) -> Call:
+        return self._ask(lambda client: client.get_collection(self._collection))
+
+    def _write(self, request: Callable[[QdrantClient], Any]) -> Flow[None]:
+        """Send a write that may be repeated; repeat it if the server may take it later."""
+        for wait in _WAITS:
+            try:
+                yield self._ask(request)
+                return
+            except Exception as error:
+                asked = retry_after(error)
+                if asked is None:
+                    raise
+            yield _pause(min(max(wait, asked), _LONGEST_WAIT))
+        yield self._ask(request)
+
+    def _ask(self, request: Callable[[QdrantClient], Any]) -> Call:
+        """Make a call of a request; both clients have the same methods."""
+
+        async def awaited() -> Any:
+            return await request(cast(QdrantClient, self._async_client))
+
+        return Call(partial(request, self._client), awaited)
+
+    def _doing(self, action: str, flow: Flow[T]) -> Flow[T]:
+        """Run a flow, and convert the client's errors to `StoreError`."""
+        try:
+            return (yield from flow)
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            raise failure(action, self.name, self._collection, error) from error
+
+
+def _upsert(collection: str, points: list[models.PointStruct], client: QdrantClient) -> Any:
+    return client.upsert(collection, points, wait=True)
+
+
+def _make_index(
+    collection: str, field: str, kind: models.PayloadSchemaType, client: QdrantClient
+) -> Any:
+    return client.create_payload_index(collection, field, kind, wait=True)
+
+
+def _pause(seconds: float) -> Call:
+    return Call(partial(time.sleep, seconds), partial(asyncio.sleep, seconds))
+
+
+def _sparse_name(parameters: models.CollectionParams) -> str:
+    """Find the name that `create` gave the sparse vector, in this release or an earlier one."""
+    names = parameters.sparse_vectors or {}
+    return _OLD_SPARSE if _OLD_SPARSE in names and BM25 not in names else BM25
