@@ -9,8 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qwen3_rag_hybrid.documents import Document, Point
+from qwen3_rag_hybrid.opening import open_store
 from qwen3_rag_hybrid.renewal import renew_bm25
 from qwen3_rag_hybrid.searcher import HybridSearcher
+from qwen3_rag_hybrid.stores.address import StoreAddress
 from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 from qwen3_rag_hybrid.version import VERSION
@@ -35,7 +37,9 @@ __all__ = [
     "QdrantStore",
     "Query",
     "Store",
+    "StoreAddress",
     "WeaviateStore",
+    "open_store",
     "renew_bm25",
 ]
 

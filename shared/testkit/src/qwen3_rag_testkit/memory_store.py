@@ -25,10 +25,23 @@ __all__ = ["MemoryFilter", "MemoryStore"]
 
 @dataclass(frozen=True)
 class MemoryFilter:
-    """Matches documents whose payload field `field` has the value `value`."""
+    """Matches documents whose payload field has a value.
+
+    Attributes:
+        field: The field.
+        value: Its value; a tuple has several, of which one must match.
+        also: Another filter that must match.
+    """
 
     field: str
     value: Any
+    also: MemoryFilter | None = None
+
+    def matches(self, payload: Mapping[str, Any]) -> bool:
+        """Whether a document with this payload passes."""
+        wanted = self.value if isinstance(self.value, tuple) else (self.value,)
+        passes = payload.get(self.field) in wanted
+        return passes and (self.also is None or self.also.matches(payload))
 
 
 @dataclass
@@ -109,6 +122,13 @@ class MemoryStore(Store):
         if not isinstance(filter, MemoryFilter):
             raise InputTypeError(f"`filter` must be a `MemoryFilter`, got {type(filter).__name__}.")
         check_declared([filter.field], fields, self.keys)
+
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter; see `Store.matching`."""
+        filter = None
+        for field_, wanted in values.items():
+            filter = MemoryFilter(field_, tuple(wanted), filter)
+        return filter
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write copies of points; see `Store.upsert`."""
@@ -252,7 +272,7 @@ def _own_bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
 
 
 def _passes(point: Point, filter: MemoryFilter | None) -> bool:
-    return filter is None or point.document.payload.get(filter.field) == filter.value
+    return filter is None or filter.matches(point.document.payload)
 
 
 def _copy(point: Point, vectors: bool) -> Point:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from qwen3_rag import Hit, InputError, InputTypeError
-from qwen3_rag.fusion import FusionMethod
+from qwen3_rag.fusion import FusionMethod, Id
 from qwen3_rag_hybrid import Document, HybridSearcher
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, TERMS, make_embedder
@@ -122,6 +122,26 @@ class SearchContract(ABC):
         assert set(ids(filled.search("the capital of bread", filter=filter))) == passing
         assert filled.count(filter=filter) == 2
         assert {point.document.id for point in filled.scan(filter=filter)} == passing
+
+    def test_a_filter_is_made_of_the_values_that_fields_may_have(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create(fields={"path": "keyword", "kind": "keyword"})
+        searcher.add(
+            [
+                Document(f"{path} {kind}", "text", {"path": path, "kind": kind})
+                for path in ("a.md", 'it\'s "b".md', "c\\d.md")
+                for kind in ("text", "code")
+            ]
+        )
+
+        def passing(**values: list[str]) -> set[Id]:
+            return set(ids(searcher.search("text", filter=searcher.store.matching(values))))
+
+        assert passing(path=["a.md"], kind=["code", "other"]) == {"a.md code"}
+        assert passing(path=['it\'s "b".md', "c\\d.md"], kind=["text"]) == {
+            'it\'s "b".md text',
+            "c\\d.md text",
+        }
 
     def test_a_filter_holds_before_the_best_are_taken(self, make: MakeSearcher) -> None:
         searcher = make(candidates=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import FloatArray
@@ -48,6 +48,7 @@ class Store(ABC):
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
     aio: AsyncStore | None = None
+    _close_client: Callable[[], object] | None = None
 
     @property
     @abstractmethod
@@ -100,6 +101,15 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter of the store's own class: each field has one of its values.
+
+        Args:
+            values: Fields of the payload, declared as `"keyword"`, and the values wanted. At least
+                one field, with at least one value each.
+        """
+
+    @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points, replacing those with the same ids. All are stored on return."""
 
@@ -126,9 +136,20 @@ class Store(ABC):
     def count(self, *, filter: Any = None) -> int:
         """Count documents exactly; 0 if the collection does not exist."""
 
-    @abstractmethod
+    def owning(self, close: Callable[[], object]) -> Self:
+        """Have `close` also close a client that was made for this store alone.
+
+        Args:
+            close: Closes the client.
+        """
+        self._close_client = close
+        return self
+
     def close(self) -> None:
         """Close what the store opened; a client that was passed in stays open. Idempotent."""
+        close, self._close_client = self._close_client, None
+        if close is not None:
+            close()
 
 
 class AsyncStore(Protocol):

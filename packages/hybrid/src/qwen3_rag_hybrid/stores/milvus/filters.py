@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag_hybrid.stores.milvus.rows import Names
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter"]
+__all__ = ["check_filter", "matching"]
 
 _STRING = r"""[rR]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 # A name may be followed by a key in brackets. Strings, numbers and functions have no `name`.
@@ -60,3 +61,19 @@ def _fields_of(expression: str) -> Iterator[tuple[str, str | None]]:
         name = match["name"]
         if name and name.lower() not in _WORDS:
             yield name, match["key"]
+
+
+def matching(values: Mapping[str, Sequence[str]], names: Names) -> str:
+    """Make an expression: each field of the payload has one of its values.
+
+    Milvus Lite does not take `in` with a key of a JSON field.
+    """
+    conditions = []
+    for field, wanted in values.items():
+        place = f"{names.payload}[{_quoted(field)}]"
+        conditions.append(" or ".join(f"{place} == {_quoted(value)}" for value in wanted))
+    return " and ".join(f"({condition})" for condition in conditions)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -15,7 +15,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.milvus.filters import check_filter
+from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching
 from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -156,6 +156,10 @@ class MilvusStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, fields, self._names)
 
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter; see `Store.matching`."""
+        return matching(values, self._names)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
@@ -254,9 +258,6 @@ class MilvusStore(Store):
                 consistency_level=_STRONG,
             )
             return int(row["count(*)"])
-
-    def close(self) -> None:
-        """Do nothing: the client belongs to the caller."""
 
     def _make(self, record: CollectionRecord) -> None:
         self.client.create_collection(

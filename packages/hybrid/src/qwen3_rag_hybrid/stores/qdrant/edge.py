@@ -129,6 +129,15 @@ class QdrantEdgeStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, KEYS)
 
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter; see `Store.matching`."""
+        return engine.Filter(
+            must=[
+                engine.FieldCondition(key=field, match=engine.MatchAny(list(wanted)))
+                for field, wanted in values.items()
+            ]
+        )
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""
         with self._using("Writing"):

@@ -140,6 +140,15 @@ class QdrantStore(Store):
         wanted = "qdrant_client.models.Filter"
         check_filter(filter, models.Filter, wanted, fields, self._keys)
 
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter; see `Store.matching`."""
+        return models.Filter(
+            must=[
+                models.FieldCondition(key=field, match=models.MatchAny(any=list(wanted)))
+                for field, wanted in values.items()
+            ]
+        )
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
@@ -172,9 +181,6 @@ class QdrantStore(Store):
     def count(self, *, filter: Any = None) -> int:
         """Count documents; see `Store.count`."""
         return self._run(self._operations.count(filter))
-
-    def close(self) -> None:
-        """Do nothing: the client belongs to the caller."""
 
     def _run(self, flow: Flow[T]) -> T:
         with self._guard:

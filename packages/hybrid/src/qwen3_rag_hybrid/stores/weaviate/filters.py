@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from weaviate.classes.query import Filter
 from weaviate.collections.classes.filters import FilterReturn
 
 from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.stores.record import check_declared
 from qwen3_rag_hybrid.stores.weaviate.layout import KEYS
 
-__all__ = ["check_filter", "fields_of"]
+__all__ = ["check_filter", "fields_of", "matching"]
 
 # What filters by an object's own id and times name.
 _OF_OBJECTS = ("_id", "_creationTimeUnix", "_lastUpdateTimeUnix")
@@ -51,3 +52,11 @@ def fields_of(filter: Any) -> Iterator[str]:
         name = name[4:-1]
     if name not in _OF_OBJECTS:
         yield name
+
+
+def matching(values: Mapping[str, Sequence[str]]) -> FilterReturn:
+    """Make a filter: each field has one of its values."""
+    conditions = [
+        Filter.by_property(field).contains_any(list(wanted)) for field, wanted in values.items()
+    ]
+    return conditions[0] if len(conditions) == 1 else Filter.all_of(conditions)

@@ -34,7 +34,7 @@ except ImportError as error:
     ) from error
 
 from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
-from qwen3_rag_hybrid.stores.weaviate.filters import check_filter
+from qwen3_rag_hybrid.stores.weaviate.filters import check_filter, matching
 from qwen3_rag_hybrid.stores.weaviate.layout import (
     FIELD_TYPES,
     KEYS,
@@ -155,6 +155,10 @@ class WeaviateStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, fields)
 
+    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+        """Make a filter; see `Store.matching`."""
+        return matching(values)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
@@ -232,9 +236,6 @@ class WeaviateStore(Store):
         """Count documents; see `Store.count`."""
         with self._asking("Counting"):
             return 0 if self._configuration() is None else self._count(filter)
-
-    def close(self) -> None:
-        """Do nothing: the client belongs to the caller."""
 
     def _handle(self) -> Any:
         return self.client.collections.use(self.collection)
