@@ -337,6 +337,8 @@ def test_what_is_not_a_string_is_refused_by_name(text: object) -> None:
         "\u17d2" * 200_000,
         "+" * 200_000,
         "C#" * 100_000,
+        ".".join(f"a{number}" for number in range(100_000)),
+        "-".join(f"{number}.{number}.{number}" for number in range(40_000)),
         base64.b64encode(bytes(range(256)) * 600).decode(),
     ],
     ids=lambda text: f"{text[:6]!a}",

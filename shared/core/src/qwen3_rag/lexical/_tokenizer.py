@@ -232,7 +232,7 @@ def _pairs(units: Sequence[str]) -> list[str]:
 def _word_terms(word: str) -> dict[str, float]:
     weights: dict[str, float] = {}
     plain = is_plain(word)
-    names = [] if plain else wholes(word)
+    names = () if plain else dict.fromkeys(wholes(word))  # ordered, and found at once
     for name in names:
         forms = spellings(name)
         for form in forms:
