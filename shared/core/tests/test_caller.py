@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -184,3 +185,103 @@ def test_sentence_transformer_that_does_more_is_refused(
 
     with pytest.raises(ModelError, match="Use sentence-transformers for it"):
         Qwen3Embedder.from_model(model, model.tokenizer).warm_up()
+
+
+# ------------------------------------------------------------------ fingerprints
+
+
+def adapted(folder: Path, *, alpha: int = 8) -> Any:
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    settings = {"target_modules": ["q_proj"], "r": 4, "init_lora_weights": False}
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    model = peft.get_peft_model(model, peft.LoraConfig(lora_alpha=alpha, **settings))
+    model.add_adapter("other", peft.LoraConfig(lora_alpha=8, **settings))
+    return model.eval()
+
+
+def one_row_changed(folder: Path) -> Any:
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    model.embed_tokens.weight.data[-1, -1] += 1e-3
+    return model
+
+
+def other_rope(folder: Path) -> Any:
+    copy = Path(shutil.copytree(folder, folder.parent / "other_rope", dirs_exist_ok=True))
+    config = json.loads((copy / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 10_000.0
+    (copy / "config.json").write_text(json.dumps(config))
+    return AutoModel.from_pretrained(copy, dtype=torch.float32)
+
+
+def other_adapter(folder: Path) -> Any:
+    model = adapted(folder)
+    model.set_adapter("other")
+    return model.eval()
+
+
+def without_adapter(folder: Path) -> Any:
+    model = adapted(folder)
+    model.base_model.disable_adapter_layers()
+    return model
+
+
+def plain(folder: Path) -> Any:
+    return AutoModel.from_pretrained(folder, dtype=torch.float32)
+
+
+def fingerprint_of(model: Any, tokenizer: Any) -> str:
+    with Qwen3Embedder.from_model(model, tokenizer) as embedder:
+        return embedder.warm_up().fingerprint
+
+
+# peft asks transformers 5.23 for a name that it is about to drop.
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (plain, one_row_changed),
+        (plain, other_rope),
+        (adapted, lambda folder: adapted(folder, alpha=9)),
+        (adapted, other_adapter),
+        (adapted, without_adapter),
+    ],
+    ids=["one number", "rope", "an adapter's scale", "the active adapter", "no adapter"],
+)
+def test_models_with_other_numbers_have_other_fingerprints(
+    one: Any, other: Any, embedding_folder: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(embedding_folder)
+
+    assert fingerprint_of(one(embedding_folder), tokenizer) != fingerprint_of(
+        other(embedding_folder), tokenizer
+    )
+
+
+def test_another_end_token_gives_another_fingerprint(
+    embedding_folder: Path, tmp_path: Path
+) -> None:
+    definition = json.loads((embedding_folder / "tokenizer.json").read_text())
+    ids = {token["content"]: token["id"] for token in definition["added_tokens"]}
+    end = json.dumps(definition["post_processor"]).replace("<|endoftext|>", "<|im_end|>")
+    end = end.replace(str(ids["<|endoftext|>"]), str(ids["<|im_end|>"]))
+    definition["post_processor"] = json.loads(end)
+    model = plain(embedding_folder)
+
+    changed, published = (
+        fingerprint_of(model, Tokenizer.from_str(text))
+        for text in (json.dumps(definition), (embedding_folder / "tokenizer.json").read_text())
+    )
+
+    assert changed != published
+
+
+def test_fingerprint_is_that_of_the_model_not_of_how_it_was_used(embedding_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(embedding_folder)
+    fresh = fingerprint_of(plain(embedding_folder), tokenizer)
+    tokenizer(["a", "b c d"], padding=True, truncation=True, max_length=8)
+    model = plain(embedding_folder).train()
+    model.config.transformers_version = "4.51.0"
+    model.config.use_cache = False
+
+    assert fingerprint_of(model, tokenizer) == fresh

@@ -24,6 +24,12 @@ __all__ = ["caller_fingerprint", "caller_parts", "check_caller"]
 # The modules of sentence-transformers whose work is done here too.
 MODULES = {"Transformer", "Pooling", "Normalize", "LogitScore"}
 
+# Attributes of peft's layers that decide what an adapter adds.
+ADAPTER_STATE = ("active_adapters", "disable_adapters", "merged_adapters", "scaling")
+
+# Tensors up to this size are hashed whole, larger ones by the sums of their rows.
+HASHED_WHOLE = 2**16
+
 
 def check_caller(model: Any, role: Role) -> None:
     """Check that the caller's object is a model, before it is used.
@@ -122,21 +128,44 @@ def caller_parts(model: Any, tokenizer: PromptTokenizer, role: Role) -> tuple[An
     return trunk, ProjectionHead(head, chosen)
 
 
-def caller_fingerprint(model: Any) -> str:
-    """Hash a model in memory: its configuration and a few numbers of every tensor."""
-    digest = hashlib.sha256(repr(model.config.to_diff_dict()).encode())
+def caller_fingerprint(model: Any, tokenizer: PromptTokenizer) -> str:
+    """Hash what decides the numbers of a model in memory: weights, adapters and tokenizer.
+
+    It is the same on every device and with every version of transformers.
+    """
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or (config.rope_theta, config.rope_scaling)
+    digest = hashlib.sha256(repr((config.rms_norm_eps, rope, tokenizer.identity)).encode())
+    if hasattr(model, "score"):
+        digest.update(repr(config.id2label).encode())
+    for name, module in model.named_modules():
+        if hasattr(module, "active_adapters"):  # of peft; which one is in use, and how strongly
+            state = [getattr(module, key, None) for key in ADAPTER_STATE]
+            digest.update(f"{name}:{state!r}".encode())
     for name, value in model.state_dict().items():
-        digest.update(f"{name}:{_some_numbers(value)!r}".encode())
+        digest.update(f"{name}:".encode())
+        _hash(value, digest)
     return digest.hexdigest()[:32]
 
 
-def _some_numbers(value: Any) -> Any:
-    """Return a few numbers of a tensor. The state of quantised layers has other values too."""
+def _hash(value: Any, digest: Any) -> None:
+    """Hash a tensor: all bytes, or for each row of a large one the sum of its 64-bit words.
+
+    Sums are computed where the tensor is, and a single changed number changes one. The state of
+    quantised layers has other values too.
+    """
     if not isinstance(value, torch.Tensor):
-        return value
+        digest.update(repr(value).encode())
+        return
     if hasattr(value, "__tensor_flatten__"):  # made of several tensors, as those of torchao are
-        return [_some_numbers(getattr(value, name)) for name in value.__tensor_flatten__()[0]]
-    return value.flatten()[:16].tolist()
+        for name in value.__tensor_flatten__()[0]:
+            _hash(getattr(value, name), digest)
+        return
+    digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+    value = value.detach().as_subclass(torch.Tensor).contiguous()
+    if value.dim() > 1 and value.nbytes > HASHED_WHOLE and value[0].nbytes % 8 == 0:
+        value = value.flatten(1).view(torch.int64).sum(1)
+    digest.update(value.flatten().view(torch.uint8).cpu().numpy().tobytes())
 
 
 def _peft_configs(model: Any) -> list[Any]:

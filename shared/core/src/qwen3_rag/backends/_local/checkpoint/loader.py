@@ -176,7 +176,8 @@ class _CallerLoader:
         _limit_threads(device)
         model = self._caller.model
         trunk, head = caller_parts(model, self._tokenizer, self._spec.role)
-        capabilities = _capabilities(self._spec, trunk.config, caller_fingerprint(model))
+        own = caller_fingerprint(model, self._tokenizer)
+        capabilities = _capabilities(self._spec, trunk.config, own)
         return PaddedForward(trunk, head, device), capabilities
 
 

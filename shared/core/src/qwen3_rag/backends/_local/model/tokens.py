@@ -123,6 +123,13 @@ class PromptTokenizer:
         """Whether it has no added tokens but Qwen's, and for an embedder Qwen's end token."""
         return not self.own and (self._role == "reranking" or self.ends_as_published)
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from other tokenizers for the same weights."""
+        ids = (self.end,) if self._role == "embedding" else (*self.prefix, *self.suffix)
+        answers = () if self._role == "embedding" else (self.no, self.yes)
+        return self.rows, sorted(self.own.items()), ids, answers
+
     @classmethod
     def from_folder(
         cls,
