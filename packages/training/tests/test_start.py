@@ -157,8 +157,14 @@ def test_adapter_is_not_a_start(checkpoints: dict[str, Path], data: Path, tmp_pa
     adapter = run("embedding", checkpoints["embedding"], data, tmp_path / "adapter", LoRA(rank=2))
     beside = Path(shutil.copytree(checkpoints["embedding"], tmp_path / "beside"))
     shutil.copy(adapter / "adapter_config.json", beside)
+    inner = tmp_path / "old layout" / "0_Transformer"
+    shutil.copytree(adapter, inner)
+    modules = json.loads((inner / "modules.json").read_text(encoding="utf-8"))
+    modules[0]["path"] = inner.name
+    (inner.parent / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    shutil.copytree(inner / "1_Pooling", inner.parent / "1_Pooling")
 
-    for start in (adapter, beside):
+    for start in (adapter, beside, inner.parent):
         with pytest.raises(ModelError, match=r"is an adapter.*merge_and_unload"):
             run("embedding", start, data, tmp_path / "out")
 

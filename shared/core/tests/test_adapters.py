@@ -91,6 +91,10 @@ EMBEDDING = {
     ),
     "DoRA": (peft.LoraConfig(r=4, use_dora=True, target_modules=LINEAR), AutoModel),
     "LoHa": (peft.LoHaConfig(r=4, target_modules=LINEAR), AutoModel),
+    "VeRA, whose layers share two matrices": (
+        peft.VeraConfig(r=4, target_modules=["q_proj"]),
+        AutoModel,
+    ),
     "input table": (peft.LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"]), AutoModel),
     "task of a feature extractor": (
         peft.LoraConfig(r=4, target_modules=LINEAR, task_type="FEATURE_EXTRACTION"),
@@ -171,6 +175,33 @@ def test_adapter_on_an_adapter(embedding: Path, tmp_path: Path) -> None:
     (second / "adapter_config.json").write_text(json.dumps(settings))
 
     assert_same_vectors(embedder(second), right)
+
+
+@pytest.mark.parametrize("with_base", [False, True])
+def test_adapter_in_the_folder_of_the_transformer(
+    with_base: bool, embedding: Path, tmp_path: Path
+) -> None:
+    peer = adapt(embedding, tmp_path / "peer", EMBEDDING["every layer"][0]).merge_and_unload()
+    folder = Path(shutil.copytree(embedding, tmp_path / "folder"))
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        if with_base or name.startswith("tokenizer"):
+            shutil.copy(folder / name, inner)
+        (folder / name).unlink()
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = inner.name
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for file in (tmp_path / "peer").glob("adapter_*"):
+        shutil.copy(file, inner)
+    before = resolve_checkpoint(str(folder), "embedding").fingerprint
+
+    right = vectors(Qwen3Embedder.from_model(peer, AutoTokenizer.from_pretrained(embedding)))
+    assert_same_vectors(embedder(folder), right)
+
+    weights = inner / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert resolve_checkpoint(str(folder), "embedding").fingerprint != before
 
 
 def test_adapter_of_tiny_is_found_by_its_name(tmp_path: Path) -> None:

@@ -32,21 +32,22 @@ def find_start(model: str | os.PathLike[str], role: Role, lora: LoRA | None) -> 
         ModelError: It does not exist, cannot be run by the model classes, is of the other role, or
             cannot be trained.
     """
-    _refuse_adapter(Path(model), str(model))
+    if (Path(model) / "adapter_config.json").is_file():  # its base model may not be at hand
+        raise _is_adapter(str(model))
     checkpoint = resolve_checkpoint(os.fspath(model), role)
-    _refuse_adapter(checkpoint.folder, checkpoint.name)
+    if checkpoint.adapters:
+        raise _is_adapter(checkpoint.name)
     _check_quantisation(checkpoint, lora)
     _check_end(checkpoint, role)
     return checkpoint
 
 
-def _refuse_adapter(folder: Path, name: str) -> None:
-    if (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            f"{name!r} is an adapter, and training from an adapter is not implemented. Start from "
-            "its base model, or add the adapter to it first: train with `merged`, or use "
-            "`merge_and_unload` of peft."
-        )
+def _is_adapter(name: str) -> ModelError:
+    return ModelError(
+        f"{name!r} is an adapter, and training from an adapter is not implemented. Start from "
+        "its base model, or add the adapter to it first: train with `merged`, or use "
+        "`merge_and_unload` of peft."
+    )
 
 
 def _check_quantisation(checkpoint: Checkpoint, lora: LoRA | None) -> None:

@@ -105,6 +105,9 @@ def _for_model(state: Mapping[str, torch.Tensor], model: Any) -> dict[str, torch
     for name, tensor in state.items():
         if ".original_module." in name:
             continue  # peft saves an input table twice: as it was, and as it is
+        if not name.startswith(PREFIX):  # shared by all layers, as the projections of VeRA are
+            named[name] = tensor
+            continue
         path = name.removeprefix(PREFIX).replace(".modules_to_save.", ".")
         inner = path.removeprefix("model.")
         if has_head:

@@ -18,6 +18,7 @@ __all__ = [
     "ADAPTER_CONFIG",
     "CheckpointFiles",
     "Tensor",
+    "adapter_folder",
     "find_files",
     "read_header",
     "read_json",
@@ -123,10 +124,11 @@ def find_files(folder: Path) -> CheckpointFiles:
                 "cannot be read. Fetch the checkpoint again."
             )
         weights.append(inner / name)
-    adapter = [folder / ADAPTER] if (folder / ADAPTER_CONFIG) in settings else []
-    if adapter and not there(folder / ADAPTER):
+    home = adapter_folder(folder)
+    adapter = [] if home is None else [home / ADAPTER]
+    if adapter and not there(adapter[0]):
         raise ModelError(
-            f"{str(folder)!r} has {ADAPTER_CONFIG} and no {ADAPTER}. Save the adapter again with "
+            f"{str(home)!r} has {ADAPTER_CONFIG} and no {ADAPTER}. Save the adapter again with "
             "peft; other formats, such as adapter_model.bin, can hold code and are not read. If "
             f"the weights contain it already, remove {ADAPTER_CONFIG}."
         )
@@ -145,6 +147,12 @@ def transformer_folder(root: Path) -> Path:
         if _is_inside(f"{name}/{WEIGHTS}") and (root / name / "tokenizer.json").is_file():
             return root / name
     return root
+
+
+def adapter_folder(root: Path) -> Path | None:
+    """Find the folder of an adapter, which may be the transformer's; `None` if there is none."""
+    folders = (root, transformer_folder(root))
+    return next((folder for folder in folders if (folder / ADAPTER_CONFIG).is_file()), None)
 
 
 def read_json(path: Path) -> Any:

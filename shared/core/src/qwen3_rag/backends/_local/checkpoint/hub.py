@@ -19,6 +19,7 @@ from qwen3_rag.backends._local.checkpoint.advice import at_hand, no_folder, simi
 from qwen3_rag.backends._local.checkpoint.files import (
     ADAPTER,
     ADAPTER_CONFIG,
+    adapter_folder,
     find_files,
     read_json,
     shortened,
@@ -51,6 +52,7 @@ FILES = [
     *("config_sentence_transformers.json", "sentence_bert_config.json", ADAPTER_CONFIG),
     *("*.safetensors", "*.safetensors.index.json", "*_*/config.json"),
     *("0_*/tokenizer.json", "0_*/tokenizer_config.json", "0_*/sentence_bert_config.json"),
+    f"0_*/{ADAPTER_CONFIG}",
 ]
 # The pattern `*` also matches files in folders, such as a training run's checkpoints or weights in
 # other formats. The first module of an old layout is the one exception.
@@ -144,19 +146,20 @@ def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint
         above: The adapters whose base model it is.
     """
     own = fingerprint(folder)  # first, because it checks which files may be read
-    if not (folder / ADAPTER_CONFIG).is_file():
+    home = adapter_folder(folder)
+    if home is None:
         earlier = earlier_fingerprint(folder)
         inner = transformer_folder(folder)
         return Checkpoint(spec.model, inner, own, folder, earlier_fingerprint=earlier)
     require_extra("peft", "peft", f"The adapter {spec.model!r}")
     files = find_files(folder)
-    check_adapter(folder / ADAPTER_CONFIG, files.adapter)
+    check_adapter(home / ADAPTER_CONFIG, files.adapter)
     if files.weights:  # those of the base model, beside the adapter
-        return Checkpoint(spec.model, transformer_folder(folder), own, folder, (folder,))
-    base = _base(spec, folder, above)
+        return Checkpoint(spec.model, transformer_folder(folder), own, folder, (home,))
+    base = _base(spec, home, (*above, folder.resolve()))
     both = hashlib.sha256(f"{base.fingerprint} {own}".encode()).hexdigest()[:32]
     root = folder if any((folder / name).is_file() for name in LAYOUT) else base.root
-    return Checkpoint(spec.model, base.folder, both, root, (*base.adapters, folder))
+    return Checkpoint(spec.model, base.folder, both, root, (*base.adapters, home))
 
 
 def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
@@ -263,8 +266,8 @@ def _why_unreachable(address: str) -> str:
 
 def _is_complete(folder: Path) -> bool:
     """Whether a cached checkpoint has all files; its download may have been interrupted."""
-    if (folder / ADAPTER_CONFIG).is_file():
-        return (folder / ADAPTER).is_file()
+    if (home := adapter_folder(folder)) is not None:
+        return (home / ADAPTER).is_file()
     folder = transformer_folder(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():

@@ -125,9 +125,8 @@ def read_model(
     arguments = loading_arguments(config, device, checkpoint)
     if "quantization_config" in model_kwargs and device:  # to quantise plain weights
         arguments.setdefault("device_map", {"": device})
-    if checkpoint.folder in checkpoint.adapters:
-        # transformers would put the adapter beside the weights, where the head is not asked for it.
-        arguments["adapter_kwargs"] = {"subfolder": "none"}
+    # transformers would add an adapter beside the weights itself, and not to the head.
+    arguments["adapter_kwargs"] = {"subfolder": "none"}
     kind = _class_of(config, checkpoint, role)
     if role == "reranking" and (labels := adapted_labels(checkpoint.adapters)):
         kind, arguments["num_labels"] = Qwen3ForSequenceClassification, labels
