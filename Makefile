@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 # What pip installs: all packages, libraries that the tests compare with, and tools.
-MEMBERS := -e 'shared/core[local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
+MEMBERS := -e 'shared/core[chat,local,modelscope]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
 # The packages' names, which constraints.txt does not pin.
 SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft

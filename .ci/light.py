@@ -16,7 +16,7 @@ FOLDER = ROOT / "build" / "light"
 PYTHON = FOLDER / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 PACKAGES = [
-    "shared/core",
+    "shared/core[chat]",
     "shared/tiny",
     "packages/hybrid[all]",
     "packages/langchain[qdrant]",

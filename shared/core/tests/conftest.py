@@ -1,17 +1,21 @@
-"""Checkpoints and tokenizers the core's tests share."""
+"""Checkpoints, tokenizers and questions that the core's tests share."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import Role
 from qwen3_rag.integration import PUBLISHED
+
+if TYPE_CHECKING:
+    from qwen3_rag.chat import Chat, Completion, CompletionStream
 
 MakeCheckpoint = Callable[..., Path]
 
@@ -87,3 +91,25 @@ def real_tokenizer(online: bool) -> Callable[[Role], Path]:
         return found
 
     return find
+
+
+@pytest.fixture(params=["complete", "acomplete", "stream", "astream"])
+def ask(request: pytest.FixtureRequest) -> Callable[[Chat], Completion]:
+    """Ask a chat model a question of two lines, in each of the four ways."""
+    way: str = request.param
+    messages = [{"role": "user", "content": "How high is\nMont Blanc?"}]
+
+    def ask(chat: Chat) -> Completion:
+        if way == "complete":
+            return chat.complete(messages)
+        if way == "acomplete":
+            return asyncio.run(chat.acomplete(messages))
+        parts = chat.stream(messages)
+        text = "".join(parts) if way == "stream" else asyncio.run(joined(parts))
+        assert text == parts.completion.text
+        return parts.completion
+
+    async def joined(parts: CompletionStream) -> str:
+        return "".join([part async for part in parts])
+
+    return ask

@@ -1,0 +1,166 @@
+"""Reads an endpoint's replies: whole ones, streamed ones, and errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qwen3_rag.errors import BackendError
+
+__all__ = ["Completion", "StreamReader", "error_text", "read_completion"]
+
+_THINK, _END_THINK = "<think>", "</think>"
+_SHOWN = 300
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A chat model's reply.
+
+    Attributes:
+        text: The text, without a `<think>` block at its beginning.
+        cut: Whether it ended because of a limit on its length.
+    """
+
+    text: str
+    cut: bool
+
+
+def read_completion(body: bytes) -> Completion:
+    """Read the body of a reply that is not streamed.
+
+    Raises:
+        BackendError: It is not a chat completion, or has no text.
+    """
+    try:
+        choice = json.loads(body)["choices"][0]
+        content, finish = choice["message"].get("content"), choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise BackendError(
+            f"The endpoint sent no chat completion: {_excerpt(body)!r}. Check that `base_url` is "
+            "the address of an OpenAI-compatible server, which usually ends in /v1."
+        ) from None
+    text = _TextReader()
+    text.feed(content if isinstance(content, str) else "")
+    return text.finish(finish)
+
+
+class StreamReader:
+    """Reads a streamed reply: server-sent events, each with a part of the text.
+
+    Attributes:
+        done: Whether the event that ends the stream has been read.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._text = _TextReader()
+        self._finish: str | None = None
+        self.done = False
+
+    def feed(self, data: bytes) -> Iterator[str]:
+        """Read what has arrived, and yield the text that it adds.
+
+        Raises:
+            BackendError: The server reports an error, or this is not a streamed reply.
+        """
+        # Lines end with line feeds alone: JSON may contain the other ends that str.splitlines has.
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and (part := self._read(line[5:].strip())):
+                yield part
+
+    def finish(self) -> Completion:
+        """Return the whole reply.
+
+        Raises:
+            BackendError: The stream ended early, or without text.
+        """
+        if not self.done and self._finish is None:
+            raise BackendError(
+                "The endpoint's stream ended before the reply was complete. Ask again; if it "
+                "happens every time, see the server's log."
+            )
+        return self._text.finish(self._finish)
+
+    def _read(self, data: bytes) -> str:
+        if data == b"[DONE]":
+            self.done = True
+            return ""
+        try:
+            event = json.loads(data)
+            if event.get("error"):
+                raise BackendError(f"The endpoint failed while it answered: {error_text(data)}")
+            choices = event.get("choices") or [{}]  # the event with token counts has none
+            self._finish = choices[0].get("finish_reason") or self._finish
+            content = (choices[0].get("delta") or {}).get("content")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise BackendError(
+                f"The endpoint sent an event that is no part of a chat completion: "
+                f"{_excerpt(data)!r}."
+            ) from None
+        return self._text.feed(content) if isinstance(content, str) else ""
+
+
+def error_text(body: bytes) -> str:
+    """Return an error's message, in the forms in which servers send it, or the body's beginning."""
+    try:
+        found: Any = json.loads(body)
+        for name in ("error", "message", "detail"):
+            if isinstance(found, dict) and found.get(name):
+                found = found[name]
+    except ValueError:
+        found = None
+    return _excerpt(found.encode("utf-8", "replace") if isinstance(found, str) else body)
+
+
+class _TextReader:
+    """Collects a reply's text, without the `<think>` block of servers that leave it there."""
+
+    def __init__(self) -> None:
+        self._held: str | None = ""  # until it is clear whether it is a block
+        self._parts: list[str] = []
+
+    def feed(self, part: str) -> str:
+        """Take a part and return what it adds to the text."""
+        if self._held is not None:
+            self._held += part
+            start = self._held.lstrip()
+            if start.startswith(_THINK):
+                _, ended, part = start.partition(_END_THINK)
+                part = part.lstrip()
+                if not ended or not part:
+                    return ""
+            elif _THINK.startswith(start):
+                return ""
+            else:
+                part = self._held
+            self._held = None
+        self._parts.append(part)
+        return part
+
+    def finish(self, reason: str | None) -> Completion:
+        """Return the whole text.
+
+        Raises:
+            BackendError: There is none.
+        """
+        if self._held and not self._held.lstrip().startswith(_THINK):
+            self._parts.append(self._held)
+        text = "".join(self._parts)
+        if not text.strip():
+            raise BackendError(
+                f"The model's reply has no text (its `finish_reason` is {reason!r}). If that is "
+                "'length', the model spent its tokens on thinking: raise `max_tokens` in "
+                "`options`, or turn thinking off."
+            )
+        return Completion(text, cut=reason == "length")
+
+
+def _excerpt(body: bytes) -> str:
+    """Return the beginning of a text on one line, without control characters."""
+    text = " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
