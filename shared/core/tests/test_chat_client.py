@@ -141,12 +141,15 @@ def test_retry_after_is_the_least_to_wait(ask: Ask, waits: list[float]) -> None:
     assert 1.5 < waits[1] < 2.5
 
 
-def test_retry_after_may_be_a_date(waits: list[float]) -> None:
-    later = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 40))
-    with ChatEndpoint(failures=[Failure(503, headers={"Retry-After": later})]) as endpoint:
+@pytest.mark.parametrize(("seconds", "least", "most"), [(40, 20, 42), (-40, 0, 0.5)])
+def test_retry_after_may_be_a_date(
+    seconds: int, least: float, most: float, waits: list[float]
+) -> None:
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + seconds))
+    with ChatEndpoint(failures=[Failure(503, headers={"Retry-After": date})]) as endpoint:
         Chat(endpoint.url, "small").complete(QUESTION)
 
-    assert 20 < waits[0] < 42
+    assert least < waits[0] < most
 
 
 @pytest.mark.parametrize("after", ["soon", "-5", "Thu, 99 Nov 2026 99:00:00 GMT", "", "٧"])
@@ -269,6 +272,12 @@ def test_what_is_no_completion_is_an_error(body: bytes) -> None:
         Chat(url, "small").complete(QUESTION)
 
 
+def test_errors_with_status_200_are_errors() -> None:
+    failed = pytest.raises(BackendError, match=r"failed while it answered: No GPU\.")
+    with raw_endpoint(b'{"error": {"message": "No GPU."}}') as url, failed:
+        Chat(url, "small").complete(QUESTION)
+
+
 @pytest.mark.parametrize("data", ["[]", "no JSON", '{"choices": 5}', '{"choices": [5]}'])
 def test_what_is_no_event_of_a_completion_is_an_error(data: str) -> None:
     with streamed(f"data: {data}\n\n") as url, pytest.raises(BackendError, match="no part of a"):
@@ -308,6 +317,12 @@ def test_redirects_are_not_followed() -> None:
 def test_messages_of_another_type_are_refused(messages: Any) -> None:
     with pytest.raises(InputTypeError, match="must be a list of dictionaries"):
         Chat("http://localhost/v1", "small").complete(messages)
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), "\ud800"])
+def test_what_is_no_json_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="cannot be sent as JSON"):
+        Chat("http://localhost/v1", "small").complete([{"role": "user", "content": value}])
 
 
 def test_no_messages_are_refused() -> None:

@@ -131,12 +131,12 @@ class AnswerStream:
     def __iter__(self) -> Iterator[str]:
         return iter([NOT_FOUND] if self._parts is None else self._parts)
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        if self._parts is None:
-            yield NOT_FOUND
-        else:
-            async for part in self._parts:
-                yield part
+    def __aiter__(self) -> AsyncIterator[str]:
+        return _nothing() if self._parts is None else aiter(self._parts)
+
+
+async def _nothing() -> AsyncIterator[str]:
+    yield NOT_FOUND
 
 
 _NOTHING = Answer(NOT_FOUND, found=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from ssl import SSLContext
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
@@ -30,6 +31,8 @@ __all__ = ["Chat", "CompletionStream", "Message"]
 
 #: A message as OpenAI's API has it, such as `{"role": "user", "content": "..."}`.
 Message: TypeAlias = Mapping[str, Any]
+
+C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 _OWN_FIELDS = {"messages", "model", "n", "stream"}
 _CONNECT_SECONDS = 10.0
@@ -108,14 +111,14 @@ class Chat:
             BackendError: The endpoint cannot be reached, refuses, or sends no text.
         """
         key = self._key()
-        with _errors(key), httpx.Client(**self._settings()) as client:
+        with _errors(key), self._open(httpx.Client) as client:
             return read_completion(run(self._send(client, key, messages)).content)
 
     async def acomplete(self, messages: Sequence[Message]) -> Completion:
         """Send messages without blocking the event loop; see `complete`."""
         key = self._key()
         with _errors(key):
-            async with httpx.AsyncClient(**self._settings()) as client:
+            async with await asyncio.to_thread(self._open, httpx.AsyncClient) as client:
                 response = await run_async(self._send(client, key, messages))
                 return read_completion(response.content)
 
@@ -132,11 +135,14 @@ class Chat:
         """
         return CompletionStream(self, messages)
 
-    def _settings(self) -> dict[str, Any]:
-        # There is one client per request, as an async client belongs to the loop that used it, and
-        # a connection takes little time beside a reply.
-        connect = min(self.timeout, _CONNECT_SECONDS)
-        return {"verify": _tls(), "timeout": httpx.Timeout(self.timeout, connect=connect)}
+    def _open(self, kind: Callable[..., C]) -> C:
+        """Make a client of httpx, which takes a millisecond, and the first time 100.
+
+        There is one per request, as an async client belongs to the loop that used it, and a
+        connection takes little time beside a reply.
+        """
+        timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, _CONNECT_SECONDS))
+        return kind(verify=_tls(), timeout=timeout)
 
     def _send(
         self,
@@ -147,20 +153,24 @@ class Chat:
         stream: bool = False,
     ) -> Flow[httpx.Response]:
         """Send a request until it succeeds; the response is read unless it is streamed."""
-        body = {
-            **self.options,
-            "model": self.model,
-            "messages": _check_messages(messages),
-            "stream": stream,
-        }
+        body = _to_json(
+            {
+                **self.options,
+                "model": self.model,
+                "messages": _check_messages(messages),
+                "stream": stream,
+            }
+        )
         # httpx's own class of headers does not show the key.
-        headers = httpx.Headers({"Authorization": f"Bearer {key.reveal()}"} if key else {})
+        headers = httpx.Headers({"Content-Type": "application/json"})
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key.reveal()}"
         for repeat in range(1, self.retries + 2):
-            request = client.build_request("POST", self._address, json=body, headers=headers)
-            send = partial(client.send, request, stream=True)
+            request = client.build_request("POST", self._address, content=body, headers=headers)
+            send: Any = partial(client.send, request, stream=True)  # awaitable if the client is
             asked = None
             try:
-                response: httpx.Response = yield Call(send, send)  # type: ignore[arg-type]  # awaitable if the client is
+                response: httpx.Response = yield Call(send, send)
                 if not (stream and response.is_success):
                     yield Call(response.read, response.aread)
                 if response.is_success:
@@ -236,7 +246,7 @@ class CompletionStream:
     def __iter__(self) -> Iterator[str]:
         chat, reader, shown = self._chat, StreamReader(), 0
         key = chat._key()
-        with _errors(key), httpx.Client(**chat._settings()) as client:
+        with _errors(key), chat._open(httpx.Client) as client:
             response = run(chat._send(client, key, self._messages, stream=True))
             for data in response.iter_bytes():
                 for part in reader.feed(data):
@@ -252,7 +262,7 @@ class CompletionStream:
         chat, reader, shown = self._chat, StreamReader(), 0
         key = chat._key()
         with _errors(key):
-            async with httpx.AsyncClient(**chat._settings()) as client:
+            async with await asyncio.to_thread(chat._open, httpx.AsyncClient) as client:
                 response = await run_async(chat._send(client, key, self._messages, stream=True))
                 async for data in response.aiter_bytes():
                     for part in reader.feed(data):
@@ -267,7 +277,7 @@ class CompletionStream:
 
 @cache
 def _tls() -> SSLContext:
-    """Return the settings of TLS, which take 20 ms to make."""
+    """Return the settings of TLS, which take long to make."""
     return httpx.create_ssl_context()
 
 
@@ -317,3 +327,10 @@ def _check_messages(messages: Sequence[Message]) -> list[Message]:
     if not items:
         raise InputError("`messages` is empty. Give at least one message.")
     return [dict(item) for item in items]
+
+
+def _to_json(body: dict[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:  # an object, NaN or a lone surrogate
+        raise InputError(f"`messages` or `options` cannot be sent as JSON: {error}.") from None

@@ -35,7 +35,10 @@ def read_completion(body: bytes) -> Completion:
         BackendError: It is not a chat completion, or has no text.
     """
     try:
-        choice = json.loads(body)["choices"][0]
+        reply = json.loads(body)
+        if reply.get("error"):  # with status 200, as gateways do
+            raise BackendError(f"The endpoint failed while it answered: {error_text(body)}")
+        choice = reply["choices"][0]
         content, finish = choice["message"].get("content"), choice.get("finish_reason")
     except (ValueError, LookupError, TypeError, AttributeError):
         raise BackendError(
