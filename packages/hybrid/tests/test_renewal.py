@@ -11,6 +11,7 @@ import pytest
 from qwen3_rag.errors import StoreError
 from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid import (
+    CollectionRecord,
     Document,
     HybridSearcher,
     Point,
@@ -71,16 +72,16 @@ def test_an_interrupted_renewal_stays_refused_and_is_completed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, DOCUMENTS)
-    write, written = store.upsert, 0
+    write, written = store.renew_terms, 0
 
-    def interrupted(points: Sequence[Point]) -> None:
+    def interrupted(points: Sequence[Point], record: CollectionRecord) -> None:
         nonlocal written
         if written:
             raise KeyboardInterrupt
         written += len(points)
-        write(points)
+        write(points, record)
 
-    monkeypatch.setattr(store, "upsert", interrupted)
+    monkeypatch.setattr(store, "renew_terms", interrupted)
     with pytest.raises(KeyboardInterrupt):
         renew_bm25(store)
     monkeypatch.undo()

@@ -105,12 +105,12 @@ class Collection:
             return 0
         self._checked = None  # check the collection before every write
         record = yield from self.ready()
-        if self._follows_record:
+        if self._follows_record and record.has_terms:
             yield from self._measure(record, [document.text for document in items])
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
                 given = items[start : start + batch_size]
-                yield from self._write(given)
+                yield from self._write(given, record)
                 if on_done is not None:
                     on_done(len(given))
         return len(items)
@@ -125,8 +125,11 @@ class Collection:
         """See `HybridSearcher.check_collection`."""
         wanted = yield from self._wanted()
         recorded, findings = yield from self._findings(wanted)
-        if recorded is not None and not any(one.severity == "error" for one in findings):
-            findings += yield self._calls.compute(partial(self._length_findings, recorded))
+        if recorded is None or any(one.severity == "error" for one in findings):
+            return findings
+        if not recorded.has_terms:
+            return [*findings, self._no_terms(recorded)]
+        findings += yield self._calls.compute(partial(self._length_findings, recorded))
         return findings
 
     def _measure(self, record: CollectionRecord, texts: Sequence[str]) -> Flow[None]:
@@ -187,7 +190,7 @@ class Collection:
                 )
         return {**old, **new}
 
-    def _write(self, given: Sequence[Document]) -> Flow[None]:
+    def _write(self, given: Sequence[Document], record: CollectionRecord) -> Flow[None]:
         # If several documents have the same id, the last one counts, as if they were added one by
         # one.
         documents = list({point_id(document.id): document for document in given}.values())
@@ -196,12 +199,17 @@ class Collection:
             partial(self._embedder.embed_documents, texts),
             partial(self._embedder.aembed_documents, texts),
         )
-        points = yield self._calls.compute(partial(self._points, documents, vectors))
+        points = yield self._calls.compute(
+            partial(self._points, documents, vectors, record.has_terms)
+        )
         yield self._calls.ask(lambda store: store.upsert(points))
 
-    def _points(self, documents: Sequence[Document], vectors: FloatArray) -> list[Point]:
+    def _points(
+        self, documents: Sequence[Document], vectors: FloatArray, has_terms: bool
+    ) -> list[Point]:
+        encode = self.encoder.encode_document
         return [
-            Point(document, vector, self.encoder.encode_document(document.text))
+            Point(document, vector, encode(document.text) if has_terms else None)
             for document, vector in zip(documents, vectors, strict=True)
         ]
 
@@ -224,6 +232,17 @@ class Collection:
         differences = compare(self._store.name, recorded, wanted)
         # The store may have reported a wrong dim too.
         return recorded, findings + [one for one in differences if one.code not in codes]
+
+    def _no_terms(self, record: CollectionRecord) -> Finding:
+        used = "only its dense vectors are searched"
+        if record.text_field:
+            used = f"the store's own BM25 searches {record.text_field!r}, with its own analyzer"
+        return Finding(
+            "sparse",
+            "warning",
+            f"{self._store.name} has no BM25 terms of qwen3-rag, so {used}.",
+            self._store.terms_remedy,
+        )
 
     def _no_record(self, wanted: CollectionRecord) -> Finding:
         return Finding(

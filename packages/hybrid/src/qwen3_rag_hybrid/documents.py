@@ -12,6 +12,7 @@ from qwen3_rag.errors import InputError, InputTypeError, StoreError
 from qwen3_rag.fusion import Id
 from qwen3_rag.integration import FloatArray, check_text
 from qwen3_rag.lexical import SparseVector
+from qwen3_rag_hybrid import nodes
 
 __all__ = [
     "Document",
@@ -21,6 +22,7 @@ __all__ = [
     "check_documents",
     "check_ids",
     "from_payload",
+    "own_id",
     "point_id",
     "to_payload",
 ]
@@ -63,21 +65,48 @@ class Point:
 
 @dataclass(frozen=True)
 class Keys:
-    """The payload fields that are reserved in a collection.
+    """Where a stored record has the parts of a document.
 
     Attributes:
-        text: Field with the document's text.
+        text: Field with the document's text; dots lead into nested fields, as in `"metadata.body"`.
+            Empty if the text is in the `node` only.
         id: Field with the document's id, since the store's id may be a UUID derived from it.
+        payload: Field with the document's payload; empty if it is all the other fields.
+        node: Field with the JSON of a LlamaIndex node; empty if there is none.
     """
 
     text: str = "text"
     id: str = "_id"
+    payload: str = ""
+    node: str = ""
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        """The fields that a document's payload must not have."""
+        if self.payload:
+            return frozenset()
+        fields = {self.text, self.id}
+        if self.node:
+            fields |= {self.node, *nodes.FIELDS}
+        return frozenset(fields - {""})
 
 
 def to_payload(document: Document, keys: Keys) -> dict[str, Any]:
     """Make the payload to store; it shares no objects with the caller."""
     payload: dict[str, Any] = _plain(document.payload, "payload")
-    return {**payload, keys.text: document.text, keys.id: document.id}
+    stored: dict[str, Any] = {keys.payload: payload} if keys.payload else dict(payload)
+    if keys.node:
+        stored |= nodes.fields_of_node()
+        stored[keys.node] = nodes.to_json(
+            str(document.id), "" if keys.text else document.text, payload
+        )
+    if keys.text:
+        *outer, last = keys.text.split(".")
+        holder = stored
+        for name in outer:
+            holder = holder.setdefault(name, {})
+        holder[last] = document.text
+    return {**stored, keys.id: document.id}
 
 
 def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Document:
@@ -86,20 +115,36 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
     Args:
         stored_id: The store's id, used for a point that another program wrote.
         payload: The payload.
-        keys: The fields with text and id.
+        keys: The fields with the parts of the document.
 
     Raises:
         StoreError: It has no text.
     """
-    rest = dict(payload)
-    text, id_ = rest.pop(keys.text, None), rest.pop(keys.id, stored_id)
+    id_ = own_id(stored_id, payload, keys)
+    text, rest = _without(payload, keys.text)
+    if rest.get(keys.id) == id_:
+        del rest[keys.id]
+    if keys.node:
+        text = text or nodes.text_of(rest.pop(keys.node, None))
+        rest = {name: value for name, value in rest.items() if name not in nodes.FIELDS}
     if not isinstance(text, str):
         raise StoreError(
-            f"The point {stored_id!r} has no text in its payload field {keys.text!r}; its fields "
-            f"are {', '.join(map(repr, rest)) or 'none'}. Where the store takes one, name the "
-            "field that has it: `text_key=NAME`."
+            f"The point {stored_id!r} has no text in its payload field {keys.text or keys.node!r}; "
+            f"its fields are {', '.join(map(repr, payload)) or 'none'}. Where the store takes one, "
+            "name the field that has it, `text_key=NAME`, or the framework that wrote it, "
+            "`layout=NAME`."
         )
+    if keys.payload:
+        rest = rest.get(keys.payload) or {}
     return Document(id_, text, rest)
+
+
+def own_id(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Id:
+    """Return a document's id: the one in its payload, or else the store's."""
+    found = payload.get(keys.id)
+    if isinstance(found, (str, int)) and not isinstance(found, bool):
+        return found
+    return stored_id
 
 
 def point_id(id_: Id) -> str | int:
@@ -159,7 +204,6 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
             f"`documents` must be a list of Document, got {type(documents).__name__}."
         )
     items = list(documents)
-    taken = {keys.text, keys.id}
     for index, document in enumerate(items):
         if not isinstance(document, Document):
             raise InputTypeError(
@@ -174,7 +218,8 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
                 f"{type(document.payload).__name__}."
             )
         _plain(document.payload, f"documents[{index}].payload")
-        clash = sorted(taken.intersection(document.payload))
+        stored = {keys.payload: document.payload} if keys.payload else document.payload
+        clash = sorted(keys.reserved.intersection(document.payload)) or _clash(stored, keys.text)
         if clash:
             raise InputError(
                 f"`documents[{index}].payload` has the field {clash[0]!r}, which the collection "
@@ -209,6 +254,27 @@ def _plain(value: Any, where: str) -> Any:
         f"`{where}` is a {type(value).__name__}, which JSON does not have. Convert it first: dates "
         "with `.isoformat()`, arrays with `.tolist()`, anything else with `str()`."
     )
+
+
+def _clash(payload: Mapping[str, Any], key: str) -> list[str]:
+    """Return the payload's field on the way to a nested text, if the text has no place in it."""
+    name, _, inner = key.partition(".")
+    if not inner or name not in payload:
+        return []
+    found = payload[name]
+    if not isinstance(found, Mapping) or inner in found:
+        return [name]
+    return _clash(found, inner)
+
+
+def _without(fields: Mapping[str, Any], key: str) -> tuple[Any, dict[str, Any]]:
+    """Return the value that a key with dots leads to, and the fields without it."""
+    name, _, inner = key.partition(".")
+    rest = dict(fields)
+    if inner and isinstance(rest.get(name), Mapping):
+        value, rest[name] = _without(rest[name], inner)
+        return value, rest
+    return rest.pop(key, None), rest
 
 
 def _is_uuid(text: str) -> bool:

@@ -20,6 +20,8 @@ _BATCH = 256  # documents to read and write at once
 def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bool = False) -> int:
     """Encode all texts of a collection for BM25 again. Nothing is embedded and no model is needed.
 
+    A collection of a framework, which has no terms yet, gets them, where the store can add them.
+
     The record is written last. If the call is interrupted, a collection of another encoder version
     is therefore still refused, and calling again renews all of it.
 
@@ -54,17 +56,19 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
         encoder = replace(record.bm25, avg_len=fitting_length(sample))
     if dict(record.encoder) == encoder.parameters:
         return 0
+    renewed = replace(record, encoder=encoder.parameters)
     ids = [point.document.id for point in store.scan()]
     with progress_bar(progress, len(ids), "Renewing BM25", "document") as on_done:
         for start in range(0, len(ids), _BATCH):
             points = store.retrieve(ids[start : start + _BATCH], vectors=True).values()
-            store.upsert(
+            store.renew_terms(
                 [
                     replace(point, sparse=encoder.encode_document(point.document.text))
                     for point in points
-                ]
+                ],
+                renewed,
             )
             if on_done is not None:
                 on_done(len(points))
-    store.write_record(replace(record, encoder=encoder.parameters))
+    store.write_record(renewed)
     return len(ids)

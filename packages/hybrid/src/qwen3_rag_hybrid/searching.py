@@ -11,11 +11,12 @@ from typing import Any
 from qwen3_rag import Hit
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.integration import Call, FloatArray, Flow, run, run_async
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
 from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
-from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.stores.base import NO_TERMS, Query, Store
+from qwen3_rag_hybrid.stores.record import CollectionRecord, check_declared
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["Request", "search"]
@@ -66,9 +67,7 @@ def search(
     request.check_fields(calls.store, record.fields)
 
     def find(vector: FloatArray, fuse: Fuse) -> Flow[list[Hit]]:
-        encoder = collection.encoder
-        terms = encoder.query_terms(request.query)
-        query = Query(vector, encoder.encode_query(request.query), terms)
+        query = _query(request.query, vector, collection.encoder, record)
         lists = yield from find_candidates(calls, query, pipeline.candidates, request.filter)
         return (yield from find_hits(calls, fuse(lists)))
 
@@ -88,6 +87,13 @@ def search(
             per_group=request.per_group,
         )
     )
+
+
+def _query(text: str, vector: FloatArray, encoder: BM25Encoder, record: CollectionRecord) -> Query:
+    """Make the store's query, with what the collection can be searched by."""
+    if record.has_terms:
+        return Query(vector, encoder.encode_query(text), encoder.query_terms(text))
+    return Query(vector, NO_TERMS, (), text if record.text_field else "")
 
 
 def _check_min_score(pipeline: SearchPipeline, min_score: float | None) -> None:

@@ -79,7 +79,9 @@ class QdrantServer:
             return _error(413, f"Payload error: JSON payload ({len(body)} bytes) is too large")
         for pattern, handle in _ROUTES.items():
             if match := re.fullmatch(pattern, asked):
-                given = match.groupdict().get("field") or json.loads(body or b"null")
+                given = json.loads(body or b"null")
+                if field := match.groupdict().get("field"):
+                    given = (field, given)
                 with self._lock:
                     return self._handled(handle, match["name"], given)
         return _error(404, f"The stand-in does not answer {asked}.")
@@ -141,14 +143,31 @@ def _index(server: QdrantServer, name: str, body: Any) -> Any:
     return _done()
 
 
-def _drop_index(server: QdrantServer, name: str, field: str) -> Any:
-    del server._indexes[name][field]
+def _drop_index(server: QdrantServer, name: str, given: tuple[str, Any]) -> Any:
+    del server._indexes[name][given[0]]
     return _done()
 
 
 def _upsert(server: QdrantServer, name: str, body: Any) -> Any:
     request = models.PointsList.model_validate(body)
     return server._engine.upsert(name, request.points)
+
+
+def _add_vector(server: QdrantServer, name: str, given: tuple[str, Any]) -> Any:
+    vector, body = given
+    config: Any = TypeAdapter(models.VectorNameConfig).validate_python(body)
+    return server._engine.create_vector_name(name, vector, config)
+
+
+def _update_vectors(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.UpdateVectors.model_validate(body)
+    return server._engine.update_vectors(name, request.points)
+
+
+def _delete_vectors(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.DeleteVectors.model_validate(body)
+    selector = models.PointIdsList(points=request.points or [])
+    return server._engine.delete_vectors(name, request.vector, selector)
 
 
 def _delete(server: QdrantServer, name: str, body: Any) -> Any:
@@ -159,6 +178,11 @@ def _delete(server: QdrantServer, name: str, body: Any) -> Any:
 def _query(server: QdrantServer, name: str, body: Any) -> Any:
     request = models.QueryRequestBatch.model_validate(body)
     return server._engine.query_batch_points(name, request.searches)
+
+
+def _query_one(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.QueryRequest.model_validate(body)
+    return server._engine.query_batch_points(name, [request])[0]
 
 
 def _scroll(server: QdrantServer, name: str, body: Any) -> Any:
@@ -202,8 +226,12 @@ _ROUTES: dict[str, Handle] = {
     f"DELETE {_NAME}": _drop,
     f"PUT {_NAME}/index": _index,
     f"DELETE {_NAME}/index/(?P<field>[^/]+)": _drop_index,
+    f"PUT {_NAME}/vectors/(?P<field>[^/]+)": _add_vector,
     f"PUT {_NAME}/points": _upsert,
+    f"PUT {_NAME}/points/vectors": _update_vectors,
+    f"POST {_NAME}/points/vectors/delete": _delete_vectors,
     f"POST {_NAME}/points/delete": _delete,
+    f"POST {_NAME}/points/query": _query_one,
     f"POST {_NAME}/points/query/batch": _query,
     f"POST {_NAME}/points/scroll": _scroll,
     f"POST {_NAME}/points": _retrieve,

@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
+
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.record import FIELD_TYPES, CollectionRecord, Finding
 
-__all__ = ["AsyncStore", "Query", "Store"]
+__all__ = ["NO_TERMS", "AsyncStore", "Query", "Store"]
+
+#: The sparse vector of a query or document without terms.
+NO_TERMS = SparseVector(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +31,14 @@ class Query:
         terms: The same terms as words, each repeated by four times its weight, for a store with its
             own BM25. Such a store indexes `qwen3_rag.lexical.tokens(text)` of each document. Empty
             if the query has no terms.
+        text: The query's text, for a collection whose texts the store's own BM25 searches, because
+            it has no terms. Empty for all others.
     """
 
     vector: FloatArray
     sparse: SparseVector
     terms: Sequence[str]
+    text: str = ""
 
 
 class Store(ABC):
@@ -59,6 +67,13 @@ class Store(ABC):
     def keys(self) -> Keys:
         """Payload fields with text and id, which a document's payload must not use."""
         return Keys()
+
+    @property
+    def terms_remedy(self) -> str:
+        """What to do about a collection whose documents have no BM25 terms."""
+        return (
+            "Call `renew_bm25(store)`, which adds them and embeds nothing, and make a new searcher."
+        )
 
     @abstractmethod
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
@@ -112,6 +127,15 @@ class Store(ABC):
     @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points, replacing those with the same ids. All are stored on return."""
+
+    def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
+        """Replace the BM25 terms of existing documents.
+
+        Args:
+            points: The points as read, with new sparse vectors.
+            record: The record that the collection will have.
+        """
+        self.upsert(points)
 
     @abstractmethod
     def delete(self, ids: Sequence[Id]) -> None:

@@ -65,7 +65,8 @@ class CollectionRecord:
         model: Human-readable name of the embedding model.
         fingerprint: Fingerprint of its weights.
         dim: Size of the dense vectors.
-        encoder: Version and parameters of the BM25 encoder.
+        encoder: Version and parameters of the BM25 encoder. Empty if the documents have no terms of
+            one; `{"text_field": NAME}` if the store's own BM25 searches their texts.
         fields: Declared payload fields and their types; empty if none were declared.
         version: Version of this package that created the collection.
         format: Format of the record. It does not change when fields are added to a collection.
@@ -78,6 +79,16 @@ class CollectionRecord:
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     format: int = field(default=FORMAT, compare=False)
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether the documents have the terms of a BM25 encoder."""
+        return "encoder_version" in self.encoder
+
+    @property
+    def text_field(self) -> str:
+        """The field with the texts that the store's own BM25 searches; empty if none."""
+        return str(self.encoder.get("text_field", ""))
 
     @property
     def has_present_terms(self) -> bool:
@@ -93,6 +104,8 @@ class CollectionRecord:
     @property
     def bm25(self) -> BM25Encoder:
         """The encoder with the recorded weights; its terms are this version's."""
+        if not self.has_terms:
+            return BM25Encoder()
         weights = {name: self.encoder[name] for name in ("k1", "b", "avg_len")}
         return BM25Encoder(**{name: float(value) for name, value in weights.items()})
 
@@ -160,6 +173,8 @@ def _encoder_findings(
     name: str, record: CollectionRecord, wanting: CollectionRecord
 ) -> list[Finding]:
     """Report different terms, or else the parameters that differ."""
+    if not record.has_terms:
+        return []
     recorded, wanted = record.encoder, wanting.encoder
     remedy = "Call `renew_bm25(store)`, which embeds nothing."
     if record.is_of_later_encoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -14,11 +15,13 @@ from qwen3_rag.errors import Qwen3RagError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Call, Flow
 from qwen3_rag.search import BM25, DENSE
-from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
+from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
 from qwen3_rag_hybrid.stores.qdrant.errors import failure, retry_after
-from qwen3_rag_hybrid.stores.qdrant.points import batches, own_id, read_point, to_point, to_sparse
-from qwen3_rag_hybrid.stores.qdrant.shape import check_shape, missing_indexes
+from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
+from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, read_point, to_point, to_sparse
+from qwen3_rag_hybrid.stores.qdrant.shape import check_sample, check_shape, missing_indexes
+from qwen3_rag_hybrid.stores.qdrant.terms import ONLY_VECTOR, add_sparse, renewals
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -33,7 +36,7 @@ T = TypeVar("T")
 
 PAGE = 256
 _RECORD = "qwen3_rag"
-_OLD_SPARSE = "lexical"
+_SAMPLED = 20  # points of another program to look at
 
 # Seconds to wait before a write is sent again: 15 in all, as long as a server takes to restart.
 _WAITS = (0.5, 1, 2, 4, 8)
@@ -49,9 +52,7 @@ class Operations:
         async_client: AsyncQdrantClient | None,
         collection: str,
         *,
-        dense: str,
-        sparse: str | None,
-        keys: Keys,
+        layout: Layout,
         is_local: bool,
     ) -> None:
         """Set the arguments of `QdrantStore`; no request is sent.
@@ -60,16 +61,13 @@ class Operations:
             client: Sends the requests of blocking callers.
             async_client: Sends those of async callers.
             collection: Name of the collection.
-            dense: Name of the dense vector, `""` for the unnamed one.
-            sparse: Name of the sparse vector; `None` to find it.
-            keys: Payload fields with text and id.
+            layout: Where the collection has what.
             is_local: Whether the client runs in local mode.
         """
         self._client, self._async_client = client, async_client
         self._collection = collection
-        self._dense, self._sparse = dense, sparse
-        self._found_sparse: str | None = None
-        self._keys = keys
+        self._layout = layout
+        self._names: VectorNames | None = None
         self._is_local = is_local
         self.name = f"The collection {collection!r}"
 
@@ -78,10 +76,11 @@ class Operations:
 
         def create() -> Flow[None]:
             made = not (yield self._exists()) and (yield from self._make(record))
+            kept = record
             if not made and (yield from self._recorded()) != record:
-                yield from self._take_over(record, adopt)
+                kept = yield from self._take_over(record, adopt)
             yield from self._make_indexes(record)
-            if (yield from self._recorded()) != record:
+            if (yield from self._recorded()) != kept:
                 raise StoreError(
                     f"{self.name} did not keep its record, as Qdrant servers before 1.16 do. "
                     "Update the server."
@@ -107,7 +106,7 @@ class Operations:
         def check() -> Flow[list[Finding]]:
             if not (yield self._exists()):
                 return [no_collection(self._collection)]
-            return self._findings((yield self._info()), record)
+            return (yield from self._findings(record))
 
         return self._doing("Checking", check())
 
@@ -115,16 +114,44 @@ class Operations:
         """See `Store.upsert`."""
 
         def upsert() -> Flow[None]:
-            sparse = yield from self._sparse_name()
+            names = yield from self._vector_names()
+            for point in points:
+                self._layout.place(point.document.id)  # refuses an id before anything is written
             for batch in batches(points):
-                made = [to_point(point, self._dense, sparse, self._keys) for point in batch]
+                made = [to_point(point, self._layout, names) for point in batch]
                 yield from self._write(partial(_upsert, self._collection, made))
 
         return self._doing("Writing to", upsert())
 
+    def renew_terms(self, points: Sequence[Point]) -> Flow[None]:
+        """See `Store.renew_terms`."""
+
+        def renew() -> Flow[None]:
+            names = yield from self._vector_names()
+            if names.sparse is None:
+                if not self._layout.takes_terms(names):
+                    raise StoreError(f"{self.name} cannot get BM25 terms. {ONLY_VECTOR}")
+                yield self._ask(partial(add_sparse, self._collection))
+                self._names = names = replace(names, sparse=BM25)
+            assert names.sparse is not None
+            for batch in batches(points):
+                for request in renewals(self._collection, batch, self._layout, names.sparse):
+                    yield from self._write(request)
+
+        return self._doing("Renewing the terms of", renew())
+
+    def terms_remedy(self) -> Flow[str]:
+        """Return what to do about missing terms if they cannot be added; otherwise nothing."""
+
+        def remedy() -> Flow[str]:
+            names = yield from self._vector_names()
+            return "" if self._layout.takes_terms(names) else ONLY_VECTOR
+
+        return self._doing("Checking", remedy())
+
     def delete(self, ids: Sequence[Id]) -> Flow[None]:
         """See `Store.delete`."""
-        places = models.PointIdsList(points=[point_id(id_) for id_ in ids])
+        places = models.PointIdsList(points=[self._layout.place(id_) for id_ in ids])
         return self._doing(
             "Deleting from",
             self._write(lambda client: client.delete(self._collection, places, wait=True)),
@@ -134,16 +161,17 @@ class Operations:
         """See `Store.search`."""
 
         def search() -> Flow[RankedLists]:
-            queries: dict[str, Any] = {DENSE: (query.vector.tolist(), self._dense or None)}
+            names = yield from self._vector_names()
+            queries: dict[str, Any] = {DENSE: (query.vector.tolist(), names.dense or None)}
             if len(query.sparse):
-                queries[BM25] = (to_sparse(query.sparse), (yield from self._sparse_name()))
+                queries[BM25] = (to_sparse(query.sparse), names.sparse)
             requests = [
                 models.QueryRequest(
                     query=one,
                     using=using,
                     filter=filter,
                     limit=limit,
-                    with_payload=models.PayloadSelectorInclude(include=[self._keys.id]),
+                    with_payload=models.PayloadSelectorInclude(include=[self._layout.keys.id]),
                 )
                 for one, using in queries.values()
             ]
@@ -152,14 +180,16 @@ class Operations:
             )
             ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
             for name, answer in zip(queries, answers, strict=True):
-                ranked[name] = [(own_id(hit, self._keys), hit.score) for hit in answer.points]
+                ranked[name] = [
+                    (read_id(hit, self._layout.keys), hit.score) for hit in answer.points
+                ]
             return ranked
 
         return self._doing("Searching", search())
 
     def retrieve(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
         """See `Store.retrieve`."""
-        places: list[Any] = [point_id(id_) for id_ in ids]
+        places: list[Any] = [self._layout.place(id_) for id_ in ids]
 
         def retrieve() -> Flow[dict[Id, Point]]:
             records = yield self._ask(
@@ -167,7 +197,7 @@ class Operations:
                     self._collection, places, with_payload=True, with_vectors=vectors
                 )
             )
-            points = yield from self._points(records, vectors)
+            points = yield from self._points(records)
             return {point.document.id: point for point in points}
 
         return self._doing("Reading", retrieve())
@@ -186,7 +216,7 @@ class Operations:
                     with_vectors=vectors,
                 )
             )
-            return (yield from self._points(records, vectors)), next_start
+            return (yield from self._points(records)), next_start
 
         return self._doing("Reading", page())
 
@@ -200,14 +230,15 @@ class Operations:
 
     def _make(self, record: CollectionRecord) -> Flow[bool]:
         """Make the collection; return `False` if another program did so in the meantime."""
+        names = self._layout.names(None)
         dense = models.VectorParams(size=record.dim, distance=models.Distance.COSINE)
         sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
         try:
             yield self._ask(
                 lambda client: client.create_collection(
                     self._collection,
-                    vectors_config={self._dense: dense} if self._dense else dense,
-                    sparse_vectors_config={self._sparse or BM25: sparse},
+                    vectors_config={names.dense: dense} if names.dense else dense,
+                    sparse_vectors_config={names.sparse or BM25: sparse},
                     metadata={_RECORD: record.as_dict()},
                 )
             )
@@ -217,13 +248,16 @@ class Operations:
             return False
         return True
 
-    def _take_over(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
+    def _take_over(self, record: CollectionRecord, adopt: bool) -> Flow[CollectionRecord]:
         """Add the record to an existing collection, if the collection matches it."""
-        refuse(self._findings((yield self._info()), record))
+        refuse((yield from self._findings(record)))
+        if (yield from self._vector_names()).sparse is None:
+            record = replace(record, encoder={})
         recorded = yield from self._recorded()
         count = 0 if recorded or adopt else (yield from self._count(None))
         record = adopted(self.name, recorded, record, adopt=adopt, count=lambda: count)
         yield from self._write_record(record)
+        return record
 
     def _make_indexes(self, record: CollectionRecord) -> Flow[None]:
         if self._is_local:
@@ -233,14 +267,24 @@ class Operations:
             kind = models.PayloadSchemaType(record.fields[field])
             yield self._ask(partial(_make_index, self._collection, field, kind))
 
-    def _findings(self, info: models.CollectionInfo, record: CollectionRecord) -> list[Finding]:
-        parameters = info.config.params
-        self._found_sparse = _sparse_name(parameters)
-        sparse = self._sparse or self._found_sparse
-        findings = check_shape(self.name, parameters, self._dense, sparse, record.dim)
+    def _findings(self, record: CollectionRecord) -> Flow[list[Finding]]:
+        info: models.CollectionInfo = yield self._info()
+        self._names = names = self._layout.names(info.config.params)
+        findings = check_shape(self.name, info.config.params, names, record.dim)
+        if not findings and (yield from self._recorded()) is None:
+            # Another program wrote the points.
+            findings = check_sample(self.name, (yield from self._sample()), names.sparse)
         if not self._is_local:  # in local mode, indexes have no effect
             findings += missing_indexes(self.name, record.fields, info.payload_schema)
         return findings
+
+    def _sample(self) -> Flow[list[Point]]:
+        records, _ = yield self._ask(
+            lambda client: client.scroll(
+                self._collection, limit=_SAMPLED, with_payload=True, with_vectors=True
+            )
+        )
+        return (yield from self._points(records))
 
     def _recorded(self) -> Flow[CollectionRecord | None]:
         info = yield self._info()
@@ -268,17 +312,15 @@ class Operations:
         )
         return int(counted.count)
 
-    def _points(self, records: Sequence[models.Record], vectors: bool) -> Flow[list[Point]]:
-        sparse = (yield from self._sparse_name()) if vectors else ""
-        return [read_point(record, self._dense, sparse, self._keys) for record in records]
+    def _points(self, records: Sequence[models.Record]) -> Flow[list[Point]]:
+        names = yield from self._vector_names()
+        return [read_point(record, self._layout.keys, names) for record in records]
 
-    def _sparse_name(self) -> Flow[str]:
-        """Return the sparse vector's name: the caller's, or the one in the collection."""
-        if self._sparse is not None:
-            return self._sparse
-        if self._found_sparse is None:
-            self._found_sparse = _sparse_name((yield self._info()).config.params)
-        return self._found_sparse
+    def _vector_names(self) -> Flow[VectorNames]:
+        """Find the names of the vectors, once."""
+        if self._names is None:
+            self._names = self._layout.names((yield self._info()).config.params)
+        return self._names
 
     def _exists(self) -> Call:
         return self._ask(lambda client: client.collection_exists(self._collection))
@@ -329,9 +371,3 @@ def _make_index(
 
 def _pause(seconds: float) -> Call:
     return Call(partial(time.sleep, seconds), partial(asyncio.sleep, seconds))
-
-
-def _sparse_name(parameters: models.CollectionParams) -> str:
-    """Find the name that `create` gave the sparse vector, in this release or an earlier one."""
-    names = parameters.sparse_vectors or {}
-    return _OLD_SPARSE if _OLD_SPARSE in names and BM25 not in names else BM25

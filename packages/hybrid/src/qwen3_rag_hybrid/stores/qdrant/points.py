@@ -10,9 +10,10 @@ import numpy as np
 from qdrant_client import models
 
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
+from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, own_id, to_payload
+from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
 
-__all__ = ["batches", "own_id", "read_point", "to_point", "to_sparse"]
+__all__ = ["batches", "read_id", "read_point", "to_point", "to_sparse"]
 
 _MOST_POINTS = 256
 # A server takes 32 MB per request. It is much less here, because an async client encodes a request
@@ -25,24 +26,23 @@ _TERM_BYTES = 2 * _NUMBER_BYTES
 _MOST_SIGNED = 2**63 - 1
 
 
-def to_point(point: Point, dense: str, sparse: str, keys: Keys) -> models.PointStruct:
+def to_point(point: Point, layout: Layout, names: VectorNames) -> models.PointStruct:
     """Make the client's point.
 
     Args:
         point: The point, with a dense vector.
-        dense: Name of the dense vector, `""` for the unnamed one.
-        sparse: Name of the sparse vector.
-        keys: Payload fields with text and id.
+        layout: Where the collection has what.
+        names: The names of its vectors.
     """
     assert point.dense is not None
-    vectors: dict[str, Any] = {dense: point.dense.tolist()}
-    if point.sparse is not None and len(point.sparse):
-        vectors[sparse] = to_sparse(point.sparse)
+    vectors: dict[str, Any] = {names.dense: point.dense.tolist()}
+    if names.sparse is not None and point.sparse is not None and len(point.sparse):
+        vectors[names.sparse] = to_sparse(point.sparse)
     id_ = point.document.id
-    payload = to_payload(point.document, keys)
+    payload = to_payload(point.document, layout.keys)
     if isinstance(id_, int) and id_ > _MOST_SIGNED:
-        del payload[keys.id]  # it is the point's own id
-    return models.PointStruct(id=point_id(id_), vector=vectors, payload=payload)
+        del payload[layout.keys.id]  # it is the point's own id
+    return models.PointStruct(id=layout.place(id_), vector=vectors, payload=payload)
 
 
 def to_sparse(vector: SparseVector) -> models.SparseVector:
@@ -50,18 +50,17 @@ def to_sparse(vector: SparseVector) -> models.SparseVector:
     return models.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
 
 
-def own_id(hit: models.ScoredPoint, keys: Keys) -> Id:
+def read_id(hit: models.ScoredPoint, keys: Keys) -> Id:
     """Return the document's own id from a search result."""
-    own: Id = (hit.payload or {}).get(keys.id, hit.id)
-    return own
+    return own_id(hit.id, hit.payload or {}, keys)  # type: ignore[arg-type]
 
 
-def read_point(record: models.Record, dense: str, sparse: str, keys: Keys) -> Point:
+def read_point(record: models.Record, keys: Keys, names: VectorNames) -> Point:
     """Read the client's point; see `to_point`."""
     vectors: Any = record.vector
     if not isinstance(vectors, dict):
         vectors = {} if vectors is None else {"": vectors}
-    numbers, terms = vectors.get(dense), vectors.get(sparse)
+    numbers, terms = vectors.get(names.dense), vectors.get(names.sparse)
     return Point(
         from_payload(record.id, record.payload or {}, keys),  # type: ignore[arg-type]
         None if numbers is None else np.asarray(numbers, dtype=np.float32),

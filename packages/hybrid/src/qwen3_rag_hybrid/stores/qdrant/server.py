@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
-from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
+from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 
 try:
@@ -51,10 +51,12 @@ class QdrantStore(Store):
         collection: str,
         *,
         async_client: AsyncQdrantClient | None = None,
-        dense: str = DENSE,
+        layout: str | None = None,
+        dense: str | None = None,
         sparse: str | None = None,
-        text_key: str = "text",
-        id_key: str = "_id",
+        text_key: str | None = None,
+        id_key: str | None = None,
+        payload_key: str | None = None,
     ) -> None:
         """Set the collection's name; no request is sent before the first use.
 
@@ -64,15 +66,21 @@ class QdrantStore(Store):
             async_client: A `qdrant_client.AsyncQdrantClient` for the same server, which the async
                 methods then use, all on one event loop. Without one, they call `client` on one
                 thread.
-            dense: Name of the dense vector; `""` for a collection's unnamed one.
+            layout: `"langchain"`, `"llama-index"` or `"haystack"` for a collection as that
+                framework's class for Qdrant makes it, which sets the names below.
+            dense: Name of the dense vector, `"dense"` when omitted; `""` for a collection's unnamed
+                one.
             sparse: Name of the sparse vector; `"bm25"` when omitted, or `"lexical"` in a collection
                 that an earlier release created.
-            text_key: Payload field with the document's text.
-            id_key: Payload field with the document's own id.
+            text_key: Payload field with the document's text, `"text"` when omitted; dots lead into
+                nested fields.
+            id_key: Payload field with the document's own id, `"_id"` when omitted.
+            payload_key: Payload field with the document's payload; when omitted, its fields are
+                beside text and id.
 
         Raises:
             InputTypeError: An argument is not a client of its kind.
-            InputError: `async_client` is in local mode.
+            InputError: `async_client` is in local mode, or the layout is unknown.
         """
         if not isinstance(client, QdrantClient):
             raise InputTypeError(
@@ -84,15 +92,11 @@ class QdrantStore(Store):
         self.client = client
         self.async_client = async_client
         self.collection = collection
-        self._keys = Keys(text_key, id_key)
+        self._layout = layout_of(
+            layout, dense=dense, sparse=sparse, text=text_key, id=id_key, payload=payload_key
+        )
         self._operations = Operations(
-            client,
-            async_client,
-            collection,
-            dense=dense,
-            sparse=sparse,
-            keys=self._keys,
-            is_local=self.is_local,
+            client, async_client, collection, layout=self._layout, is_local=self.is_local
         )
         self.aio = None if async_client is None else AsyncQdrant(self._operations)
         self._guard: AbstractContextManager[Any] = nullcontext()
@@ -108,7 +112,12 @@ class QdrantStore(Store):
     @property
     def keys(self) -> Keys:
         """Payload fields that hold text and id."""
-        return self._keys
+        return self._layout.keys
+
+    @property
+    def terms_remedy(self) -> str:
+        """See `Store.terms_remedy`."""
+        return self._run(self._operations.terms_remedy()) or super().terms_remedy
 
     @property
     def is_local(self) -> bool:
@@ -138,7 +147,7 @@ class QdrantStore(Store):
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
         """Reject an invalid filter; see `Store.check_filter`."""
         wanted = "qdrant_client.models.Filter"
-        check_filter(filter, models.Filter, wanted, fields, self._keys)
+        check_filter(filter, models.Filter, wanted, fields, self._layout.keys)
 
     def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
         """Make a filter; see `Store.matching`."""
@@ -156,6 +165,13 @@ class QdrantStore(Store):
         for as long as the server asks for.
         """
         self._run(self._operations.upsert(points))
+
+    def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
+        """Replace the sparse vectors of points; see `Store.renew_terms`.
+
+        A collection without one gets it, which takes a server from 1.18.
+        """
+        self._run(self._operations.renew_terms(points))
 
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`. Requests are repeated as in `upsert`."""

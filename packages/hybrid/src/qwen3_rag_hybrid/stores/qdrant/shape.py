@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
+from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid.documents import Point
+from qwen3_rag_hybrid.stores.qdrant.layouts import VectorNames
 from qwen3_rag_hybrid.stores.record import Finding
 
-__all__ = ["check_shape", "missing_indexes"]
+__all__ = ["check_sample", "check_shape", "missing_indexes"]
+
+_TOLERANCE = 0.01  # of a unit vector's length, for vectors stored with half precision
 
 
 def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -> list[Finding]:
@@ -30,17 +37,61 @@ def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -
     ]
 
 
-def check_shape(name: str, parameters: Any, dense: str, sparse: str, dim: int) -> list[Finding]:
+def check_shape(name: str, parameters: Any, names: VectorNames, dim: int) -> list[Finding]:
     """Report problems with the vectors of a collection.
 
     Args:
         name: The collection's name for error messages.
         parameters: Its `CollectionParams`.
-        dense: Name of the dense vector, `""` for the unnamed one.
-        sparse: Name of the sparse vector.
+        names: The names of its vectors.
         dim: Size of the embedder's vectors.
     """
-    return [*_check_dense(name, parameters, dense, dim), *_check_sparse(name, parameters, sparse)]
+    findings = _check_dense(name, parameters, names.dense, dim)
+    if names.sparse is not None:
+        findings += _check_sparse(name, parameters, names.sparse)
+    return findings
+
+
+def check_sample(name: str, points: Sequence[Point], sparse: str | None) -> list[Finding]:
+    """Report what some points of another program show: other terms, or vectors of other lengths.
+
+    Args:
+        name: The collection's name for error messages.
+        points: The points, with vectors.
+        sparse: Name of the sparse vector; `None` if there is none.
+    """
+    encode = BM25Encoder().encode_document
+    findings = []
+    for point in points:
+        if point.dense is not None and abs(float(np.linalg.norm(point.dense)) - 1) > _TOLERANCE:
+            findings.append(
+                Finding(
+                    "distance",
+                    "error",
+                    f"The dense vector of {point.document.id!r} in {name[0].lower()}{name[1:]} has "
+                    f"the length {np.linalg.norm(point.dense):.3g} and not 1, so the dot product "
+                    "is no cosine.",
+                    "Make a collection with `Distance.COSINE` and add the documents again.",
+                )
+            )
+            break
+    for point in points if sparse is not None else ():
+        wanted = set(encode(point.document.text).indices.tolist())
+        found = set() if point.sparse is None else set(point.sparse.indices.tolist())
+        if found != wanted:
+            findings.append(
+                Finding(
+                    "sparse",
+                    "error",
+                    f"The sparse vector {sparse!r} of {point.document.id!r} in "
+                    f"{name[0].lower()}{name[1:]} does not have the terms that BM25Encoder gives "
+                    "its text.",
+                    "Pass `layout=` and leave `sparse=` out: dense vectors are searched then, and "
+                    "`renew_bm25` adds the terms in a sparse vector of their own.",
+                )
+            )
+            break
+    return findings
 
 
 def _check_dense(name: str, parameters: Any, dense: str, dim: int) -> list[Finding]:
