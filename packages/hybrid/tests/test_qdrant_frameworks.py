@@ -25,12 +25,14 @@ UNCHECKED: dict[str, Any] = {"check_compatibility": False}
 
 class QdrantContract(FrameworkContract):
     layout: str
+    package: str
     prefix = ""
     url: str
     client: QdrantClient
 
     @pytest.fixture(autouse=True)
     def _server(self) -> Iterator[None]:
+        pytest.importorskip(self.package, reason=f"{self.package} is not installed")
         with QdrantServer() as server:
             self.url = server.url
             self.client = QdrantClient(url=server.url, **UNCHECKED)
@@ -48,6 +50,7 @@ class QdrantContract(FrameworkContract):
 
 class TestLangChain(QdrantContract):
     layout = "langchain"
+    package = "langchain_qdrant"
     prefix = "metadata."
 
     def write(self, documents: Sequence[Document], dim: int = 64) -> None:
@@ -108,6 +111,7 @@ class TestLangChain(QdrantContract):
 
 class TestLlamaIndex(QdrantContract):
     layout = "llama-index"
+    package = "llama_index.vector_stores.qdrant"
 
     def write(self, documents: Sequence[Document], dim: int = 64) -> None:
         from llama_index.core.schema import TextNode
@@ -136,6 +140,7 @@ class TestLlamaIndex(QdrantContract):
 
 class TestHaystack(QdrantContract):
     layout = "haystack"
+    package = "haystack_integrations.document_stores.qdrant"
     prefix = "meta."
     sparse = True
 
