@@ -129,6 +129,7 @@ class Collection:
             return findings
         if not recorded.has_terms:
             return [*findings, self._no_terms(recorded)]
+        findings += yield self._calls.compute(self._lacking_findings)
         findings += yield self._calls.compute(partial(self._length_findings, recorded))
         return findings
 
@@ -146,6 +147,22 @@ class Collection:
         self.encoder = replace(self.encoder, avg_len=length)
         self._checked = replace(record, encoder=self.encoder.parameters)
         yield self._calls.compute(partial(self._store.write_record, self._checked))
+
+    def _lacking_findings(self) -> list[Finding]:
+        """Report documents that another program added without terms."""
+        for point in self._store.lacking_terms():
+            if len(self.encoder.encode_document(point.document.text)):
+                return [
+                    Finding(
+                        "sparse",
+                        "warning",
+                        f"{self._store.name} has documents without BM25 terms, such as "
+                        f"{point.document.id!r}, which another program added. They are found by "
+                        "their dense vectors only.",
+                        "Call `renew_bm25(store)`, which adds the terms and embeds nothing.",
+                    )
+                ]
+        return []
 
     def _length_findings(self, record: CollectionRecord) -> list[Finding]:
         """Compare the recorded mean length with that of up to 1,000 of the texts."""

@@ -20,7 +20,8 @@ _BATCH = 256  # documents to read and write at once
 def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bool = False) -> int:
     """Encode all texts of a collection for BM25 again. Nothing is embedded and no model is needed.
 
-    A collection of a framework, which has no terms yet, gets them, where the store can add them.
+    A collection of a framework, which has no terms yet, gets them, where the store can add them. If
+    it has them, the documents that the framework added since then get theirs.
 
     The record is written last. If the call is interrupted, a collection of another encoder version
     is therefore still refused, and calling again renews all of it.
@@ -49,26 +50,23 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
             f"{store.name} was filled by a later release of qwen3-rag, with version "
             f"{record.encoder['encoder_version']} of the BM25 encoder. Update this one."
         )
-    if encoder is None:
-        if record.has_present_terms:
-            return 0
+    if encoder is None and record.has_present_terms:
+        encoder = record.bm25
+    elif encoder is None:
         sample = [point.document.text for point in islice(store.scan(), _SAMPLED)]
         encoder = replace(record.bm25, avg_len=fitting_length(sample))
-    if dict(record.encoder) == encoder.parameters:
-        return 0
     renewed = replace(record, encoder=encoder.parameters)
-    ids = [point.document.id for point in store.scan()]
+    points = store.lacking_terms() if renewed == record else store.scan()
+    ids = [point.document.id for point in points]
     with progress_bar(progress, len(ids), "Renewing BM25", "document") as on_done:
         for start in range(0, len(ids), _BATCH):
-            points = store.retrieve(ids[start : start + _BATCH], vectors=True).values()
+            read = store.retrieve(ids[start : start + _BATCH], vectors=True).values()
             store.renew_terms(
-                [
-                    replace(point, sparse=encoder.encode_document(point.document.text))
-                    for point in points
-                ],
+                [replace(one, sparse=encoder.encode_document(one.document.text)) for one in read],
                 renewed,
             )
             if on_done is not None:
-                on_done(len(points))
-    store.write_record(renewed)
+                on_done(len(read))
+    if renewed != record:
+        store.write_record(renewed)
     return len(ids)

@@ -135,6 +135,24 @@ class FrameworkContract(ABC):
         assert self.read(CAPITAL) == before
         assert sorted((point.document for point in again.scan()), key=_id) == WRITTEN
 
+    def test_what_the_framework_adds_later_gets_its_terms_when_asked(self) -> None:
+        searcher = self.adopted()
+        if not self.gets_terms:
+            pytest.skip("this store cannot add terms to an existing collection")
+        renew_bm25(searcher.store)
+        later = replace(ADDED, id="3f2504e0-4f89-41d3-9a0c-0305e82c3305")
+
+        self.write([later])
+
+        again = HybridSearcher(self.open_store(), make_embedder())
+        [finding] = again.check_collection()
+        assert (finding.code, finding.severity) == ("sparse", "warning")
+        assert repr(later.id) in finding.message
+        assert renew_bm25(again.store) == 1
+        assert again.check_collection() == []
+        assert [hit.id for hit in again.search("rivers") if "bm25" in hit.ranks] == [later.id]
+        assert renew_bm25(again.store) == 0
+
     def test_filters_are_on_the_fields_as_stored(self) -> None:
         searcher = self.adopted()
 

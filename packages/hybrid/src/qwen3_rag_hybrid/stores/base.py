@@ -137,6 +137,10 @@ class Store(ABC):
         """
         self.upsert(points)
 
+    def lacking_terms(self) -> Iterator[Point]:
+        """Iterate over the documents that another program added, without terms, to those with."""
+        return iter(())
+
     @abstractmethod
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; unknown ids are ignored."""

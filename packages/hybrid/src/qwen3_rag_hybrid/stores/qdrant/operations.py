@@ -140,6 +140,14 @@ class Operations:
 
         return self._doing("Renewing the terms of", renew())
 
+    def foreign_sparse(self) -> Flow[str | None]:
+        """Return the name of the terms' vector if another program adds points without it."""
+
+        def name() -> Flow[str | None]:
+            return (yield from self._vector_names()).sparse if self._layout.is_foreign else None
+
+        return self._doing("Checking", name())
+
     def terms_remedy(self) -> Flow[str]:
         """Return what to do about missing terms if they cannot be added; otherwise nothing."""
 

@@ -173,6 +173,13 @@ class QdrantStore(Store):
         """
         self._run(self._operations.renew_terms(points))
 
+    def lacking_terms(self) -> Iterator[Point]:
+        """Iterate over the documents without terms; see `Store.lacking_terms`."""
+        sparse = self._run(self._operations.foreign_sparse())
+        if sparse is not None:
+            has_terms = models.HasVectorCondition(has_vector=sparse)
+            yield from self.scan(filter=models.Filter(must_not=[has_terms]))
+
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`. Requests are repeated as in `upsert`."""
         self._run(self._operations.delete(ids))
