@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import qdrant_edge as edge
-from qdrant_client import models
+from qdrant_client import QdrantClient, models
 
 from qwen3_rag import InputError, InputTypeError
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore
 from qwen3_rag_hybrid.documents import Keys
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, fields_of
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, fields_of, with_places
+from qwen3_rag_testkit.store_corpus import make_embedder
+
+LIKE_UUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 CLIENT = models.Filter(
     must=[
@@ -82,6 +88,63 @@ def test_parts_of_a_declared_field_and_what_every_document_has_are_known() -> No
 
     with pytest.raises(InputError, match="'metal'"):
         check(models.Filter(must=[models.IsNullCondition(is_null={"key": "metal"})]), "meta")  # type: ignore[arg-type]
+
+
+def has_id(*ids: Any) -> Any:
+    return models.HasIdCondition(has_id=list(ids))
+
+
+@pytest.mark.parametrize(
+    ("filter", "passing"),
+    [
+        (models.Filter(must=has_id("a", 7, UUID(LIKE_UUID))), ["a", 7, LIKE_UUID]),
+        (models.Filter(must_not=[has_id("a"), has_id(LIKE_UUID)]), ["b", 7]),
+        (models.Filter(must=[models.Filter(should=[has_id("a"), has_id(7)])]), ["a", 7]),
+        (
+            models.Filter(
+                min_should=models.MinShould(
+                    conditions=[has_id("a", 7), has_id("b", 7)], min_count=2
+                )
+            ),
+            [7],
+        ),
+    ],
+)
+def test_conditions_on_ids_are_on_the_documents_own(filter: Any, passing: list[Any]) -> None:
+    client = QdrantClient(":memory:")
+    searcher = HybridSearcher(QdrantStore(client, "documents"), make_embedder())
+    searcher.create(fields={"path": "keyword"})
+    searcher.add([Document(id_, "text") for id_ in ("a", "b", 7, LIKE_UUID)])
+    before = filter.model_copy(deep=True)
+
+    assert {hit.id for hit in searcher.search("text", filter=filter)} == {*passing}
+    assert {point.document.id for point in searcher.scan(filter=filter)} == {*passing}
+    assert searcher.count(filter=filter) == len(passing)
+    assert filter == before
+    client.close()
+
+
+def test_conditions_of_edge_keep_their_ids(tmp_path: Path) -> None:
+    among = edge.HasIdCondition({7, LIKE_UUID})
+    few = edge.MinShould([among, edge.HasIdCondition({7})], 2)
+    with HybridSearcher(QdrantEdgeStore(tmp_path), make_embedder()) as searcher:
+        searcher.create()
+        searcher.add([Document(id_, "text") for id_ in ("a", 7, LIKE_UUID)])
+
+        for filter, number in (
+            (edge.Filter(must=[among]), 2),
+            (edge.Filter(must_not=[among]), 1),
+            (edge.Filter(min_should=few), 1),
+        ):
+            assert searcher.count(filter=filter) == number
+
+
+@pytest.mark.parametrize("filter", [CLIENT, EDGE])
+def test_replacing_ids_leaves_the_rest_of_a_filter(filter: Any) -> None:
+    replaced = with_places(filter, lambda id_: id_)
+
+    assert repr(replaced) == repr(filter) or replaced == filter
+    assert list(fields_of(replaced)) == list(fields_of(filter))
 
 
 @pytest.mark.parametrize("filter", [{"path": "a"}, EDGE, "path=a"])

@@ -269,7 +269,9 @@ def test_words_that_an_analyzer_would_divide_stay_whole(
         "payload['path'] != 'pfad' and not (payload[\"year\"] > 1900)",
         'payload["path"] like "a%" OR payload["path"] like "zz%"',
         'json_contains(payload["tags"], "x") || payload["path"] == "a.md"',
-        'payload["sub"]["unknown"] == 1 or _id == "\\"a\\""',
+        'payload["sub"]["unknown"] == 1 or _id == "a"',
+        'pk in ["a", 7] and _id not in [ "b" , \'c\', ]',
+        '_id != "b" and payload["path"] != "_id == 7"',
         'text like "Bread%" && payload["path"] == "a.md"',
     ],
 )
@@ -294,9 +296,14 @@ def test_filters_are_passed_on(client: Any, filter: str) -> None:
         ('path == "a.md"', r"the field 'path', which .* write payload\[\"path\"\]"),
         ('payload["paths"] == 1', r"field 'paths' \(did you mean 'path'\?\)"),
         ('payload["path"] == "a" and exists payload["no"]', "field 'no'"),
+        ('pk like "a%"', "field 'pk', whose values are derived from .* ids.*ids="),
+        ('_id > "a"', "field '_id', whose values are derived"),
+        ("_id == payload['path']", "field '_id', whose values are derived"),
+        ("_id == 1.5", "field '_id', whose values are derived"),
+        ('_id == ""', "id must not be empty"),
     ],
 )
-def test_a_filter_on_a_field_that_is_not_there_is_refused(
+def test_a_filter_that_would_find_nothing_is_refused(
     client: Any, filter: str, message: str
 ) -> None:
     searcher = searcher_over(client)

@@ -197,6 +197,7 @@ class HybridSearcher(Closing):
         limit: int = 10,
         offset: int = 0,
         filter: Any = None,
+        ids: Iterable[Id] | None = None,
         instruction: str | None = None,
         min_score: float | None = None,
         group_by: str | None = None,
@@ -208,7 +209,9 @@ class HybridSearcher(Closing):
             query: The user's question, without any prompt text.
             limit: Number of hits to return; of groups, if hits are grouped.
             offset: Number of top hits or groups to skip.
-            filter: The store's own filter object, passed on unchanged to both retrievers.
+            filter: The store's own filter object, for both retrievers.
+            ids: Ids of the only documents to search, as passed to `add`. They must pass `filter`
+                too.
             instruction: What the query is for, passed to both models; defaults to each model's own.
             min_score: Minimum score of a hit, as the reranker gives it. Only reranked hits can
                 reach it, so at most `rerank_depth` are returned, perhaps none.
@@ -230,7 +233,10 @@ class HybridSearcher(Closing):
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run, or was closed.
         """
-        request = Request(query, limit, offset, filter, instruction, min_score, group_by, per_group)
+        among = None if ids is None else check_ids(ids)
+        request = Request(
+            query, limit, offset, filter, among, instruction, min_score, group_by, per_group
+        )
         return run(search(self.pipeline, self._collection, self._calls, request))
 
     async def asearch(
@@ -240,13 +246,17 @@ class HybridSearcher(Closing):
         limit: int = 10,
         offset: int = 0,
         filter: Any = None,
+        ids: Iterable[Id] | None = None,
         instruction: str | None = None,
         min_score: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
     ) -> list[Hit]:
         """Search without blocking the event loop; see `search`."""
-        request = Request(query, limit, offset, filter, instruction, min_score, group_by, per_group)
+        among = None if ids is None else check_ids(ids)
+        request = Request(
+            query, limit, offset, filter, among, instruction, min_score, group_by, per_group
+        )
         return await run_async(search(self.pipeline, self._collection, self._calls, request))
 
     def retrieve(self, ids: Iterable[Id], *, vectors: bool = False) -> dict[Id, Point]:
@@ -265,8 +275,7 @@ class HybridSearcher(Closing):
             filter: The store's own filter object.
             vectors: Whether to also read the vectors.
         """
-        self._check_filter(filter)
-        return self.store.scan(filter=filter, vectors=vectors)
+        return self.store.scan(filter=self._prepared(filter), vectors=vectors)
 
     def count(self, *, filter: Any = None) -> int:
         """Count documents exactly; 0 if the collection does not exist. Needs no model.
@@ -274,8 +283,7 @@ class HybridSearcher(Closing):
         Args:
             filter: The store's own filter object.
         """
-        self._check_filter(filter)
-        return self.store.count(filter=filter)
+        return self.store.count(filter=self._prepared(filter))
 
     def check_collection(self) -> list[Finding]:
         """List all problems with the collection, and what to do about them.
@@ -303,10 +311,13 @@ class HybridSearcher(Closing):
     def __repr__(self) -> str:
         return f"HybridSearcher({self.store!r}, {self.embedder!r}, {self.reranker!r})"
 
-    def _check_filter(self, filter: Any) -> None:
-        if filter is not None:
-            record = self.store.record()
-            self.store.check_filter(filter, record.fields if record else {})
+    def _prepared(self, filter: Any) -> Any:
+        """Check a filter, and replace the documents' ids in it."""
+        if filter is None:
+            return None
+        record = self.store.record()
+        self.store.check_filter(filter, record.fields if record else {})
+        return self.store.with_ids(filter)
 
 
 def _check_kind(value: object, kind: type, name: str, wanted: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from qwen3_rag.integration import Call, FloatArray, Flow, run, run_async
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
 from qwen3_rag_hybrid.collection import Collection
+from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
 from qwen3_rag_hybrid.stores.base import NO_TERMS, Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, check_declared
@@ -30,6 +31,7 @@ class Request:
     limit: int
     offset: int
     filter: Any
+    ids: Sequence[Id] | None
     instruction: str | None
     min_score: float | None
     group_by: str | None
@@ -65,10 +67,13 @@ def search(
     _check_min_score(pipeline, request.min_score)
     record = yield from collection.ready()
     request.check_fields(calls.store, record.fields)
+    if request.ids is not None and not request.ids:
+        return []
+    filter = calls.store.with_ids(request.filter, request.ids)
 
     def find(vector: FloatArray, fuse: Fuse) -> Flow[list[Hit]]:
         query = _query(request.query, vector, collection.encoder, record)
-        lists = yield from find_candidates(calls, query, pipeline.candidates, request.filter)
+        lists = yield from find_candidates(calls, query, pipeline.candidates, filter)
         return (yield from find_hits(calls, fuse(lists)))
 
     def retrieve(vector: FloatArray, fuse: Fuse) -> Call:

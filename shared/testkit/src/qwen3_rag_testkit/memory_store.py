@@ -44,6 +44,14 @@ class MemoryFilter:
         return passes and (self.also is None or self.also.matches(payload))
 
 
+@dataclass(frozen=True)
+class _Among:
+    """Matches documents that have one of the ids and pass a filter."""
+
+    ids: Sequence[Id]
+    filter: MemoryFilter | None
+
+
 @dataclass
 class _Collection:
     record: CollectionRecord | None = None
@@ -129,6 +137,10 @@ class MemoryStore(Store):
         for field_, wanted in values.items():
             filter = MemoryFilter(field_, tuple(wanted), filter)
         return filter
+
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Restrict a filter to documents; see `Store.with_ids`."""
+        return filter if ids is None else _Among(ids, filter)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write copies of points; see `Store.upsert`."""
@@ -271,7 +283,9 @@ def _own_bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
     return scores
 
 
-def _passes(point: Point, filter: MemoryFilter | None) -> bool:
+def _passes(point: Point, filter: MemoryFilter | _Among | None) -> bool:
+    if isinstance(filter, _Among):
+        return point.document.id in filter.ids and _passes(point, filter.filter)
     return filter is None or filter.matches(point.document.payload)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from qwen3_rag import Hit, InputError, InputTypeError
 from qwen3_rag.fusion import FusionMethod, Id
 from qwen3_rag_hybrid import Document, HybridSearcher
 from qwen3_rag_testkit.memory_store import MemoryStore
-from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, TERMS, make_embedder
+from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, IDS, TERMS, make_embedder
 
 __all__ = ["MakeSearcher", "SearchContract", "ids"]
 
@@ -153,6 +154,33 @@ class SearchContract(ABC):
 
         assert hit.id == "far"
         assert {"dense", "bm25"} <= hit.ranks.keys()
+
+    def test_a_search_among_ids_finds_no_other_documents(self, filled: HybridSearcher) -> None:
+        filter = self.equals("path", "a.md")
+        for document in DOCUMENTS:
+            [hit] = filled.search(document.text or "x", ids=[document.id])
+            assert hit.id == document.id
+        among: list[str | int] = ["https://example.org/ü?q=1", 7, "germany", "nobody"]
+
+        hits = filled.search(CAPITAL, ids=among)
+
+        assert sorted(map(str, ids(hits))) == sorted(map(str, among[:3]))
+        assert hits[0].id == "germany"
+        assert {"dense", "bm25"} <= hits[0].ranks.keys()
+        assert ids(filled.search(CAPITAL, ids=iter(among), filter=filter)) == among[:1]
+        assert filled.search(CAPITAL, ids=[]) == filled.search(CAPITAL, ids=["nobody"]) == []
+        assert ids(asyncio.run(filled.asearch(CAPITAL, ids=["germany"]))) == ["germany"]
+        with pytest.raises(InputTypeError, match="`ids` must be a list of ids, got str"):
+            filled.search(CAPITAL, ids="germany")
+
+    def test_ids_are_told_apart(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create()
+        searcher.add([Document(id_, "the same text") for id_ in IDS])
+
+        for id_ in IDS:
+            assert ids(searcher.search("text", ids=[id_])) == [id_]
+        assert len(searcher.search("text", ids=IDS, limit=50)) == len(IDS)
 
     def test_a_filter_on_an_unknown_field_is_named(self, filled: HybridSearcher) -> None:
         unknown = self.equals("pfad", "a.md")

@@ -125,6 +125,15 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Make the filter to send, in which documents' ids are replaced by the store's.
+
+        Args:
+            filter: The caller's filter, checked, or `None`.
+            ids: Ids of the only documents that pass, if they pass `filter` too. Not empty.
+        """
+
+    @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points, replacing those with the same ids. All are stored on return."""
 

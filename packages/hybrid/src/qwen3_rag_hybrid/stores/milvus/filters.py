@@ -1,17 +1,19 @@
-"""Finds the fields in a Milvus filter expression, and checks that the collection has them."""
+"""Checks the fields in a Milvus filter expression, and replaces documents' ids in it."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.stores.milvus.rows import Names
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "matching"]
+__all__ = ["check_filter", "matching", "with_places"]
 
 _STRING = r"""[rR]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 # A name may be followed by a key in brackets. Strings, numbers and functions have no `name`.
@@ -33,7 +35,7 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
     Raises:
         InputTypeError: The filter is no string.
         InputError: The filter names an undeclared field, or one outside the payload that the
-            collection does not have.
+            collection does not have, or uses ids of documents in a way that cannot be replaced.
     """
     if filter is None:
         return
@@ -43,8 +45,14 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
             f"`filter` must be a `str`, got {type(filter).__name__}. Write an expression of "
             f"Milvus, such as {example!r}."
         )
-    found = list(_fields_of(filter))
+    found = list(_fields_of(_replace_comparisons(filter, names, lambda *_: "true")))
     for name, _ in found:
+        if name in (names.primary, names.id):
+            raise InputError(
+                f"The filter uses the field {name!r}, whose values are derived from the "
+                "documents' ids, in another way than `==`, `!=`, `in` or `not in` with ids. Write "
+                f'`{names.id} in ["a", "b"]`, or search with `ids=["a", "b"]`.'
+            )
         if name not in names.all:
             example = f'{names.payload}["{name}"]'
             raise InputError(
@@ -53,6 +61,47 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
             )
     asked = [key for name, key in found if name == names.payload and key is not None]
     check_declared(asked, fields, names.keys)
+
+
+def with_places(filter: str, names: Names, place: Callable[[Id], str]) -> str:
+    """Replace comparisons with documents' ids by comparisons with primary keys.
+
+    Args:
+        filter: The caller's filter, checked.
+        names: The names of the collection's fields.
+        place: Gives the primary key of a document's row.
+    """
+
+    def placed(operator: str, ids: Id | list[Id]) -> str:
+        places = [place(id_) for id_ in ids] if isinstance(ids, list) else place(ids)
+        return f"{names.primary} {operator} {json.dumps(places)}"
+
+    return _replace_comparisons(filter, names, placed)
+
+
+def _replace_comparisons(filter: str, names: Names, replacement: Callable[[str, Any], str]) -> str:
+    """Replace comparisons of the primary key, or of the document's id, with ids.
+
+    Args:
+        filter: The filter.
+        names: The names of the collection's fields.
+        replacement: Gives the new comparison, for an operator and an id or a list of ids.
+    """
+    one = rf"(?:{_STRING}|\d+)"
+    fields = "|".join(map(re.escape, (names.primary, names.id)))
+    comparison = re.compile(
+        # A string that has a comparison in it is matched first, as a whole.
+        rf"{_STRING}|\b(?:{fields})\s*(?P<operator>==|!=|(?i:(?:not\s+)?in\b))\s*"
+        rf"(?P<ids>{one}(?![\w.])|\[\s*(?:{one}\s*(?:,\s*)?)*\])",
+        re.DOTALL,
+    )
+
+    def replaced(match: re.Match[str]) -> str:
+        if match["operator"] is None:
+            return match[0]
+        return replacement(match["operator"], ast.literal_eval(match["ids"]))
+
+    return comparison.sub(replaced, filter)
 
 
 def _fields_of(expression: str) -> Iterator[tuple[str, str | None]]:

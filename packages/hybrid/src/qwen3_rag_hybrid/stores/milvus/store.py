@@ -15,7 +15,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching
+from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching, with_places
 from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -159,6 +159,14 @@ class MilvusStore(Store):
     def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return matching(values, self._names)
+
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Make the filter to send; see `Store.with_ids`."""
+        placed = with_places(filter, self._names, _key) if filter else filter
+        if ids is None:
+            return placed
+        among = f"{self._names.primary} in {json.dumps([_key(id_) for id_ in ids])}"
+        return f"{among} and ({placed})" if placed else among
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
@@ -346,4 +354,8 @@ class MilvusStore(Store):
 def _pages(ids: Sequence[Id]) -> Iterator[list[str]]:
     """Yield the primary keys of ids, as many as one request should have."""
     for start in range(0, len(ids), _PAGE):
-        yield [str(point_id(id_)) for id_ in ids[start : start + _PAGE]]
+        yield [_key(id_) for id_ in ids[start : start + _PAGE]]
+
+
+def _key(id_: Id) -> str:
+    return str(point_id(id_))

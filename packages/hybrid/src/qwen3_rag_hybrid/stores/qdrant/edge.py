@@ -16,7 +16,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, with_places
 from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock
 from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
@@ -137,6 +137,14 @@ class QdrantEdgeStore(Store):
                 for field, wanted in values.items()
             ]
         )
+
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Make the filter to send; see `Store.with_ids`."""
+        placed = None if filter is None else with_places(filter, point_id)
+        if ids is None:
+            return placed
+        among = engine.HasIdCondition({point_id(id_) for id_ in ids})
+        return engine.Filter(must=[among] if placed is None else [among, placed])
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""

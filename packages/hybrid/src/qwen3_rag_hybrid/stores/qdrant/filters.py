@@ -1,18 +1,20 @@
-"""Finds the payload fields in a Qdrant filter, and checks that the collection declares them.
+"""Checks the payload fields in a Qdrant filter, and replaces documents' ids in it.
 
 The classes of qdrant-client and Qdrant Edge have the same attributes, so neither package is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from qwen3_rag.errors import InputTypeError
-from qwen3_rag_hybrid.documents import Keys
+from qwen3_rag_hybrid.documents import Id, Keys
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "fields_of"]
+__all__ = ["check_filter", "fields_of", "with_places"]
+
+_CLAUSES = ("must", "should", "must_not")
 
 
 def check_filter(
@@ -58,8 +60,39 @@ def fields_of(condition: Any) -> Iterator[str]:
         if isinstance(key, str):
             yield key
             return
-    for clause in ("must", "should", "must_not", "min_should"):
+    for clause in (*_CLAUSES, "min_should"):
         yield from _fields_of_clause(getattr(condition, clause, None))
+
+
+def with_places(condition: Any, place: Callable[[Id], Any]) -> Any:
+    """Replace documents' ids in a filter or condition by the points' ids.
+
+    Args:
+        condition: The filter or condition; it is not changed.
+        place: Gives the id of a document's point.
+    """
+    kind = type(condition)
+    if hasattr(condition, "has_id"):  # of qdrant-client
+        return kind(has_id=[place(_own(id_)) for id_ in condition.has_id])
+    if hasattr(condition, "point_ids"):  # of Edge
+        return kind({place(_own(id_)) for id_ in condition.point_ids})
+    if not hasattr(condition, "must_not"):
+        return condition
+    clauses = {name: _placed(getattr(condition, name), place) for name in _CLAUSES}
+    least = condition.min_should
+    if least is not None:
+        least = type(least)(conditions=_placed(least.conditions, place), min_count=least.min_count)
+    return kind(**clauses, min_should=least)
+
+
+def _placed(clause: Any, place: Callable[[Id], Any]) -> Any:
+    if isinstance(clause, (list, tuple)):
+        return [with_places(condition, place) for condition in clause]
+    return None if clause is None else with_places(clause, place)
+
+
+def _own(id_: Any) -> Id:
+    return id_ if isinstance(id_, int) else str(id_)
 
 
 def _fields_of_clause(clause: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 
@@ -157,6 +157,15 @@ class QdrantStore(Store):
                 for field, wanted in values.items()
             ]
         )
+
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Make the filter to send; see `Store.with_ids`."""
+        place = self._layout.place
+        placed = None if filter is None else with_places(filter, place)
+        if ids is None:
+            return placed
+        among = models.HasIdCondition(has_id=[place(id_) for id_ in ids])
+        return models.Filter(must=[among] if placed is None else [among, placed])
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.

@@ -159,6 +159,16 @@ class WeaviateStore(Store):
         """Make a filter; see `Store.matching`."""
         return matching(values)
 
+    def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
+        """Make the filter to send; see `Store.with_ids`.
+
+        The client takes UUIDs alone for ids, which are the documents' own where they are UUIDs.
+        """
+        if ids is None:
+            return filter
+        among = Filter.by_id().contains_any([object_id(id_) for id_ in ids])
+        return among if filter is None else among & filter
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
