@@ -16,6 +16,10 @@ from qwen3_rag_hybrid.documents import Keys
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, fields_of, with_places
 from qwen3_rag_testkit.store_corpus import make_embedder
 
+GONE: tuple[dict[str, Any], ...] = (
+    {"is_empty": models.PayloadField(key="gone")},
+    {"key": "gone"},
+)
 LIKE_UUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
 CLIENT = models.Filter(
@@ -137,6 +141,25 @@ def test_conditions_of_edge_keep_their_ids(tmp_path: Path) -> None:
             (edge.Filter(min_should=few), 1),
         ):
             assert searcher.count(filter=filter) == number
+
+
+@pytest.mark.parametrize("package", [models, edge])
+def test_a_filter_without_conditions_selects_everything(package: Any, tmp_path: Path) -> None:
+    client = QdrantClient(":memory:")
+    of_edge = package is edge
+    store = QdrantEdgeStore(tmp_path) if of_edge else QdrantStore(client, "documents")
+    with HybridSearcher(store, make_embedder()) as searcher:
+        searcher.create()
+        searcher.add([Document("a", "text")])
+        empty = package.Filter()
+
+        for filter in (empty, package.Filter(must=[]), package.Filter(should=[empty], must=[])):
+            with pytest.raises(InputError, match="no conditions, so every document passes"):
+                searcher.delete(filter=filter)
+        assert searcher.count() == 1
+        searcher.delete(filter=package.Filter(must=[package.IsEmptyCondition(**GONE[of_edge])]))
+        assert searcher.count() == 0
+    client.close()
 
 
 @pytest.mark.parametrize("filter", [CLIENT, EDGE])

@@ -313,6 +313,18 @@ def test_a_filter_that_would_find_nothing_is_refused(
         searcher.count(filter=filter)
 
 
+@pytest.mark.parametrize("filter", ["", " "])
+def test_an_empty_filter_deletes_nothing(client: Any, filter: str) -> None:
+    searcher = searcher_over(client)
+    searcher.create()
+    searcher.add([Document("a", "text")])
+
+    with pytest.raises(InputError, match="no conditions, so every document passes"):
+        searcher.delete(filter=filter)
+
+    assert searcher.count() == 1
+
+
 def test_a_filter_that_milvus_cannot_read_is_a_store_error(client: Any) -> None:
     searcher = searcher_over(client)
     searcher.create()

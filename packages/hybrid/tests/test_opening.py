@@ -153,7 +153,9 @@ def test_a_clients_names_come_with_the_address(tmp_path: Path) -> None:
         [point] = store.scan()
 
     assert point.document == Document(1, "Paris", {"metadata": {"page": 1}})
-    with pytest.raises(InputError, match=r"option 'text_kex'.*takes layout, dense, sparse, text_key"):
+    with pytest.raises(
+        InputError, match=r"option 'text_kex'.*takes layout, dense, sparse, text_key"
+    ):
         open_store(f"qdrant:{tmp_path}/theirs?text_kex=page_content")
 
 

@@ -257,6 +257,60 @@ def test_one_bad_document_keeps_all_of_them_out(filled: HybridSearcher) -> None:
     assert filled.retrieve(["new"]) == {}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"by": "year"}, r"`by` must be a declared field of the type keyword.*'path'"),
+        ({"by": "path", "values": "a.md"}, "`values` must be a list, got 'a.md'"),
+        ({"by": "path", "values": 7}, "`values` must be a list, got 7"),
+        ({"by": "path", "values": [7]}, r"`values\[0\]` must be of the type str, got 7"),
+        ({"by": "path", "values": [True]}, r"`values\[0\]` must be of the type str, got True"),
+        ({"by": "path", "values": ["b.md"]}, r"`documents\[0\].* is 'a.md', which is not in"),
+        ({"documents": [], "by": "path"}, "nothing is replaced. Pass the values of 'path'"),
+        (
+            {"documents": [Document("x", "x", {"path": ["a.md"]})], "by": "path"},
+            r"`documents\[0\].payload\['path'\]` must be of the type str, got \['a.md'\]",
+        ),
+        ({"documents": [Document("x", "x")], "by": "path"}, "must be of the type str, got None"),
+    ],
+)
+def test_what_cannot_be_replaced_is_refused(
+    make: MakeSearcher, arguments: dict[str, Any], message: str
+) -> None:
+    searcher = make()
+    searcher.create(fields={"path": "keyword", "year": "float"})
+    searcher.add([Document("old", "old", {"path": "a.md"})])
+
+    with pytest.raises(InputError, match=message):
+        searcher.replace(**{"documents": [Document("new", "new", {"path": "a.md"})], **arguments})
+
+    assert [point.document.id for point in searcher.scan()] == ["old"]
+
+
+def test_new_chunks_are_there_before_the_old_ones_go() -> None:
+    class Fails(MemoryStore):
+        def delete(self, ids: Sequence[str | int]) -> None:
+            raise StoreError("the connection is gone")
+
+    with HybridSearcher(Fails(), make_embedder()) as searcher:
+        searcher.create(fields={"path": "keyword"})
+        searcher.add([Document("old", "old", {"path": "a.md"})])
+
+        with pytest.raises(StoreError, match="connection is gone"):
+            searcher.replace([Document("new", "new", {"path": "a.md"})], by="path")
+
+        assert {point.document.id for point in searcher.scan()} == {"old", "new"}
+
+
+def test_values_are_looked_for_in_parts(make: MakeSearcher) -> None:
+    searcher = make()
+    searcher.create(fields={"n": "integer"})
+    searcher.add([Document(n, "old", {"n": n}) for n in range(250)])
+
+    assert searcher.replace([], by="n", values=[*range(240), 0, 1]) == 240
+    assert searcher.count() == 10
+
+
 def test_a_searcher_says_why_it_cannot_be_copied(filled: HybridSearcher) -> None:
     for copying in (pickle.dumps, copy.deepcopy):
         with pytest.raises(StoreError, match="cannot be pickled or copied"):

@@ -234,6 +234,24 @@ def test_documents_are_filtered_by_their_ids(
 
 
 @pytest.mark.docker
+@pytest.mark.parametrize("most", [9_000, 0])
+def test_filtered_documents_are_read_however_many_pass(
+    weaviate_client: WeaviateClient, collection: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen3_rag_hybrid.stores.weaviate.store._MOST_FILTERED", most)
+    searcher = searcher_over(weaviate_client, collection)
+    searcher.create(fields={"path": "keyword"})
+    searcher.add([Document(n, "text", {"path": f"{n % 2}.md"}) for n in range(1_200)])
+
+    found = [
+        point.document.id
+        for point in searcher.scan(filter=Filter.by_property("path").equal("1.md"))
+    ]
+
+    assert sorted(found) == [*range(1, 1_200, 2)]
+
+
+@pytest.mark.docker
 def test_a_filter_on_a_field_that_was_not_declared_is_an_error(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 from qwen3_rag import Qwen3Embedder
 from qwen3_rag.backends import Capabilities
@@ -19,8 +20,9 @@ from qwen3_rag.integration import (
     progress_bar,
 )
 from qwen3_rag.lexical import BM25Encoder, mean_length
-from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, check_ids, point_id
+from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, point_id
 from qwen3_rag_hybrid.lengths import LEAST_TEXTS, fitting_length
+from qwen3_rag_hybrid.removal import check_deletion, others_of, replaced_values
 from qwen3_rag_hybrid.stores.base import Store
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -115,11 +117,41 @@ class Collection:
                     on_done(len(given))
         return len(items)
 
-    def delete(self, ids: Iterable[Id]) -> Flow[None]:
+    def replace(
+        self,
+        documents: Iterable[Document],
+        by: str,
+        values: Iterable[str | int] | None,
+        progress: bool,
+        batch_size: int,
+    ) -> Flow[int]:
+        """See `HybridSearcher.replace`."""
+        items = check_documents(documents, self._store.keys)
+        record = yield from self.ready()
+        replaced = replaced_values(items, by, values, record.fields)
+        yield from self.add(items, progress, batch_size)
+        kept = {document.id for document in items}
+        old: list[Id] = yield self._calls.compute(
+            partial(others_of, self._store, by, replaced, kept)
+        )
+        if old:
+            yield self._calls.ask(lambda store: store.delete(old))
+        return len(old)
+
+    def delete(self, ids: Iterable[Id] | None, filter: Any, everything: bool) -> Flow[None]:
         """See `HybridSearcher.delete`."""
-        checked = check_ids(ids)
-        if checked:
-            yield self._calls.ask(lambda store: store.delete(checked))
+        checked = check_deletion(self._store, ids, filter, everything)
+        if checked is not None and filter is None:
+            if checked:
+                yield self._calls.ask(lambda store: store.delete(checked))
+            return
+        if filter is not None:
+            record: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
+            self._store.check_filter(filter, record.fields if record else {})
+            if checked == []:
+                return
+        matching = None if everything else self._store.with_ids(filter, checked)
+        yield self._calls.ask(lambda store: store.delete_matching(matching))
 
     def check_collection(self) -> Flow[list[Finding]]:
         """See `HybridSearcher.check_collection`."""

@@ -174,21 +174,77 @@ class HybridSearcher(Closing):
         """Add documents without blocking the event loop; see `add`."""
         return await run_async(self._collection.add(documents, progress, batch_size))
 
-    def delete(self, ids: Iterable[Id]) -> None:
-        """Delete documents; unknown ids are ignored. Needs no model.
+    def replace(
+        self,
+        documents: Iterable[Document],
+        *,
+        by: str,
+        values: Iterable[str | int] | None = None,
+        progress: bool = False,
+        batch_size: int = 256,
+    ) -> int:
+        """Replace all chunks of some texts, such as files, by new ones.
+
+        The new documents are written first. Then, all others with the same value in the payload
+        field `by` are deleted. If the call is interrupted, some of the others are still there, and
+        calling it again gives the result of an uninterrupted call.
 
         Args:
-            ids: Ids of the documents, as passed to `add`.
+            documents: The new documents.
+            by: A declared payload field of the type `"keyword"`, `"integer"` or `"uuid"`, which
+                says what a document is a chunk of.
+            values: The values of `by` whose documents are replaced. Those of the new documents
+                when omitted; needed for a text that has no chunks any more.
+            progress: As in `add`.
+            batch_size: As in `add`.
+
+        Returns:
+            The number of documents deleted.
 
         Raises:
-            InputError: An id is invalid.
+            InputError: As in `add`; or `by` is not such a field, a document has no value there or
+                one that is not in `values`, or there are neither documents nor values.
+            StoreError: As in `add`.
+            ModelError: As in `add`.
+            BackendError: As in `add`.
+        """
+        return run(self._collection.replace(documents, by, values, progress, batch_size))
+
+    async def areplace(
+        self,
+        documents: Iterable[Document],
+        *,
+        by: str,
+        values: Iterable[str | int] | None = None,
+        progress: bool = False,
+        batch_size: int = 256,
+    ) -> int:
+        """Replace chunks without blocking the event loop; see `replace`."""
+        replacing = self._collection.replace(documents, by, values, progress, batch_size)
+        return await run_async(replacing)
+
+    def delete(
+        self, ids: Iterable[Id] | None = None, *, filter: Any = None, everything: bool = False
+    ) -> None:
+        """Delete documents. Needs no model.
+
+        Args:
+            ids: Ids of the documents, as passed to `add`; unknown ids are ignored.
+            filter: The store's own filter object. Beside `ids`, only documents that pass it.
+            everything: Whether to delete all documents; then, there are no `ids` and no `filter`.
+
+        Raises:
+            InputError: An id is invalid, the filter names an unknown field or has no conditions, or
+                nothing says what to delete.
             StoreError: The collection does not exist or cannot be written.
         """
-        run(self._collection.delete(ids))
+        run(self._collection.delete(ids, filter, everything))
 
-    async def adelete(self, ids: Iterable[Id]) -> None:
+    async def adelete(
+        self, ids: Iterable[Id] | None = None, *, filter: Any = None, everything: bool = False
+    ) -> None:
         """Delete documents without blocking the event loop; see `delete`."""
-        await run_async(self._collection.delete(ids))
+        await run_async(self._collection.delete(ids, filter, everything))
 
     def search(
         self,

@@ -131,7 +131,7 @@ class MemoryStore(Store):
             raise InputTypeError(f"`filter` must be a `MemoryFilter`, got {type(filter).__name__}.")
         check_declared([filter.field], fields, self.keys)
 
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         filter = None
         for field_, wanted in values.items():
@@ -154,6 +154,13 @@ class MemoryStore(Store):
         with self._lock:
             for id_ in ids:
                 self._opened().points.pop(id_, None)
+
+    def delete_matching(self, filter: Any) -> None:
+        """Delete documents that pass a filter; see `Store.delete_matching`."""
+        with self._lock:
+            points = self._opened().points
+            for id_ in [id_ for id_, point in points.items() if _passes(point, filter)]:
+                del points[id_]
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Score every document; see `Store.search`."""
@@ -233,6 +240,10 @@ class _Async:
     async def delete(self, ids: Sequence[Id]) -> None:
         await asyncio.sleep(0)
         self._store.delete(ids)
+
+    async def delete_matching(self, filter: Any) -> None:
+        await asyncio.sleep(0)
+        self._store.delete_matching(filter)
 
     async def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         await asyncio.sleep(0)

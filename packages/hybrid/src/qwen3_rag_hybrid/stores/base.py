@@ -116,12 +116,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter of the store's own class: each field has one of its values.
 
         Args:
-            values: Fields of the payload, declared as `"keyword"`, and the values wanted. At least
-                one field, with at least one value each.
+            values: Fields of the payload, declared as `"keyword"`, `"integer"` or `"uuid"`, and the
+                values wanted. At least one field, with at least one value each.
         """
 
     @abstractmethod
@@ -132,6 +132,10 @@ class Store(ABC):
             filter: The caller's filter, checked, or `None`.
             ids: Ids of the only documents that pass, if they pass `filter` too. Not empty.
         """
+
+    def selects_all(self, filter: Any) -> bool:
+        """Whether a filter has no conditions, so that every document passes."""
+        return filter is None
 
     @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
@@ -153,6 +157,10 @@ class Store(ABC):
     @abstractmethod
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; unknown ids are ignored."""
+
+    @abstractmethod
+    def delete_matching(self, filter: Any) -> None:
+        """Delete all documents that pass a filter from `with_ids`; with `None`, every document."""
 
     @abstractmethod
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
@@ -206,6 +214,9 @@ class AsyncStore(Protocol):
 
     async def delete(self, ids: Sequence[Id]) -> None:
         """See `Store.delete`."""
+
+    async def delete_matching(self, filter: Any) -> None:
+        """See `Store.delete_matching`."""
 
     async def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """See `Store.search`."""

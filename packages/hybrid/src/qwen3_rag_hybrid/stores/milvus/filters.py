@@ -112,7 +112,7 @@ def _fields_of(expression: str) -> Iterator[tuple[str, str | None]]:
             yield name, match["key"]
 
 
-def matching(values: Mapping[str, Sequence[str]], names: Names) -> str:
+def matching(values: Mapping[str, Sequence[Any]], names: Names) -> str:
     """Make an expression: each field of the payload has one of its values.
 
     Milvus Lite does not take `in` with a key of a JSON field.
@@ -124,5 +124,5 @@ def matching(values: Mapping[str, Sequence[str]], names: Names) -> str:
     return " and ".join(f"({condition})" for condition in conditions)
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _quoted(value: str | int) -> str:
+    return json.dumps(value, ensure_ascii=False)

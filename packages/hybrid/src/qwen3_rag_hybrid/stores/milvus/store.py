@@ -156,7 +156,7 @@ class MilvusStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, fields, self._names)
 
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return matching(values, self._names)
 
@@ -167,6 +167,10 @@ class MilvusStore(Store):
             return placed
         among = f"{self._names.primary} in {json.dumps([_key(id_) for id_ in ids])}"
         return f"{among} and ({placed})" if placed else among
+
+    def selects_all(self, filter: Any) -> bool:
+        """Whether a filter is empty; see `Store.selects_all`."""
+        return filter is None or not filter.strip()
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
@@ -186,6 +190,13 @@ class MilvusStore(Store):
             self._load()
             for page in _pages(ids):
                 self.client.delete(self.collection, ids=page)
+
+    def delete_matching(self, filter: Any) -> None:
+        """Delete documents that pass a filter; see `Store.delete_matching`."""
+        matching = f'{self._names.primary} != ""' if filter is None else filter
+        with self._asking("Deleting from", self._guard):
+            self._load()
+            self.client.delete(self.collection, filter=matching)
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms, in two requests; see `Store.search`.

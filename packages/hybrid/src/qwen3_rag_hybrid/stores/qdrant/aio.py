@@ -42,6 +42,10 @@ class AsyncQdrant(AsyncStore):
         """See `Store.delete`."""
         await run_async(self._operations.delete(ids))
 
+    async def delete_matching(self, filter: Any) -> None:
+        """See `Store.delete_matching`."""
+        await run_async(self._operations.delete_matching(filter))
+
     async def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """See `Store.search`."""
         return await run_async(self._operations.search(query, limit, filter))

@@ -16,7 +16,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, with_places
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock
 from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
@@ -129,7 +129,7 @@ class QdrantEdgeStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, engine.Filter, "qdrant_edge.Filter", fields, KEYS)
 
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return engine.Filter(
             must=[
@@ -146,6 +146,10 @@ class QdrantEdgeStore(Store):
         among = engine.HasIdCondition({point_id(id_) for id_ in ids})
         return engine.Filter(must=[among] if placed is None else [among, placed])
 
+    def selects_all(self, filter: Any) -> bool:
+        """Whether a filter has no conditions; see `Store.selects_all`."""
+        return filter is None or not has_conditions(filter)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""
         with self._using("Writing"):
@@ -161,6 +165,12 @@ class QdrantEdgeStore(Store):
         places: list[Any] = [point_id(id_) for id_ in ids]
         with self._using("Deleting"):
             self._opened().update(engine.UpdateOperation.delete_points(places))
+
+    def delete_matching(self, filter: Any) -> None:
+        """Delete documents that pass a filter; see `Store.delete_matching` and `delete`."""
+        matching = engine.Filter() if filter is None else filter
+        with self._using("Deleting"):
+            self._opened().update(engine.UpdateOperation.delete_points_by_filter(matching))
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms in one batch; see `Store.search`."""

@@ -12,7 +12,7 @@ from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Id, Keys
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "fields_of", "with_places"]
+__all__ = ["check_filter", "fields_of", "has_conditions", "with_places"]
 
 _CLAUSES = ("must", "should", "must_not")
 
@@ -61,7 +61,18 @@ def fields_of(condition: Any) -> Iterator[str]:
             yield key
             return
     for clause in (*_CLAUSES, "min_should"):
-        yield from _fields_of_clause(getattr(condition, clause, None))
+        for inner in _conditions_of(getattr(condition, clause, None)):
+            yield from fields_of(inner)
+
+
+def has_conditions(filter: Any) -> bool:
+    """Whether a filter has any condition; without one, every point passes it."""
+    if not hasattr(filter, "must_not"):
+        return True
+    clauses = [getattr(filter, name) for name in (*_CLAUSES, "min_should")]
+    return any(
+        has_conditions(condition) for clause in clauses for condition in _conditions_of(clause)
+    )
 
 
 def with_places(condition: Any, place: Callable[[Id], Any]) -> Any:
@@ -95,9 +106,8 @@ def _own(id_: Any) -> Id:
     return id_ if isinstance(id_, int) else str(id_)
 
 
-def _fields_of_clause(clause: Any) -> Iterator[str]:
+def _conditions_of(clause: Any) -> list[Any]:
     conditions = getattr(clause, "conditions", clause)
     if conditions is None:
-        return
-    for condition in conditions if isinstance(conditions, (list, tuple)) else [conditions]:
-        yield from fields_of(condition)
+        return []
+    return list(conditions) if isinstance(conditions, (list, tuple)) else [conditions]

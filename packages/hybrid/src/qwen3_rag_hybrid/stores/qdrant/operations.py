@@ -159,11 +159,12 @@ class Operations:
 
     def delete(self, ids: Sequence[Id]) -> Flow[None]:
         """See `Store.delete`."""
-        places = models.PointIdsList(points=[self._layout.place(id_) for id_ in ids])
-        return self._doing(
-            "Deleting from",
-            self._write(lambda client: client.delete(self._collection, places, wait=True)),
-        )
+        return self._delete(models.PointIdsList(points=[self._layout.place(id_) for id_ in ids]))
+
+    def delete_matching(self, filter: Any) -> Flow[None]:
+        """See `Store.delete_matching`."""
+        matching = models.Filter() if filter is None else filter
+        return self._delete(models.FilterSelector(filter=matching))
 
     def search(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
         """See `Store.search`."""
@@ -235,6 +236,12 @@ class Operations:
             return (yield from self._count(filter)) if (yield self._exists()) else 0
 
         return self._doing("Counting", count())
+
+    def _delete(self, selector: models.PointIdsList | models.FilterSelector) -> Flow[None]:
+        return self._doing(
+            "Deleting from",
+            self._write(lambda client: client.delete(self._collection, selector, wait=True)),
+        )
 
     def _make(self, record: CollectionRecord) -> Flow[bool]:
         """Make the collection; return `False` if another program did so in the meantime."""

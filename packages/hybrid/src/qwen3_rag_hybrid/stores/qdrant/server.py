@@ -13,7 +13,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, with_places
+from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 
@@ -149,7 +149,7 @@ class QdrantStore(Store):
         wanted = "qdrant_client.models.Filter"
         check_filter(filter, models.Filter, wanted, fields, self._layout.keys)
 
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return models.Filter(
             must=[
@@ -166,6 +166,10 @@ class QdrantStore(Store):
             return placed
         among = models.HasIdCondition(has_id=[place(id_) for id_ in ids])
         return models.Filter(must=[among] if placed is None else [among, placed])
+
+    def selects_all(self, filter: Any) -> bool:
+        """Whether a filter has no conditions; see `Store.selects_all`."""
+        return filter is None or not has_conditions(filter)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
@@ -192,6 +196,10 @@ class QdrantStore(Store):
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`. Requests are repeated as in `upsert`."""
         self._run(self._operations.delete(ids))
+
+    def delete_matching(self, filter: Any) -> None:
+        """Delete documents that pass a filter; see `Store.delete_matching`."""
+        self._run(self._operations.delete_matching(filter))
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms in one round trip; see `Store.search`."""

@@ -48,6 +48,10 @@ class AsyncWeaviate(AsyncStore):
         """See `Store.delete`."""
         await asyncio.to_thread(self._store.delete, ids)
 
+    async def delete_matching(self, filter: Any) -> None:
+        """See `Store.delete_matching`."""
+        await asyncio.to_thread(self._store.delete_matching, filter)
+
     async def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """See `Store.search`; both requests are sent at once."""
         return await run_async(self._store.searching(query, limit, filter))

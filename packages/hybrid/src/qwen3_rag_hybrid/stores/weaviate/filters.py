@@ -54,7 +54,7 @@ def fields_of(filter: Any) -> Iterator[str]:
         yield name
 
 
-def matching(values: Mapping[str, Sequence[str]]) -> FilterReturn:
+def matching(values: Mapping[str, Sequence[Any]]) -> FilterReturn:
     """Make a filter: each field has one of its values."""
     conditions = [
         Filter.by_property(field).contains_any(list(wanted)) for field, wanted in values.items()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, TypeVar
+from uuid import UUID
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
 from qwen3_rag.fusion import RankedLists
@@ -56,6 +57,9 @@ from qwen3_rag_hybrid.stores.weaviate.writing import write
 __all__ = ["WeaviateStore"]
 
 T = TypeVar("T")
+
+_NO_OBJECT = UUID(int=0)
+_MOST_FILTERED = 9_000  # objects to read by pages; a server gives 10,000 if it is not set to fewer
 
 
 class WeaviateStore(Store):
@@ -155,7 +159,7 @@ class WeaviateStore(Store):
         """Reject an invalid filter; see `Store.check_filter`."""
         check_filter(filter, fields)
 
-    def matching(self, values: Mapping[str, Sequence[str]]) -> Any:
+    def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return matching(values)
 
@@ -184,15 +188,18 @@ class WeaviateStore(Store):
         """Delete documents; see `Store.delete`."""
         places = [object_id(id_) for id_ in ids]
         with self._asking("Deleting from"):
-            data = self._handle().data
             for start in range(0, len(places), PAGE):
-                where = Filter.by_id().contains_any(places[start : start + PAGE])
-                failed = data.delete_many(where=where).failed
-                if failed:
-                    raise StoreError(
-                        f"{self.name} did not delete {failed} of {len(places)} documents. Delete "
-                        "them again."
-                    )
+                self._delete(Filter.by_id().contains_any(places[start : start + PAGE]))
+
+    def delete_matching(self, filter: Any) -> None:
+        """Delete documents that pass a filter; see `Store.delete_matching`.
+
+        The server deletes up to 10,000 per request, or as many as it is set to.
+        """
+        matching = Filter.by_id().not_equal(_NO_OBJECT) if filter is None else filter
+        with self._asking("Deleting from"):
+            while self._delete(matching):
+                pass
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms, in two requests; see `Store.search`."""
@@ -216,36 +223,45 @@ class WeaviateStore(Store):
         return self._flow("Reading", flow())
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
-        """Iterate over all documents, in the order of their UUIDs; see `Store.scan`.
+        """Iterate over all documents; see `Store.scan`.
 
-        The server has no cursor over filtered documents. With a filter, it is asked which of each
-        page of all documents pass.
+        The server has no cursor over filtered documents. Where more than 9,000 pass the filter, it
+        is asked which of each page of all documents pass.
         """
         with self._asking("Reading"):
             encoder = self._encoder() if vectors else None
-        last = None
+            is_counted = filter is not None and self._count(filter) <= _MOST_FILTERED
+        place: dict[str, Any] = {"offset": 0, "filters": filter} if is_counted else {"after": None}
         while True:
             with self._asking("Reading"):
-                found = (
-                    self._handle()
-                    .query.fetch_objects(
-                        limit=PAGE,
-                        after=last,
-                        **reading(vectors),
-                    )
-                    .objects
-                )
-                passing = found if filter is None else self._passing(found, filter)
+                arguments = {**reading(vectors), **place}
+                found = self._handle().query.fetch_objects(limit=PAGE, **arguments).objects
+                passing = found
+                if filter is not None and not is_counted:
+                    passing = self._passing(found, filter)
             for one in passing:
                 yield read_point(one, encoder)
             if len(found) < PAGE:
                 return
-            last = found[-1].uuid
+            if is_counted:
+                place["offset"] += PAGE
+            else:
+                place["after"] = found[-1].uuid
 
     def count(self, *, filter: Any = None) -> int:
         """Count documents; see `Store.count`."""
         with self._asking("Counting"):
             return 0 if self._configuration() is None else self._count(filter)
+
+    def _delete(self, matching: Any) -> int:
+        """Delete objects, and return how many there were."""
+        deleted = self._handle().data.delete_many(where=matching)
+        if deleted.failed:
+            raise StoreError(
+                f"{self.name} did not delete {deleted.failed} of {deleted.matches} documents. "
+                "Delete them again."
+            )
+        return int(deleted.matches)
 
     def _handle(self) -> Any:
         return self.client.collections.use(self.collection)
