@@ -47,7 +47,7 @@ def whole(make_checkpoint: MakeCheckpoint, tmp_path_factory: pytest.TempPathFact
 
 READ = [
     *("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json"),
-    *("config_sentence_transformers.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json"),
     *("sub/layers.safetensors", "others.safetensors"),
     *("adapter_config.json", "adapter_model.safetensors"),
 ]

@@ -601,3 +601,64 @@ def _write_modules(
         for index, kind in enumerate(kinds)
     ]
     (folder / "modules.json").write_text(json.dumps(entries))
+
+
+# ------------------------------------------------------------------ the longest text
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"sentence_bert_config.json": {"max_seq_length": 80}},
+        {"tokenizer_config.json": {"model_max_length": 80}},
+        {
+            "sentence_bert_config.json": {"max_seq_length": 80},
+            "tokenizer_config.json": {"model_max_length": 131_072},
+        },
+        {
+            "sentence_bert_config.json": {"max_seq_length": None},
+            "tokenizer_config.json": {"model_max_length": 80},
+        },
+    ],
+    ids=["sentence-transformers 5", "sentence-transformers 6", "both", "null"],
+)
+def test_texts_are_cut_where_the_checkpoint_says(
+    variant: Callable[..., Path], files: Mapping[str, Mapping[str, Any]]
+) -> None:
+    folder = variant("embedding", files)
+    documents = ["Paris is the capital. " * 40, "Paris"]
+    right = peer_of(folder).encode_document(documents)
+
+    with small(folder) as embedder, small(folder, max_length=8_192) as whole:
+        found = embedder.embed_documents(documents, details=True)
+        assert_same_direction(found.vectors, right)
+        assert found.tokens
+        assert found.tokens[0] == 80
+        tokens = whole.embed_documents(documents, details=True).tokens
+        assert tokens
+        assert tokens[0] > 80  # a setting wins
+
+
+def test_limits_above_the_default_change_nothing(variant: Callable[..., Path]) -> None:
+    folder = variant(
+        "embedding",
+        {
+            "config.json": {"max_position_embeddings": 32_768},
+            "sentence_bert_config.json": {"max_seq_length": 32_768},
+            "tokenizer_config.json": {"model_max_length": 1e30},
+        },
+    )
+    with small(folder) as embedder:
+        found = embedder.embed_documents(["?! " * 9_000], details=True)
+
+    assert found.tokens == (8_192,)
+
+
+@pytest.mark.parametrize("length", ["512", True, -1, float("nan")])
+def test_limits_that_are_no_numbers_are_errors(
+    variant: Callable[..., Path], length: object
+) -> None:
+    folder = variant("embedding", {"sentence_bert_config.json": {"max_seq_length": length}})
+
+    with small(folder) as embedder, pytest.raises(ModelError, match="a number of tokens"):
+        embedder.warm_up()

@@ -100,8 +100,8 @@ class ModelFields(CheckedSettings):
     checkpoint's own, else Qwen's for web search."""
 
     max_length: int | None = None
-    """Maximum tokens per prompt; longer texts are cut. `None` means 8,192 or the model's context,
-    whichever is less."""
+    """Maximum tokens per prompt; longer texts are cut. `None` means 8,192, the checkpoint's own
+    limit or the model's context, whichever is least."""
 
     backend: Annotated[InstanceOf[BackendSpec], WithJsonSchema({"type": "object"})] | None = None
     """Runs the model instead of this process, such as a server, or its `to_dict()`. The options of

@@ -82,7 +82,8 @@ class Qwen3Embedder(ModelBase):
             document_prefix: Text before every document. Defaults to the checkpoint's own, else
                 none.
             max_length: Maximum tokens per text, including the end token, up to 32,768; longer texts
-                are cut and reported. Defaults to 8,192 or the model's context, whichever is less.
+                are cut and reported. Defaults to 8,192, the checkpoint's own limit or the model's
+                context, whichever is least.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
             **options: Options of the local engine; `help(Qwen3Embedder)` lists them.

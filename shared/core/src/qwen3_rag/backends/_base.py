@@ -31,8 +31,8 @@ class Limits:
     """Limits on the tokens of a prompt.
 
     Attributes:
-        max_length: Maximum tokens of the whole prompt. `None` means 8,192 or the model's context,
-            whichever is less.
+        max_length: Maximum tokens of the whole prompt. `None` means 8,192, the checkpoint's own
+            limit or the model's context, whichever is least.
         max_query_tokens: Maximum tokens of the query; longer queries are cut.
         max_document_tokens: Maximum tokens of the document; longer documents are cut.
     """

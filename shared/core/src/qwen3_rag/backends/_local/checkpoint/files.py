@@ -32,7 +32,7 @@ ADAPTER = "adapter_model.safetensors"
 #: Files that are read from the folder and from the folders of its modules, where they are there.
 SETTINGS = (
     *("config.json", "tokenizer.json", "modules.json", ADAPTER_CONFIG),
-    *("config_sentence_transformers.json", "sentence_bert_config.json"),
+    *("config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json"),
 )
 # transformers reads it for a reranker. It is about generating text and decides nothing here.
 GENERATION = "generation_config.json"

@@ -110,6 +110,7 @@ class _CheckpointLoader:
             self._spec.role,
             name=checkpoint.name,
             answers=self._words.answers,
+            max_length=self._words.max_length,
         )
         return self._tokenizer
 

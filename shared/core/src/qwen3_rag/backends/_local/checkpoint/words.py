@@ -1,6 +1,7 @@
 """Reads what a checkpoint says of itself in sentence-transformers' files.
 
-These are its modules, its prompts, and the tokens that a reranker answers with.
+These are its modules, its prompts, the tokens that a reranker answers with, and where an embedder
+cuts texts.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_rag._prompts import SavedPrompts
-from qwen3_rag._published import Role
+from qwen3_rag._published import CONTEXT, Role
 from qwen3_rag.backends._local.checkpoint.files import read_json, shortened
 from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
 from qwen3_rag.errors import ModelError
@@ -43,20 +44,24 @@ class Words:
         prompts: The prompts that it was saved with.
         answers: Token ids of a reranker's answers, in the order no, yes; `None` for the tokens
             "no" and "yes".
+        max_length: Maximum tokens of a text; `None` if an embedder was saved without one.
     """
 
     prompts: SavedPrompts
     answers: tuple[int, int] | None
+    max_length: int | None
 
 
 def read_words(checkpoint: Checkpoint, role: Role) -> Words:
-    """Read the prompts and a reranker's answer tokens.
+    """Read the prompts, a reranker's answer tokens and an embedder's longest text.
 
     Raises:
         ModelError: A file cannot be read, or says what cannot be done here.
     """
     prompts = _read_prompts(checkpoint, role)
-    return Words(prompts, _read_answers(checkpoint) if role == "reranking" else None)
+    if role == "reranking":
+        return Words(prompts, _read_answers(checkpoint), None)
+    return Words(prompts, None, _read_length(checkpoint))
 
 
 def read_modules(checkpoint: Checkpoint) -> list[Module]:
@@ -151,3 +156,28 @@ def _read_answers(checkpoint: Checkpoint) -> tuple[int, int] | None:
         f"`false_token_id`, whose logits make a score; it holds {shortened(settings)}. Use "
         "sentence-transformers for it, or correct the file."
     )
+
+
+def _read_length(checkpoint: Checkpoint) -> int | None:
+    """Read where sentence-transformers cuts texts; its version 6 saves that with the tokenizer."""
+    if not read_modules(checkpoint):
+        return None
+    bert = "sentence_bert_config.json"
+    for path, field in (
+        (checkpoint.root / bert, "max_seq_length"),
+        (checkpoint.folder / bert, "max_seq_length"),
+        (checkpoint.tokenizer_folder / "tokenizer_config.json", "model_max_length"),
+    ):
+        settings = read_json(path) if path.is_file() else None
+        length = settings.get(field) if isinstance(settings, dict) else None
+        if length is None:
+            continue
+        # Without a limit, transformers writes 1e30.
+        if type(length) not in (int, float) or not length >= 1:
+            raise ModelError(
+                f"{path.name} of {checkpoint.name!r} has {field} = {shortened(length)}; it must be "
+                "a number of tokens, 1 or more. Correct it, or delete that entry and give "
+                "`max_length`."
+            )
+        return int(min(length, CONTEXT))
+    return None

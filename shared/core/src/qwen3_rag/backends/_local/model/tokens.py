@@ -56,6 +56,7 @@ class PromptTokenizer:
         *,
         name: str,
         answers: tuple[int, int] | None = None,
+        max_length: int | None = None,
     ) -> None:
         """Read a tokenizer.
 
@@ -65,6 +66,8 @@ class PromptTokenizer:
             name: The model's name, for error messages.
             answers: Ids of a reranker's answers, in the order no, yes; `None` for the tokens "no"
                 and "yes".
+            max_length: The checkpoint's own limit on a prompt's tokens, where the caller gives
+                none and it is less than the default.
 
         Raises:
             ModelError: The definition cannot be read, or lacks a token that the prompts need.
@@ -94,6 +97,7 @@ class PromptTokenizer:
         full.no_padding()
         self._name = name
         self._role = role
+        self._longest = min(max_length or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
         if role == "embedding":
             self.end = self._find_end(full)
             self.ends_as_published = self.end == full.token_to_id(END_TOKEN)
@@ -138,6 +142,7 @@ class PromptTokenizer:
         *,
         name: str,
         answers: tuple[int, int] | None = None,
+        max_length: int | None = None,
     ) -> PromptTokenizer:
         """Read `tokenizer.json` of a checkpoint folder."""
         try:
@@ -147,7 +152,7 @@ class PromptTokenizer:
                 f"The tokenizer of {name!r} cannot be read: {error}. "
                 "The folder needs the checkpoint's tokenizer.json."
             ) from error
-        return cls(definition, role, name=name, answers=answers)
+        return cls(definition, role, name=name, answers=answers, max_length=max_length)
 
     def encode(self, prompts: Sequence[Prompt], limits: Limits, context: int) -> list[Encoded]:
         """Encode prompts, cutting what does not fit.
@@ -160,7 +165,7 @@ class PromptTokenizer:
         Raises:
             InputError: An instruction or query leaves no room for the text.
         """
-        longest = min(limits.max_length or DEFAULT_MAX_LENGTH, context)
+        longest = min(limits.max_length or self._longest, context)
         if self._role == "embedding":
             return self._encode_texts(cast("Sequence[EmbedPrompt]", prompts), longest)
         return self._encode_pairs(cast("Sequence[RerankPrompt]", prompts), longest, limits)
