@@ -94,6 +94,32 @@ def test_an_interrupted_renewal_stays_refused_and_is_completed(
         assert {searcher.search(f"E_{number}")[0].id for number in (0, 321, 599)} == {0, 321, 599}
 
 
+def test_an_interrupted_change_of_the_weights_is_refused_and_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(number, f"number {number}") for number in range(300)]
+    chosen = BM25Encoder(avg_len=50)
+    with HybridSearcher(store, make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(documents)
+
+        def interrupted(points: Sequence[Point], record: CollectionRecord) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(store, "renew_terms", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            renew_bm25(store, chosen)
+        monkeypatch.undo()
+
+        with pytest.raises(StoreError, match=r"was interrupted.*renew_bm25\(store\)"):
+            searcher.add(documents[:1])
+        assert renew_bm25(store) == len(documents)
+        assert searcher.check_collection()[0].code == "avg_len"  # 50, as chosen
+        record = store.record()
+        assert record is not None
+        assert record.encoder == chosen.parameters
+
+
 def test_the_parameters_can_be_chosen(store: Store) -> None:
     fill(store, DOCUMENTS[:3])
     encoder = BM25Encoder(avg_len=12)

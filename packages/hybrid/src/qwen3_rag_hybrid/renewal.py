@@ -10,6 +10,7 @@ from qwen3_rag.integration import progress_bar
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.lengths import fitting_length
 from qwen3_rag_hybrid.stores.base import Store
+from qwen3_rag_hybrid.stores.record import RENEWING
 
 __all__ = ["renew_bm25"]
 
@@ -23,13 +24,14 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
     A collection of a framework, which has no terms yet, gets them, where the store can add them. If
     it has them, the documents that the framework added since then get theirs.
 
-    The record is written last. If the call is interrupted, a collection of another encoder version
-    is therefore still refused, and calling again renews all of it.
+    The new record is written last, and until then the collection is refused. If the call is
+    interrupted, calling again renews all of it.
 
     Args:
         store: The collection.
         encoder: The encoder to use. When omitted, a collection of an earlier version keeps its
-            parameters, except that the mean length of its texts is measured.
+            parameters, except that the mean length of its texts is measured; an interrupted call is
+            ended with its encoder.
         progress: Whether to show a progress bar on a terminal.
 
     Returns:
@@ -50,7 +52,7 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
             f"{store.name} was filled by a later release of qwen3-rag, with version "
             f"{record.encoder['encoder_version']} of the BM25 encoder. Update this one."
         )
-    if encoder is None and record.has_present_terms:
+    if encoder is None and (record.has_present_terms or record.is_being_renewed):
         encoder = record.bm25
     elif encoder is None:
         sample = [point.document.text for point in islice(store.scan(), _SAMPLED)]
@@ -58,6 +60,10 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
     renewed = replace(record, encoder=encoder.parameters)
     points = store.lacking_terms() if renewed == record else store.scan()
     ids = [point.document.id for point in points]
+    if renewed != record and record.has_present_terms:
+        # Else a collection with both the old and the new weights would pass for one of the old.
+        begun = {**encoder.parameters, "encoder_version": RENEWING}
+        store.write_record(replace(record, encoder=begun))
     with progress_bar(progress, len(ids), "Renewing BM25", "document") as on_done:
         for start in range(0, len(ids), _BATCH):
             read = store.retrieve(ids[start : start + _BATCH], vectors=True).values()

@@ -13,6 +13,7 @@ from qwen3_rag_hybrid.documents import Keys
 
 __all__ = [
     "FIELD_TYPES",
+    "RENEWING",
     "CollectionRecord",
     "Finding",
     "adopted",
@@ -28,6 +29,9 @@ FIELD_TYPES = ("keyword", "integer", "float", "bool", "datetime", "text", "uuid"
 
 # Parameters of an encoder that decide its terms.
 _TERMS = ("encoder_version", "snowball")
+
+#: In place of the encoder's version while some vectors are renewed and others are not.
+RENEWING = 0
 
 #: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the user
 #: named it; in later formats it is "bm25".
@@ -100,6 +104,11 @@ class CollectionRecord:
     def is_of_later_encoder(self) -> bool:
         """Whether a later release computed the BM25 vectors."""
         return float(self.encoder.get("encoder_version", 0)) > ENCODER_VERSION
+
+    @property
+    def is_being_renewed(self) -> bool:
+        """Whether a renewal of the BM25 vectors has begun and not ended."""
+        return self.encoder.get("encoder_version") == RENEWING
 
     @property
     def bm25(self) -> BM25Encoder:
@@ -179,6 +188,9 @@ def _encoder_findings(
     remedy = "Call `renew_bm25(store)`, which embeds nothing."
     if record.is_of_later_encoder:
         remedy = "Update qwen3-rag."
+    if record.is_being_renewed:
+        message = f"The renewal of the BM25 vectors of {name} is under way, or was interrupted."
+        return [Finding("encoder", "error", message, "Call `renew_bm25(store)` again to end it.")]
     for key in _TERMS:
         if recorded.get(key) != wanted[key]:
             return [
