@@ -332,6 +332,7 @@ def test_what_is_not_a_string_is_refused_by_name(text: object) -> None:
         "aA" * 100_000,
         "a." * 100_000,
         "a\u0301" * 100_000,
+        "a" + "\u0301\u0323" * 100_000,
         "เ" * 200_000,
         "က\u1039" * 100_000,
         "\u17d2" * 200_000,

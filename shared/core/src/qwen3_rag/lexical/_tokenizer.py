@@ -88,6 +88,11 @@ _FIRST_UNSPACED = "\u0e01"
 _IS_PAIRED = re.compile(f"[{_PAIRED}]")
 _IS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 
+# Python sorts the marks of a letter in a time that grows with their square. No word has more than
+# these, the limit of Unicode's Stream-Safe Text Format.
+_MOVING_MARKS = _ranges(code for code in range(0x10000) if unicodedata.combining(chr(code)))
+_MANY_MARKS = re.compile(f"([{_MOVING_MARKS}]{{30}})[{_MOVING_MARKS}]+")
+
 # Characters that only affect layout are removed, except that a zero-width space separates words.
 _INVISIBLE: dict[int, str | None] = dict.fromkeys(
     (0xAD, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0xFEFF)
@@ -173,6 +178,7 @@ def normalise(text: str) -> str:
     if not isinstance(text, str):
         raise InputTypeError(f"The text to tokenize must be a str, got {type(text).__name__}.")
     if not text.isascii():
+        text = _MANY_MARKS.sub(r"\1", text)
         text = unicodedata.normalize("NFKC", text)
         if _HAS_INVISIBLE.search(text):
             text = text.translate(_INVISIBLE)
