@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -25,8 +25,13 @@ Ask = Callable[[Chat], Completion]
 
 
 @contextmanager
-def raw_endpoint(body: bytes, kind: str = "application/json", status: int = 200) -> Iterator[str]:
-    """Serve these bytes to every request, until the connection is closed."""
+def raw_endpoint(
+    body: bytes, kind: str = "application/json", status: int = 200, *, stays_open: bool = False
+) -> Iterator[str]:
+    """Serve these bytes to every request, and close the connection, perhaps only at the end."""
+    closing = Event()
+    if not stays_open:
+        closing.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -35,6 +40,7 @@ def raw_endpoint(body: bytes, kind: str = "application/json", status: int = 200)
             self.send_header("Content-Type", kind)
             self.end_headers()
             self.wfile.write(body)
+            closing.wait()
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -42,15 +48,17 @@ def raw_endpoint(body: bytes, kind: str = "application/json", status: int = 200)
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        closing.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
-def streamed(body: str | bytes) -> AbstractContextManager[str]:
-    data = body.encode() if isinstance(body, str) else body
-    return raw_endpoint(data, "text/event-stream")
+def streamed(body: str, *, stays_open: bool = False) -> AbstractContextManager[str]:
+    return raw_endpoint(body.encode(), "text/event-stream", stays_open=stays_open)
 
 
 @pytest.fixture
@@ -228,6 +236,13 @@ def test_parts_arrive_while_the_reply_is_written() -> None:
             return [part async for part in parts]
 
         assert list(parts) == asyncio.run(read()) == ["one", " two", " three"]
+
+
+@pytest.mark.parametrize("ask", ["stream", "astream"], indirect=True)
+def test_a_stream_ends_with_its_last_event_even_if_the_connection_stays_open(ask: Ask) -> None:
+    events = 'data: {"choices": [{"delta": {"content": "All"}}]}\n\ndata: [DONE]\n\n'
+    with streamed(events, stays_open=True) as url:
+        assert ask(Chat(url, "small", timeout=10)).text == "All"
 
 
 def test_a_stream_can_be_left_before_its_end() -> None:
