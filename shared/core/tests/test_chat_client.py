@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Event, Thread
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -82,6 +83,13 @@ def test_reply_comes_back_as_the_model_gave_it(ask: Ask) -> None:
     [request] = endpoint.requests
     assert request["messages"] == QUESTION
     assert (request["model"], request["temperature"]) == ("small", 0)
+
+
+def test_messages_may_be_any_mappings() -> None:
+    with ChatEndpoint() as endpoint:
+        Chat(endpoint.url, "small").complete((MappingProxyType(QUESTION[0]),))
+
+    assert endpoint.requests[0]["messages"] == QUESTION
 
 
 def test_reply_that_reached_the_limit_says_so(ask: Ask) -> None:
