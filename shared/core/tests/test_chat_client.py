@@ -46,13 +46,46 @@ def raw_endpoint(
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with serving(Handler) as url:
+        try:
+            yield url
+        finally:
+            closing.set()
+
+
+@contextmanager
+def in_pieces(body: bytes, size: int) -> Iterator[str]:
+    """Stream these bytes in chunks of HTTP of this size."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for start in range(0, len(body), size):
+                piece = body[start : start + size]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
-        closing.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -298,6 +331,25 @@ def test_what_is_no_completion_is_an_error(body: bytes) -> None:
 def test_errors_with_status_200_are_errors() -> None:
     failed = pytest.raises(BackendError, match=r"failed while it answered: No GPU\.")
     with raw_endpoint(b'{"error": {"message": "No GPU."}}') as url, failed:
+        Chat(url, "small").complete(QUESTION)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_events_may_be_divided_anywhere(size: int) -> None:
+    events = (
+        'data: {"choices": [{"delta": {"content": "é"}}]}\n'
+        'data: {"choices": [{"delta": {"content": "😀\u2028"}}]}\r\n\r\n'
+        "data: [DONE]\n\n"
+    )
+    with in_pieces(events.encode(), size) as url:
+        assert list(Chat(url, "small").stream(QUESTION)) == ["é", "😀\u2028"]
+
+
+@pytest.mark.parametrize("content", ["null", '[{"type": "text", "text": "x"}]', "5"])
+def test_content_that_is_no_text_is_an_error(content: str) -> None:
+    body = f'{{"choices": [{{"message": {{"content": {content}}}, "finish_reason": "stop"}}]}}'
+    no_text = pytest.raises(BackendError, match=r"no text .*'stop'")
+    with raw_endpoint(body.encode()) as url, no_text:
         Chat(url, "small").complete(QUESTION)
 
 
