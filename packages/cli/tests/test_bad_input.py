@@ -222,7 +222,8 @@ def test_options_out_of_range_are_input_errors(
 def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, indexed: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.index import Index\n"
-        f"index = Index(Path({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
+        "from qwen3_rag_cli.places import Place\n"
+        f"index = Index(Place.of({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True

@@ -11,6 +11,7 @@ import pytest
 
 from qwen3_rag.integration import resolve_checkpoint
 from qwen3_rag_cli.index import Index
+from qwen3_rag_cli.places import Place
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def earlier(cli: Any, notes: Path, tmp_path: Path) -> Path:
     cli.index(notes, "--store", store, *cli.models)
     checkpoint = resolve_checkpoint(str(cli.embedding), "embedding")
     assert checkpoint.earlier_fingerprint not in (None, checkpoint.fingerprint)
-    with Index(store) as index:
+    with Index(Place.of(store)) as index:
         record = index.collection.record()
         assert record is not None
         assert record.fingerprint == checkpoint.fingerprint

@@ -7,6 +7,7 @@ import pytest
 
 from qwen3_rag import InputError
 from qwen3_rag_cli.files import find, kind_of
+from qwen3_rag_cli.places import Base
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -18,7 +19,7 @@ def _touch(folder: Path, *names: str) -> None:
 def _keys(
     folder: Path, *, include: list[str] | None = None, exclude: list[str] | None = None
 ) -> list[str]:
-    found = find([folder], base=folder, include=include or [], exclude=exclude or [])
+    found = find([folder], base=Base(folder), include=include or [], exclude=exclude or [])
     return [file.key for file in found.files]
 
 
@@ -40,7 +41,7 @@ def test_include_replaces_and_exclude_removes(tmp_path: Path) -> None:
 def test_a_named_file_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
     _touch(tmp_path, "odd.xyz")
 
-    found = find([tmp_path / "odd.xyz", tmp_path / "odd.xyz"], base=tmp_path)
+    found = find([tmp_path / "odd.xyz", tmp_path / "odd.xyz"], base=Base(tmp_path))
 
     assert [file.key for file in found.files] == ["odd.xyz"]
 
@@ -49,7 +50,7 @@ def test_files_elsewhere_have_absolute_keys(tmp_path: Path) -> None:
     _touch(tmp_path, "a/x.md")
     (tmp_path / "b").mkdir()
 
-    [file] = find([tmp_path / "a"], base=tmp_path / "b").files
+    [file] = find([tmp_path / "a"], base=Base(tmp_path / "b")).files
 
     assert file.key == (tmp_path / "a" / "x.md").as_posix()
 
@@ -57,7 +58,7 @@ def test_files_elsewhere_have_absolute_keys(tmp_path: Path) -> None:
 def test_the_store_is_never_looked_into(tmp_path: Path) -> None:
     _touch(tmp_path, "index/x.md", "y.md")
 
-    found = find([tmp_path], base=tmp_path, leave_out=tmp_path / "index")
+    found = find([tmp_path], base=Base(tmp_path), leave_out=tmp_path / "index")
 
     assert [file.key for file in found.files] == ["y.md"]
 
@@ -72,7 +73,7 @@ def test_pipes_and_names_that_are_no_text_are_skipped(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes valid names only")
 
-    found = find([tmp_path], base=tmp_path)
+    found = find([tmp_path], base=Base(tmp_path))
 
     assert not found.files
     assert sorted(entry.reason for entry in found.skipped) == [
@@ -83,7 +84,7 @@ def test_pipes_and_names_that_are_no_text_are_skipped(tmp_path: Path) -> None:
 
 def test_missing_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file or folder"):
-        find([tmp_path / "nowhere"], base=tmp_path)
+        find([tmp_path / "nowhere"], base=Base(tmp_path))
 
 
 def test_kinds_follow_the_name() -> None:

@@ -103,6 +103,15 @@ def index_command(
             help="Leave out matching files and folders. Can be repeated.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="First part of the paths in a collection on a server (default: the current "
+            "folder's name).",
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     json_: Json = False,
@@ -119,15 +128,20 @@ def index_command(
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Indexing
     from qwen3_rag_cli.models import Runtime
+    from qwen3_rag_cli.places import Place
 
-    folder = store.expanduser().absolute()
+    place = Place.of(store, source)
     selection = files.find(
-        paths, base=folder.parent, include=include or [], exclude=exclude or [], leave_out=folder
+        paths,
+        base=place.base,
+        include=include or [],
+        exclude=exclude or [],
+        leave_out=place.path,
     )
     # An existing index may still have files to remove.
-    if selection.is_empty and not folder.exists():
+    if selection.is_empty and place.folder is not None and not place.folder.exists():
         raise InputError(_nothing_in(paths))
-    with Index(folder, create=True) as index:
+    with Index(place, create=True) as index:
         if selection.is_empty and not index.manifest.paths():
             raise InputError(_nothing_in(paths))
         models = index.models(model, reranker, Runtime(device, dtype), dim=dim)
@@ -138,9 +152,9 @@ def index_command(
             with output.progress(sum(file.size for file in pending), silent) as advance:
                 summary = indexing.run(pending, advance)
     if json_:
-        output.print_json({"store": str(folder), **output.summary_record(summary)})
+        output.print_json({"store": str(place), **output.summary_record(summary)})
     elif not quiet:
-        output.print_summary(summary, folder)
+        output.print_summary(summary, place)
     if summary.skipped and not summary.files and not summary.removed:
         raise InputError("None of the files could be indexed; see the reasons above.")
 
@@ -194,15 +208,17 @@ def search_command(
     from qwen3_rag_cli import output
     from qwen3_rag_cli.index import Depths, Index
     from qwen3_rag_cli.models import Runtime
+    from qwen3_rag_cli.places import Place
 
     depths = Depths(limit, candidates, rerank)
-    with Index(store) as index:
+    with Index(Place.of(store)) as index:
         models = index.models(model, reranker, Runtime(device, dtype))
         condition = None
         if filter_:
             from qwen3_rag_cli.filters import parse_filters
 
-            condition = parse_filters(filter_, index.manifest.paths())
+            values = parse_filters(filter_, index.manifest.paths)
+            condition = index.collection.matching(values)
         with index.searcher(models, depths) as searcher:
             hits = searcher.search(query, limit=limit, filter=condition, instruction=instruction)
     if json_:
@@ -240,17 +256,19 @@ def doctor_command(
     from qwen3_rag_cli import output
     from qwen3_rag_cli.doctor import examine
     from qwen3_rag_cli.models import Runtime
+    from qwen3_rag_cli.places import Place
 
     if documents < 1:
         raise InputError(f"`--documents` must be at least 1, got {documents}.")
     runtime = Runtime(device, dtype, offline=True)
-    found = examine(store, model, reranker, runtime, documents=documents if measure else 0)
+    place = Place.of(store)
+    found = examine(place, model, reranker, runtime, documents=documents if measure else 0)
     if json_:
         output.print_json(found.as_dict())
     else:
         output.print_sections(found.as_dict())
     if found.broken:
-        raise StoreError(f"The index at {str(store)!r} has an error; see above.")
+        raise StoreError(f"The index at {str(place)!r} has an error; see above.")
 
 
 @app.command("demo", short_help="Search this project's documentation.")

@@ -15,6 +15,7 @@ from qwen3_rag_cli.chunking import Chunking
 from qwen3_rag_cli.index import Depths, Index
 from qwen3_rag_cli.indexing import Indexing
 from qwen3_rag_cli.models import Models
+from qwen3_rag_cli.places import Place
 
 __all__ = ["QUESTIONS", "Answer", "documentation", "run"]
 
@@ -85,9 +86,10 @@ def run(models: Models, note: Callable[[str], None]) -> list[Answer]:
     """
     folder = documentation()
     with tempfile.TemporaryDirectory(prefix="qwen3-rag-demo-") as place:
-        selection = files.find([folder], base=folder, include=["*.md"])
+        target = Place.of(Path(place) / "index", base=folder)
+        selection = files.find([folder], base=target.base, include=["*.md"])
         note(f"Indexing {len(selection.files)} files of {folder} with {models.embedding} ...")
-        with Index(Path(place) / "index", create=True, base=folder) as index:
+        with Index(target, create=True) as index:
             with Indexing(index, models, Chunking()) as indexing:
                 indexing.run(indexing.plan(selection), lambda done, key: None)
             note(f"{index.manifest.count()} chunks. Asking with {models.reranking} ...")

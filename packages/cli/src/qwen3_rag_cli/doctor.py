@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import BackendError, MissingExtraError, ModelError, StoreError
 from qwen3_rag.integration import device_report
-from qwen3_rag_cli.index import MANIFEST, Index
+from qwen3_rag_cli.index import Index, NoIndexError
 from qwen3_rag_cli.models import TINY, Models, Runtime
+from qwen3_rag_cli.places import Place
 from qwen3_rag_hybrid import HybridSearcher
 
 __all__ = ["Examination", "examine"]
@@ -33,6 +33,7 @@ PACKAGES = {
     "qdrant-client": "qwen3-rag-hybrid[qdrant]",
     "weaviate-client": "qwen3-rag-hybrid[weaviate]",
     "pymilvus": "qwen3-rag-hybrid[milvus]",
+    "milvus-lite": "qwen3-rag-hybrid[milvus-lite]",
     "modelscope": "qwen3-rag[modelscope]",
 }
 
@@ -69,12 +70,12 @@ class Examination:
 
 
 def examine(
-    folder: Path, model: str | None, reranker: str | None, runtime: Runtime, *, documents: int
+    place: Place, model: str | None, reranker: str | None, runtime: Runtime, *, documents: int
 ) -> Examination:
     """Examine the installation and an index.
 
     Args:
-        folder: The index's folder, which may be missing.
+        place: Where the index is; it may be missing.
         model: The value from the command line.
         reranker: The value from the command line.
         runtime: Where the models run; must be offline.
@@ -84,9 +85,9 @@ def examine(
     index: Index | None = None
     try:
         try:
-            index = Index(folder)
-        except StoreError as error:
-            found.broken = (folder / MANIFEST).is_file()
+            index = Index(place)
+        except (StoreError, MissingExtraError) as error:
+            found.broken = not isinstance(error, NoIndexError)
             found.index["state"] = str(error)
         if index is None:
             models = Models.chosen(model, reranker, runtime=runtime)
@@ -169,7 +170,7 @@ def _is_absent(name: str) -> bool:
 
 def _index(found: Examination, index: Index, models: Models, ready: bool) -> None:
     record, made = index.collection.record(), index.manifest.record()
-    found.index["folder"] = str(index.folder)
+    found.index["store"] = str(index.place)
     if record is None:
         found.index["state"] = "empty"
         return

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from qwen3_rag.errors import InputError
+from qwen3_rag_cli.places import Base
 
 __all__ = [
     "Found",
-    "InScope",
     "Kind",
     "Selection",
     "Skipped",
     "find",
     "kind_of",
-    "scope",
 ]
 
 Kind: TypeAlias = Literal["markdown", "text", "code"]
@@ -102,7 +101,7 @@ def kind_of(path: Path) -> Kind:
 def find(
     paths: Sequence[Path],
     *,
-    base: Path,
+    base: Base,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     leave_out: Path | None = None,
@@ -111,17 +110,16 @@ def find(
 
     Args:
         paths: Folders and files. Files are included whatever their name is.
-        base: The folder that keys are relative to; files outside have absolute keys.
+        base: What keys are relative to.
         include: Glob patterns that a file's name or path must match, instead of the known suffixes.
             `*` matches `/` too.
         exclude: Glob patterns of files and folders to leave out.
         leave_out: A folder to leave out: that of the index.
 
     Raises:
-        InputError: A path does not exist.
+        InputError: A path does not exist, or cannot be in an index with this base.
     """
     selection = Selection()
-    base = Path(os.path.abspath(base))
     found: dict[str, Found] = {}
     for given in paths:
         root = Path(os.path.abspath(given.expanduser()))
@@ -131,6 +129,7 @@ def find(
                 f"There is no file or folder {str(given)!r}. To remove deleted files from the "
                 "index, index the folder they were in."
             )
+        base.key_of(root)
         for path in _walk(root, include, exclude, leave_out, selection.skipped, base):
             _take(path, base, found, selection.skipped)
     selection.files = [found[key] for key in sorted(found)]
@@ -139,28 +138,20 @@ def find(
     return selection
 
 
-def key_of(path: Path, base: Path) -> str:
-    """Return a file's key: its path relative to `base`, or its full path if it is elsewhere."""
-    try:
-        return path.relative_to(base).as_posix()
-    except ValueError:
-        return path.as_posix()
-
-
 def _walk(
     root: Path,
     include: Sequence[str],
     exclude: Sequence[str],
     leave_out: Path | None,
     skipped: list[Skipped],
-    base: Path,
+    base: Base,
 ) -> Iterator[Path]:
     if not root.is_dir():
         yield root
         return
 
     def unreadable(error: OSError) -> None:
-        key = key_of(Path(error.filename), base)
+        key = base.key_of(Path(error.filename))
         skipped.append(Skipped(key, f"cannot be read: {error.strerror}", keep=True))
 
     for folder, folders, names in os.walk(root, onerror=unreadable):
@@ -197,8 +188,8 @@ def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:
     )
 
 
-def _take(path: Path, base: Path, found: dict[str, Found], skipped: list[Skipped]) -> None:
-    key = key_of(path, base)
+def _take(path: Path, base: Base, found: dict[str, Found], skipped: list[Skipped]) -> None:
+    key = base.key_of(path)
     if not _encodable(key):
         readable = key.encode("utf-8", "replace").decode("utf-8")
         skipped.append(Skipped(readable, "has a name that is not valid UTF-8"))
@@ -222,17 +213,3 @@ def _encodable(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-#: Tells whether a key's file is below one of the roots; see `scope`.
-InScope: TypeAlias = Callable[[str], bool]
-
-
-def scope(roots: Sequence[Path], base: Path) -> InScope:
-    """Make a function that tells whether a key's file is one of `roots` or below one."""
-
-    def inside(key: str) -> bool:
-        path = base / key
-        return any(path == root or root in path.parents for root in roots)
-
-    return inside

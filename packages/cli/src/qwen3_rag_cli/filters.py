@@ -1,12 +1,10 @@
-"""Converts `--filter FIELD=VALUE` to a filter of the embedded store."""
+"""Reads `--filter FIELD=VALUE`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import get_args
-
-from qdrant_edge import FieldCondition, Filter, MatchAny
 
 from qwen3_rag.errors import InputError
 from qwen3_rag_cli.files import Kind
@@ -15,12 +13,14 @@ from qwen3_rag_cli.index import FIELDS
 __all__ = ["parse_filters"]
 
 
-def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
-    """Make a filter: a hit must match one of the values given for each field.
+def parse_filters(
+    filters: Sequence[str], paths: Callable[[], Sequence[str]]
+) -> dict[str, list[str]]:
+    """Return the values that each field may have; a hit must match one for each.
 
     Args:
         filters: The values from the command line.
-        paths: Paths of the indexed files.
+        paths: Lists the paths of the indexed files.
 
     Raises:
         InputError: A filter is not `FIELD=VALUE`, its field is unknown, or no file has its value.
@@ -36,14 +36,9 @@ def parse_filters(filters: Sequence[str], paths: Sequence[str]) -> Filter:
             raise InputError(
                 f"`--filter kind=` must be one of {', '.join(get_args(Kind))}, got {value!r}."
             )
-        values = _matching(value, paths) if name == "path" else [value]
+        values = _matching(value, paths()) if name == "path" else [value]
         wanted.setdefault(name, []).extend(values)
-    return Filter(
-        must=[
-            FieldCondition(key=name, match=MatchAny(list(dict.fromkeys(values))))
-            for name, values in wanted.items()
-        ]
-    )
+    return {name: list(dict.fromkeys(values)) for name, values in wanted.items()}
 
 
 def _matching(pattern: str, paths: Sequence[str]) -> list[str]:

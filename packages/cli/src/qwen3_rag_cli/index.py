@@ -1,8 +1,7 @@
-"""An index folder, which contains a manifest and a vector collection."""
+"""An index: a vector collection, and a manifest of the files in it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +12,11 @@ from qwen3_rag.fusion import DEFAULT_CANDIDATES
 from qwen3_rag.integration import Checkpoint, Closing
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
-from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, renew_bm25
+from qwen3_rag_cli.places import Place
+from qwen3_rag_cli.shared_manifest import SharedManifest
+from qwen3_rag_hybrid import HybridSearcher, Store, open_store, renew_bm25
 
-__all__ = ["FIELDS", "MANIFEST", "Depths", "Index"]
+__all__ = ["FIELDS", "MANIFEST", "Depths", "Index", "NoIndexError"]
 
 MANIFEST = "manifest.sqlite3"
 
@@ -52,40 +53,64 @@ class Depths:
             )
 
 
-class Index(Closing):
-    """An index in a folder; only one process at a time can open it.
+class NoIndexError(StoreError):
+    """There is no index yet."""
 
-    The operating system releases the lock when the process ends, however it ends.
+
+class Index(Closing):
+    """An open index.
+
+    In a folder, the manifest is beside the collection, and one process at a time can open them; the
+    operating system releases the lock when the process ends, however it ends. In any other store,
+    the manifest is in the collection, and what the store allows is allowed.
+
+    Attributes:
+        place: Where it is.
+        collection: The store.
+        manifest: The files in it.
     """
 
-    def __init__(self, folder: Path, *, create: bool = False, base: Path | None = None) -> None:
+    collection: Store
+    manifest: Manifest | SharedManifest
+
+    def __init__(self, place: Place, *, create: bool = False) -> None:
         """Open an index.
 
         Args:
-            folder: The index's folder.
+            place: Where it is.
             create: Whether to create it if it does not exist.
-            base: The folder that file paths are relative to; the parent of `folder` when omitted.
 
         Raises:
-            StoreError: The index does not exist, is in use or damaged, or the folder contains other
-                files.
+            NoIndexError: The index does not exist.
+            StoreError: It is in use or damaged, the folder contains other files, or the server does
+                not answer.
+            MissingExtraError: The store's client is not installed.
         """
-        self.folder = Path(os.path.abspath(folder.expanduser()))
-        self.base = base or self.folder.parent
-        if not create and not (self.folder / MANIFEST).is_file():
-            raise StoreError(
-                f"There is no index at {str(folder)!r}. Make one with `qwen3-rag index PATHS`, or "
-                "name another with --store."
-            )
+        self.place = place
+        folder = place.folder
+        if folder is None:
+            self.collection = open_store(place.address)
+            self.manifest = SharedManifest(self.collection)
+            if not create and self.collection.record() is None:
+                self.collection.close()
+                raise self._missing()
+            return
+        if not create and not (folder / MANIFEST).is_file():
+            raise self._missing()
         if create:
-            self._make_folder()
+            _make_folder(folder)
         # Open the collection first: its lock shows which process has the index open.
-        self.collection = QdrantEdgeStore(self.folder)
+        self.collection = open_store(folder)
         try:
-            self.manifest = Manifest(self.folder / MANIFEST)
+            self.manifest = Manifest(folder / MANIFEST)
         except BaseException:
             self.collection.close()
             raise
+
+    @property
+    def name(self) -> str:
+        """The index for messages."""
+        return f"The index at {str(self.place)!r}"
 
     def models(
         self, model: str | None, reranker: str | None, runtime: Runtime, *, dim: int | None = None
@@ -100,6 +125,8 @@ class Index(Closing):
         """
         made, record = self.manifest.record(), self.collection.record()
         names = (made["model"], made["reranker"]) if {"model", "reranker"} <= made.keys() else None
+        if names is None and record is not None:
+            names = (record.model, Models.chosen(record.model, None).reranking)
         if dim is None and record is not None:
             dim = record.dim
         return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
@@ -122,7 +149,7 @@ class Index(Closing):
         record = self.collection.record()
         if record is None or record.has_present_terms:
             return
-        where = f"The index at {str(self.folder)!r} was made with"
+        where = f"{self.name} was made with"
         if record.is_of_later_encoder:
             raise StoreError(
                 f"{where} version {record.encoder['encoder_version']} of the BM25 encoder, by a "
@@ -149,7 +176,7 @@ class Index(Closing):
         record = self.collection.record()
         if record is None:
             return checkpoint.fingerprint
-        where = f"The index at {str(self.folder)!r} was made with"
+        where = f"{self.name} was made with"
         instead = "index into another --store"
         if record.fingerprint not in (checkpoint.fingerprint, checkpoint.earlier_fingerprint):
             raise StoreError(
@@ -187,9 +214,7 @@ class Index(Closing):
             StoreError: The index is empty, or was made with other models.
         """
         if self.collection.record() is None:
-            raise StoreError(
-                f"The index at {str(self.folder)!r} is empty. Fill it with `qwen3-rag index PATHS`."
-            )
+            raise StoreError(f"{self.name} is empty. Fill it with `qwen3-rag index PATHS`.")
         self.check(models, models.checkpoint())
         with ExitStack() as opened:
             embedder = opened.enter_context(models.embedder())
@@ -209,6 +234,8 @@ class Index(Closing):
 
         A killed run needs no repair; this handles deletion, restored backups and power loss.
         """
+        if isinstance(self.manifest, SharedManifest):
+            return  # it is the collection
         if self.collection.record() is None:
             self.manifest.forget()
             return
@@ -225,19 +252,27 @@ class Index(Closing):
         self.manifest.close()
         self.collection.close()
 
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            names = {path.name for path in self.folder.iterdir()}
-            if names and MANIFEST not in names and names != {".gitignore"}:
-                raise StoreError(
-                    f"The folder {str(self.folder)!r} holds other files and no index. Name an "
-                    "empty or new folder with --store."
-                )
-            # An index can be rebuilt and does not belong in a repository.
-            (self.folder / ".gitignore").write_text("*\n", encoding="utf-8")
-        except OSError as error:
+    def _missing(self) -> NoIndexError:
+        store = "" if self.place.folder else f" --store {self.place}"
+        return NoIndexError(
+            f"There is no index at {str(self.place)!r}. Make one with `qwen3-rag index "
+            f"PATHS{store}`, or name another with --store."
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+        if names and MANIFEST not in names and names != {".gitignore"}:
             raise StoreError(
-                f"The index cannot be written at {str(self.folder)!r} "
-                f"({error.strerror or error}). Name a folder you may write to with --store."
-            ) from error
+                f"The folder {str(folder)!r} holds other files and no index. Name an empty or new "
+                "folder with --store."
+            )
+        # An index can be rebuilt and does not belong in a repository.
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). Name a "
+            "folder you may write to with --store."
+        ) from error

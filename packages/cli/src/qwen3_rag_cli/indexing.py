@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import TypeAlias
@@ -16,8 +16,8 @@ from typing import TypeAlias
 from qwen3_rag.integration import Closing, prompt_tokenizer
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
-from qwen3_rag_cli.contents import Unusable, read
-from qwen3_rag_cli.files import Found, Selection, Skipped, kind_of, scope
+from qwen3_rag_cli.contents import Content, Unusable, read
+from qwen3_rag_cli.files import Found, Selection, Skipped, kind_of
 from qwen3_rag_cli.index import FIELDS, Index
 from qwen3_rag_cli.models import Models
 from qwen3_rag_hybrid import Document, HybridSearcher
@@ -67,9 +67,13 @@ class Summary:
 
 @dataclass
 class _Group:
-    """Changes written together: `stale` chunks are deleted; `done` files are then complete."""
+    """Changes written together: `stale` chunks are deleted; `done` files are then complete.
+
+    The texts of `kept` documents are in the index already, and their payloads are replaced.
+    """
 
     documents: list[Document] = field(default_factory=list)
+    kept: list[Document] = field(default_factory=list)
     written: list[tuple[str, str, str]] = field(default_factory=list)
     stale: list[tuple[str, str]] = field(default_factory=list)
     done: list[tuple[str, str, str]] = field(default_factory=list)
@@ -98,14 +102,13 @@ class Indexing(Closing):
         self._searcher: HybridSearcher | None = None
         self._pending: Sequence[Found] = ()
         index.reconcile()
-        index.manifest.write_record(
-            {
-                "model": models.embedding,
-                "reranker": models.reranking,
-                "chunk_tokens": settings.tokens,
-                "overlap": settings.overlap,
-            }
-        )
+        self._record = {
+            "model": models.embedding,
+            "reranker": models.reranking,
+            "chunk_tokens": settings.tokens,
+            "overlap": settings.overlap,
+        }
+        index.manifest.write_record(self._record)
 
     def plan(self, selection: Selection) -> list[Found]:
         """Remove deleted files from the index, and list new or changed ones."""
@@ -124,7 +127,7 @@ class Indexing(Closing):
             else:
                 pending.append(found)
         kept = tuple(skipped.key for skipped in self.summary.skipped if skipped.keep)
-        inside = scope(selection.roots, self._index.base)
+        inside = self._index.place.base.scope(selection.roots)
         self._remove(
             path
             for path in self._index.manifest.paths()
@@ -153,7 +156,7 @@ class Indexing(Closing):
                 continue
             if content.note:
                 self.summary.notes.append(Skipped(found.key, content.note))
-            group = self._gather(found, content.text, group, progress)
+            group = self._gather(found, content, group, progress)
             group.done.append((found.key, content.digest, self._settings))
             self.summary.indexed += 1
             if not group.documents and len(group.done) >= RECORDED:
@@ -168,16 +171,18 @@ class Indexing(Closing):
         if self._searcher is not None:
             self._searcher.embedder.close()
 
-    def _gather(self, found: Found, text: str, group: _Group, progress: Progress) -> _Group:
+    def _gather(self, found: Found, content: Content, group: _Group, progress: Progress) -> _Group:
         """Add a file's new chunks to the group, and write the group whenever it is full."""
-        pieces = self._chunks(found, text)
-        known = self._index.manifest.chunks(found.key)
+        manifest = self._index.manifest
+        pieces = self._chunks(found, content.text)
+        known = manifest.chunks(found.key)
         ids = [f"{found.key}#{number}" for number in range(len(pieces))]
         share = found.size / max(len(pieces), 1)
         for id_, piece in zip(ids, pieces, strict=True):
             group.size += share
             digest = _digest(piece)
-            if known.get(id_) == digest:
+            is_known = known.get(id_) == digest
+            if is_known and not manifest.is_shared:
                 continue
             payload = {
                 "path": found.key,
@@ -186,9 +191,14 @@ class Indexing(Closing):
                 "line": piece.line,
                 "end_line": piece.end_line,
             }
-            group.documents.append(Document(id_, piece.text, payload))
-            group.written.append((id_, found.key, digest))
-            if len(group.documents) >= GROUP:
+            payload |= manifest.state(digest, content.digest, self._settings, len(pieces))
+            document = Document(id_, piece.text, payload)
+            if is_known:
+                group.kept.append(document)
+            else:
+                group.documents.append(document)
+                group.written.append((id_, found.key, digest))
+            if len(group.documents) >= GROUP or len(group.kept) >= RECORDED:
                 group = self._write(group, found.key, progress)
         group.stale += [(id_, found.key) for id_ in sorted(known.keys() - set(ids))]
         return group
@@ -216,12 +226,27 @@ class Indexing(Closing):
             manifest.mark_dirty(touched)
         if searcher is not None:
             self.summary.embedded += searcher.add(group.documents)
+        self._replace_payloads(group.kept)
         stale = [id_ for id_, _ in group.stale]
         if stale:
             self._index.collection.delete(stale)
         manifest.mark_clean(written=group.written, deleted=stale, done=group.done)
         progress(group.size, key)
         return _Group()
+
+    def _replace_payloads(self, documents: Sequence[Document]) -> None:
+        """Write documents whose vectors are in the collection with their new payloads."""
+        if not documents:
+            return
+        collection = self._index.collection
+        points = collection.retrieve([document.id for document in documents], vectors=True)
+        collection.upsert(
+            [
+                replace(points[document.id], document=document)
+                for document in documents
+                if document.id in points  # otherwise another machine removed it
+            ]
+        )
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -239,6 +264,7 @@ class Indexing(Closing):
             self._searcher.create(
                 fields=FIELDS, sample=islice(self._sample(), SAMPLED) if is_new else None
             )
+            self._index.manifest.write_record(self._record)
         return self._searcher
 
 

@@ -32,7 +32,13 @@ CREATE INDEX IF NOT EXISTS chunks_by_path ON chunks (path);
 
 
 class Manifest:
-    """The manifest's rows; only one process at a time can open them."""
+    """The manifest's rows; only one process at a time can open them.
+
+    Attributes:
+        is_shared: Whether the rows are in the collection, for several machines; here, they are not.
+    """
+
+    is_shared = False
 
     def __init__(self, path: Path) -> None:
         """Open the file, or create it.
@@ -94,6 +100,10 @@ class Manifest:
         """Return the ids of all chunks."""
         with self._errors():
             return {id_ for (id_,) in self._rows.execute("SELECT id FROM chunks")}
+
+    def state(self, digest: str, file: str, settings: str, chunks: int) -> dict[str, Any]:
+        """Return what to add to a chunk's payload: nothing, because the rows have it."""
+        return {}
 
     def mark_dirty(self, chunks: Iterable[tuple[str, str]]) -> None:
         """Record that chunks are about to be written or deleted.

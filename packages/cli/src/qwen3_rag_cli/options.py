@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 __all__ = [
     "MODEL_METAVAR",
     "STORE",
+    "STORE_METAVAR",
     "Device",
     "Dtype",
     "Json",
@@ -19,10 +19,20 @@ __all__ = [
     "Store",
 ]
 
-STORE = Path(".qwen3-rag")
+STORE = ".qwen3-rag"
 MODEL_METAVAR = "tiny|ID|FOLDER"
 
-Store = Annotated[Path, typer.Option("--store", metavar="FOLDER", help="Folder of the index.")]
+STORE_METAVAR = "FOLDER|ADDRESS"
+
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        metavar=STORE_METAVAR,
+        help="Folder of the index, or a collection: qdrant://HOST/NAME, weaviate://HOST/NAME, "
+        "milvus://HOST/NAME, milvus:FILE.db/NAME.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -100,13 +99,13 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return record
 
 
-def print_summary(summary: Summary, folder: Path) -> None:
+def print_summary(summary: Summary, place: object) -> None:
     """Print what an index run did."""
     out = console()
     out.print(
         f"{_counted(summary.indexed, 'file')} indexed, {summary.unchanged} unchanged, "
         f"{summary.removed} removed; {_counted(summary.embedded, 'chunk')} embedded. The index at "
-        f"{folder} has {_counted(summary.chunks, 'chunk')}.",
+        f"{place} has {_counted(summary.chunks, 'chunk')}.",
         markup=False,
         soft_wrap=True,
     )
@@ -206,6 +205,8 @@ def print_answer(answer: Answer) -> None:
 def where(hit: Hit) -> str:
     """Return the file and lines of a hit."""
     line, end = hit.payload.get("line"), hit.payload.get("end_line")
+    if line is None:  # a document that another program added
+        return str(hit.payload.get("path", hit.id))
     lines = f"{line}-{end}" if end and end != line else str(line)
     return f"{hit.payload.get('path', hit.id)}:{lines}"
 

@@ -73,6 +73,7 @@ class CollectionRecord:
             one; `{"text_field": NAME}` if the store's own BM25 searches their texts.
         fields: Declared payload fields and their types; empty if none were declared.
         version: Version of this package that created the collection.
+        extra: What the program that fills the collection keeps with it, as JSON values.
         format: Format of the record. It does not change when fields are added to a collection.
     """
 
@@ -82,6 +83,7 @@ class CollectionRecord:
     encoder: Mapping[str, float | str]
     fields: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT, compare=False)
 
     @property
@@ -139,6 +141,7 @@ class CollectionRecord:
                 encoder={str(name): value for name, value in dict(values["encoder"]).items()},
                 fields={str(name): str(kind) for name, kind in dict(values["fields"]).items()},
                 version=str(values["version"]),
+                extra=dict(values.get("extra") or {}),
                 format=values["format"],
             )
         except (KeyError, TypeError) as error:

@@ -1,0 +1,118 @@
+"""Where an index is, and what the paths of its files are relative to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeAlias
+
+from qwen3_rag.errors import InputError
+from qwen3_rag_hybrid import StoreAddress
+
+__all__ = ["Base", "InScope", "Place"]
+
+#: Tells whether a key's file is below one of the roots; see `Base.scope`.
+InScope: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the keys of files are relative to.
+
+    Attributes:
+        folder: The folder.
+        source: First part of every key, in an index that several machines share; otherwise empty.
+    """
+
+    folder: Path
+    source: str = ""
+
+    def key_of(self, path: Path) -> str:
+        """Return a file's key: its path relative to the folder, after the source.
+
+        Raises:
+            InputError: The file is elsewhere, and the index is shared. Without a source, the key is
+                the full path.
+        """
+        try:
+            key = path.relative_to(self.folder).as_posix()
+        except ValueError:
+            if self.source:
+                raise InputError(
+                    f"{str(path)!r} is not in the current folder, {str(self.folder)!r}, which the "
+                    "paths in an index on a server are relative to. Change to a folder above it, "
+                    "and run the command there."
+                ) from None
+            return path.as_posix()
+        return f"{self.source}/{key}" if self.source else key
+
+    def scope(self, roots: Sequence[Path]) -> InScope:
+        """Make a function that tells whether a key's file is one of `roots` or below one."""
+
+        def inside(key: str) -> bool:
+            if self.source:
+                first, _, key = key.partition("/")
+                if first != self.source:
+                    return False
+            path = self.folder / key
+            return any(path == root or root in path.parents for root in roots)
+
+        return inside
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an index is: a folder, or a collection on a server or in another store.
+
+    Attributes:
+        address: The store's address.
+        base: What the keys of its files are relative to.
+        folder: The folder of the index, with its manifest; `None` for any other store.
+    """
+
+    address: StoreAddress
+    base: Base
+    folder: Path | None = None
+
+    @classmethod
+    def of(cls, store: str | Path, source: str | None = None, base: Path | None = None) -> Place:
+        """Read the value of `--store`.
+
+        Args:
+            store: A folder or an address.
+            source: The value of `--source`; the current folder's name when omitted.
+            base: The folder that keys in an index folder are relative to; its parent when omitted.
+
+        Raises:
+            InputError: The address cannot be used, or the source is not a name.
+        """
+        address = StoreAddress.parse(store)
+        if address.path is not None and address.kind == "edge":
+            if source is not None:
+                raise InputError(
+                    "`--source` is for an index on a server, which several machines may share. "
+                    f"{str(store)!r} is a folder: leave it out."
+                )
+            folder = Path(os.path.abspath(address.path.expanduser()))
+            return cls(address, Base(base or folder.parent), folder)
+        current = Path.cwd()
+        name = current.name if source is None else source
+        if not name or PurePosixPath(name).parts != (name,) or name in (".", ".."):
+            raise InputError(
+                f"`--source` must be a name without a slash, got {name!r}."
+                if source is not None
+                else f"The folder {str(current)!r} has no name to begin the paths with. Give one "
+                "with --source NAME."
+            )
+        return cls(address, Base(current, name))
+
+    @property
+    def path(self) -> Path | None:
+        """Folder or file with the data, which is not to be indexed; `None` for a server."""
+        path = self.address.path
+        return None if path is None else Path(os.path.abspath(path.expanduser()))
+
+    def __str__(self) -> str:
+        return str(self.address if self.folder is None else self.folder)
