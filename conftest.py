@@ -17,7 +17,7 @@ settings.register_profile("here", deadline=None)
 settings.load_profile("here")
 
 MARKS = {
-    "docker": "a running Docker daemon",
+    "docker": "a store's server, by URL, from a binary or in a container",
     "weights": "the published checkpoints",
     "gpu": "a CUDA device",
     "slow": "minutes of time",

@@ -1,13 +1,11 @@
-"""Qdrant does what stores promise: Edge, local mode, a stand-in of a server, and a named server."""
+"""Qdrant does what stores promise: Edge, local mode, and a stand-in of a server."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import qdrant_edge as edge
@@ -15,6 +13,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from qwen3_rag_hybrid import QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.qdrant_server import QdrantServer
+from qwen3_rag_testkit.server_contract import QdrantContract, StoreServer
 from qwen3_rag_testkit.store_contract import StoreContract
 
 
@@ -26,10 +25,12 @@ class TestEdge(StoreContract):
         return edge.Filter(must=[edge.FieldCondition(field, edge.MatchValue(value))])
 
 
-class ClientContract(StoreContract):
-    """Any client: collections outlive a store, as the client does."""
-
-    client: QdrantClient
+class TestLocalMode(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _client(self) -> Iterator[None]:
+        self.client = QdrantClient(":memory:")
+        yield
+        self.client.close()
 
     def open_store(self, folder: Path) -> Store:
         return QdrantStore(self.client, "documents")
@@ -39,43 +40,20 @@ class ClientContract(StoreContract):
         return models.Filter(must=[models.FieldCondition(key=field, match=match)])
 
 
-class TestLocalMode(ClientContract):
-    @pytest.fixture(autouse=True)
-    def _client(self) -> Iterator[None]:
-        self.client = QdrantClient(":memory:")
-        yield
-        self.client.close()
-
-
-class TestServerStandIn(ClientContract):
-    @pytest.fixture(autouse=True)
-    def _client(self) -> Iterator[None]:
-        with QdrantServer() as server:
-            # The check runs on a thread that may outlive the server.
-            self.client = QdrantClient(url=server.url, check_compatibility=False)
-            self.async_client = AsyncQdrantClient(url=server.url, check_compatibility=False)
-            yield
-            self.client.close()
-            asyncio.run(self.async_client.close())
+class TestServerStandIn(QdrantContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls) -> Iterator[StoreServer]:
+        with QdrantServer(api_key="a key") as server:
+            yield StoreServer(server.url, "a key", stop=server.stop, start=server.start)
 
 
 class TestServerStandInAsync(TestServerStandIn):
-    def open_store(self, folder: Path) -> Store:
-        return QdrantStore(self.client, "documents", async_client=self.async_client)
-
-
-@pytest.mark.docker
-class TestServer(ClientContract):
     @pytest.fixture(autouse=True)
-    def _client(self) -> Iterator[None]:
-        url = os.environ.get("QDRANT_URL")
-        if not url:
-            pytest.skip("QDRANT_URL names no server, as in QDRANT_URL=http://127.0.0.1:6333")
-        self.client = QdrantClient(url=url)
-        self.collection = f"qwen3-rag-test-{uuid4()}"
+    def _async_client(self, server: StoreServer) -> Iterator[None]:
+        self.async_client = self.make_client(AsyncQdrantClient, server)
         yield
-        self.client.delete_collection(self.collection)
-        self.client.close()
+        asyncio.run(self.async_client.close())
 
-    def open_store(self, folder: Path) -> Store:
-        return QdrantStore(self.client, self.collection)
+    def over(self, client: QdrantClient) -> Store:
+        return QdrantStore(client, self.collection, async_client=self.async_client)

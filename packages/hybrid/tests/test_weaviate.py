@@ -1,4 +1,4 @@
-"""Weaviate does what stores promise, and agrees with Edge, on a real server: see `conftest.py`."""
+"""Weaviate does what stores promise, and agrees with Edge: see `conftest.py` for the server."""
 
 from __future__ import annotations
 
@@ -12,29 +12,22 @@ from typing import Any
 
 import pytest
 from weaviate import WeaviateClient
-from weaviate.classes.query import Filter
 
-from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, Store, WeaviateStore
-from qwen3_rag_testkit.store_contract import StoreContract
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, WeaviateStore
+from qwen3_rag_testkit.server_contract import StoreServer, WeaviateContract
 from qwen3_rag_testkit.store_corpus import make_embedder
+from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
 
 SHARED = Path(__file__).parents[4] / "shared" / "corpora"
 
 
-@pytest.mark.docker
-class TestWeaviate(StoreContract):
-    own_bm25 = True
-    bm25_factor = 1 / 2.2  # the server leaves the constant factor k1 + 1 out
-
-    @pytest.fixture(autouse=True)
-    def _names(self, weaviate_client: WeaviateClient, collection: str) -> None:
-        self.client, self.collection = weaviate_client, collection
-
-    def open_store(self, folder: Path) -> Store:
-        return WeaviateStore(self.client, self.collection)
-
-    def equals(self, field: str, value: str) -> Any:
-        return Filter.by_property(field).equal(value)
+class TestStandIn(WeaviateContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls) -> Iterator[StoreServer]:
+        with WeaviateStandIn(api_key="a key") as server:
+            url = f"http://127.0.0.1:{server.port}"
+            yield StoreServer(url, "a key", server.grpc_port, server.stop, server.start)
 
 
 @dataclass(frozen=True)
@@ -62,7 +55,6 @@ class Corpus:
         )
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize("most", [20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["xquad_en", "tydiqa_ko_dev", "cmrc2018_dev"])
 def test_the_hits_are_those_of_edge(

@@ -20,7 +20,6 @@ from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embe
 QUERIES = [f"{CAPITAL} {n}" for n in range(200)]
 
 
-@pytest.mark.docker
 def test_two_hundred_searches_at_once_find_the_same_without_threads(
     weaviate_client: WeaviateClient, weaviate_address: dict[str, Any], collection: str
 ) -> None:
@@ -46,7 +45,6 @@ def test_two_hundred_searches_at_once_find_the_same_without_threads(
     assert threads == []
 
 
-@pytest.mark.docker
 def test_writing_and_reading_with_an_async_client(
     weaviate_client: WeaviateClient, weaviate_address: dict[str, Any], collection: str
 ) -> None:
@@ -72,7 +70,6 @@ def test_writing_and_reading_with_an_async_client(
     asyncio.run(everything())
 
 
-@pytest.mark.docker
 def test_an_async_client_that_is_not_connected_is_a_store_error(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:

@@ -64,7 +64,6 @@ def make_mine(client: WeaviateClient, collection: str, **changes: Any) -> None:
     client.collections.create(collection, **arguments)
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
@@ -98,7 +97,6 @@ def test_every_mismatch_is_named_with_its_remedy(
             call()
 
 
-@pytest.mark.docker
 def test_a_collection_with_objects_is_taken_over_only_when_asked(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -123,7 +121,6 @@ def test_a_collection_with_objects_is_taken_over_only_when_asked(
     assert str(config.get().description).count("qwen3_rag: ") == 1
 
 
-@pytest.mark.docker
 def test_the_server_computes_bm25_with_the_parameters_of_the_encoder(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -150,7 +147,6 @@ def test_the_server_computes_bm25_with_the_parameters_of_the_encoder(
     assert "bm25_k1=0.5, bm25_b=1" in finding.remedy
 
 
-@pytest.mark.docker
 def test_a_field_declared_later_filters_the_documents_that_are_there(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -196,7 +192,6 @@ VALUES: list[tuple[str, Any, Any, Callable[[Any], Any]]] = [
 ]
 
 
-@pytest.mark.docker
 def test_fields_of_every_type_are_filtered_by_and_other_values_come_back(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -217,7 +212,6 @@ def test_fields_of_every_type_are_filtered_by_and_other_values_come_back(
     }
 
 
-@pytest.mark.docker
 def test_documents_are_filtered_by_their_ids(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -233,7 +227,6 @@ def test_documents_are_filtered_by_their_ids(
     assert hit.id == uuid
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize("most", [9_000, 0])
 def test_filtered_documents_are_read_however_many_pass(
     weaviate_client: WeaviateClient, collection: str, most: int, monkeypatch: pytest.MonkeyPatch
@@ -251,7 +244,6 @@ def test_filtered_documents_are_read_however_many_pass(
     assert sorted(found) == [*range(1, 1_200, 2)]
 
 
-@pytest.mark.docker
 def test_a_filter_on_a_field_that_was_not_declared_is_an_error(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -263,7 +255,6 @@ def test_a_filter_on_a_field_that_was_not_declared_is_an_error(
         searcher.search("text", filter=Filter.by_property("path").equal("a.md"))
 
 
-@pytest.mark.docker
 def test_refused_documents_are_named_and_the_others_written(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -285,7 +276,6 @@ def test_refused_documents_are_named_and_the_others_written(
         searcher.store.upsert(points[1:2])
 
 
-@pytest.mark.docker
 def test_large_documents_are_written_in_several_requests(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -299,7 +289,6 @@ def test_large_documents_are_written_in_several_requests(
     assert len(searcher.retrieve([51])[51].document.payload["page"]) == 2**21
 
 
-@pytest.mark.docker
 def test_a_collection_that_was_deleted_is_not_made_again_by_writing(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:
@@ -319,7 +308,6 @@ def test_a_collection_that_was_deleted_is_not_made_again_by_writing(
     assert not weaviate_client.collections.exists(collection)
 
 
-@pytest.mark.docker
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_server_that_is_killed_has_every_document_once_after_adding_again(times: int) -> None:
     binary = os.environ.get("WEAVIATE_BINARY")

@@ -11,12 +11,14 @@ import re
 import threading
 import warnings
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 from qdrant_client import QdrantClient, models
+
+from qwen3_rag_testkit.http_server import LoopbackServer
 
 __all__ = ["QdrantServer"]
 
@@ -35,37 +37,52 @@ class QdrantServer:
         ```
 
     Attributes:
-        url: The server's URL.
         requests: Method and path of each request so far, `"PUT /collections/a/points"`.
         on_request: Called with each request before it is answered, on the request's own thread. If
             it raises `ConnectionError`, the connection is closed without an answer.
     """
 
-    def __init__(self, *, most_bytes: int = 32 * 2**20) -> None:
-        """Open the port.
+    def __init__(self, *, most_bytes: int = 32 * 2**20, api_key: str | None = None) -> None:
+        """Choose the port when it is started.
 
         Args:
             most_bytes: Maximum size of a request body, like a server's `max_request_size_mb`.
+            api_key: The key that clients must send; `None` to let anybody in.
         """
         self.requests: list[str] = []
         self.on_request: Callable[[str], object] | None = None
         self._most_bytes = most_bytes
+        self._api_key = api_key
+        self._port = 0
         self._engine = QdrantClient(":memory:")
         self._indexes: dict[str, dict[str, models.PayloadIndexInfo]] = {}
         self._lock = threading.Lock()  # local mode is not thread-safe
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> QdrantServer:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self.stop()
         self._engine.close()
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Serve the data that there is; after `stop` on the same port."""
+        self._server = LoopbackServer(self._port, _handler(self))
+        self._port = self._server.server_port
+
+    def stop(self) -> None:
+        """Stop serving; the data stay."""
+        self._server.stop()
+
+    def allows(self, api_key: str | None) -> bool:
+        """Whether a request with this key is let in."""
+        return self._api_key in (None, api_key)
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Answer one request with a status and JSON."""
@@ -239,11 +256,6 @@ _ROUTES: dict[str, Handle] = {
 }
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512  # connections that clients open at once
-
-
 def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keep-alive, because the client reuses its connection
@@ -258,11 +270,14 @@ def _handler(server: QdrantServer) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            try:
-                status, answer = server.answer(self.command, self.path.partition("?")[0], body)
-            except ConnectionError:
-                self.close_connection = True
-                return
+            if not server.allows(self.headers.get("api-key")):
+                status, answer = _error(401, "Must provide an API key or an Authorization token")
+            else:
+                try:
+                    status, answer = server.answer(self.command, self.path.partition("?")[0], body)
+                except ConnectionError:
+                    self.close_connection = True
+                    return
             payload = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

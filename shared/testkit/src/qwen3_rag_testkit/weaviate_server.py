@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
-import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from qwen3_rag_testkit.server_processes import ServerProcess, answers, free_ports
 
 __all__ = ["WeaviateServer"]
 
-_PATIENCE = 120  # seconds until the server must answer
 
-
-class WeaviateServer:
+class WeaviateServer(ServerProcess):
     """A context manager that runs the server's binary on free loopback ports.
 
     Example:
@@ -31,63 +26,33 @@ class WeaviateServer:
         folder: The data folder, which is deleted at the end.
     """
 
-    def __init__(self, binary: str | os.PathLike[str]) -> None:
+    def __init__(self, binary: str | os.PathLike[str], *, api_key: str | None = None) -> None:
         """Choose ports; nothing is started yet.
 
         Args:
             binary: The server's binary, as `go build ./cmd/weaviate-server` makes it.
+            api_key: The key that clients must send; `None` to let anybody in.
         """
+        super().__init__()
         self._binary = Path(binary).expanduser().absolute()
-        self.port, self.grpc_port, *self._others = _free_ports(6)
-        self.folder = Path(tempfile.mkdtemp(prefix="weaviate-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._api_key = api_key
+        self.grpc_port, *self._others = free_ports(5)
 
-    def __enter__(self) -> WeaviateServer:
-        self.start()
-        return self
+    def _command(self) -> Sequence[str | Path]:
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--scheme", "http"]
+        return [self._binary, *address]
 
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start the server with the data that there is, and wait until it answers.
-
-        Raises:
-            RuntimeError: It ended or did not answer in time; the message has its last lines.
-        """
-        log = self.folder / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [self._binary, "--host", "127.0.0.1", "--port", str(self.port), "--scheme", "http"],
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        ready = f"http://127.0.0.1:{self.port}/v1/.well-known/ready"
-        end = time.monotonic() + _PATIENCE
-        while not _answers(ready):
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.kill()
-                last = log.read_text(errors="replace")[-2_000:]
-                raise RuntimeError(f"{self._binary} does not serve {ready}: {last}")
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """Kill the server without any warning; `start` starts it with the same data."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _environment(self) -> dict[str, str]:
+    def _environment(self) -> Mapping[str, str]:
         gossip, data, raft, raft_rpc = map(str, self._others)
+        keys = {
+            "AUTHENTICATION_APIKEY_ENABLED": "true",
+            "AUTHENTICATION_APIKEY_ALLOWED_KEYS": self._api_key or "",
+            "AUTHENTICATION_APIKEY_USERS": "tests",
+        }
         return {
-            "PATH": os.environ.get("PATH", ""),
-            "HOME": str(self.folder),
+            **({} if self._api_key is None else keys),
+            "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": str(self._api_key is None).lower(),
             "PERSISTENCE_DATA_PATH": str(self.folder / "data"),
-            "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
             "DEFAULT_VECTORIZER_MODULE": "none",
             "CLUSTER_HOSTNAME": "node1",
             "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
@@ -103,18 +68,5 @@ class WeaviateServer:
             "LOG_LEVEL": "warning",
         }
 
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status < 300)
-    except OSError:
-        return False
+    def _answers(self) -> bool:
+        return answers(f"http://127.0.0.1:{self.port}/v1/.well-known/ready")
