@@ -59,6 +59,11 @@ coverage: $(STAMP)  ## run the tests and list the lines and branches that they m
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
+.PHONY: integration
+integration: $(STAMP)  ## test the stores on servers: by URL, from binaries or in containers
+	$(PY) -m pip install --quiet -c constraints.txt -r integration_tests/requirements.txt
+	$(PY) -m pytest integration_tests/stores $(ARGS)
+
 .PHONY: slow
 slow: $(STAMP)  ## run the tests that take minutes
 	$(PY) -m pytest -m slow --require-slow $(ARGS)
