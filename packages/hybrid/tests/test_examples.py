@@ -35,7 +35,10 @@ def test_the_examples_of_the_weaviate_guide_run(
     weaviate_address: dict[str, Any], collection: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="the examples run the small pair")
+    pytest.importorskip("langchain_weaviate", reason="langchain-weaviate is not installed")
+    articles = f"{collection}_articles"
     replace = {
+        '"Articles"': repr(articles),
         "with_local()": f"with_local(**{weaviate_address!r})",
         "to_local()": f"to_local(**{weaviate_address!r})",
         '"Documents"': repr(collection),
@@ -44,5 +47,6 @@ def test_the_examples_of_the_weaviate_guide_run(
     names = run_examples(PACKAGE.parents[1] / "docs" / "weaviate.md", replace)
 
     names["searcher"].close()
+    names["client"].collections.delete(articles)
     names["client"].close()
     assert "rerank" in capsys.readouterr().out

@@ -70,7 +70,8 @@ class Keys:
     Attributes:
         text: Field with the document's text; dots lead into nested fields, as in `"metadata.body"`.
             Empty if the text is in the `node` only.
-        id: Field with the document's id, since the store's id may be a UUID derived from it.
+        id: Field with the document's id, since the store's id may be a UUID derived from it. Empty
+            if the store's id is the document's.
         payload: Field with the document's payload; empty if it is all the other fields.
         node: Field with the JSON of a LlamaIndex node; empty if there is none.
     """
@@ -106,7 +107,7 @@ def to_payload(document: Document, keys: Keys) -> dict[str, Any]:
         for name in outer:
             holder = holder.setdefault(name, {})
         holder[last] = document.text
-    return {**stored, keys.id: document.id}
+    return {**stored, keys.id: document.id} if keys.id else stored
 
 
 def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Document:
@@ -122,11 +123,11 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
     """
     id_ = own_id(stored_id, payload, keys)
     text, rest = _without(payload, keys.text)
-    if rest.get(keys.id) == id_:
+    if keys.id and rest.get(keys.id) == id_:
         del rest[keys.id]
     if keys.node:
-        text = text or nodes.text_of(rest.pop(keys.node, None))
-        rest = {name: value for name, value in rest.items() if name not in nodes.FIELDS}
+        inner, rest = nodes.read_json(rest.get(keys.node))
+        text = text or inner
     if not isinstance(text, str):
         raise StoreError(
             f"The point {stored_id!r} has no text in its payload field {keys.text or keys.node!r}; "
@@ -141,7 +142,7 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
 
 def own_id(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Id:
     """Return a document's id: the one in its payload, or else the store's."""
-    found = payload.get(keys.id)
+    found = payload.get(keys.id) if keys.id else None
     if isinstance(found, (str, int)) and not isinstance(found, bool):
         return found
     return stored_id

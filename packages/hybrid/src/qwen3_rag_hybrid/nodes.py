@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["FIELDS", "fields_of_node", "text_of", "to_json"]
+__all__ = ["FIELDS", "fields_of_node", "read_json", "to_json"]
 
 _TYPE = "TextNode"
 _SOURCES = ("document_id", "doc_id", "ref_doc_id")  # of the document that the node is part of
@@ -26,11 +26,13 @@ def to_json(id_: str, text: str, metadata: Mapping[str, Any]) -> str:
     return json.dumps(node, ensure_ascii=False)
 
 
-def text_of(node: Any) -> str | None:
-    """Return the text in a node's JSON; `None` if it is no node with a text."""
+def read_json(node: Any) -> tuple[str | None, dict[str, Any]]:
+    """Return the text in a node's JSON, `None` if it has none, and the metadata."""
     try:
-        fields = json.loads(node)
-        text = fields["text"] if "text" in fields else fields["text_resource"]["text"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return text if isinstance(text, str) else None
+        fields = dict(json.loads(node))
+        metadata = dict(fields.get("metadata") or {})
+    except (TypeError, ValueError):
+        return None, {}
+    resource = fields.get("text_resource")
+    text = fields.get("text", resource.get("text") if isinstance(resource, dict) else None)
+    return text if isinstance(text, str) else None, metadata

@@ -58,6 +58,8 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
         sample = [point.document.text for point in islice(store.scan(), _SAMPLED)]
         encoder = replace(record.bm25, avg_len=fitting_length(sample))
     renewed = replace(record, encoder=encoder.parameters)
+    if not record.has_terms:
+        store.renew_terms([], renewed)  # refused before everything is read, if it cannot be
     points = store.lacking_terms() if renewed == record else store.scan()
     ids = [point.document.id for point in points]
     if renewed != record and record.has_present_terms:

@@ -9,8 +9,8 @@ from weaviate.classes.query import Filter
 from weaviate.collections.classes.filters import FilterReturn
 
 from qwen3_rag.errors import InputTypeError
+from qwen3_rag_hybrid.documents import Keys
 from qwen3_rag_hybrid.stores.record import check_declared
-from qwen3_rag_hybrid.stores.weaviate.layout import KEYS
 
 __all__ = ["check_filter", "fields_of", "matching"]
 
@@ -18,12 +18,13 @@ __all__ = ["check_filter", "fields_of", "matching"]
 _OF_OBJECTS = ("_id", "_creationTimeUnix", "_lastUpdateTimeUnix")
 
 
-def check_filter(filter: Any, fields: Mapping[str, str]) -> None:
+def check_filter(filter: Any, fields: Mapping[str, str], keys: Keys) -> None:
     """Reject an invalid filter.
 
     Args:
         filter: The caller's filter, or `None`.
         fields: The declared payload fields; if there are none, any field is allowed.
+        keys: Properties that always exist.
 
     Raises:
         InputTypeError: The filter was not made with `weaviate.classes.query.Filter`.
@@ -36,7 +37,7 @@ def check_filter(filter: Any, fields: Mapping[str, str]) -> None:
             f"`filter` must be a `weaviate.classes.query.Filter`, got {type(filter).__name__}. "
             'Make one with `Filter.by_property("path").equal("a.md")`, for example.'
         )
-    check_declared(fields_of(filter), fields, KEYS)
+    check_declared(fields_of(filter), fields, keys)
 
 
 def fields_of(filter: Any) -> Iterator[str]:

@@ -18,9 +18,11 @@ from qwen3_rag.errors import StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.weaviate.foreign import ForeignLayout
 from qwen3_rag_hybrid.stores.weaviate.layout import PROPERTIES, TERMS, field_property
+from qwen3_rag_hybrid.stores.weaviate.layouts import Layout, OwnLayout
 
-__all__ = ["changes", "check_shape", "configuration", "encoder_of", "read_record"]
+__all__ = ["changes", "check_shape", "encoder_of", "make", "read_record"]
 
 _RECORD = "qwen3_rag: "
 # With the server's own 128 and 32, a search for 208 of 848 vectors never finds two to five of them:
@@ -31,8 +33,18 @@ _MAX_CONNECTIONS = 64
 _NEW = "Make a new collection with `create()` under another name, and add the documents again."
 
 
-def configuration(record: CollectionRecord) -> dict[str, Any]:
-    """Make the arguments of `client.collections.create` for a new collection."""
+def make(client: Any, collection: str, layout: Layout, record: CollectionRecord) -> None:
+    """Make a collection for a record."""
+    if isinstance(layout, OwnLayout):
+        client.collections.create(collection, **_configuration(record))
+        return
+    made = client.collections.create_from_dict(layout.schema(collection, _describe("", record)))
+    for name, kind in record.fields.items():
+        made.config.add_property(layout.field_property(name, kind))
+
+
+def _configuration(record: CollectionRecord) -> dict[str, Any]:
+    """Make the arguments of `client.collections.create` for a collection of our own."""
     bm25 = encoder_of(record)
     return {
         "description": _describe("", record),
@@ -62,6 +74,8 @@ def changes(found: Any, record: CollectionRecord) -> dict[str, Any]:
         record: The new record. The server's own BM25 gets its parameters.
     """
     bm25 = encoder_of(record)
+    if not record.has_terms:  # the server's own parameters are the collection's
+        return {"description": _describe(found.description or "", record)}
     return {
         "description": _describe(found.description or "", record),
         "inverted_index_config": Reconfigure.inverted_index(bm25_k1=bm25.k1, bm25_b=bm25.b),
@@ -90,21 +104,29 @@ def read_record(name: str, found: Any) -> CollectionRecord | None:
         ) from error
 
 
-def check_shape(name: str, found: Any, record: CollectionRecord) -> list[Finding]:
+def check_shape(name: str, found: Any, layout: Layout, record: CollectionRecord) -> list[Finding]:
     """Report problems with a collection's configuration.
 
     Args:
         name: The collection's name for error messages.
         found: The collection's configuration.
+        layout: Where it should have what.
         record: What it should be for. The BM25 parameters of the collection's own record go first.
     """
     recorded = read_record(name, found) or record
+    if isinstance(layout, ForeignLayout):
+        return [
+            *_check_tenants(name, found),
+            *_check_vector(name, found, layout.dense),
+            *_check_text(name, found, layout.searched),
+            *_check_fields(name, found, layout, record),
+        ]
     return [
         *_check_tenants(name, found),
-        *_check_dense(name, found),
+        *_check_vector(name, found, DENSE),
         *_check_properties(name, found),
         *_check_bm25(name, found, recorded),
-        *_check_fields(name, found, record),
+        *_check_fields(name, found, layout, record),
     ]
 
 
@@ -134,24 +156,26 @@ def _check_tenants(name: str, found: Any) -> list[Finding]:
     ]
 
 
-def _check_dense(name: str, found: Any) -> list[Finding]:
+def _check_vector(name: str, found: Any, dense: str | None) -> list[Finding]:
+    """Check the vector of a name; `None` is the one without a name."""
     vectors = found.vector_config or {}
-    vector = vectors.get(DENSE)
-    if vector is None:
+    vector = found if dense is None and not vectors else vectors.get(dense)
+    index = getattr(vector, "vector_index_config", None)
+    if index is None:
         have = ", ".join(map(repr, vectors)) or "none"
+        wanted = "vector without a name" if dense is None else f"vector named {dense!r}"
         return [
             Finding(
                 "dense",
                 "error",
-                f"{name} has no vector named {DENSE!r}; its named vectors: {have}.",
-                _NEW,
+                f"{name} has no {wanted}; its named vectors: {have}.",
+                "Pass `WeaviateStore(..., dense=NAME)`." if dense is None else _NEW,
             )
         ]
-    index = vector.vector_index_config
     if getattr(index, "multi_vector", None) is not None:
         return [
             Finding(
-                "dense", "error", f"{name} keeps several vectors per object in {DENSE!r}.", _NEW
+                "dense", "error", f"{name} keeps several vectors per object in {dense!r}.", _NEW
             )
         ]
     metric = getattr(index, "distance_metric", None)
@@ -160,6 +184,31 @@ def _check_dense(name: str, found: Any) -> list[Finding]:
         return [
             Finding(
                 "distance", "error", f"{name} compares vectors by {given!r}, not 'cosine'.", _NEW
+            )
+        ]
+    return []
+
+
+def _check_text(name: str, found: Any, text: str) -> list[Finding]:
+    """Check that the server's own BM25 searches the text."""
+    properties = {one.name: one for one in found.properties}
+    if text not in properties:
+        return [
+            Finding(
+                "property",
+                "error",
+                f"{name} has no property {text!r} for the text; its properties are "
+                f"{', '.join(map(repr, properties)) or 'none'}.",
+                "Pass `WeaviateStore(..., layout=NAME, text_key=NAME)`.",
+            )
+        ]
+    if not properties[text].index_searchable:
+        return [
+            Finding(
+                "sparse",
+                "error",
+                f"The property {text!r} of {name} has no index for BM25.",
+                "Make the collection with `index_searchable=True` for it.",
             )
         ]
     return []
@@ -214,12 +263,12 @@ def _check_bm25(name: str, found: Any, record: CollectionRecord) -> list[Finding
     ]
 
 
-def _check_fields(name: str, found: Any, record: CollectionRecord) -> list[Finding]:
+def _check_fields(name: str, found: Any, layout: Layout, record: CollectionRecord) -> list[Finding]:
     properties = {one.name: one for one in found.properties}
     findings = []
     for field, kind in record.fields.items():
         have = properties.get(field)
-        wanted = field_property(field, kind).dataType
+        wanted = layout.field_property(field, kind).dataType
         if have is None:
             findings.append(
                 Finding(
@@ -229,7 +278,7 @@ def _check_fields(name: str, found: Any, record: CollectionRecord) -> list[Findi
                     "Call `create()` again: it makes what is missing.",
                 )
             )
-        elif have.data_type != wanted:
+        elif layout.has_terms and have.data_type != wanted:
             findings.append(
                 Finding(
                     "index",

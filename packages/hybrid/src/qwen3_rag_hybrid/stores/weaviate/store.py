@@ -13,7 +13,6 @@ from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, S
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Call, Flow, run
 from qwen3_rag.lexical import BM25Encoder
-from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.record import (
@@ -36,20 +35,14 @@ except ImportError as error:
 
 from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
 from qwen3_rag_hybrid.stores.weaviate.filters import check_filter, matching
-from qwen3_rag_hybrid.stores.weaviate.layout import (
-    FIELD_TYPES,
-    KEYS,
-    check_field_names,
-    field_property,
-    object_id,
-    read_point,
-)
+from qwen3_rag_hybrid.stores.weaviate.layout import FIELD_TYPES, check_field_names
+from qwen3_rag_hybrid.stores.weaviate.layouts import layout_of
 from qwen3_rag_hybrid.stores.weaviate.searching import PAGE, reading, retrieve, search
 from qwen3_rag_hybrid.stores.weaviate.shape import (
     changes,
     check_shape,
-    configuration,
     encoder_of,
+    make,
     read_record,
 )
 from qwen3_rag_hybrid.stores.weaviate.writing import write
@@ -81,6 +74,9 @@ class WeaviateStore(Store):
         collection: str,
         *,
         async_client: WeaviateAsyncClient | None = None,
+        layout: str | None = None,
+        dense: str | None = None,
+        text_key: str | None = None,
     ) -> None:
         """Set the collection's name; no request is sent before the first use.
 
@@ -90,6 +86,17 @@ class WeaviateStore(Store):
             async_client: A connected `weaviate.WeaviateAsyncClient` for the same server, which
                 `asearch` then uses, on the event loop that it was connected in. Without one, async
                 methods call `client` on one thread.
+            layout: `"langchain"`, `"llama-index"` or `"haystack"` for a collection as that
+                framework's class for Weaviate makes it. The server's own BM25 then searches the
+                texts. `"langchain"` also fits any collection whose objects have a text and other
+                properties.
+            dense: With a layout, name of the vector; the only one when omitted.
+            text_key: With a layout, property with the document's text; the framework's own when
+                omitted.
+
+        Raises:
+            InputTypeError: A client is of another class.
+            InputError: The layout is unknown, or names are given without one.
         """
         if not isinstance(client, WeaviateClient):
             raise InputTypeError(
@@ -104,6 +111,7 @@ class WeaviateStore(Store):
         self.client = client
         self.async_client = async_client
         self.collection = collection
+        self._layout = layout_of(layout, dense=dense, text=text_key)
         self.aio = None if async_client is None else AsyncWeaviate(self)
 
     @property
@@ -114,7 +122,16 @@ class WeaviateStore(Store):
     @property
     def keys(self) -> Keys:
         """Properties with text and id."""
-        return KEYS
+        return self._layout.keys
+
+    @property
+    def terms_remedy(self) -> str:
+        """See `Store.terms_remedy`."""
+        return (
+            "It finds the words of the server's tokenization, and no parts of compounds or of "
+            "unspaced scripts. To search our terms, make a new collection without `layout`, and "
+            "add the documents there: a framework would show a property with terms as metadata."
+        )
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
         """Create the collection and store the record; see `Store.create`.
@@ -126,10 +143,12 @@ class WeaviateStore(Store):
         with self._asking("Making"):
             found = self._configuration()
             if found is None:
-                self.client.collections.create(self.collection, **configuration(record))
+                made = self._layout.recorded(record)
+                make(self.client, self.collection, self._layout, made)
                 return
+            record = self._layout.recorded(record)
             recorded = read_record(self.name, found)
-            if recorded == record and not check_shape(self.name, found, record):
+            if recorded == record and not check_shape(self.name, found, self._layout, record):
                 return
             refuse(self._findings(found, record))
             record = adopted(self.name, recorded, record, adopt=adopt, count=self.count)
@@ -157,7 +176,7 @@ class WeaviateStore(Store):
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
         """Reject an invalid filter; see `Store.check_filter`."""
-        check_filter(filter, fields)
+        check_filter(filter, fields, self._layout.keys)
 
     def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
@@ -170,7 +189,7 @@ class WeaviateStore(Store):
         """
         if ids is None:
             return filter
-        among = Filter.by_id().contains_any([object_id(id_) for id_ in ids])
+        among = Filter.by_id().contains_any([self._layout.object_id(id_) for id_ in ids])
         return among if filter is None else among & filter
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -182,11 +201,19 @@ class WeaviateStore(Store):
         with self._asking("Writing to"):
             # Asked for anew: a server makes a collection that is gone by guessing at its types.
             recorded = read_record(self.name, self._configured())
-            write(self.name, self._handle(), points, recorded.fields if recorded else {})
+            write(
+                self.name, self._handle(), self._layout, points, recorded.fields if recorded else {}
+            )
+
+    def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
+        """Write the terms of points again; see `Store.renew_terms`."""
+        if not self._layout.has_terms:
+            raise StoreError(f"{self.name} cannot get BM25 terms. {self.terms_remedy}")
+        self.upsert(points)
 
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
-        places = [object_id(id_) for id_ in ids]
+        places = [self._layout.object_id(id_) for id_ in ids]
         with self._asking("Deleting from"):
             for start in range(0, len(places), PAGE):
                 self._delete(Filter.by_id().contains_any(places[start : start + PAGE]))
@@ -211,14 +238,14 @@ class WeaviateStore(Store):
 
     def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
         """Search, for blocking and for async callers."""
-        return self._flow("Searching", search(self._ask, query, limit, filter))
+        return self._flow("Searching", search(self._ask, self._layout, query, limit, filter))
 
     def retrieving(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
         """Look up documents, for blocking and for async callers."""
 
         def flow() -> Flow[dict[Id, Point]]:
             encoder = (yield _aside(self._encoder)) if vectors else None
-            return (yield from retrieve(self._ask, ids, encoder))
+            return (yield from retrieve(self._ask, self._layout, ids, encoder))
 
         return self._flow("Reading", flow())
 
@@ -234,13 +261,13 @@ class WeaviateStore(Store):
         place: dict[str, Any] = {"offset": 0, "filters": filter} if is_counted else {"after": None}
         while True:
             with self._asking("Reading"):
-                arguments = {**reading(vectors), **place}
+                arguments = {**reading(self._layout, vectors), **place}
                 found = self._handle().query.fetch_objects(limit=PAGE, **arguments).objects
                 passing = found
                 if filter is not None and not is_counted:
                     passing = self._passing(found, filter)
             for one in passing:
-                yield read_point(one, encoder)
+                yield self._layout.read_point(one, encoder)
             if len(found) < PAGE:
                 return
             if is_counted:
@@ -286,12 +313,14 @@ class WeaviateStore(Store):
         return BM25Encoder() if recorded is None else encoder_of(recorded)
 
     def _findings(self, found: Any, record: CollectionRecord) -> list[Finding]:
-        findings = check_shape(self.name, found, record)
+        findings = check_shape(self.name, found, self._layout, record)
         if findings or read_record(self.name, found) is not None:
             return findings
         # The size of vectors is not part of the configuration.
-        [*objects] = self._handle().query.fetch_objects(limit=1, include_vector=[DENSE]).objects
-        sizes = [len(one.vector[DENSE]) for one in objects if one.vector.get(DENSE)]
+        query = self._handle().query
+        found_one = query.fetch_objects(limit=1, include_vector=self._layout.include_vector)
+        vectors = [self._layout.read_vector(one) for one in found_one.objects]
+        sizes = [len(vector) for vector in vectors if vector]
         return [
             Finding(
                 "dim",
@@ -312,15 +341,17 @@ class WeaviateStore(Store):
         new = record.fields.keys() - known.keys()
         have = {one.name for one in found.properties}
         for name in sorted(record.fields.keys() - have):
-            self._handle().config.add_property(field_property(name, record.fields[name]))
+            self._handle().config.add_property(
+                self._layout.field_property(name, record.fields[name])
+            )
         waiting: list[Point] = []
-        for point in self.scan(vectors=True) if new else ():
+        for point in self.scan(vectors=True) if new and self._layout.has_terms else ():
             if new & point.document.payload.keys():
                 waiting.append(point)
             if len(waiting) == PAGE:
-                write(self.name, self._handle(), waiting, record.fields)
+                write(self.name, self._handle(), self._layout, waiting, record.fields)
                 waiting = []
-        write(self.name, self._handle(), waiting, record.fields)
+        write(self.name, self._handle(), self._layout, waiting, record.fields)
 
     def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
         if not found:

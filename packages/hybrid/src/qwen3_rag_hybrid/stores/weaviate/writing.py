@@ -9,9 +9,8 @@ from weaviate.classes.data import DataObject
 from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
 from qwen3_rag.errors import StoreError
-from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.documents import Point
-from qwen3_rag_hybrid.stores.weaviate.layout import object_id, own_id, to_properties
+from qwen3_rag_hybrid.stores.weaviate.layouts import Layout
 
 __all__ = ["write"]
 
@@ -20,12 +19,19 @@ _MOST_BYTES = 8 * 2**20  # of one request; a server may be set to take 10 MB
 _NAMED = 3  # documents and reasons to name in an error
 
 
-def write(name: str, collection: Any, points: Sequence[Point], fields: Mapping[str, str]) -> None:
+def write(
+    name: str,
+    collection: Any,
+    layout: Layout,
+    points: Sequence[Point],
+    fields: Mapping[str, str],
+) -> None:
     """Write points, replacing those with the same ids.
 
     Args:
         name: The collection's name for error messages.
         collection: The client's collection.
+        layout: Where it has what.
         points: The points, with dense vectors.
         fields: The declared payload fields, which become properties.
 
@@ -38,43 +44,43 @@ def write(name: str, collection: Any, points: Sequence[Point], fields: Mapping[s
     for point in points:
         assert point.dense is not None
         made = DataObject(
-            uuid=object_id(point.document.id),
-            properties=to_properties(point.document, fields),
-            vector={DENSE: point.dense.tolist()},
+            uuid=layout.object_id(point.document.id),
+            properties=layout.to_properties(point.document, fields),
+            vector=layout.to_vector(point.dense.tolist()),
         )
         more = 4 * len(point.dense) + _bytes(made.properties)
         if batch and (len(batch) == _BATCH or size + more > _MOST_BYTES):
-            _insert(name, collection, batch)
+            _insert(name, collection, layout, batch)
             batch, size = [], 0
         batch.append(made)
         size += more
     if batch:
-        _insert(name, collection, batch)
+        _insert(name, collection, layout, batch)
 
 
 def _bytes(properties: Mapping[str, Any]) -> int:
     return sum(
-        len(value.encode()) if isinstance(value, str) else 16 * len(value)
+        len(value.encode()) if isinstance(value, str) else 16 * len(str(value))
         for value in properties.values()
     )
 
 
-def _insert(name: str, collection: Any, batch: Sequence[Any]) -> None:
+def _insert(name: str, collection: Any, layout: Layout, batch: Sequence[Any]) -> None:
     try:
         errors = collection.data.insert_many(batch).errors
     except WeaviateInsertManyAllFailedError as error:
         raise StoreError(
-            f"{name} took none of {len(batch)} documents, {_names(batch)}: {error.message}"
+            f"{name} took none of {len(batch)} documents, {_names(layout, batch)}: {error.message}"
         ) from error
     if errors:
         refused = [batch[index] for index in sorted(errors)]
         reasons = [*dict.fromkeys(errors[index].message for index in sorted(errors))]
         raise StoreError(
-            f"{name} did not take {len(errors)} of {len(batch)} documents, {_names(refused)}: "
-            f"{'; '.join(reasons[:_NAMED])}"
+            f"{name} did not take {len(errors)} of {len(batch)} documents, "
+            f"{_names(layout, refused)}: {'; '.join(reasons[:_NAMED])}"
         )
 
 
-def _names(batch: Sequence[Any]) -> str:
-    names = [repr(own_id(one.uuid, one.properties)) for one in batch[:_NAMED]]
+def _names(layout: Layout, batch: Sequence[Any]) -> str:
+    names = [repr(layout.own_id(one.uuid, one.properties)) for one in batch[:_NAMED]]
     return ", ".join(names) + (" and others" if len(batch) > _NAMED else "")
