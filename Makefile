@@ -18,8 +18,10 @@ MEMBERS := -e 'shared/core[chat,local,modelscope]' -e shared/testkit -e shared/t
 SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
 LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft
 # Libraries for the tests and guides of the adapters.
-FRAMEWORKS := langchain-classic langchain-openai langchain-qdrant langchain-tests \
-	llama-index-llms-openai-like llama-index-vector-stores-qdrant qdrant-haystack pytest-asyncio
+FRAMEWORKS := langchain-classic langchain-openai langchain-tests llama-index-llms-openai-like pytest-asyncio \
+	langchain-milvus langchain-qdrant langchain-weaviate \
+	llama-index-vector-stores-qdrant llama-index-vector-stores-weaviate \
+	milvus-haystack qdrant-haystack weaviate-haystack
 TOOLS := coverage hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
 # One requirement per line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
