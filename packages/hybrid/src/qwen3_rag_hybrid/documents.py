@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
@@ -26,6 +26,8 @@ __all__ = [
     "point_id",
     "to_payload",
 ]
+
+T = TypeVar("T")
 
 # This must never change: the string ids of all collections were mapped with it.
 _NAMESPACE = UUID("5b0f8f3e-6f0c-5d0a-9a55-3c1f6b8f2a71")
@@ -80,6 +82,11 @@ class Keys:
     id: str = "_id"
     payload: str = ""
     node: str = ""
+
+    def stored(self, fields: Mapping[str, T]) -> dict[str, T]:
+        """Rename fields of the payload to where they are stored, as in `"metadata.path"`."""
+        prefix = f"{self.payload}." if self.payload else ""
+        return {prefix + name: value for name, value in fields.items()}
 
     @property
     def reserved(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from qwen3_rag import InputError
 from qwen3_rag_hybrid import Document, HybridSearcher, Store, renew_bm25
 from qwen3_rag_testkit.store_corpus import make_embedder
 
@@ -164,6 +165,22 @@ class FrameworkContract(ABC):
 
         assert [hit.id for hit in hits] == [WRITTEN[2].id]
         assert searcher.count(filter=self.equals("topic", "cities")) == 2
+
+    def test_declared_fields_are_those_of_the_metadata(self) -> None:
+        searcher = self.adopted()
+        searcher.create(fields={"topic": "keyword"})
+
+        with pytest.raises(InputError, match="topic"):
+            searcher.search(CAPITAL, filter=self.equals("year", 1990))
+        among = [WRITTEN[1].id, WRITTEN[2].id]
+        hits = searcher.search(CAPITAL, filter=self.equals("topic", "cities"), ids=among)
+        assert [hit.id for hit in hits] == [WRITTEN[1].id]
+        topics = [hit.payload["topic"] for hit in searcher.search(CAPITAL, group_by="topic")]
+        assert sorted(topics) == ["cities", "errors", "food"]
+        changed = replace(WRITTEN[0], text="Paris is a city.")
+        searcher.replace([changed], by="topic")
+        left = sorted((point.document for point in searcher.scan()), key=_id)
+        assert left == [changed, *WRITTEN[2:]]
 
     def test_the_framework_reads_what_is_added_here(self) -> None:
         searcher = self.adopted()

@@ -278,8 +278,9 @@ class Operations:
         if self._is_local:
             return
         indexed = (yield self._info()).payload_schema
-        for field in record.fields.keys() - indexed.keys():
-            kind = models.PayloadSchemaType(record.fields[field])
+        fields = self._layout.keys.stored(record.fields)
+        for field in fields.keys() - indexed.keys():
+            kind = models.PayloadSchemaType(fields[field])
             yield self._ask(partial(_make_index, self._collection, field, kind))
 
     def _findings(self, record: CollectionRecord) -> Flow[list[Finding]]:
@@ -290,7 +291,9 @@ class Operations:
             # Another program wrote the points.
             findings = check_sample(self.name, (yield from self._sample()), names.sparse)
         if not self._is_local:  # in local mode, indexes have no effect
-            findings += missing_indexes(self.name, record.fields, info.payload_schema)
+            findings += missing_indexes(
+                self.name, self._layout.keys.stored(record.fields), info.payload_schema
+            )
         return findings
 
     def _sample(self) -> Flow[list[Point]]:

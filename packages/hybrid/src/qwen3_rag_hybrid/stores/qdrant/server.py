@@ -146,15 +146,15 @@ class QdrantStore(Store):
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
         """Reject an invalid filter; see `Store.check_filter`."""
-        wanted = "qdrant_client.models.Filter"
-        check_filter(filter, models.Filter, wanted, fields, self._layout.keys)
+        wanted, keys = "qdrant_client.models.Filter", self._layout.keys
+        check_filter(filter, models.Filter, wanted, keys.stored(fields), keys)
 
     def matching(self, values: Mapping[str, Sequence[Any]]) -> Any:
         """Make a filter; see `Store.matching`."""
         return models.Filter(
             must=[
                 models.FieldCondition(key=field, match=models.MatchAny(any=list(wanted)))
-                for field, wanted in values.items()
+                for field, wanted in self._layout.keys.stored(values).items()
             ]
         )
 
