@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model.attention import matmul as matmul_module
 from qwen3_rag.backends._local.model.attention import packed as packed_module
 from qwen3_rag.backends._local.model.attention import varlen as varlen_module
@@ -23,7 +24,7 @@ from qwen3_rag.backends._local.model.attention.varlen import (
     varlen_kernel,
     varlen_kernels,
 )
-from qwen3_rag.backends._local.serving.batching import Packing, Span, TokenSequence, pack
+from qwen3_rag.backends._local.serving.batching import Packing, Span, pack
 
 KEY_HEADS, SHARING, SIZE = 2, 3, 16
 

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence, pack, plan, round_up
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._local.serving.batching import GATHERED, pack, plan, round_up
 
 prefixes = st.sampled_from([(), (1,), (1, 2, 3), (7,) * 20])
 sequences = st.lists(

@@ -15,11 +15,11 @@ from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Limits
-from qwen3_rag.backends._local.checkpoint.hub import resolve
-from qwen3_rag.backends._local.checkpoint.weights import load_weights
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._checkpoint.hub import resolve
+from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
+from qwen3_rag.backends._local.loading.weights import load_weights
 from qwen3_rag.backends._local.model.forward import PackedForward
-from qwen3_rag.backends._local.model.tokens import PromptTokenizer
-from qwen3_rag.backends._local.serving.batching import TokenSequence
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag_testkit.checkpoints import SIZES, write_checkpoint
 from qwen3_rag_testkit.contracts import TEXTS
@@ -156,7 +156,7 @@ def test_shared_prefix_equals_repeating_it(role: Role, make_checkpoint: MakeChec
     tokens = PromptTokenizer.from_folder(folder, role, name="small")
 
     def forward() -> PackedForward:
-        checkpoint = resolve(spec)
+        checkpoint = resolve(spec.source)
         trunk, head = load_weights(spec, checkpoint, tokens, device="cpu", dtype=torch.float32)
         return PackedForward(trunk, head, "cpu")
 

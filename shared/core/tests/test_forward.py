@@ -11,9 +11,10 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
-from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence
+from qwen3_rag.backends._local.serving.batching import Packing
 from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 SEQUENCES = [TokenSequence((), (1, 2))]

@@ -20,10 +20,11 @@ from transformers import AutoModel
 
 import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model import layers
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
-from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
+from qwen3_rag.backends._local.serving.batching import pack
 
 QUERY = "how are vectors compared?"
 DOCUMENTS = [
@@ -172,7 +173,8 @@ def test_compiled_code_that_is_wrong_is_not_used(
 COMPILED = """
 import sys
 import torch
-from qwen3_rag.backends._local.serving.batching import TokenSequence, pack
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._local.serving.batching import pack
 from qwen3_rag.backends._local.model.layers import Layers
 from transformers import AutoModel
 
@@ -226,7 +228,7 @@ def printed(program: str, folder: Path, *arguments: str) -> int:
 MEMORY = """
 import resource, sys
 import numpy as np, torch
-from qwen3_rag.backends._local.serving.batching import TokenSequence
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model.forward import PackedForward
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModel

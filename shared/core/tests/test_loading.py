@@ -25,9 +25,9 @@ from qwen3_rag import (
     Qwen3RagError,
     Qwen3Reranker,
 )
+from qwen3_rag.backends._checkpoint.fingerprint import fingerprint
+from qwen3_rag.backends._checkpoint.hub import FILES, NOT_FILES
 from qwen3_rag.backends._local import device as machine
-from qwen3_rag.backends._local.checkpoint.fingerprint import fingerprint
-from qwen3_rag.backends._local.checkpoint.hub import FILES, NOT_FILES
 from qwen3_rag.integration import PUBLISHED, resolve_checkpoint
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 

@@ -24,9 +24,9 @@ import pytest
 from qwen3_rag import BackendError, ModelError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag._options import check_options
 from qwen3_rag.backends import Backend, EmbedPrompt, Limits, Role
+from qwen3_rag.backends._checkpoint.hub import Source, resolve
 from qwen3_rag.backends._local.backend import LocalBackend
-from qwen3_rag.backends._local.checkpoint.hub import resolve
-from qwen3_rag.backends._local.checkpoint.weights import load_weights
+from qwen3_rag.backends._local.loading.weights import load_weights
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.serving.pool import pool
 from qwen3_rag.backends._local.spec import LocalSpec
@@ -243,10 +243,10 @@ def test_close_while_a_checkpoint_is_looked_for_ends_every_waiter_with_an_error(
 ) -> None:
     may_load, loading = threading.Event(), threading.Event()
 
-    def slow(spec: LocalSpec) -> Any:
+    def slow(source: Source) -> Any:
         loading.set()
         assert may_load.wait(WAIT)
-        return resolve(spec)
+        return resolve(source)
 
     monkeypatch.setattr("qwen3_rag.backends._local.serving.pool.resolve", slow)
     backend = local(embedding_folder)
@@ -273,7 +273,7 @@ def test_close_while_weights_load_frees_them(
         assert may_load.wait(WAIT)
         return load_weights(*args, **options)
 
-    monkeypatch.setattr("qwen3_rag.backends._local.checkpoint.loader.load_weights", slow)
+    monkeypatch.setattr("qwen3_rag.backends._local.loading.loader.load_weights", slow)
     embedder = Qwen3Embedder(str(embedding_folder))
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(embedder.warm_up)
@@ -339,7 +339,8 @@ def test_every_waiter_of_a_failed_load_gets_an_error_of_its_own(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "where", ["checkpoint.loader.load_weights", "model.tokens.PromptTokenizer.from_folder"]
+    "where",
+    ["_local.loading.loader.load_weights", "_checkpoint.tokens.PromptTokenizer.from_folder"],
 )
 def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
     embedding_folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -352,7 +353,7 @@ def test_a_panic_while_opening_ends_the_call_and_the_next_one_opens(
 
     backend = local(embedding_folder, device="cpu")
     with monkeypatch.context() as broken:
-        broken.setattr(f"qwen3_rag.backends._local.{where}", panic)
+        broken.setattr(f"qwen3_rag.backends.{where}", panic)
         with pytest.raises(BackendError, match="Panic: index out of bounds"):
             backend.open().result(60)
     assert backend.open().result(60).dim == 64

@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model import forward as forward_module
 from qwen3_rag.backends._local.model.attention import packed as packed_module
 from qwen3_rag.backends._local.model.forward import PackedForward
 from qwen3_rag.backends._local.model.layers import Layers
-from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence
+from qwen3_rag.backends._local.serving.batching import Packing
 from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 Computed = list[list[int]]

@@ -26,7 +26,7 @@ from transformers import (
 
 import qwen3_rag_tiny
 from qwen3_rag import MissingExtraError, ModelError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends._local.checkpoint.quantised import METHODS
+from qwen3_rag.backends._local.loading.quantised import METHODS
 from qwen3_rag.integration import Checkpoint, resolve_checkpoint, trainable_model
 from qwen3_rag_testkit.quantised import PACKAGES, quantise
 from qwen3_rag_testkit.reference import reference_logits, reference_tokens, reference_vectors

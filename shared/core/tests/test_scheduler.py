@@ -14,9 +14,10 @@ import pytest
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import Limits
+from qwen3_rag.backends._checkpoint.encoded import Encoded, TokenSequence
 from qwen3_rag.backends._local.serving import scheduler as module
-from qwen3_rag.backends._local.serving.batching import GATHERED, TokenSequence
-from qwen3_rag.backends._local.serving.loaded import Encoded, LoadedModel, OutOfMemory, Tokenizer
+from qwen3_rag.backends._local.serving.batching import GATHERED
+from qwen3_rag.backends._local.serving.loaded import LoadedModel, OutOfMemory, Tokenizer
 from qwen3_rag.backends._local.serving.request import Request
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
 from qwen3_rag.errors import BackendError, InputError, ModelError

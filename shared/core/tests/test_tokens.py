@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import WHOLE, Limits
-from qwen3_rag.backends._local.model import tokens as module
-from qwen3_rag.backends._local.model.tokens import PromptTokenizer
-from qwen3_rag.backends._local.serving.loaded import Encoded
+from qwen3_rag.backends._checkpoint import tokens as module
+from qwen3_rag.backends._checkpoint.encoded import Encoded
+from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag_testkit.golden import golden
 from qwen3_rag_testkit.tokenizer import ADDED_TOKENS, tokenizer_definition

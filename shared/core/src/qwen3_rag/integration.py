@@ -45,15 +45,15 @@ from qwen3_rag._published import (
 )
 from qwen3_rag._results import FloatArray
 from qwen3_rag._templates import document_prefix, query_template, saved_instruction
-from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint, require_extra, resolve
-from qwen3_rag.backends._local.checkpoint.layout import check_layout
-from qwen3_rag.backends._local.checkpoint.trainable import TrainableModel, trainable_model
-from qwen3_rag.backends._local.checkpoint.words import read_words
+from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint, require_extra, resolve
+from qwen3_rag.backends._checkpoint.layout import check_layout
+from qwen3_rag.backends._checkpoint.words import read_words
+from qwen3_rag.backends._local.loading.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
 from qwen3_rag.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+    from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 
 __all__ = [
     "KNOWN",
@@ -147,7 +147,7 @@ def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) 
         MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
             installed.
     """
-    checkpoint = resolve(LocalSpec(check_model(model), role, check_options(options)))
+    checkpoint = resolve(LocalSpec(check_model(model), role, check_options(options)).source)
     check_layout(checkpoint, role)
     return checkpoint
 
@@ -162,7 +162,7 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
     Raises:
         ModelError: It is missing, broken, or lacks a token that the prompts need.
     """
-    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+    from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 
     if isinstance(checkpoint, Path):
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))

@@ -13,10 +13,11 @@ import numpy as np
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag.backends._base import Capabilities, Limits, Output
-from qwen3_rag.backends._local.checkpoint.hub import require_extra
+from qwen3_rag.backends._checkpoint.hub import require_extra
+from qwen3_rag.backends._futures import settle, typed_error
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
 from qwen3_rag.backends._local.serving.pool import OPENING_FAILED, ModelPool, pool
-from qwen3_rag.backends._local.serving.request import Request, settle, typed_error
+from qwen3_rag.backends._local.serving.request import Request
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec
 from qwen3_rag.errors import BackendError
 

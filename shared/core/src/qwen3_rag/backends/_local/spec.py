@@ -11,6 +11,7 @@ from qwen3_rag._inputs import check_count
 from qwen3_rag._options import LocalOptions, check_options
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Backend, BackendSpec
+from qwen3_rag.backends._checkpoint.hub import Source
 from qwen3_rag.errors import BackendError
 
 __all__ = ["CallerModel", "Local", "LocalSpec", "canonical"]
@@ -108,6 +109,19 @@ class LocalSpec:
     model: str
     role: Role
     options: LocalOptions = field(default_factory=lambda: check_options({}), repr=False)
+
+    @property
+    def source(self) -> Source:
+        """Where to look for the checkpoint."""
+        options = self.options
+        return Source(
+            self.model,
+            self.role,
+            revision=options["revision"],
+            cache_folder=options["cache_folder"],
+            local_files_only=options["local_files_only"],
+            token=options["token"],
+        )
 
 
 def canonical(value: Any) -> str:

@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.device import empty_cache
 from qwen3_rag.backends._local.model.layers import Layers
-from qwen3_rag.backends._local.serving.batching import Packing, TokenSequence, pack
+from qwen3_rag.backends._local.serving.batching import Packing, pack
 from qwen3_rag.backends._local.serving.loaded import OutOfMemory
 
 __all__ = ["Head", "PackedForward", "PaddedForward", "PrefixCache", "ProjectionHead", "RowsHead"]

@@ -10,29 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packing", "Span", "TokenSequence", "pack", "plan", "round_up"]
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+
+__all__ = ["Packing", "Span", "pack", "plan", "round_up"]
 
 # Limit on a batch's total length, as a multiple of the budget. Shared prefixes count for every
 # sequence, because GPU kernels read keys that are gathered per sequence.
 GATHERED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSequence:
-    """The ids of one prompt.
-
-    Attributes:
-        prefix: Leading ids that other sequences may share; may be empty.
-        ids: The remaining ids, at least one.
-    """
-
-    prefix: tuple[int, ...]
-    ids: tuple[int, ...]
-
-    @property
-    def length(self) -> int:
-        """Number of tokens, prefix included."""
-        return len(self.prefix) + len(self.ids)
 
 
 def plan(sequences: Sequence[TokenSequence], budget: int, *, pads: bool = False) -> list[list[int]]:

@@ -9,29 +9,14 @@ from typing import Protocol
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag._results import FloatArray
-from qwen3_rag.backends._base import WHOLE, Capabilities, Limits
-from qwen3_rag.backends._local.serving.batching import TokenSequence
+from qwen3_rag.backends._base import Capabilities, Limits
+from qwen3_rag.backends._checkpoint.encoded import Encoded, TokenSequence
 
-__all__ = ["Encoded", "Forward", "LoadedModel", "OutOfMemory", "Tokenizer"]
+__all__ = ["Forward", "LoadedModel", "OutOfMemory", "Tokenizer"]
 
 
 class OutOfMemory(Exception):
     """A batch did not fit in the device's memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """One prompt as token ids, and where its texts were cut.
-
-    Attributes:
-        sequence: The ids.
-        cut_at: Number of characters kept of the text or document, `WHOLE` if it was not cut.
-        query_cut_at: The same for the query of a pair.
-    """
-
-    sequence: TokenSequence
-    cut_at: int = WHOLE
-    query_cut_at: int = WHOLE
 
 
 class Tokenizer(Protocol):

@@ -8,14 +8,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qwen3_rag.backends._local.checkpoint.hub import resolve
+from qwen3_rag.backends._checkpoint.hub import resolve
+from qwen3_rag.backends._futures import settle, typed_error
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
-from qwen3_rag.backends._local.serving.request import settle, typed_error
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec
 
 if TYPE_CHECKING:
-    from qwen3_rag.backends._local.checkpoint.loader import Loader
+    from qwen3_rag.backends._local.loading.loader import Loader
 
 __all__ = ["OPENING_FAILED", "ModelPool", "pool"]
 
@@ -42,11 +42,11 @@ class ModelPool:
         Blocks while a checkpoint is downloaded.
         """
         # Before torch is imported, which takes seconds: a wrong name is answered at once.
-        source = resolve(spec) if caller is None else caller
+        source = resolve(spec.source) if caller is None else caller
         with _imports:
             # Imports torch. Forks wait for this lock: a child forked during an import would wait
             # for the module's lock forever.
-            from qwen3_rag.backends._local.checkpoint.loader import loader_for
+            from qwen3_rag.backends._local.loading.loader import loader_for
         loader = loader_for(spec, source)
         with self.lock:
             model = self._models.get(loader.key)

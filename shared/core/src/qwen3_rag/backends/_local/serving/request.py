@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from concurrent.futures import Future
 
 import numpy as np
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import WHOLE, Limits, Output
-from qwen3_rag.backends._local.serving.batching import TokenSequence
-from qwen3_rag.backends._local.serving.loaded import Encoded, LoadedModel
-from qwen3_rag.errors import BackendError, Qwen3RagError
+from qwen3_rag.backends._checkpoint.encoded import Encoded, TokenSequence
+from qwen3_rag.backends._local.serving.loaded import LoadedModel
 
-__all__ = ["Request", "settle", "typed_error"]
+__all__ = ["Request"]
 
 
 class Request:
@@ -103,25 +100,3 @@ class Request:
         return Output(
             values[order], self.tokens[order], self.cut_at[order], self.query_cut_at[order]
         )
-
-
-def settle(future: Future[Any], result: object = None, error: BaseException | None = None) -> None:
-    """Complete a future that another thread may cancel or complete at the same time."""
-    try:
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-    except InvalidStateError:
-        pass
-
-
-def typed_error(error: BaseException, message: str) -> Qwen3RagError:
-    """Wrap an error that is not one of this project's in a `BackendError`."""
-    if isinstance(error, Qwen3RagError):
-        return error
-    # The caller may keep the error; its traceback must not keep weights and tensors alive.
-    traceback.clear_frames(error.__traceback__)
-    wrapped = BackendError(f"{message}: {type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped

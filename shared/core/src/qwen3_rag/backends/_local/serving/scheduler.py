@@ -23,9 +23,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from qwen3_rag._results import FloatArray
-from qwen3_rag.backends._local.serving.batching import TokenSequence, plan
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._futures import settle, typed_error
+from qwen3_rag.backends._local.serving.batching import plan
 from qwen3_rag.backends._local.serving.loaded import LoadedModel, OutOfMemory
-from qwen3_rag.backends._local.serving.request import Request, settle, typed_error
+from qwen3_rag.backends._local.serving.request import Request
 from qwen3_rag.errors import BackendError, ModelError
 
 __all__ = ["Scheduler"]

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._local.model.attention.matmul import alloc_states
 from qwen3_rag.backends._local.model.attention.packed import PackedAttention
-from qwen3_rag.backends._local.serving.batching import Packing, Span, TokenSequence, pack
+from qwen3_rag.backends._local.serving.batching import Packing, Span, pack
 
 __all__ = ["Kernel", "VarlenAttention", "varlen_kernel", "varlen_kernels"]
 

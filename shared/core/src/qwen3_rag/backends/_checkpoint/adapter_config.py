@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag.backends._local.checkpoint.files import read_header, read_json, shortened
+from qwen3_rag.backends._checkpoint.files import read_header, read_json, shortened
 from qwen3_rag.errors import ModelError
 
 __all__ = ["check_adapter"]

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.advice import (
+from qwen3_rag.backends._checkpoint.advice import (
     check_prefixes,
     is_unfinished,
     no_checkpoint,
 )
-from qwen3_rag.backends._local.checkpoint.files import (
+from qwen3_rag.backends._checkpoint.files import (
     find_files,
     read_header,
     read_json,
     refuse_pointer,
     shortened,
 )
-from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
-from qwen3_rag.backends._local.checkpoint.sizes import check_config, check_weights
-from qwen3_rag.backends._local.checkpoint.words import read_file, read_modules, read_settings
+from qwen3_rag.backends._checkpoint.hub import Checkpoint
+from qwen3_rag.backends._checkpoint.sizes import check_config, check_weights
+from qwen3_rag.backends._checkpoint.words import read_file, read_modules, read_settings
 from qwen3_rag.errors import ModelError
 
-__all__ = ["check_architecture", "check_layout"]
+__all__ = ["check_architecture", "check_layout", "check_settings"]
 
 # Accepted values of `architectures` in config.json.
 ARCHITECTURES = {"Qwen3Model", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification"}
@@ -44,6 +44,33 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         ModelError: The folder is not a checkpoint, or the model is of another family or trained for
             another task.
     """
+    config = check_settings(checkpoint, role)
+    files = find_files(checkpoint.folder)
+    if not files.weights:
+        raise ModelError(
+            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in "
+            "the list model.safetensors.index.json"
+            + (
+                ": its download was interrupted. Start it again; it goes on where it stopped."
+                if is_unfinished(checkpoint.root)
+                else ". Other weight formats are not read; convert them with transformers' "
+                "save_pretrained."
+            )
+        )
+    if not renamed:
+        check_prefixes(
+            (name for file in files.weights for name in read_header(file)), checkpoint.name
+        )
+    check_weights(files, config, role, checkpoint.name, renamed=renamed)
+    return config
+
+
+def check_settings(checkpoint: Checkpoint, role: Role) -> dict[str, Any]:
+    """Do the same without looking at the weights, which may be elsewhere.
+
+    Raises:
+        ModelError: As `check_layout`.
+    """
     path = checkpoint.folder / "config.json"
     config = read_json(path) if path.is_file() else None
     if config is None:
@@ -60,26 +87,9 @@ def check_layout(checkpoint: Checkpoint, role: Role, *, renamed: bool = False) -
         )
     check_config(config, checkpoint.name)
     check_architecture(config, checkpoint.name)
-    files = find_files(checkpoint.folder)
-    if not files.weights:
-        raise ModelError(
-            f"{checkpoint.name!r} has no *.safetensors file of the name model.safetensors or in "
-            "the list model.safetensors.index.json"
-            + (
-                ": its download was interrupted. Start it again; it goes on where it stopped."
-                if is_unfinished(checkpoint.root)
-                else ". Other weight formats are not read; convert them with transformers' "
-                "save_pretrained."
-            )
-        )
     _check_modules(checkpoint, role)
-    for path in files.settings:
+    for path in find_files(checkpoint.folder).settings:
         refuse_pointer(path)
-    if not renamed:
-        check_prefixes(
-            (name for file in files.weights for name in read_header(file)), checkpoint.name
-        )
-    check_weights(files, config, role, checkpoint.name, renamed=renamed)
     return config
 
 

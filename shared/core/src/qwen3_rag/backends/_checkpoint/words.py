@@ -11,8 +11,8 @@ from typing import Any
 
 from qwen3_rag._prompts import SavedPrompts
 from qwen3_rag._published import CONTEXT, Role
-from qwen3_rag.backends._local.checkpoint.files import read_json, shortened
-from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.backends._checkpoint.files import read_json, shortened
+from qwen3_rag.backends._checkpoint.hub import Checkpoint
 from qwen3_rag.errors import ModelError
 
 __all__ = ["Module", "Words", "read_file", "read_modules", "read_settings", "read_words"]

@@ -26,8 +26,7 @@ from qwen3_rag._prompts import (
 )
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import WHOLE, Limits
-from qwen3_rag.backends._local.serving.batching import TokenSequence
-from qwen3_rag.backends._local.serving.loaded import Encoded
+from qwen3_rag.backends._checkpoint.encoded import Encoded, TokenSequence
 from qwen3_rag.errors import InputError, ModelError
 
 __all__ = ["DEFAULT_MAX_LENGTH", "PromptTokenizer"]
@@ -100,6 +99,7 @@ class PromptTokenizer:
         self._longest = min(max_length or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
         if role == "embedding":
             self.end = self._find_end(full)
+            self.end_text = str(full.id_to_token(self.end))
             self.ends_as_published = self.end == full.token_to_id(END_TOKEN)
             used: tuple[int, ...] = (self.end,)
         else:

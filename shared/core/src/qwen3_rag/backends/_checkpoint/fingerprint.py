@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from qwen3_rag.backends._local.checkpoint.files import find_files, read_header, transformer_folder
+from qwen3_rag.backends._checkpoint.files import find_files, read_header, transformer_folder
 
 __all__ = ["earlier_fingerprint", "fingerprint", "places"]
 

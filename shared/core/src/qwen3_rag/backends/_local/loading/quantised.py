@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from qwen3_rag.backends._local.checkpoint.files import find_files, read_header
-from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
+from qwen3_rag.backends._checkpoint.files import find_files, read_header
+from qwen3_rag.backends._checkpoint.hub import Checkpoint
 from qwen3_rag.errors import MissingExtraError, ModelError
 
 __all__ = ["decompress", "float_weight", "loading_arguments", "method_of", "rounds_inputs"]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from qwen3_rag.backends._local.checkpoint.files import ADAPTER, read_header, shortened
+from qwen3_rag.backends._checkpoint.files import ADAPTER, read_header, shortened
 from qwen3_rag.errors import ModelError
 
 __all__ = ["adapted_labels", "add_adapter"]

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.layout import check_architecture
-from qwen3_rag.backends._local.checkpoint.quantised import (
+from qwen3_rag.backends._checkpoint.layout import check_architecture
+from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
+from qwen3_rag.backends._local.loading.quantised import (
     decompress,
     float_weight,
     rounds_inputs,
 )
-from qwen3_rag.backends._local.checkpoint.weights import answers, check_rows, head_of
+from qwen3_rag.backends._local.loading.weights import answers, check_rows, head_of
 from qwen3_rag.backends._local.model.forward import Head, ProjectionHead, RowsHead
-from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.errors import InputTypeError, ModelError
 
 __all__ = ["caller_fingerprint", "caller_parts", "check_caller"]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from qwen3_rag._prompts import SavedPrompts
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
-from qwen3_rag.backends._local.checkpoint.words import read_words
+from qwen3_rag.backends._checkpoint.hub import Checkpoint
+from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+    from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 
 __all__ = ["TrainableModel", "trainable_model"]
 
@@ -59,9 +59,9 @@ def trainable_model(
     """
     import torch
 
-    from qwen3_rag.backends._local.checkpoint import weights
-    from qwen3_rag.backends._local.checkpoint.quantised import float_weight
-    from qwen3_rag.backends._local.model.tokens import PromptTokenizer
+    from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
+    from qwen3_rag.backends._local.loading import weights
+    from qwen3_rag.backends._local.loading.quantised import float_weight
 
     words = read_words(checkpoint, role)
     tokenizer = PromptTokenizer.from_folder(

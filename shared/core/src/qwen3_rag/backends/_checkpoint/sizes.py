@@ -9,7 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.files import (
+from qwen3_rag.backends._checkpoint.files import (
     CheckpointFiles,
     Tensor,
     read_header,

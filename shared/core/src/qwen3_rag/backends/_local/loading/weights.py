@@ -16,10 +16,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from qwen3_rag._published import Role
-from qwen3_rag.backends._local.checkpoint.adapters import adapted_labels, add_adapter
-from qwen3_rag.backends._local.checkpoint.files import find_files, read_header, read_json
-from qwen3_rag.backends._local.checkpoint.hub import Checkpoint
-from qwen3_rag.backends._local.checkpoint.quantised import (
+from qwen3_rag.backends._checkpoint.files import find_files, read_header, read_json
+from qwen3_rag.backends._checkpoint.hub import Checkpoint
+from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
+from qwen3_rag.backends._local.loading.adapters import adapted_labels, add_adapter
+from qwen3_rag.backends._local.loading.quantised import (
     decompress,
     float_weight,
     loading_arguments,
@@ -27,7 +28,6 @@ from qwen3_rag.backends._local.checkpoint.quantised import (
     rounds_inputs,
 )
 from qwen3_rag.backends._local.model.forward import Head, ProjectionHead, RowsHead
-from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.spec import LocalSpec
 from qwen3_rag.errors import InputError, MissingExtraError, ModelError, Qwen3RagError
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from qwen3_rag._published import KNOWN, PUBLISHED, KnownModel, PublishedModel, Role
-from qwen3_rag.backends._local.checkpoint.files import shortened
+from qwen3_rag.backends._checkpoint.files import shortened
 from qwen3_rag.errors import ModelError
 
 __all__ = ["at_hand", "check_prefixes", "is_unfinished", "no_checkpoint", "no_folder", "similar"]

@@ -9,14 +9,14 @@ import os
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, Queue
 
 from qwen3_rag._published import Role, published
-from qwen3_rag.backends._local.checkpoint.adapter_config import check_adapter
-from qwen3_rag.backends._local.checkpoint.advice import at_hand, no_folder, similar
-from qwen3_rag.backends._local.checkpoint.files import (
+from qwen3_rag.backends._checkpoint.adapter_config import check_adapter
+from qwen3_rag.backends._checkpoint.advice import at_hand, no_folder, similar
+from qwen3_rag.backends._checkpoint.files import (
     ADAPTER,
     ADAPTER_CONFIG,
     adapter_folder,
@@ -25,11 +25,10 @@ from qwen3_rag.backends._local.checkpoint.files import (
     shortened,
     transformer_folder,
 )
-from qwen3_rag.backends._local.checkpoint.fingerprint import earlier_fingerprint, fingerprint
-from qwen3_rag.backends._local.spec import LocalSpec
+from qwen3_rag.backends._checkpoint.fingerprint import earlier_fingerprint, fingerprint
 from qwen3_rag.errors import MissingExtraError, ModelError
 
-__all__ = ["TINY", "Checkpoint", "require_extra", "resolve"]
+__all__ = ["TINY", "Checkpoint", "Source", "require_extra", "resolve"]
 
 MODELSCOPE = "modelscope:"
 
@@ -57,6 +56,30 @@ FILES = [
 # The pattern `*` also matches files in folders, such as a training run's checkpoints or weights in
 # other formats. The first module of an old layout is the one exception.
 NOT_FILES = ["[!0]*/*.safetensors", "[!0]*/*.safetensors.index.json", "*/*/*"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where to look for a checkpoint.
+
+    Attributes:
+        model: Folder, Hub id or `modelscope:` id.
+        role: Whether it embeds or reranks.
+        revision: Branch, tag or commit; `None` for the pinned commit of a published model, else the
+            newest.
+        cache_folder: Where downloads are kept; `None` for the hub's own folder.
+        local_files_only: Whether nothing may be downloaded.
+        token: Access token for private models.
+        weights: Whether the weights are needed, or only what describes them.
+    """
+
+    model: str
+    role: Role
+    revision: str | None = None
+    cache_folder: str | None = None
+    local_files_only: bool = False
+    token: str | None = field(default=None, repr=False)
+    weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,11 +126,11 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
         )
 
 
-def resolve(spec: LocalSpec, above: tuple[Path, ...] = ()) -> Checkpoint:
+def resolve(source: Source, above: tuple[Path, ...] = ()) -> Checkpoint:
     """Find the checkpoint's folder, and download it if necessary.
 
     Args:
-        spec: The model, and where to look for it.
+        source: The model, and where to look for it.
         above: The adapters whose base model it is.
 
     Raises:
@@ -115,33 +138,33 @@ def resolve(spec: LocalSpec, above: tuple[Path, ...] = ()) -> Checkpoint:
         MissingExtraError: The id begins with `modelscope:`, or it is an adapter, and the package
             for that is not installed.
     """
-    if spec.model == TINY:
-        return _found(spec, _tiny(spec.role), above)
+    if source.model == TINY:
+        return _found(source, _tiny(source.role), above)
     try:
-        folder = Path(spec.model).expanduser()
+        folder = Path(source.model).expanduser()
         found = folder.is_dir()
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a NUL
         found = False
     if found:
-        return _found(spec, folder, above)
-    if (error := no_folder(spec.model)) is not None:
+        return _found(source, folder, above)
+    if (error := no_folder(source.model)) is not None:
         raise error
-    if not NAME.fullmatch(spec.model):
+    if not NAME.fullmatch(source.model):
         raise ModelError(
-            f"There is no folder {spec.model!r}, and it is not a model id of the form "
-            f"'owner/name'.{similar(spec.model, spec.role)} Give the folder of a checkpoint, an id "
-            "of the Hugging Face Hub such as 'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and an "
-            "id."
+            f"There is no folder {source.model!r}, and it is not a model id of the form "
+            f"'owner/name'.{similar(source.model, source.role)} Give a checkpoint's folder, an "
+            "id of the Hugging Face Hub such as 'Qwen/Qwen3-Embedding-0.6B', or 'modelscope:' and "
+            "an id."
         )
-    fetch = _from_modelscope if spec.model.startswith(MODELSCOPE) else _from_hub
-    return _found(spec, fetch(spec), above)
+    fetch = _from_modelscope if source.model.startswith(MODELSCOPE) else _from_hub
+    return _found(source, fetch(source), above)
 
 
-def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+def _found(source: Source, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
     """Describe a folder; for an adapter, with its base model.
 
     Args:
-        spec: What is looked for.
+        source: What is looked for.
         folder: Where it was found.
         above: The adapters whose base model it is.
     """
@@ -150,19 +173,19 @@ def _found(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint
     if home is None:
         earlier = earlier_fingerprint(folder)
         inner = transformer_folder(folder)
-        return Checkpoint(spec.model, inner, own, folder, earlier_fingerprint=earlier)
-    require_extra("peft", "peft", f"The adapter {spec.model!r}")
+        return Checkpoint(source.model, inner, own, folder, earlier_fingerprint=earlier)
+    require_extra("peft", "peft", f"The adapter {source.model!r}")
     files = find_files(folder)
     check_adapter(home / ADAPTER_CONFIG, files.adapter)
     if files.weights:  # those of the base model, beside the adapter
-        return Checkpoint(spec.model, transformer_folder(folder), own, folder, (home,))
-    base = _base(spec, home, (*above, folder.resolve()))
+        return Checkpoint(source.model, transformer_folder(folder), own, folder, (home,))
+    base = _base(source, home, (*above, folder.resolve()))
     both = hashlib.sha256(f"{base.fingerprint} {own}".encode()).hexdigest()[:32]
     root = folder if any((folder / name).is_file() for name in LAYOUT) else base.root
-    return Checkpoint(spec.model, base.folder, both, root, (*base.adapters, home))
+    return Checkpoint(source.model, base.folder, both, root, (*base.adapters, home))
 
 
-def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
+def _base(source: Source, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
     """Find the base model of an adapter, which may be an adapter itself."""
     config = read_json(folder / ADAPTER_CONFIG)
     settings = config if isinstance(config, dict) else {}
@@ -170,16 +193,17 @@ def _base(spec: LocalSpec, folder: Path, above: tuple[Path, ...]) -> Checkpoint:
     above = (*above, folder.resolve())
     if not isinstance(name, str) or not name or not _leads_on(name, above):
         raise ModelError(
-            f"{ADAPTER_CONFIG} of {spec.model!r} names the base model {shortened(name)}. Enter the "
-            "id or folder of the model that was adapted as `base_model_name_or_path`."
+            f"{ADAPTER_CONFIG} of {source.model!r} names the base model {shortened(name)}. Enter "
+            "the id or folder of the model that was adapted as `base_model_name_or_path`."
         )
-    options = spec.options | {"revision": revision if isinstance(revision, str) else None}
+    pinned = revision if isinstance(revision, str) else None
     try:
-        return resolve(replace(spec, model=name, options=options), above)
+        return resolve(replace(source, model=name, revision=pinned), above)
     except ModelError as error:
         raise ModelError(
-            f"{spec.model!r} is an adapter, and its base model cannot be opened: {error} If it is "
-            f"elsewhere, enter its id or folder as `base_model_name_or_path` in {ADAPTER_CONFIG}."
+            f"{source.model!r} is an adapter, and its base model cannot be opened: {error} If it "
+            "is elsewhere, enter its id or folder as `base_model_name_or_path` in "
+            f"{ADAPTER_CONFIG}."
         ) from error
 
 
@@ -201,22 +225,22 @@ def _tiny(role: Role) -> Path:
     return qwen3_rag_tiny.reranking_folder()
 
 
-def _from_hub(spec: LocalSpec) -> Path:
+def _from_hub(source: Source) -> Path:
     from huggingface_hub import constants, snapshot_download
 
-    record = published(spec.model)
-    revision = spec.options["revision"] or (record.revision if record else None)
+    record = published(source.model)
+    revision = source.revision or (record.revision if record else None)
 
     def fetch(local_files_only: bool) -> Path:
         return Path(
             snapshot_download(
-                spec.model,
+                source.model,
                 revision=revision,
-                cache_dir=spec.options["cache_folder"],
+                cache_dir=source.cache_folder,
                 local_files_only=local_files_only,
-                token=spec.options["token"],
+                token=source.token,
                 allow_patterns=FILES,
-                ignore_patterns=NOT_FILES,
+                ignore_patterns=_not_files(source),
             )
         )
 
@@ -224,18 +248,18 @@ def _from_hub(spec: LocalSpec) -> Path:
     if revision is not None and COMMIT.fullmatch(revision):
         with suppress(Exception):
             folder = fetch(local_files_only=True)
-            if _is_complete(folder):
+            if _is_complete(folder, source.weights):
                 return folder
-    offline = spec.options["local_files_only"]
+    offline = source.local_files_only
     # Without a network, the client would try again and again for half a minute or more.
-    reason = "" if offline else _why_unreachable(f"{constants.ENDPOINT}/api/models/{spec.model}")
+    reason = "" if offline else _why_unreachable(f"{constants.ENDPOINT}/api/models/{source.model}")
     try:
         folder = fetch(offline or reason != "")
     except Exception as error:  # the client also raises its HTTP library's errors
-        raise _not_found(spec, "the Hugging Face Hub", revision, reason, error) from error
-    if (offline or reason) and not any(transformer_folder(folder).glob("*.safetensors")):
+        raise _not_found(source, "the Hugging Face Hub", revision, reason, error) from error
+    if (offline or reason) and not _has_some(folder, source.weights):
         raise ModelError(
-            f"The download of {spec.model!r} was interrupted, and it cannot go on without the "
+            f"The download of {source.model!r} was interrupted, and it cannot go on without the "
             f"network{f' ({reason})' if reason else ''}. Connect and try again; it goes on where "
             "it stopped."
         )
@@ -264,50 +288,64 @@ def _why_unreachable(address: str) -> str:
         return f"no answer within {wait} seconds; HF_HUB_ETAG_TIMEOUT sets another time"
 
 
-def _is_complete(folder: Path) -> bool:
+def _not_files(source: Source) -> list[str]:
+    return NOT_FILES if source.weights else [*NOT_FILES, "*.safetensors"]
+
+
+def _has_some(folder: Path, weights: bool) -> bool:
+    """Whether a cached checkpoint has a file of those that are downloaded last."""
+    if not weights:
+        return _is_complete(folder, weights)
+    return any(transformer_folder(folder).glob("*.safetensors"))
+
+
+def _is_complete(folder: Path, weights: bool) -> bool:
     """Whether a cached checkpoint has all files; its download may have been interrupted."""
     if (home := adapter_folder(folder)) is not None:
-        return (home / ADAPTER).is_file()
+        return not weights or (home / ADAPTER).is_file()
     folder = transformer_folder(folder)
+    described = all((folder / name).is_file() for name in ("config.json", "tokenizer.json"))
+    if not described or not weights:
+        return described
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     else:
-        weights = {"model.safetensors"}
-    return all((folder / name).is_file() for name in ("config.json", "tokenizer.json", *weights))
+        names = {"model.safetensors"}
+    return all((folder / name).is_file() for name in names)
 
 
-def _from_modelscope(spec: LocalSpec) -> Path:
+def _from_modelscope(source: Source) -> Path:
     require_extra("modelscope", "modelscope", "A 'modelscope:' model id")
     from modelscope import snapshot_download
 
-    offline = spec.options["local_files_only"]
+    offline = source.local_files_only
     address = os.environ.get("MODELSCOPE_DOMAIN", "www.modelscope.cn")
     reason = "" if offline else _why_unreachable(f"https://{address.rpartition('//')[2]}")
     try:
         return Path(
             snapshot_download(
-                spec.model.removeprefix(MODELSCOPE),
-                revision=spec.options["revision"],
-                cache_dir=spec.options["cache_folder"],
+                source.model.removeprefix(MODELSCOPE),
+                revision=source.revision,
+                cache_dir=source.cache_folder,
                 local_files_only=offline or reason != "",
-                token=spec.options["token"],
+                token=source.token,
                 allow_patterns=FILES,
-                ignore_patterns=NOT_FILES,
+                ignore_patterns=_not_files(source),
             )
         )
     except Exception as error:  # as above
-        raise _not_found(spec, "ModelScope", spec.options["revision"], reason, error) from error
+        raise _not_found(source, "ModelScope", source.revision, reason, error) from error
 
 
 def _not_found(
-    spec: LocalSpec, hub: str, revision: str | None, unreachable: str, error: Exception
+    source: Source, hub: str, revision: str | None, unreachable: str, error: Exception
 ) -> ModelError:
     from huggingface_hub import constants
 
-    name = f"{spec.model!r}{f' at revision {revision!r}' if revision else ''}"
+    name = f"{source.model!r}{f' at revision {revision!r}' if revision else ''}"
     absent = f"The model {name} is neither a folder here nor in the local cache"
-    if spec.options["local_files_only"]:
+    if source.local_files_only:
         said = (
             f"{absent}, and `local_files_only` forbids to download it. Allow that, or give the "
             "folder of a checkpoint."
@@ -323,5 +361,5 @@ def _not_found(
             f"{absent}, and could not be fetched from {hub}: {lines[0].removesuffix('.')}. Check "
             "the name and, for a private model, `token`, or give the folder of a checkpoint."
         )
-    cache = Path(spec.options["cache_folder"] or constants.HF_HUB_CACHE)
-    return ModelError(said + similar(spec.model, spec.role) + at_hand(spec.role, cache))
+    cache = Path(source.cache_folder or constants.HF_HUB_CACHE)
+    return ModelError(said + similar(source.model, source.role) + at_hand(source.role, cache))

@@ -11,17 +11,12 @@ import torch
 
 from qwen3_rag._published import CONTEXT
 from qwen3_rag.backends._base import Capabilities
-from qwen3_rag.backends._local.checkpoint.caller import (
-    caller_fingerprint,
-    caller_parts,
-    check_caller,
-)
-from qwen3_rag.backends._local.checkpoint.fingerprint import places
-from qwen3_rag.backends._local.checkpoint.hub import TINY, Checkpoint
-from qwen3_rag.backends._local.checkpoint.layout import check_layout
-from qwen3_rag.backends._local.checkpoint.quantised import rounds_inputs
-from qwen3_rag.backends._local.checkpoint.weights import load_weights
-from qwen3_rag.backends._local.checkpoint.words import read_words
+from qwen3_rag.backends._checkpoint.description import usable_earlier
+from qwen3_rag.backends._checkpoint.fingerprint import places
+from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint
+from qwen3_rag.backends._checkpoint.layout import check_layout
+from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
+from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.backends._local.device import (
     allowed_threads,
     choose_devices,
@@ -29,8 +24,14 @@ from qwen3_rag.backends._local.device import (
     default_budget,
     keep_freed_memory,
 )
+from qwen3_rag.backends._local.loading.caller import (
+    caller_fingerprint,
+    caller_parts,
+    check_caller,
+)
+from qwen3_rag.backends._local.loading.quantised import rounds_inputs
+from qwen3_rag.backends._local.loading.weights import load_weights
 from qwen3_rag.backends._local.model.forward import PackedForward, PaddedForward
-from qwen3_rag.backends._local.model.tokens import PromptTokenizer
 from qwen3_rag.backends._local.serving.loaded import Forward
 from qwen3_rag.backends._local.spec import CallerModel, LocalSpec, canonical
 from qwen3_rag.errors import InputTypeError
@@ -114,13 +115,6 @@ class _CheckpointLoader:
         )
         return self._tokenizer
 
-    def _earlier_fingerprint(self) -> str | None:
-        """Return it if the first release made the same document vectors of this checkpoint."""
-        texts = dict(self._words.prompts.texts)
-        queries_alone = all(name == "query" for name, text in texts.items() if text)
-        same = queries_alone and self._tokenizer.is_published
-        return self._checkpoint.earlier_fingerprint if same else None
-
     def load(self, device: str) -> tuple[Forward, Capabilities]:
         _limit_threads(device)
         trunk, head = load_weights(
@@ -129,7 +123,7 @@ class _CheckpointLoader:
         capabilities = replace(
             _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint),
             prompts=self._words.prompts,
-            earlier_fingerprint=self._earlier_fingerprint(),
+            earlier_fingerprint=usable_earlier(self._checkpoint, self._words, self._tokenizer),
         )
         eager, compiled = self._attention == "eager", self._spec.options["compile"]
         forward: Forward

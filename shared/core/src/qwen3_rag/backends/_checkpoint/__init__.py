@@ -1,0 +1,1 @@
+"""What the files of a checkpoint say: where it is, what it is, its prompts and its tokens."""

@@ -1,1 +1,0 @@
-"""Finding, checking and loading checkpoints."""

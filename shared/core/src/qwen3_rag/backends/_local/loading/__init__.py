@@ -1,0 +1,1 @@
+"""Loading of checkpoints, and of models that the caller loaded."""
