@@ -10,6 +10,7 @@ from qwen3_rag._embedder import Qwen3Embedder
 from qwen3_rag._prompts import DEFAULT_INSTRUCTION
 from qwen3_rag._reranker import Qwen3Reranker
 from qwen3_rag._results import Embeddings, Hit, RankedDocument, RankScore, Scores
+from qwen3_rag.backends import Remote
 from qwen3_rag.errors import (
     BackendError,
     InputError,
@@ -37,6 +38,7 @@ __all__ = [
     "Qwen3Reranker",
     "RankScore",
     "RankedDocument",
+    "Remote",
     "Scores",
     "Searcher",
     "StoreError",

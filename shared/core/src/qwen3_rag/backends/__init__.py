@@ -7,6 +7,7 @@ backend must pass.
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import WHOLE, Backend, BackendSpec, Capabilities, Limits, Output
+from qwen3_rag.backends._remote.spec import Remote
 
 __all__ = [
     "WHOLE",
@@ -17,6 +18,7 @@ __all__ = [
     "Limits",
     "Output",
     "Prompt",
+    "Remote",
     "RerankPrompt",
     "Role",
 ]

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
+from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
 from qwen3_rag.chat._key import Key, SecretString
 from qwen3_rag.chat._reply import Completion, StreamReader, error_text, read_completion
-from qwen3_rag.chat._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, MissingExtraError
 
 try:

@@ -49,7 +49,11 @@ def describe(source: Source) -> Description:
     config = check_settings(checkpoint, source.role)
     words = read_words(checkpoint, source.role)
     tokenizer = PromptTokenizer.from_folder(
-        checkpoint.tokenizer_folder, source.role, name=checkpoint.name, answers=words.answers
+        checkpoint.tokenizer_folder,
+        source.role,
+        name=checkpoint.name,
+        answers=words.answers,
+        max_length=words.max_length,
     )
     complete = bool(find_files(checkpoint.folder).weights)
     return Description(

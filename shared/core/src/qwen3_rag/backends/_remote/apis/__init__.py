@@ -1,0 +1,1 @@
+"""One module per API: its paths, its fields and its limits."""

@@ -1,0 +1,205 @@
+"""`Api`, the base class of what a server speaks, and how answers are read."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from qwen3_rag._prompts import Prompt, RerankPrompt
+from qwen3_rag._published import Role
+from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._checkpoint.description import Description
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._remote.http import BrokenAnswer, Http
+from qwen3_rag.errors import BackendError, InputError
+
+__all__ = ["Answer", "Api", "log_odds", "read_scores", "read_vectors"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a server computed for the prompts of one request.
+
+    Attributes:
+        values: Vectors `[prompts, dim]`, or log-odds `[prompts]`.
+        tokens: Tokens that the server says it read, for the whole request; `None` if unknown.
+    """
+
+    values: FloatArray
+    tokens: int | None = None
+
+
+class Api(ABC):
+    """What one server speaks, for one model in one role.
+
+    Attributes:
+        name: Its name in `Remote`.
+        takes_ids: Whether prompts are sent as token ids, so that no byte of them is the server's.
+        instructions: Whether a reranker takes an instruction with each request.
+        rows: Maximum prompts of a request.
+        tokens: Maximum tokens of a request.
+        context: Longest input of the server; `None` if unknown.
+        fingerprint: The server's own name for the model's version.
+    """
+
+    name: ClassVar[str]
+    takes_ids: bool = False
+    instructions: bool = True
+    rows: int = 64
+    tokens: int = 65_536
+    context: int | None = None
+    fingerprint: str | None = None
+
+    def __init__(
+        self, http: Http, role: Role, model: str, named: bool, description: Description | None
+    ) -> None:
+        """Set what is known before the server is asked.
+
+        Args:
+            http: Sends requests.
+            role: Whether the model embeds or reranks.
+            model: The model's name on the server.
+            named: Whether the caller chose that name for the server.
+            description: The checkpoint's settings and tokenizer, if they are at hand.
+        """
+        self.http = http
+        self.role = role
+        self.model = model
+        self.named = named
+        self.description = description
+
+    @abstractmethod
+    async def answers(self) -> bool:
+        """Whether the server speaks this API."""
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Ask the server for its model and limits.
+
+        Raises:
+            BackendError: The server has no such model, or cannot do what is needed.
+        """
+
+    async def embed(
+        self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        """Embed the prompts of one request."""
+        raise BackendError(f"{self.http.address} ({self.name}) does not embed.")
+
+    async def rerank(
+        self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        """Score the prompts of one request, which share query and instruction."""
+        raise BackendError(f"{self.http.address} ({self.name}) does not rerank.")
+
+    def need(self) -> Description:
+        """Return the checkpoint's description.
+
+        Raises:
+            InputError: It is not at hand.
+        """
+        if self.description is None:
+            raise InputError(
+                f"{self.http.address} ({self.name}) takes token ids, so the model's tokenizer is "
+                "needed here. Give the checkpoint's id or folder as the model, and its name on the "
+                "server in `Remote(model=...)`."
+            )
+        return self.description
+
+    def choose(self, served: Sequence[str]) -> None:
+        """Choose the model among those that the server lists.
+
+        Raises:
+            BackendError: The server lists others, and the caller's choice is not clear.
+        """
+        if self.model in served:
+            return
+        if not self.named and len(served) == 1:
+            self.model = served[0]
+            return
+        raise BackendError(
+            f"{self.http.address} serves {', '.join(map(repr, served)) or 'no model'}, not "
+            f"{self.model!r}. Give one of its names in `Remote(model=...)`."
+        )
+
+
+def read_vectors(answer: Any, count: int) -> Answer:
+    """Read vectors in OpenAI's shape, in the order of their indices.
+
+    Raises:
+        BrokenAnswer: A vector is missing, damaged or of another length than the others.
+    """
+    rows: list[FloatArray | None] = [None] * count
+    for item in answer["data"]:
+        rows[_place(item["index"], rows)] = _vector(item["embedding"])
+    return Answer(stack(rows), (answer.get("usage") or {}).get("prompt_tokens"))
+
+
+def stack(rows: Sequence[FloatArray | None]) -> FloatArray:
+    """Join vectors, and check that all are there.
+
+    Raises:
+        BrokenAnswer: They are not.
+    """
+    found = [row for row in rows if row is not None]
+    if len(found) < len(rows):
+        raise BrokenAnswer(f"{len(found)} vectors for {len(rows)} texts")
+    if len({len(row) for row in found}) > 1 or any(row.ndim != 1 or not len(row) for row in found):
+        raise BrokenAnswer("vectors of different lengths")
+    values = np.stack(found)
+    if not np.isfinite(values).all():
+        raise BrokenAnswer("a vector with numbers that are not finite")
+    return values
+
+
+def read_scores(items: Any, count: int, key: str) -> FloatArray:
+    """Read scores in the order of their indices.
+
+    Raises:
+        BrokenAnswer: A score is missing or not a finite number.
+    """
+    scores: list[float | None] = [None] * count
+    for item in items:
+        scores[_place(item["index"], scores)] = float(item[key])
+    if None in scores:
+        raise BrokenAnswer(f"{count - scores.count(None)} scores for {count} documents")
+    values = np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise BrokenAnswer("a score that is not finite")
+    return values  # type: ignore[return-value]  # float64 until the log-odds are taken
+
+
+def log_odds(probabilities: FloatArray) -> FloatArray:
+    """Convert probabilities to log-odds.
+
+    A probability that was rounded to 0 or 1 becomes the last one before it in float32.
+
+    Raises:
+        BrokenAnswer: A number is no probability.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    if len(values) and (values.min() < 0 or values.max() > 1):
+        raise BrokenAnswer("a score outside 0 to 1")
+    tiny = 2.0**-25
+    clipped = np.clip(values, tiny, 1 - tiny)
+    result: FloatArray = (np.log(clipped) - np.log1p(-clipped)).astype(np.float32)
+    return result
+
+
+def _place(index: Any, rows: Sequence[object]) -> int:
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(rows):
+        raise BrokenAnswer(f"the index {index!r} for {len(rows)} texts")
+    if rows[index] is not None:
+        raise BrokenAnswer(f"the index {index} twice")
+    return index
+
+
+def _vector(data: Any) -> FloatArray:
+    if isinstance(data, str):
+        return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32)
+    return np.asarray(data, dtype=np.float32)

@@ -1,0 +1,39 @@
+"""llama.cpp's server: token ids for embedding, the GGUF's own template for reranking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qwen3_rag.backends._remote.apis.cohere import Cohere
+from qwen3_rag.backends._remote.apis.openai import OpenAI
+
+__all__ = ["LlamaCpp"]
+
+
+class LlamaCpp(OpenAI, Cohere):
+    """`/v1/embeddings` with ids, `/v1/rerank` with texts and the template's instruction alone."""
+
+    name = "llama.cpp"
+    takes_ids = True
+    instructions = False
+    instruction = None
+
+    async def answers(self) -> bool:
+        return await self._model() is not None
+
+    async def connect(self) -> None:
+        model = await self._model() or {}
+        self.choose([model["id"]] if "id" in model else [])
+        self.context = (model.get("meta") or {}).get("n_ctx")
+        if self.role == "embedding":
+            self.need()
+
+    async def _model(self) -> dict[str, Any] | None:
+        answer = await self.http.get("/v1/models")
+        try:
+            found: dict[str, Any] = next(
+                one for one in answer["data"] if one["owned_by"] == "llamacpp"
+            )
+        except (TypeError, KeyError, StopIteration):
+            return None
+        return found

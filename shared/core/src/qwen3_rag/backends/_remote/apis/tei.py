@@ -1,0 +1,60 @@
+"""Text Embeddings Inference: token ids for embedding; it does not run Qwen3-Reranker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qwen3_rag._prompts import Prompt
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._remote.apis.base import Answer, Api, stack
+from qwen3_rag.errors import BackendError
+
+__all__ = ["TEI"]
+
+
+class TEI(Api):
+    """`/embed` with ids. Nothing is cut by the server."""
+
+    name = "tei"
+    takes_ids = True
+
+    async def answers(self) -> bool:
+        return await self._info() is not None
+
+    async def connect(self) -> None:
+        info = await self._info() or {}
+        if self.role == "reranking":
+            raise BackendError(
+                f"{self.http.address} is Text Embeddings Inference, which does not run "
+                "Qwen3-Reranker. Use vLLM, SGLang or llama.cpp."
+            )
+        self.need()
+        self.context = info.get("max_input_length")
+        self.rows = info.get("max_client_batch_size") or 32
+        self.tokens = info.get("max_batch_tokens") or 16_384
+        if (sha := info.get("model_sha")) is not None:
+            self.fingerprint = f"{info.get('model_id')}@{sha}"
+
+    async def embed(
+        self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        assert sequences is not None
+        body = {
+            "inputs": [[*one.prefix, *one.ids] for one in sequences],
+            "truncate": False,
+            "normalize": True,
+        }
+        return await self.http.post("/embed", body, lambda answer: _read(answer, len(prompts)))
+
+    async def _info(self) -> dict[str, Any] | None:
+        info = await self.http.get("/info")
+        known = isinstance(info, dict) and "model_id" in info and "model_type" in info
+        return info if known else None
+
+
+def _read(answer: Any, count: int) -> Answer:
+    rows = [np.asarray(row, dtype=np.float32) for row in answer]
+    return Answer(stack([*rows, *[None] * (count - len(rows))][:count] if rows else [None] * count))

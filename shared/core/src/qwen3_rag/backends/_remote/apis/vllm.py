@@ -1,0 +1,127 @@
+"""vLLM: token ids for embedding, and for reranking with an unchanged checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, RerankPrompt
+from qwen3_rag.backends._base import Limits
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.cohere import read
+from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.http import Refused
+from qwen3_rag.backends._remote.items import neutral
+from qwen3_rag.backends._remote.probe import PAIR, expected_tokens
+from qwen3_rag.errors import BackendError
+
+__all__ = ["VLLM"]
+
+
+class VLLM(OpenAI):
+    """`/v1/embeddings` with ids; `/generative_scoring` with ids, or `/v1/rerank`."""
+
+    name = "vllm"
+    takes_ids = True
+    rows = 256
+
+    async def answers(self) -> bool:
+        return await self.http.get("/version") is not None and await self._models() is not None
+
+    async def connect(self) -> None:
+        models = await self._models()
+        if models is None:
+            raise BackendError(f"{self.http.address} does not list models as vLLM does.")
+        self.choose(list(models))
+        self.context = models[self.model]
+        self.need()
+        if self.role == "reranking":
+            self._route = await self._find_route()
+
+    async def _models(self) -> dict[str, int | None] | None:
+        """The served models and their longest inputs; `None` if it is no vLLM."""
+        answer = await self.http.get("/v1/models")
+        try:
+            return {
+                one["id"]: one.get("max_model_len")
+                for one in answer["data"]
+                if one["owned_by"] == "vllm"
+            } or None
+        except (TypeError, KeyError):
+            return None
+
+    async def rerank(
+        self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        assert sequences is not None
+        if self._route == "ids":
+            return await self._score_ids(sequences)
+        return await self._rerank_texts(prompts, formatted=self._route == "formatted")
+
+    async def _find_route(self) -> str:
+        """Choose the first way to rerank that this server has, and gets right."""
+        expected = expected_tokens(self.need(), [PAIR])
+        encoded = self.need().tokenizer.encode([PAIR], Limits(), self.need().context)
+        sequences = [one.sequence for one in encoded]
+        try:
+            await self._score_ids(sequences)
+            return "ids"
+        except Refused as error:
+            if error.status not in (400, 404, 405, 501):
+                raise
+        found = []
+        for formatted in (False, True):
+            try:
+                answer = await self._rerank_texts([PAIR], formatted=formatted)
+            except Refused as error:
+                raise BackendError(
+                    f"{self.http.address} runs {self.model!r} in a way that does not rerank "
+                    f"({error}). Start it with `vllm serve {self.model} --runner generate`."
+                ) from error
+            if answer.tokens == expected:
+                return "formatted" if formatted else "template"
+            found.append(answer.tokens)
+        raise BackendError(
+            f"{self.http.address} answers /v1/rerank, but not as Qwen3-Reranker: of a prompt of "
+            f"{expected} tokens it read {found[0]}, so that its scores mean something else. Start "
+            f"it with `vllm serve {self.model} --runner generate`, or as a classifier with the "
+            "model's chat template."
+        )
+
+    async def _score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
+        tokenizer = self.need().tokenizer
+        body = {
+            "model": self.model,
+            "query": list(sequences[0].prefix),
+            "items": [list(one.ids) for one in sequences],
+            "label_token_ids": [tokenizer.yes, tokenizer.no],
+            "apply_softmax": True,
+            "item_first": False,
+            "add_special_tokens": False,
+        }
+        return await self.http.post(
+            "/generative_scoring",
+            body,
+            lambda answer: Answer(
+                log_odds(read_scores(answer["data"], len(sequences), "score")),
+                (answer.get("usage") or {}).get("prompt_tokens"),
+            ),
+        )
+
+    async def _rerank_texts(self, prompts: Sequence[RerankPrompt], *, formatted: bool) -> Answer:
+        """Use `/v1/rerank`.
+
+        Args:
+            prompts: They share query and instruction.
+            formatted: Whether the server has no template and joins the two texts, so that the
+                prompt's other parts are sent with them.
+        """
+        query, instruction = neutral(prompts[0].query), neutral(prompts[0].instruction)
+        documents = [neutral(prompt.document) for prompt in prompts]
+        body = {"model": self.model, "query": query, "documents": documents}
+        if formatted:
+            body["query"] = f"{RERANK_PREFIX}<Instruct>: {instruction}\n<Query>: {query}\n"
+            body["documents"] = [f"<Document>: {text}{RERANK_SUFFIX}" for text in documents]
+        else:
+            body["instruction"] = instruction
+        return await self.http.post("/v1/rerank", body, lambda answer: read(answer, len(prompts)))

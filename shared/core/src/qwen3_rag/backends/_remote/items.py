@@ -1,0 +1,117 @@
+"""Prompts as they are sent: token ids where the server takes them, else texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qwen3_rag._prompts import CONTROL_TOKENS, EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag.backends._base import WHOLE, Limits
+from qwen3_rag.backends._checkpoint.description import Description
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+
+__all__ = ["Items", "batches", "encode", "neutral", "whole"]
+
+_CONTROL = re.compile("|".join(map(re.escape, sorted(CONTROL_TOKENS, key=len, reverse=True))))
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Prompts of one role, cut to the limits.
+
+    Attributes:
+        prompts: The prompts, with texts cut.
+        sequences: Their token ids; `None` without a tokenizer.
+        cut_at: Number of characters kept of each text or document, `WHOLE` if it was not cut.
+        query_cut_at: The same for the query of each pair.
+    """
+
+    prompts: Sequence[Prompt]
+    sequences: Sequence[TokenSequence] | None
+    cut_at: NDArray[np.int64]
+    query_cut_at: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each prompt, estimated from above by bytes without a tokenizer."""
+        if self.sequences is not None:
+            return [sequence.length for sequence in self.sequences]
+        return [len(prompt.rendered.encode()) // 2 + 1 for prompt in self.prompts]
+
+    @classmethod
+    def join(cls, parts: Sequence[Items]) -> Items:
+        """Put parts one behind the other."""
+        if not parts:
+            return whole([])
+        sequences = [one for part in parts for one in part.sequences or ()]
+        return cls(
+            [prompt for part in parts for prompt in part.prompts],
+            sequences if parts[0].sequences is not None else None,
+            np.concatenate([part.cut_at for part in parts]),
+            np.concatenate([part.query_cut_at for part in parts]),
+        )
+
+
+def whole(prompts: Sequence[Prompt]) -> Items:
+    """Take prompts without cutting and counting."""
+    uncut = np.full(len(prompts), WHOLE, dtype=np.int64)
+    return Items(prompts, None, uncut, uncut)
+
+
+def encode(
+    prompts: Sequence[Prompt], limits: Limits, context: int, description: Description
+) -> Items:
+    """Encode and cut prompts as the local engine does.
+
+    Raises:
+        InputError: An instruction or query leaves no room for the text.
+    """
+    encoded = description.tokenizer.encode(prompts, limits, context)
+    return Items(
+        [
+            _cut(prompt, one.cut_at, one.query_cut_at)
+            for prompt, one in zip(prompts, encoded, strict=True)
+        ],
+        [one.sequence for one in encoded],
+        np.asarray([one.cut_at for one in encoded], dtype=np.int64),
+        np.asarray([one.query_cut_at for one in encoded], dtype=np.int64),
+    )
+
+
+def neutral(text: str) -> str:
+    """Change control tokens, which servers would read as such, by a space behind the `<`."""
+    return _CONTROL.sub(lambda found: f"< {found[0][1:]}", text)
+
+
+def batches(lengths: Sequence[int], rows: int, tokens: int) -> Iterator[range]:
+    """Split prompts, in their order, into requests.
+
+    Args:
+        lengths: Tokens of each prompt.
+        rows: Maximum prompts of a request.
+        tokens: Maximum tokens of a request; a longer prompt gets its own.
+    """
+    start = total = 0
+    for index, length in enumerate(lengths):
+        if index > start and (index - start == rows or total + length > tokens):
+            yield range(start, index)
+            start, total = index, 0
+        total += length
+    if start < len(lengths):
+        yield range(start, len(lengths))
+
+
+def _cut(prompt: Prompt, cut_at: int, query_cut_at: int) -> Prompt:
+    if cut_at == WHOLE and query_cut_at == WHOLE:
+        return prompt
+    if isinstance(prompt, EmbedPrompt):
+        return EmbedPrompt(prompt.text[:cut_at], prompt.instruction, prompt.prefix)
+    return RerankPrompt(
+        prompt.query if query_cut_at == WHOLE else prompt.query[:query_cut_at],
+        prompt.document if cut_at == WHOLE else prompt.document[:cut_at],
+        prompt.instruction,
+    )

@@ -1,0 +1,239 @@
+"""`Session`: one model on one server, from the first use to closing. Runs on the requests' loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION, Prompt, RerankPrompt, SavedPrompts
+from qwen3_rag._published import CONTEXT, Role
+from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._base import Capabilities, Limits, Output
+from qwen3_rag.backends._checkpoint.description import Description, describe
+from qwen3_rag.backends._checkpoint.hub import Source
+from qwen3_rag.backends._remote.apis.base import Answer, Api
+from qwen3_rag.backends._remote.apis.cohere import Cohere
+from qwen3_rag.backends._remote.apis.llama_cpp import LlamaCpp
+from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.apis.tei import TEI
+from qwen3_rag.backends._remote.apis.vllm import VLLM
+from qwen3_rag.backends._remote.http import Http
+from qwen3_rag.backends._remote.items import Items, batches, encode, whole
+from qwen3_rag.backends._remote.probe import INSTRUCTED, PAIR, TEXTS, check_pairs, check_vectors
+from qwen3_rag.backends._remote.spec import Remote
+from qwen3_rag.errors import BackendError, InputError, ModelError, Qwen3RagError
+
+__all__ = ["Session"]
+
+logger = logging.getLogger("qwen3_rag")
+
+#: In the order in which a server is asked; the last two speak for any other server.
+KINDS: tuple[type[Api], ...] = (VLLM, TEI, LlamaCpp, OpenAI, Cohere)
+
+ENCODED = 1_024  # prompts to encode at once
+
+
+class Session:
+    """The connection of one backend."""
+
+    def __init__(self, spec: Remote, model: str, role: Role) -> None:
+        """Store the arguments; nothing is sent before the first use."""
+        self._spec, self._model, self._role = spec, model, role
+        self._opening: asyncio.Task[tuple[Api, Capabilities]] | None = None
+        self._http: Http | None = None
+
+    async def open(self) -> Capabilities:
+        """Connect unless that has been done, and describe the model."""
+        _, capabilities = await self._opened()
+        return capabilities
+
+    async def run(
+        self, prompts: Sequence[Prompt], limits: Limits, on_done: Callable[[int], None] | None
+    ) -> Output:
+        """Compute; see `Backend.run`. Equal prompts are sent once."""
+        api, capabilities = await self._opened()
+        places: dict[Prompt, int] = {}
+        order = np.asarray(
+            [places.setdefault(prompt, len(places)) for prompt in prompts], dtype=np.int64
+        )
+        times = np.bincount(order, minlength=len(places))
+        first = [int((order == index).argmax()) for index in range(len(places))]
+        items = await self._encoded(list(places), limits, api, capabilities)
+        empty = np.zeros((0, capabilities.dim) if capabilities.dim else 0, dtype=np.float32)
+        values: list[FloatArray] = [empty] * len(places)
+
+        async def compute(indices: Sequence[int]) -> None:
+            try:
+                answer = await _ask(api, items, indices)
+            except Qwen3RagError as error:
+                where = f"prompts {first[indices[0]]} to {first[indices[-1]]} of {len(prompts)}"
+                raise type(error)(f"{error} This was about {where}.") from error
+            for index, row in zip(indices, answer.values, strict=True):
+                values[index] = row
+            if on_done is not None:
+                on_done(int(times[list(indices)].sum()))
+
+        await _together([compute(indices) for indices in _requests(items, api, self._spec)])
+        result = np.stack(values) if values else empty
+        if capabilities.dim and len(values) and result.shape[1] != capabilities.dim:
+            raise BackendError(
+                f"{self._spec.base_url} answered with vectors of {result.shape[1]} numbers, and "
+                f"with {capabilities.dim} before. Its model has changed: make a new embedder."
+            )
+        lengths = None
+        if items.sequences is not None:
+            lengths = np.asarray(items.lengths, dtype=np.int64)[order]
+        return Output(result[order], lengths, items.cut_at[order], items.query_cut_at[order])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    async def _opened(self) -> tuple[Api, Capabilities]:
+        if self._opening is None or (self._opening.done() and _failed(self._opening)):
+            self._opening = asyncio.create_task(self._connect())
+        # Shielded, because others may wait for the same connection.
+        return await asyncio.shield(self._opening)
+
+    async def _connect(self) -> tuple[Api, Capabilities]:
+        if self._http is None:
+            self._http = Http(self._spec)
+        description = await asyncio.to_thread(self._describe)
+        api = await self._choose_api(self._http, description)
+        await api.connect()
+        dim = await _probe(api)
+        logger.info("%r runs at %s (%s)", self._model, self._spec.base_url, api.name)
+        fingerprint = description.fingerprint if description else None
+        context = description.context if description else CONTEXT
+        version = self._spec.revision or api.fingerprint
+        return api, Capabilities(
+            model=self._model,
+            fingerprint=fingerprint or f"name:{self._model}{f'@{version}' if version else ''}",
+            role=self._role,
+            dim=dim,
+            context=min(context, api.context or context),
+            counts_tokens=description is not None,
+            prompts=description.words.prompts if description else SavedPrompts(),
+            earlier_fingerprint=description.earlier_fingerprint if description else None,
+        )
+
+    def _describe(self) -> Description | None:
+        """Read the checkpoint; `None` if the name is that of a hosted model alone."""
+        try:
+            return describe(Source(self._model, self._role, weights=False))
+        except ModelError as error:
+            if self._spec.api in (None, "openai", "cohere"):
+                logger.warning(
+                    "The tokenizer of %r is not at hand (%s), so texts are not cut here and "
+                    "tokens are not counted.",
+                    self._model,
+                    error,
+                )
+                return None
+            raise
+
+    async def _choose_api(self, http: Http, description: Description | None) -> Api:
+        kinds = [kind for kind in KINDS if self._spec.api in (None, kind.name)]
+        named = self._spec.model is not None
+        for kind in kinds:
+            api = kind(http, self._role, self._spec.model or self._model, named, description)
+            if len(kinds) == 1 or await api.answers():
+                return api
+        raise BackendError(f"{self._spec.base_url} speaks no API that is known here.")
+
+    async def _encoded(
+        self, prompts: list[Prompt], limits: Limits, api: Api, capabilities: Capabilities
+    ) -> Items:
+        _check_instructions(prompts, api)
+        description = api.description
+        if description is None:
+            return whole(prompts)
+        parts = [
+            await asyncio.to_thread(
+                encode,
+                prompts[start : start + ENCODED],
+                limits,
+                capabilities.context,
+                description,
+            )
+            for start in range(0, len(prompts), ENCODED)
+        ]
+        return Items.join(parts)
+
+
+async def _ask(api: Api, items: Items, indices: Sequence[int]) -> Answer:
+    prompts = [items.prompts[index] for index in indices]
+    sequences = items.sequences and [items.sequences[index] for index in indices]
+    if api.role == "embedding":
+        return await api.embed(prompts, sequences)
+    return await api.rerank(cast("list[RerankPrompt]", prompts), sequences)
+
+
+async def _probe(api: Api) -> int:
+    """Check the server with a few prompts, and return the vectors' size, 0 for a reranker."""
+    server = f"{api.http.address} ({api.name})"
+    if api.role == "embedding":
+        answer = await _ask(api, _items(api, TEXTS), range(2))
+        check_vectors(server, answer.values, answer.tokens, api.description)
+        return int(answer.values.shape[1])
+    tokens = [
+        (await _ask(api, _items(api, [pair]), range(1))).tokens
+        for pair in ((PAIR, INSTRUCTED) if api.instructions else (PAIR, PAIR))
+    ]
+    check_pairs(server, (tokens[0], tokens[1]), api.description, instructions=api.instructions)
+    return 0
+
+
+def _items(api: Api, prompts: Sequence[Prompt]) -> Items:
+    if api.description is None:
+        return whole(prompts)
+    return encode(prompts, Limits(), api.description.context, api.description)
+
+
+def _check_instructions(prompts: Sequence[Prompt], api: Api) -> None:
+    """Reject an instruction that the server would ignore."""
+    if api.role != "reranking" or api.instructions:
+        return
+    for prompt in prompts:
+        if prompt.instruction != DEFAULT_INSTRUCTION:
+            raise InputError(
+                f"{api.http.address} ({api.name}) has its instruction in its template and takes no "
+                f"other, got {prompt.instruction!r}. Leave `instruction` out, or serve the model "
+                "with vLLM or SGLang."
+            )
+
+
+def _requests(items: Items, api: Api, spec: Remote) -> list[Sequence[int]]:
+    """Split prompts into requests; those of a reranker share query and instruction."""
+    groups: dict[Any, list[int]] = {}
+    for index, prompt in enumerate(items.prompts):
+        key = (prompt.query, prompt.instruction) if isinstance(prompt, RerankPrompt) else None
+        groups.setdefault(key, []).append(index)
+    lengths = items.lengths
+    return [
+        [group[place] for place in batch]
+        for group in groups.values()
+        for batch in batches(
+            [lengths[index] for index in group], spec.batch_size or api.rows, api.tokens
+        )
+    ]
+
+
+async def _together(work: Sequence[Any]) -> None:
+    """Run coroutines at the same time; the first error cancels the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None

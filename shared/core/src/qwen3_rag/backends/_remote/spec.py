@@ -1,0 +1,130 @@
+"""`Remote`, the specification of a model that runs on a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from qwen3_rag._published import Role
+from qwen3_rag.backends._base import Backend, BackendSpec
+from qwen3_rag.backends._remote.address import check_address, check_headers
+from qwen3_rag.errors import BackendError, InputError, InputTypeError
+
+__all__ = ["APIS", "Remote"]
+
+#: Names of the APIs, in the order in which a server is asked for them.
+APIS = ("vllm", "tei", "llama.cpp", "openai", "cohere")
+
+
+@dataclass(frozen=True)
+class Remote(BackendSpec, kind="remote"):
+    """A model on a server, with the same prompts, cuts and numbers as in this process.
+
+    A plain value: it is compared, pickled and written to files, and never holds a secret there. A
+    key that was given as a value is left out, so name an environment variable wherever the model is
+    sent to other processes.
+
+    Example:
+        ```python
+        server = Remote("http://localhost:8000", api_key_env="VLLM_API_KEY")
+        embedder = Qwen3Embedder("Qwen/Qwen3-Embedding-8B", backend=server)
+        ```
+
+    Attributes:
+        base_url: The server's address, with or without `/v1`.
+        api: What the server speaks, one of `APIS`; `None` to find out.
+        model: The model's name on the server; `None` for the only one it has, else the name given
+            to `Qwen3Embedder` or `Qwen3Reranker`.
+        api_key: The key, as text or as an object that keeps it secret (pydantic's `SecretStr`,
+            Haystack's `Secret`).
+        api_key_env: Environment variable with the key, read at first use.
+        revision: Any name for the version of the model on the server. Change it when the server
+            gets other weights: collections and caches then tell the two apart.
+        timeout: Seconds that one request may take.
+        max_retries: How often a request is sent again after an error that may pass: no connection,
+            a broken answer, and the statuses 408, 429 and 5xx.
+        concurrency: Requests under way at the same time.
+        batch_size: Texts in a request; `None` for what suits the server.
+        headers: Further headers of every request. Those whose name speaks of a secret are left out
+            of pickles and files too.
+    """
+
+    base_url: str
+    api: str | None = None
+    model: str | None = None
+    api_key: Any = field(default=None, repr=False, compare=False)
+    api_key_env: str | None = None
+    revision: str | None = None
+    timeout: float = 60.0
+    max_retries: int = 5
+    concurrency: int = 8
+    batch_size: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base_url", check_address(self.base_url))
+        object.__setattr__(self, "headers", check_headers(self.headers))
+        if self.api is not None and self.api not in APIS:
+            raise InputError(f"`api` must be one of {', '.join(APIS)}, or None; got {self.api!r}.")
+        for name, least in (("timeout", 0.0), ("max_retries", 0), ("concurrency", 1)):
+            value = getattr(self, name)
+            wanted = (int, float) if name == "timeout" else int
+            if isinstance(value, bool) or not isinstance(value, wanted):
+                raise InputTypeError(f"`{name}` must be a number, got {type(value).__name__}.")
+            if value < least or (name == "timeout" and not 0 < value < float("inf")):
+                raise InputError(f"`{name}` must be at least {least}, got {value}.")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"`batch_size` must be at least 1, got {self.batch_size}.")
+
+    def start(self, model: str, role: Role) -> Backend:
+        from qwen3_rag.backends._remote.backend import RemoteBackend
+
+        return RemoteBackend(self, model, role)
+
+    def key(self) -> str | None:
+        """Return the key, from the value or the environment.
+
+        Raises:
+            BackendError: The environment variable is not set.
+        """
+        value = self.api_key
+        for reveal in ("get_secret_value", "resolve_value"):
+            if hasattr(value, reveal):
+                value = getattr(value, reveal)()
+        if value is not None:
+            return str(value)
+        if self.api_key_env is None:
+            return None
+        found = os.environ.get(self.api_key_env)
+        if not found:
+            raise BackendError(
+                f"The environment variable {self.api_key_env!r} with the key for {self.base_url} "
+                "is not set."
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        given = {name: value for name, value in asdict(self._plain()).items() if value is not None}
+        del given["headers"]
+        headers = self._plain().headers
+        return {"type": self.kind, **given, **({"headers": dict(headers)} if headers else {})}
+
+    def _plain(self) -> Remote:
+        """A copy without secrets."""
+        copy = object.__new__(Remote)
+        kept = {name: text for name, text in self.headers.items() if not is_secret(name)}
+        copy.__dict__.update(self.__dict__, api_key=None, headers=kept)
+        return copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self._plain().__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+
+def is_secret(header: str) -> bool:
+    """Whether a header's name speaks of a secret."""
+    return any(word in header.lower() for word in ("auth", "cookie", "key", "secret", "token"))
