@@ -414,6 +414,7 @@ def test_the_examples_of_the_guide_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="the examples run the small pair")
+    pytest.importorskip("langchain_milvus", reason="langchain-milvus is not installed")
     monkeypatch.chdir(tmp_path)
 
     names = run_examples(Path(__file__).parents[3] / "docs" / "milvus.md")

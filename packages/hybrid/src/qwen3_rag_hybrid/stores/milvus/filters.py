@@ -40,11 +40,15 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
     if filter is None:
         return
     if not isinstance(filter, str):
-        example = f'{names.payload}["path"] == "a.md"'
+        example = f'{_place("path", names)} == "a.md"'
         raise InputTypeError(
             f"`filter` must be a `str`, got {type(filter).__name__}. Write an expression of "
             f"Milvus, such as {example!r}."
         )
+    if not names.payload:  # the fields of the payload are the collection's
+        asked = [name for name, _ in _fields_of(filter) if name not in names.all]
+        check_declared(asked, fields, names.keys)
+        return
     found = list(_fields_of(_replace_comparisons(filter, names, lambda *_: "true")))
     for name, _ in found:
         if name in (names.primary, names.id):
@@ -63,7 +67,7 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
     check_declared(asked, fields, names.keys)
 
 
-def with_places(filter: str, names: Names, place: Callable[[Id], str]) -> str:
+def with_places(filter: str, names: Names, place: Callable[[Id], Id]) -> str:
     """Replace comparisons with documents' ids by comparisons with primary keys.
 
     Args:
@@ -119,9 +123,13 @@ def matching(values: Mapping[str, Sequence[Any]], names: Names) -> str:
     """
     conditions = []
     for field, wanted in values.items():
-        place = f"{names.payload}[{_quoted(field)}]"
+        place = _place(field, names)
         conditions.append(" or ".join(f"{place} == {_quoted(value)}" for value in wanted))
     return " and ".join(f"({condition})" for condition in conditions)
+
+
+def _place(field: str, names: Names) -> str:
+    return f"{names.payload}[{_quoted(field)}]" if names.payload else field
 
 
 def _quoted(value: str | int) -> str:

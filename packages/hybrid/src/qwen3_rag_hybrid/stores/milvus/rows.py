@@ -15,7 +15,7 @@ from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.lexical import BM25Encoder, tokens
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id, to_payload
 
-__all__ = ["LONGEST", "Names", "join_terms", "read_id", "read_point", "to_row"]
+__all__ = ["LONGEST", "Names", "check_size", "join_terms", "read_id", "read_point", "to_row"]
 
 #: Bytes in UTF-8 that a field of the type VARCHAR holds at most.
 LONGEST = 65_535
@@ -134,10 +134,26 @@ def _check(document: Document, row: Mapping[str, Any], names: Names) -> None:
         ("terms for BM25 are", row[names.terms], LONGEST, "Split the document."),
         ("payload is", payload, _LONGEST_JSON, "Keep long values elsewhere."),
     ):
-        size = len(text.encode())
-        if size > longest:
-            shown = document.id if isinstance(document.id, int) else document.id[:100]
-            raise InputError(
-                f"The document {shown!r} does not fit into Milvus: its {what} {size:,} bytes long, "
-                f"of at most {longest:,}. {remedy}"
-            )
+        check_size(document.id, what, text, longest, remedy)
+
+
+def check_size(id_: Id, what: str, text: str, longest: int, remedy: str) -> None:
+    """Reject a part of a document that Milvus cannot hold.
+
+    Args:
+        id_: The document's id.
+        what: What it is, as in `"text is"`.
+        text: The part.
+        longest: Bytes that it may have.
+        remedy: What to do about it.
+
+    Raises:
+        InputError: It is too long.
+    """
+    size = len(text.encode())
+    if size > longest:
+        shown = id_ if isinstance(id_, int) else id_[:100]
+        raise InputError(
+            f"The document {shown!r} does not fit into Milvus: its {what} {size:,} bytes long, "
+            f"of at most {longest:,}. {remedy}"
+        )

@@ -8,10 +8,11 @@ from typing import Any
 
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
+from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 
-__all__ = ["check_schema", "index_parameters", "make_schema"]
+__all__ = ["check_dense", "check_schema", "index_parameters", "make_schema"]
 
 _LONGEST_KEY = 36  # a UUID
 
@@ -54,10 +55,10 @@ def make_schema(names: Names, dim: int, *, lite: bool) -> CollectionSchema:
 
 
 def index_parameters(
-    names: Names, record: CollectionRecord, *, lite: bool
+    names: Names, encoder: BM25Encoder, *, lite: bool
 ) -> dict[str, dict[str, Any]]:
     """Return the arguments of `add_index` for each vector, by the vector's name."""
-    bm25 = {"bm25_k1": record.encoder["k1"], "bm25_b": record.encoder["b"]}
+    bm25 = {"bm25_k1": encoder.k1, "bm25_b": encoder.b}
     return {
         # Milvus Lite's automatic index misses hits of collections that it can search exactly.
         names.dense: {"index_type": "FLAT" if lite else "AUTOINDEX", "metric_type": "COSINE"},
@@ -89,7 +90,7 @@ def check_schema(
     fields = {field["name"]: field for field in description["fields"]}
     return [
         *_check_scalars(name, fields, names),
-        *_check_dense(name, fields, indexes, names.dense, record.dim),
+        *check_dense(name, fields, indexes, names.dense, record.dim),
         *_check_sparse(name, fields, description.get("functions") or (), names),
         *_check_indexes(name, fields, indexes, names, record),
     ]
@@ -116,13 +117,24 @@ def _check_scalars(name: str, fields: Mapping[str, Any], names: Names) -> Iterat
             )
 
 
-def _check_dense(
+def check_dense(
     name: str,
     fields: Mapping[str, Any],
     indexes: Mapping[str, Mapping[str, Any]],
     dense: str,
     dim: int,
+    metrics: Sequence[str] = ("COSINE", "IP"),
 ) -> Iterator[Finding]:
+    """Report problems with the dense vector.
+
+    Args:
+        name: The collection's name for error messages.
+        fields: Its fields, by name.
+        indexes: Its indexes, by field.
+        dense: The vector's name.
+        dim: Size of the embedder's vectors.
+        metrics: Metrics by which vectors of unit length are in the right order.
+    """
     vectors = [key for key, field in fields.items() if field["type"] == DataType.FLOAT_VECTOR]
     if dense not in vectors:
         yield Finding(
@@ -142,8 +154,7 @@ def _check_dense(
             f"Make the embedder with dim={size}, or a new collection.",
         )
     metric = indexes.get(dense, {}).get("metric_type", "COSINE")
-    # The vectors have unit length, so the inner product is the cosine.
-    if metric not in ("COSINE", "IP"):
+    if metric not in metrics:
         yield Finding(
             "distance",
             "error",

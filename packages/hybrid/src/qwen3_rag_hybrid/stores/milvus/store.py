@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
@@ -33,11 +34,14 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[milvus]"'
     ) from error
 
+from qwen3_rag_hybrid.stores.milvus.foreign import Found, foreign_layout
 from qwen3_rag_hybrid.stores.milvus.schema import check_schema, index_parameters, make_schema
 
 __all__ = ["MilvusStore"]
 
 _RECORD = "qwen3_rag"
+_OWN = Names("pk", "_id", "text", "payload", "terms", DENSE, BM25)
+_SAMPLED = 20  # vectors of another program to look at
 _PAGE = 256
 _MOST_HITS = 16_384  # that Milvus returns
 _NOT_FOUND = 100  # the code of the error for a missing collection
@@ -73,26 +77,37 @@ class MilvusStore(Store):
         client: MilvusClient,
         collection: str,
         *,
-        dense: str = DENSE,
-        sparse: str = BM25,
-        text_key: str = "text",
-        id_key: str = "_id",
-        payload_key: str = "payload",
-        terms_key: str = "terms",
-        primary_key: str = "pk",
+        layout: str | None = None,
+        dense: str | None = None,
+        sparse: str | None = None,
+        text_key: str | None = None,
+        id_key: str | None = None,
+        payload_key: str | None = None,
+        terms_key: str | None = None,
+        primary_key: str | None = None,
     ) -> None:
         """Set the collection's name; no request is sent before the first use.
 
         Args:
             client: A `pymilvus.MilvusClient`.
             collection: Name of the collection.
-            dense: Field with the dense vector.
-            sparse: Field with the sparse vector that Milvus computes of the terms.
-            text_key: Field with the document's text.
-            id_key: Field with the document's own id, as JSON.
-            payload_key: Field with the document's payload.
-            terms_key: Field with the terms of the text.
-            primary_key: Field with the primary key, which is derived from the document's id.
+            layout: `"langchain"`, `"llama-index"` or `"haystack"` for a collection as that
+                framework's class for Milvus makes it, which sets the names below. Milvus's own BM25
+                searches the texts, if the collection has it.
+            dense: Field with the dense vector, `"dense"` when omitted.
+            sparse: Field with the sparse vector that Milvus computes of the terms, `"bm25"` when
+                omitted.
+            text_key: Field with the document's text, `"text"` when omitted.
+            id_key: Field with the document's own id, as JSON, `"_id"` when omitted.
+            payload_key: Field with the document's payload, `"payload"` when omitted. A layout has
+                none when omitted: metadata are fields of their own.
+            terms_key: Field with the terms of the text, `"terms"` when omitted.
+            primary_key: Field with the primary key, `"pk"` when omitted, which is derived from the
+                document's id; with a layout, it is the id.
+
+        Raises:
+            InputTypeError: The client is of another class.
+            InputError: The layout is unknown, or does not have a name that is given.
         """
         if not isinstance(client, MilvusClient):
             raise InputTypeError(
@@ -101,7 +116,19 @@ class MilvusStore(Store):
             )
         self.client = client
         self.collection = collection
-        self._names = Names(primary_key, id_key, text_key, payload_key, terms_key, dense, sparse)
+        given = {
+            "dense": dense,
+            "sparse": sparse,
+            "text": text_key,
+            "id": id_key,
+            "payload": payload_key,
+            "terms": terms_key,
+            "primary": primary_key,
+        }
+        named = {key: name for key, name in given.items() if name is not None}
+        self._foreign = None if layout is None else foreign_layout(layout, named)
+        self._names = replace(_OWN, **named) if self._foreign is None else self._foreign.names
+        self._found: Found | None = None
         self._is_loaded = False
         with _guards_guard:
             self._guard = _guards.setdefault(client, threading.RLock())
@@ -114,7 +141,16 @@ class MilvusStore(Store):
     @property
     def keys(self) -> Keys:
         """Payload fields that hold text and id."""
-        return self._names.keys
+        return self._names.keys if self._foreign is None else self._foreign.keys
+
+    @property
+    def terms_remedy(self) -> str:
+        """See `Store.terms_remedy`."""
+        return (
+            "Milvus cannot add BM25 to a collection. For our terms, make a new collection without "
+            "`layout`; for Milvus's own BM25 of the texts, make one with the framework's BM25 "
+            "function or with `create()` under another name. Add the documents there."
+        )
 
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
         """Create the collection and store the record; see `Store.create`.
@@ -124,9 +160,10 @@ class MilvusStore(Store):
         """
         with self._asking("Making", self._guard):
             if not self.client.has_collection(self.collection):
+                record = self._as_found(record)
                 self._make(record)
             elif self._recorded() != record:
-                self._take_over(record, adopt)
+                record = self._take_over(record, adopt)
             self._make_indexes(record)
             if self._recorded() != record:
                 raise StoreError(f"{self.name} did not keep its record. Update Milvus to 2.6.")
@@ -150,7 +187,11 @@ class MilvusStore(Store):
             if not self.client.has_collection(self.collection):
                 return [no_collection(self.collection)]
             description = self.client.describe_collection(self.collection)
-            return check_schema(self.name, description, self._indexes(), self._names, record)
+            if self._foreign is None:
+                return check_schema(self.name, description, self._indexes(), self._names, record)
+            self._found = found = Found.of(description, self._indexes())
+            vectors = self._sample(found) if self._recorded() is None else []
+            return self._foreign.check_schema(self.name, found, record, vectors)
 
     def check_filter(self, filter: Any, fields: Mapping[str, str]) -> None:
         """Reject an invalid filter; see `Store.check_filter`."""
@@ -162,10 +203,12 @@ class MilvusStore(Store):
 
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send; see `Store.with_ids`."""
-        placed = with_places(filter, self._names, _key) if filter else filter
+        placed = filter
+        if filter and self._foreign is None:
+            placed = with_places(filter, self._names, self._key)
         if ids is None:
             return placed
-        among = f"{self._names.primary} in {json.dumps([_key(id_) for id_ in ids])}"
+        among = f"{self._names.primary} in {json.dumps([self._key(id_) for id_ in ids])}"
         return f"{among} and ({placed})" if placed else among
 
     def selects_all(self, filter: Any) -> bool:
@@ -178,17 +221,23 @@ class MilvusStore(Store):
         Raises:
             InputError: Milvus cannot hold one of the documents; none is written then.
         """
-        rows = [to_row(point, self._names) for point in points]
+        rows = [self._row(point) for point in points]
         with self._asking("Writing to", self._guard):
             self._load()
             for start in range(0, len(rows), _PAGE):  # a server accepts 64 MB per request
                 self.client.upsert(self.collection, rows[start : start + _PAGE])
 
+    def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
+        """Write the terms of points again; see `Store.renew_terms`."""
+        if self._foreign is not None:
+            raise StoreError(f"{self.name} cannot get BM25 terms. {self.terms_remedy}")
+        self.upsert(points)
+
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
         with self._asking("Deleting from", self._guard):
             self._load()
-            for page in _pages(ids):
+            for page in self._pages(ids):
                 self.client.delete(self.collection, ids=page)
 
     def delete_matching(self, filter: Any) -> None:
@@ -206,8 +255,8 @@ class MilvusStore(Store):
         queries: dict[str, tuple[str, Any]] = {
             DENSE: (self._names.dense, query.vector.tolist()),
         }
-        if query.terms:
-            queries[BM25] = (self._names.sparse, join_terms(query.terms))
+        if words := query.text or join_terms(query.terms):
+            queries[BM25] = (self._sparse(), words)
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         with self._asking("Searching"):
             self._load()
@@ -221,10 +270,9 @@ class MilvusStore(Store):
                     output_fields=[self._names.id],
                     consistency_level=_STRONG,
                 )
-                # Milvus Lite negates the scores of BM25.
-                sign = -1 if name == BM25 and any(hit["distance"] < 0 for hit in hits) else 1
                 ranked[name] = [
-                    (read_id(hit["entity"], self._names), sign * hit["distance"]) for hit in hits
+                    (self._read_id(hit), score)
+                    for hit, score in zip(hits, self._scores(name, hits), strict=True)
                 ]
         return ranked
 
@@ -234,11 +282,11 @@ class MilvusStore(Store):
         with self._asking("Reading"):
             self._load()
             encoder = self._encoder() if vectors else None
-            for page in _pages(ids):
+            for page in self._pages(ids):
                 rows += self.client.get(
                     self.collection, page, self._output(vectors), consistency_level=_STRONG
                 )
-        points = [read_point(row, self._names, encoder) for row in rows]
+        points = [self._read(row, encoder) for row in rows]
         return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
@@ -260,7 +308,7 @@ class MilvusStore(Store):
                 if not page:
                     return
                 for row in page:
-                    yield read_point(row, self._names, encoder)
+                    yield self._read(row, encoder)
         finally:
             rows.close()
 
@@ -281,19 +329,37 @@ class MilvusStore(Store):
     def _make(self, record: CollectionRecord) -> None:
         self.client.create_collection(
             self.collection,
-            schema=make_schema(self._names, record.dim, lite=self._is_lite()),
+            schema=make_schema(self._names, record.dim, lite=self._is_lite())
+            if self._foreign is None
+            else self._foreign.make_schema(record.dim),
             properties={_RECORD: json.dumps(record.as_dict())},
             consistency_level=_STRONG,
         )
 
-    def _take_over(self, record: CollectionRecord, adopt: bool) -> None:
+    def _as_found(self, record: CollectionRecord) -> CollectionRecord:
+        """Return the record of a collection, which says what BM25 searches."""
+        if self._foreign is None:
+            return record
+        text = self._names.text
+        is_new = self._found is None
+        is_searched = is_new or self._described().bm25_of(text) is not None
+        return replace(record, encoder={"text_field": text} if is_searched else {})
+
+    def _take_over(self, record: CollectionRecord, adopt: bool) -> CollectionRecord:
         """Add the record to an existing collection, if the collection matches it."""
         refuse(self.check(record))
+        record = self._as_found(record)
         record = adopted(self.name, self._recorded(), record, adopt=adopt, count=self.count)
         self._write_record(record)
+        return record
 
     def _make_indexes(self, record: CollectionRecord) -> None:
-        missing = index_parameters(self._names, record, lite=self._is_lite())
+        missing = index_parameters(self._names, record.bm25, lite=self._is_lite())
+        if self._foreign is not None:
+            self._found = None
+            sparse = missing.pop(self._names.sparse)
+            if (field := self._described().bm25_of(self._names.text)) is not None:
+                missing[field] = sparse
         for field in self._indexes():
             missing.pop(field, None)
         if missing:
@@ -301,6 +367,68 @@ class MilvusStore(Store):
             for field, arguments in missing.items():
                 parameters.add_index(field, **arguments)
             self.client.create_index(self.collection, parameters)
+            self._found = None
+
+    def _described(self) -> Found:
+        """Describe the collection, once."""
+        if self._found is None:
+            description = self.client.describe_collection(self.collection)
+            self._found = Found.of(description, self._indexes())
+        return self._found
+
+    def _sample(self, found: Found) -> list[list[float]]:
+        """Read some vectors that another program wrote."""
+        if self._names.dense not in found.indexes:
+            return []
+        self._load()
+        rows = self.client.query(
+            self.collection,
+            output_fields=[self._names.dense],
+            limit=_SAMPLED,
+            consistency_level=_STRONG,
+        )
+        return [row[self._names.dense] for row in rows]
+
+    def _row(self, point: Point) -> dict[str, Any]:
+        if self._foreign is None:
+            return to_row(point, self._names)
+        return self._foreign.to_row(point, self._described())
+
+    def _key(self, id_: Id) -> Id:
+        """Return the primary key of a document's row."""
+        if self._foreign is None:
+            return str(point_id(id_))
+        return self._foreign.key(id_, self._described())
+
+    def _pages(self, ids: Sequence[Id]) -> Iterator[list[Id]]:
+        """Yield the primary keys of ids, as many as one request should have."""
+        for start in range(0, len(ids), _PAGE):
+            yield [self._key(id_) for id_ in ids[start : start + _PAGE]]
+
+    def _read(self, row: Mapping[str, Any], encoder: BM25Encoder | None) -> Point:
+        if self._foreign is None:
+            return read_point(row, self._names, encoder)
+        return self._foreign.read_point(row, vectors=encoder is not None)
+
+    def _read_id(self, hit: Mapping[str, Any]) -> Id:
+        if self._foreign is None:
+            return read_id(hit["entity"], self._names)
+        return self._foreign.read_id(hit)
+
+    def _sparse(self) -> str:
+        """Return the name of the sparse vector that BM25 is computed into."""
+        if self._foreign is None:
+            return self._names.sparse
+        return self._described().bm25_of(self._names.text) or self._names.sparse
+
+    def _scores(self, name: str, hits: Sequence[Mapping[str, Any]]) -> list[float]:
+        """Return the hits' scores, of which more is better."""
+        found = [hit["distance"] for hit in hits]
+        if name == BM25:  # Milvus Lite negates them
+            return [-one for one in found] if any(one < 0 for one in found) else found
+        if self._foreign is not None and self._described().metric(self._names.dense) == "L2":
+            return [1 - one / 2 for one in found]  # the cosine of vectors of unit length
+        return found
 
     def _is_lite(self) -> bool:
         return "lite" in self.client.get_server_version().lower()
@@ -341,6 +469,8 @@ class MilvusStore(Store):
 
     def _output(self, vectors: bool) -> list[str]:
         fields = [self._names.id, self._names.text, self._names.payload]
+        if self._foreign is not None:
+            fields = self._described().scalars()
         return [*fields, self._names.dense] if vectors else fields
 
     @contextmanager
@@ -360,13 +490,3 @@ class MilvusStore(Store):
                 f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
                 f"{type(error).__name__}: {error}"
             ) from error
-
-
-def _pages(ids: Sequence[Id]) -> Iterator[list[str]]:
-    """Yield the primary keys of ids, as many as one request should have."""
-    for start in range(0, len(ids), _PAGE):
-        yield [_key(id_) for id_ in ids[start : start + _PAGE]]
-
-
-def _key(id_: Id) -> str:
-    return str(point_id(id_))
