@@ -105,6 +105,7 @@ class Collection:
         config["properties"] = [_property(one) for one in given.get("properties") or ()]
         named = config.get("vectorConfig") or {}
         for vector in named.values():
+            vector.setdefault("vectorIndexType", "hnsw")
             vector["vectorIndexConfig"] = _merged(_HNSW, vector.get("vectorIndexConfig") or {})
         if not named:
             config["vectorIndexType"] = "hnsw"
@@ -136,6 +137,12 @@ class Collection:
                 "schema. Check your schema files for which properties in this class are available"
             )
         return self._properties()[name]
+
+    def guess_properties(self, given: Mapping[str, Any]) -> None:
+        """Add the properties that an object has and the collection has not, as the server does."""
+        for name, value in given.items():
+            if name not in self._properties() and value not in (None, []):
+                self.add_property({"name": name, "dataType": [_guessed_type(value)]})
 
     def objects(self, tenant: str, *, create: bool = False) -> dict[str, Stored]:
         """Look up a tenant's objects; the tenant is empty in a collection without tenants."""
@@ -300,6 +307,21 @@ def _property(given: Mapping[str, Any]) -> dict[str, Any]:
     if text:
         made.setdefault("tokenization", "word")
     return made
+
+
+def _guessed_type(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{_guessed_type(value[0])}[]"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if not isinstance(value, str):
+        raise Refused(f"The stand-in has no properties of the type {type(value).__name__}.")
+    try:
+        return "date" if datetime.fromisoformat(value).tzinfo else "text"
+    except ValueError:
+        return "text"
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -274,11 +274,9 @@ def _search(server: WeaviateStandIn, request: Any) -> Any:
 def _result(collection: Collection, request: Any, one: Stored, metadata: Mapping[str, Any]) -> Any:
     wanted = request.metadata
     named = [name for name in one.vectors if name and (wanted.vector or name in wanted.vectors)]
-    names = (
-        list(one.properties)
-        if request.properties.return_all_nonref_properties
-        else request.properties.non_ref_properties
-    )
+    asked = request.properties
+    everything = not request.HasField("properties") or asked.return_all_nonref_properties
+    names = list(one.properties) if everything else asked.non_ref_properties
     fields = {
         name: _value(collection.property(name)["dataType"][0], one.properties.get(name))
         for name in names
@@ -340,6 +338,7 @@ def _stored(collection: Collection, given: Any) -> Stored:
             properties[each.prop_name] = (
                 np.frombuffer(packed, dtype="<f8").tolist() if packed else list(each.values)
             )
+    collection.guess_properties(properties)
     for name, value in properties.items():
         if collection.property(name)["dataType"] == ["int"]:
             properties[name] = int(value)
