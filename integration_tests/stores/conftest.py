@@ -31,12 +31,16 @@ class Source:
         binary: The variable with the path of a binary.
         process: Makes the process of that binary.
         port: The port of the service in `compose.yaml`.
+        grpc: The variable with the port of the running server's gRPC interface, if it has two.
+        grpc_port: That port when the variable is not set, and in `compose.yaml`.
         key: The key of a server that is started here.
     """
 
     url: str
     api_key: str
     port: int
+    grpc: str = ""
+    grpc_port: int = 0
     key: str = "test-key"
     binary: str = ""
     process: Callable[..., Any] | None = None
@@ -52,7 +56,7 @@ class Source:
     def server(self, service: str, stack: ExitStack) -> StoreServer:
         """Find or start the server; `stack` ends it."""
         if address := os.environ.get(self.url):
-            grpc_port = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
+            grpc_port = int(os.environ.get(self.grpc, self.grpc_port))
             return StoreServer(address, os.environ.get(self.api_key), grpc_port)
         if self.process and (binary := os.environ.get(self.binary)):
             made = stack.enter_context(self.process(binary, api_key=self.key))
@@ -70,6 +74,7 @@ class Source:
         return StoreServer(
             f"http://127.0.0.1:{self.port}",
             self.key,
+            self.grpc_port,
             stop=lambda: run("stop"),
             start=lambda: run("up", "--wait", "--no-recreate"),
         )
@@ -77,10 +82,22 @@ class Source:
 
 SOURCES = {
     "qdrant": Source(
-        "QDRANT_URL", "QDRANT_API_KEY", 6333, binary="QDRANT_BINARY", process=QdrantProcess
+        "QDRANT_URL",
+        "QDRANT_API_KEY",
+        6333,
+        "QDRANT_GRPC_PORT",
+        6334,
+        binary="QDRANT_BINARY",
+        process=QdrantProcess,
     ),
     "weaviate": Source(
-        "WEAVIATE_URL", "WEAVIATE_API_KEY", 8080, binary="WEAVIATE_BINARY", process=WeaviateServer
+        "WEAVIATE_URL",
+        "WEAVIATE_API_KEY",
+        8080,
+        "WEAVIATE_GRPC_PORT",
+        50051,
+        binary="WEAVIATE_BINARY",
+        process=WeaviateServer,
     ),
     "milvus": Source("MILVUS_URI", "MILVUS_TOKEN", 19530, key="root:Milvus"),
 }

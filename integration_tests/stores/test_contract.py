@@ -19,6 +19,19 @@ class TestQdrant(QdrantContract):
         return qdrant
 
 
+class TestQdrantAsync(TestQdrant):
+    has_async_client = True
+
+
+class TestQdrantGrpc(TestQdrant):
+    prefer_grpc = True
+
+
+class TestQdrantGrpcAsync(TestQdrant):
+    prefer_grpc = True
+    has_async_client = True
+
+
 @pytest.mark.docker
 class TestWeaviate(WeaviateContract):
     @pytest.fixture

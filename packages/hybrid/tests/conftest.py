@@ -15,6 +15,7 @@ from qdrant_client import QdrantClient
 
 from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.memory_store import MemoryStore
+from qwen3_rag_testkit.server_processes import QdrantProcess
 from qwen3_rag_testkit.store_corpus import make_embedder
 from qwen3_rag_testkit.weaviate_server import WeaviateServer
 from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
@@ -53,6 +54,47 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         client = QdrantClient(":memory:")
         yield QdrantStore(client, "documents")
         client.close()
+
+
+@pytest.fixture(scope="session")
+def qdrant_address() -> Iterator[dict[str, Any]]:
+    """The arguments of `QdrantClient` for a server.
+
+    It is the one that `QDRANT_URL` names, as in http://127.0.0.1:6333 (`QDRANT_GRPC_PORT` is the
+    port of its gRPC interface, 6334 when omitted, and `QDRANT_API_KEY` its key), or is started from
+    `QDRANT_BINARY`.
+    """
+    url, binary = os.environ.get("QDRANT_URL"), os.environ.get("QDRANT_BINARY")
+    if url:
+        yield {
+            "url": url,
+            "grpc_port": int(os.environ.get("QDRANT_GRPC_PORT", "6334")),
+            "api_key": os.environ.get("QDRANT_API_KEY"),
+        }
+    elif binary:
+        with QdrantProcess(binary) as server:
+            yield {"url": server.url, "grpc_port": server.grpc_port}
+    else:
+        pytest.skip("neither QDRANT_URL names a server nor QDRANT_BINARY the binary of one")
+
+
+@pytest.fixture
+def qdrant_collection(qdrant_address: dict[str, Any]) -> Iterator[str]:
+    """The name of a collection that does not exist yet, and is deleted at the end."""
+    name = f"qwen3-rag-test-{uuid4()}"
+    yield name
+    client = QdrantClient(**qdrant_address)
+    client.delete_collection(name)
+    client.close()
+
+
+@pytest.fixture
+def qdrant_binary() -> str:
+    """The binary of a server, for tests that need one of their own."""
+    binary = os.environ.get("QDRANT_BINARY")
+    if not binary:
+        pytest.skip("QDRANT_BINARY names no binary of a server")
+    return binary
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Edge, local mode and a fusion written here from the formulas give the same hits in one order."""
+"""Edge, local mode, a server and the formulas written here give the same hits in one order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -18,7 +19,7 @@ from qdrant_client import QdrantClient
 from qwen3_rag import Qwen3Embedder
 from qwen3_rag.fusion import FusionMethod
 from qwen3_rag.lexical import BM25Encoder, tokens
-from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.backends import TextBackend
 
 SHARED = Path(__file__).parents[4] / "shared" / "corpora"
@@ -129,10 +130,25 @@ def place(id_: str | int) -> tuple[bool, int, str]:
 
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
-    texts = CORPORA[corpus]()
-    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
     client = QdrantClient(":memory:")
-    stores = (QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
+    agree(CORPORA[corpus](), QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
+    client.close()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_server_agrees_with_edge(
+    corpus: str, tmp_path: Path, qdrant_address: dict[str, Any], qdrant_collection: str
+) -> None:
+    texts = CORPORA[corpus]()
+    client = QdrantClient(**qdrant_address)
+    agree(texts, QdrantEdgeStore(tmp_path), QdrantStore(client, qdrant_collection))
+    client.close()
+
+
+def agree(texts: Corpus, *stores: Store) -> None:
+    """Fill two stores, and compare all their hits with `Independent`."""
+    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
     for store in stores:
         searcher = HybridSearcher(store, embedder, encoder=BM25Encoder())
         searcher.create()
@@ -144,14 +160,13 @@ def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     for method in methods:
         ways = [HybridSearcher(one, embedder, candidates=DEPTH, fusion=method) for one in stores]
         for query in texts.queries:
-            edge, local = ([hit.id for hit in way.search(query, limit=DEPTH)] for way in ways)
-            if not edge == local == independent.search(query, method)[:DEPTH]:
+            one, other = ([hit.id for hit in way.search(query, limit=DEPTH)] for way in ways)
+            if not one == other == independent.search(query, method)[:DEPTH]:
                 differing.append((method, query))
 
     assert differing == []
     for store in stores:
         store.close()
-    client.close()
 
 
 def test_the_same_query_a_hundred_times_has_one_order(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag_testkit.guides import run_examples
+from qwen3_rag_testkit.qdrant_server import QdrantServer
 
 PACKAGE = Path(__file__).parents[1]
 # The tiny model's vectors are shorter than the published model's.
@@ -27,6 +28,18 @@ def test_examples_run_one_after_the_other(
     names = run_examples(page, PAGES[page])
 
     names["searcher"].close()
+    assert "rerank" in capsys.readouterr().out
+
+
+def test_the_examples_of_the_qdrant_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch", reason="the examples run the small pair")
+    with QdrantServer() as server:
+        replace = {'"http://localhost:6333"': f"{server.url!r}, check_compatibility=False"}
+
+        names = run_examples(PACKAGE.parents[1] / "docs" / "qdrant.md", replace)
+
+        names["searcher"].close()
+        names["client"].close()
     assert "rerank" in capsys.readouterr().out
 
 

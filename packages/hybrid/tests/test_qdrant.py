@@ -239,13 +239,26 @@ def test_a_server_answers_several_searches_at_once(
     assert [hits[0].id for hits in found] == ["a", "a"]
 
 
-def test_a_large_batch_is_sent_in_parts_that_a_server_takes() -> None:
-    with QdrantServer(most_bytes=2**20) as server:
+@pytest.mark.parametrize(
+    ("text", "payload", "requests"),
+    [
+        ("text {}", {}, range(4, 8)),  # short ones: by their number
+        ("word {} " + "of a sentence " * 100, {}, range(4, 8)),
+        ("text {}", {"notes": ["수" * 3_000]}, range(5, 8)),
+        ("{} " + " ".join(f"word{n}" for n in range(300)), {}, range(8, 16)),  # many terms
+    ],
+)
+def test_a_large_batch_is_sent_in_parts_that_a_server_takes(
+    text: str, payload: dict[str, Any], requests: range
+) -> None:
+    with QdrantServer(most_bytes=3 * 2**20) as server:
         client = QdrantClient(url=server.url, check_compatibility=False)
         searcher = searcher_over(client)
         searcher.create()
 
-        searcher.add([Document(n, f"text {n}") for n in range(1_000)], batch_size=1_000)
+        documents = [Document(n, text.format(n), payload) for n in range(1_000)]
+        searcher.add(documents, batch_size=1_000)
 
         assert searcher.count() == 1_000
+        assert server.requests.count("PUT /collections/mine/points") in requests
         client.close()

@@ -105,10 +105,14 @@ def test_a_client_of_the_other_kind_is_refused(client: QdrantClient) -> None:
     asyncio.run(async_client.close())
 
 
-def test_an_async_client_in_local_mode_is_refused() -> None:
-    client, async_client = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+def test_an_async_client_in_local_mode_is_refused(client: QdrantClient) -> None:
+    local, async_local = QdrantClient(":memory:"), AsyncQdrantClient(":memory:")
+    async_client = AsyncQdrantClient(url="http://127.0.0.1:1", check_compatibility=False)
 
-    with pytest.raises(InputError, match=r"local mode, where it cannot see .*Leave it out"):
-        QdrantStore(client, "mine", async_client=async_client)
+    with pytest.raises(InputError, match=r"`async_client` is in local mode, .*Leave `async_client"):
+        QdrantStore(client, "mine", async_client=async_local)
+    with pytest.raises(InputError, match=r"`client` is in local mode"):
+        QdrantStore(local, "mine", async_client=async_client)
+    asyncio.run(async_local.close())
     asyncio.run(async_client.close())
-    client.close()
+    local.close()

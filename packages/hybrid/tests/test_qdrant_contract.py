@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import qdrant_edge as edge
-from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client import QdrantClient, models
 
 from qwen3_rag_hybrid import QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.qdrant_server import QdrantServer
@@ -49,11 +48,4 @@ class TestServerStandIn(QdrantContract):
 
 
 class TestServerStandInAsync(TestServerStandIn):
-    @pytest.fixture(autouse=True)
-    def _async_client(self, server: StoreServer) -> Iterator[None]:
-        self.async_client = self.make_client(AsyncQdrantClient, server)
-        yield
-        asyncio.run(self.async_client.close())
-
-    def over(self, client: QdrantClient) -> Store:
-        return QdrantStore(client, self.collection, async_client=self.async_client)
+    has_async_client = True

@@ -21,7 +21,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from qwen3_rag import StoreError
 from qwen3_rag.integration import Call
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
-from qwen3_rag_hybrid.stores.qdrant import operations
+from qwen3_rag_hybrid.stores.qdrant import requests
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.qdrant_server import QdrantServer
 from qwen3_rag_testkit.store_corpus import make_embedder
@@ -98,7 +98,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waited.append(seconds)
         return Call(lambda: None, awaited)
 
-    monkeypatch.setattr(operations, "_pause", pause)
+    monkeypatch.setattr(requests, "_pause", pause)
     return waited
 
 
@@ -166,7 +166,7 @@ def test_grpc_and_async_clients_raise_the_same(
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "requests", "waited"),
+    ("status", "headers", "sent", "waited"),
     [
         (503, {}, 6, [0.5, 1, 2, 4, 8]),
         (429, LIMITED, 6, [3, 3, 3, 4, 8]),
@@ -176,7 +176,12 @@ def test_grpc_and_async_clients_raise_the_same(
     ],
 )
 def test_writes_are_repeated_a_bounded_number_of_times(
-    status: int, headers: dict[str, str], requests: int, waited: list[float], waits: list[float]
+    status: int,
+    headers: dict[str, str],
+    sent: int,
+    waited: list[float],
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     with Refusing(status, "no", headers) as server:
         client = QdrantClient(url=server.url, check_compatibility=False)
@@ -184,10 +189,13 @@ def test_writes_are_repeated_a_bounded_number_of_times(
 
         with pytest.raises(StoreError):
             searcher.delete(["a"])
-        assert (server.requests, waits) == (requests, waited)
+        assert (server.requests, waits) == (sent, waited)
+        assert [line.rpartition(". ")[2] for line in caplog.messages] == [
+            f"Trying again in {seconds:g} s." for seconds in waited
+        ]
         with pytest.raises(StoreError):
             searcher.search("x")
-        assert server.requests == requests + 1  # whoever searches waits
+        assert server.requests == sent + 1  # whoever searches waits
 
 
 @pytest.mark.parametrize("is_async", [False, True])

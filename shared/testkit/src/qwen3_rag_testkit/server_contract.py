@@ -8,6 +8,7 @@ class TestMine(QdrantContract):
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
 from abc import abstractmethod
@@ -146,7 +147,26 @@ def _when_back(call: Callable[[], T]) -> T:
 
 
 class QdrantContract(ServerContract):
-    """A Qdrant server, or a stand-in."""
+    """A Qdrant server, or a stand-in.
+
+    Attributes:
+        prefer_grpc: Whether the clients use gRPC.
+        has_async_client: Whether the store has an async client too.
+    """
+
+    prefer_grpc: ClassVar = False
+    has_async_client: ClassVar = False
+
+    @pytest.fixture(autouse=True)
+    def _async_client(self, server: StoreServer) -> Iterator[None]:
+        from qdrant_client import AsyncQdrantClient
+
+        self.async_client = None
+        if self.has_async_client:
+            self.async_client = self.make_client(AsyncQdrantClient, server)
+        yield
+        if self.async_client is not None:
+            asyncio.run(self.async_client.close())
 
     def connect(self, server: StoreServer, timeout: float | None = None) -> Any:
         from qdrant_client import QdrantClient
@@ -161,6 +181,8 @@ class QdrantContract(ServerContract):
             warnings.filterwarnings("ignore", message="Api key is used with an insecure")
             return kind(
                 url=server.url,
+                grpc_port=server.grpc_port,
+                prefer_grpc=self.prefer_grpc,
                 api_key=server.key,
                 timeout=None if timeout is None else int(timeout),
                 check_compatibility=False,  # on a thread that may outlive a server
@@ -169,7 +191,7 @@ class QdrantContract(ServerContract):
     def over(self, client: Any) -> Store:
         from qwen3_rag_hybrid import QdrantStore
 
-        return QdrantStore(client, self.collection)
+        return QdrantStore(client, self.collection, async_client=self.async_client)
 
     def drop(self) -> None:
         if self.client.collection_exists(self.collection):

@@ -102,19 +102,31 @@ class QdrantProcess(ServerProcess):
     """A Qdrant server from its binary.
 
     Attributes:
+        url: URL of the REST interface.
         grpc_port: Port of the gRPC interface.
     """
 
-    def __init__(self, binary: str | os.PathLike[str], *, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        binary: str | os.PathLike[str],
+        *,
+        api_key: str | None = None,
+        read_only_key: str | None = None,
+    ) -> None:
         """Choose ports.
 
         Args:
             binary: The server's binary.
             api_key: The key that clients must send; `None` to let anybody in.
+            read_only_key: A key of clients that may only read.
         """
         super().__init__()
         self._binary = Path(binary).expanduser().absolute()
-        self._api_key = api_key
+        self._keys = {
+            "QDRANT__SERVICE__API_KEY": api_key,
+            "QDRANT__SERVICE__READ_ONLY_API_KEY": read_only_key,
+        }
+        self.url = f"http://127.0.0.1:{self.port}"
         [self.grpc_port] = free_ports(1)
 
     def _command(self) -> Sequence[str | Path]:
@@ -127,11 +139,11 @@ class QdrantProcess(ServerProcess):
             "QDRANT__SERVICE__GRPC_PORT": str(self.grpc_port),
             "QDRANT__STORAGE__STORAGE_PATH": str(self.folder / "storage"),
             "QDRANT__STORAGE__SNAPSHOTS_PATH": str(self.folder / "snapshots"),
-            **({} if self._api_key is None else {"QDRANT__SERVICE__API_KEY": self._api_key}),
+            **{name: key for name, key in self._keys.items() if key is not None},
         }
 
     def _answers(self) -> bool:
-        return answers(f"http://127.0.0.1:{self.port}/readyz")
+        return answers(f"{self.url}/readyz")
 
 
 class MilvusLiteProcess(ServerProcess):

@@ -20,7 +20,6 @@ _MOST_POINTS = 256
 # on the event loop, at about 100 MB per second.
 _MOST_BYTES = 2 * 2**20
 _NUMBER_BYTES = 21  # of a 32-bit number in JSON
-_TERM_BYTES = 2 * _NUMBER_BYTES
 
 # gRPC has signed integers in payloads; REST has all that an id can be.
 _MOST_SIGNED = 2**63 - 1
@@ -89,8 +88,8 @@ def batches(points: Sequence[Point]) -> Iterator[list[Point]]:
 
 
 def _bytes(point: Point) -> int:
-    dense = 0 if point.dense is None else len(point.dense)
-    terms = 0 if point.sparse is None else len(point.sparse)
-    text = len(point.document.text.encode())
-    payload = len(json.dumps(dict(point.document.payload)))
-    return _NUMBER_BYTES * dense + _TERM_BYTES * terms + text + payload
+    numbers = 0 if point.dense is None else len(point.dense)
+    numbers += 0 if point.sparse is None else 2 * len(point.sparse)
+    document = point.document
+    payload = json.dumps(dict(document.payload), ensure_ascii=False, default=dict)
+    return _NUMBER_BYTES * numbers + len(document.text.encode()) + len(payload.encode())

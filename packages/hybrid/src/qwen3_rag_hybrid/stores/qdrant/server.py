@@ -80,7 +80,8 @@ class QdrantStore(Store):
 
         Raises:
             InputTypeError: An argument is not a client of its kind.
-            InputError: `async_client` is in local mode, or the layout is unknown.
+            InputError: There is an `async_client`, and one of the two is in local mode; or the
+                layout is unknown.
         """
         if not isinstance(client, QdrantClient):
             raise InputTypeError(
@@ -88,7 +89,7 @@ class QdrantStore(Store):
                 "an AsyncQdrantClient as `async_client`, beside it."
             )
         if async_client is not None:
-            _check_async(async_client)
+            _check_async(client, async_client)
         self.client = client
         self.async_client = async_client
         self.collection = collection
@@ -107,7 +108,7 @@ class QdrantStore(Store):
     @property
     def name(self) -> str:
         """The collection's name for error messages."""
-        return self._operations.name
+        return f"The collection {self.collection!r}"
 
     @property
     def keys(self) -> Keys:
@@ -227,17 +228,18 @@ class QdrantStore(Store):
             return run(flow)
 
 
-def _check_async(client: object) -> None:
-    if not isinstance(client, AsyncQdrantClient):
+def _check_async(client: QdrantClient, async_client: object) -> None:
+    if not isinstance(async_client, AsyncQdrantClient):
         raise InputTypeError(
             "`async_client` must be a qdrant_client.AsyncQdrantClient, got "
-            f"{type(client).__name__}."
+            f"{type(async_client).__name__}."
         )
-    if _is_local(client):
-        raise InputError(
-            "`async_client` is in local mode, where it cannot see what is in `client`. Leave it "
-            "out: async methods then call `client` on a thread."
-        )
+    for name, each in (("client", client), ("async_client", async_client)):
+        if _is_local(each):
+            raise InputError(
+                f"`{name}` is in local mode, where only one client can see a collection. Leave "
+                "`async_client` out: async methods then call `client` on a thread."
+            )
 
 
 def _is_local(client: QdrantClient | AsyncQdrantClient) -> bool:
