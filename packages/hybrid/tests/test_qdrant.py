@@ -211,6 +211,23 @@ def test_a_server_gets_payload_indexes_and_misses_them(client: QdrantClient) -> 
     assert searcher.check_collection() == []
 
 
+def test_a_collection_that_another_program_makes_at_the_same_time_is_used(
+    server: QdrantServer, client: QdrantClient
+) -> None:
+    other = searcher_over(client)
+
+    def make_first(request: str) -> None:
+        if request == "PUT /collections/mine":
+            server.on_request = None
+            other.create(fields={"year": "integer"})
+
+    server.on_request = make_first
+    searcher_over(client).create(fields={"year": "integer"})
+
+    assert other.check_collection() == []
+    assert server.requests.count("PUT /collections/mine") == 2
+
+
 def test_local_mode_neither_makes_payload_indexes_nor_misses_them() -> None:
     client = QdrantClient(":memory:")
     searcher = searcher_over(client)

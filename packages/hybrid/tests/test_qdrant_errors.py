@@ -108,7 +108,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (401, {}, "Must provide an API key", r"answered 401: Must provide .*api_key="),
         (403, {}, "Forbidden: Write access is required", r"403: .*Write access.* Use an API key"),
         (404, {}, NOT_FOUND, r"There is no collection 'mine'\. Make it with `create\(\)`"),
-        (404, {}, "<html>nginx</html>", r"404: <html>nginx.*is that of a Qdrant server"),
+        (404, {}, "<html>no /mine</html>", r"404: <html>no /mine.*is that of a Qdrant server"),
         (400, {}, WRONG_SIZE, r"expected dim: 48, got 64\.$"),
         (413, {}, "Payload error: too large", r"batch_size.*max_request_size_mb"),
         (429, LIMITED, "Rate limiting exceeded", r"answered 429: Rate .*strict_mode_config"),

@@ -64,7 +64,7 @@ def failure(action: str, name: str, collection: str, error: Exception) -> StoreE
     failed = f"{action} {name[0].lower()}{name[1:]} failed: "
     if answer is None:
         return StoreError(f"{failed}{type(error).__name__}: {error}")
-    if answer.status == 404 and collection in answer.message:
+    if answer.status == 404 and f"Collection `{collection}`" in answer.message:
         return StoreError(str(no_collection(collection)))
     message = answer.message.rstrip(". ")
     return StoreError(f"{failed}{message}. {_REMEDIES.get(answer.status, '')}".rstrip())
