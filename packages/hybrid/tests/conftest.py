@@ -65,15 +65,17 @@ def qdrant_address() -> Iterator[dict[str, Any]]:
     `QDRANT_BINARY`.
     """
     url, binary = os.environ.get("QDRANT_URL"), os.environ.get("QDRANT_BINARY")
+    unchecked = {"check_compatibility": False}  # it warns of versions that are far apart
     if url:
         yield {
             "url": url,
             "grpc_port": int(os.environ.get("QDRANT_GRPC_PORT", "6334")),
             "api_key": os.environ.get("QDRANT_API_KEY"),
+            **unchecked,
         }
     elif binary:
         with QdrantProcess(binary) as server:
-            yield {"url": server.url, "grpc_port": server.grpc_port}
+            yield {"url": server.url, "grpc_port": server.grpc_port, **unchecked}
     else:
         pytest.skip("neither QDRANT_URL names a server nor QDRANT_BINARY the binary of one")
 

@@ -30,6 +30,8 @@ LIMITED = {"Retry-After": "3"}
 NOT_FOUND = "Not found: Collection `mine` doesn't exist!"
 WRONG_SIZE = "Wrong input: Vector dimension error: expected dim: 48, got 64"
 
+TOO_LARGE = "JSON payload (40000560 bytes) is larger than allowed (limit: 33554432 bytes)."
+
 
 class Refusing:
     """Answers every request over REST in the same way, and counts them."""
@@ -110,7 +112,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (404, {}, NOT_FOUND, r"There is no collection 'mine'\. Make it with `create\(\)`"),
         (404, {}, "<html>no /mine</html>", r"404: <html>no /mine.*is that of a Qdrant server"),
         (400, {}, WRONG_SIZE, r"expected dim: 48, got 64\.$"),
-        (413, {}, "Payload error: too large", r"batch_size.*max_request_size_mb"),
+        (400, {}, TOO_LARGE, r"larger than allowed.*batch_size.*max_request_size_mb"),
+        (413, {}, "<html>nginx</html>", r"batch_size.*max_request_size_mb"),
         (429, LIMITED, "Rate limiting exceeded", r"answered 429: Rate .*strict_mode_config"),
         (500, {}, "Service internal error: No space left on device", r"500: .*No space left"),
         (503, {}, "1 of 1 read operations failed", r"503: .*Check that the server runs"),

@@ -31,7 +31,9 @@ from qdrant_client import QdrantClient
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.store_corpus import make_embedder
 
-client = QdrantClient(url=sys.argv[1], grpc_port=int(sys.argv[2]), prefer_grpc=True)
+client = QdrantClient(
+    url=sys.argv[1], grpc_port=int(sys.argv[2]), prefer_grpc=True, check_compatibility=False
+)
 searcher = HybridSearcher(QdrantStore(client, sys.argv[3]), make_embedder())
 searcher.create(fields={"half": "integer"})
 print("adding", flush=True)
@@ -60,7 +62,7 @@ def test_adding_again_after_the_writer_was_killed(
     kills: int, server: QdrantProcess, expected: Mapping[str | int, Point]
 ) -> None:
     stored = []
-    client = QdrantClient(url=server.url)
+    client = QdrantClient(url=server.url, check_compatibility=False)
     for number in range(kills):
         arguments = [server.url, str(server.grpc_port), f"documents {number}"]
         writer = subprocess.Popen(
@@ -89,14 +91,16 @@ def test_adding_goes_on_after_the_server_was_killed(
     kills: int, server: QdrantProcess, expected: Mapping[str | int, Point]
 ) -> None:
     stored = []
-    client = QdrantClient(url=server.url, timeout=30)
+    client = QdrantClient(url=server.url, timeout=30, check_compatibility=False)
     with ThreadPoolExecutor(1) as pool:
         for number in range(kills):
             searcher = HybridSearcher(QdrantStore(client, f"documents {number}"), make_embedder())
             searcher.create(fields=FIELDS)
 
             adding = pool.submit(searcher.add, DOCUMENTS, batch_size=5)
-            time.sleep(0.02 + 0.3 * number / kills)
+            while not searcher.count():  # only writes are sent again
+                time.sleep(0.01)
+            time.sleep(0.2 * number / kills)
             server.kill()
             server.start()
             stored.append(searcher.count())

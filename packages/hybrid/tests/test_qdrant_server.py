@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
@@ -43,17 +44,19 @@ def filled(client: QdrantClient, qdrant_collection: str) -> HybridSearcher:
 
 @pytest.mark.parametrize("prefer_grpc", [False, True])
 def test_two_hundred_searches_at_once_find_the_same_without_threads(
-    prefer_grpc: bool,
-    client: QdrantClient,
-    qdrant_address: dict[str, Any],
-    filled: HybridSearcher,
-    qdrant_collection: str,
+    prefer_grpc: bool, qdrant_address: dict[str, Any], filled: HybridSearcher
 ) -> None:
-    expected = [filled.search(query, filter=FILTER) for query in QUERIES]
+    assert isinstance(filled.store, QdrantStore)
+    collection = filled.store.collection
+    arguments = {**qdrant_address, "prefer_grpc": prefer_grpc, "timeout": 60}
+    # The two transports round scores in the eighth digit.
+    client = QdrantClient(**arguments)
+    blocking = HybridSearcher(QdrantStore(client, collection), make_embedder())
+    expected = [blocking.search(query, filter=FILTER) for query in QUERIES]
 
     async def everything() -> tuple[list[list[Hit]], list[str]]:
-        async_client = AsyncQdrantClient(**qdrant_address, prefer_grpc=prefer_grpc, timeout=60)
-        store = QdrantStore(client, qdrant_collection, async_client=async_client)
+        async_client = AsyncQdrantClient(**arguments)
+        store = QdrantStore(client, collection, async_client=async_client)
         searcher = HybridSearcher(store, make_embedder())
         hits = await keeps_ticking(
             asyncio.gather(*(searcher.asearch(query, filter=FILTER) for query in QUERIES))
@@ -63,6 +66,7 @@ def test_two_hundred_searches_at_once_find_the_same_without_threads(
         return hits, [name for name in names if name.startswith("qwen3-rag-hybrid")]
 
     found, threads = asyncio.run(everything())
+    client.close()
 
     assert found == expected
     assert threads == []
@@ -137,3 +141,29 @@ def test_vectors_of_another_size_are_refused_by_the_server_too(
     with pytest.raises(StoreError, match=r"Writing to .*expected dim: 64, got 32"):
         store.upsert([type(point)(point.document, point.dense[:32], point.sparse)])
     client.close()
+
+
+def test_what_one_transport_cannot_carry_is_told(qdrant_address: dict[str, Any]) -> None:
+    def searcher_over(name: str, prefer_grpc: bool) -> HybridSearcher:
+        client = QdrantClient(**qdrant_address, prefer_grpc=prefer_grpc)
+        return HybridSearcher(QdrantStore(client, name), make_embedder())
+
+    name = f"qwen3-rag-test-{uuid4()}"
+    rest, over_grpc = searcher_over(name, False), searcher_over(name, True)
+    rest.create()
+    largest = Document(2**64 - 1, "text", {"n": 2**64 - 1})
+    long = Document("long", "word " * 7_000_000)
+
+    rest.add([largest])
+    assert over_grpc.add([Document(2**64 - 2, "text")]) == 1
+    with pytest.raises(
+        StoreError, match=r"Value out of range.*at most 2\^63 - 1: store it as a str"
+    ):
+        over_grpc.add([largest])
+    with pytest.raises(StoreError, match=r"larger than allowed.*max_request_size_mb"):
+        rest.add([long])
+    assert {point.document.id for point in rest.scan()} == {2**64 - 1, 2**64 - 2}
+    for searcher in (rest, over_grpc):
+        assert isinstance(searcher.store, QdrantStore)
+        searcher.store.client.delete_collection(name)
+        searcher.store.client.close()

@@ -93,7 +93,8 @@ class QdrantServer:
         if asked == "GET /":
             return 200, {"title": "qdrant - vector search engine", "version": VERSION}
         if len(body) > self._most_bytes:
-            return _error(413, f"Payload error: JSON payload ({len(body)} bytes) is too large")
+            limit = f"(limit: {self._most_bytes} bytes)"
+            return _error(400, f"JSON payload ({len(body)} bytes) is larger than allowed {limit}.")
         for pattern, handle in _ROUTES.items():
             if match := re.fullmatch(pattern, asked):
                 given = json.loads(body or b"null")
@@ -110,6 +111,8 @@ class QdrantServer:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # local mode recommends a server
                 result = to_jsonable_python(handle(self, name, body))
+        except FileExistsError as error:
+            return _error(409, f"Wrong input: {error}")
         except (ValidationError, ValueError, KeyError) as error:
             return _error(400, f"Bad request: {error}")
         return 200, {"result": result, "status": "ok", "time": 0.0}
@@ -130,7 +133,7 @@ def _info(server: QdrantServer, name: str, _: Any) -> Any:
 
 def _create(server: QdrantServer, name: str, body: Any) -> Any:
     if server._engine.collection_exists(name):
-        raise ValueError(f"Collection `{name}` already exists!")
+        raise FileExistsError(f"Collection `{name}` already exists!")
     request = models.CreateCollection.model_validate(body)
     server._indexes[name] = {}
     return server._engine.create_collection(

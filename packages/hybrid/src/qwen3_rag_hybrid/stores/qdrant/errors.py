@@ -41,6 +41,11 @@ _REMEDIES = {
     503: "Check that the server runs at that address, and that it is not starting or overloaded.",
 }
 
+_NOT_IN_GRPC = (
+    ". Over gRPC, an integer in a payload is at most 2^63 - 1: store it as a string, or use REST "
+    "(`prefer_grpc=False`)."
+)
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -63,11 +68,14 @@ def failure(action: str, name: str, collection: str, error: Exception) -> StoreE
     answer = _answer(error)
     failed = f"{action} {name[0].lower()}{name[1:]} failed: "
     if answer is None:
-        return StoreError(f"{failed}{type(error).__name__}: {error}")
+        remedy = _NOT_IN_GRPC if "Value out of range" in str(error) else ""
+        return StoreError(f"{failed}{type(error).__name__}: {error}{remedy}")
     if answer.status == 404 and f"Collection `{collection}`" in answer.message:
         return StoreError(str(no_collection(collection)))
     message = answer.message.rstrip(". ")
-    return StoreError(f"{failed}{message}. {_REMEDIES.get(answer.status, '')}".rstrip())
+    is_too_large = answer.status == 400 and "larger than allowed" in message
+    remedy = _REMEDIES.get(413 if is_too_large else answer.status, "")
+    return StoreError(f"{failed}{message}. {remedy}".rstrip())
 
 
 def retry_after(error: Exception) -> float | None:
