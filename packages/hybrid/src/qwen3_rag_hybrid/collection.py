@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from qwen3_rag import Qwen3Embedder
@@ -23,14 +23,16 @@ from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, point_id
 from qwen3_rag_hybrid.lengths import LEAST_TEXTS, fitting_length
 from qwen3_rag_hybrid.removal import check_deletion, others_of, replaced_values
-from qwen3_rag_hybrid.stores.base import Store
+from qwen3_rag_hybrid.stores.base import Store, parts
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
     check_fields,
     compare,
     refuse,
+    tenant_finding,
 )
+from qwen3_rag_hybrid.stores.tenants import check_use
 from qwen3_rag_hybrid.version import VERSION
 from qwen3_rag_hybrid.worker import StoreCalls
 
@@ -77,9 +79,15 @@ class Collection:
         return checked
 
     def create(
-        self, fields: Mapping[str, str] | None, sample: Iterable[str] | None, adopt: bool
+        self,
+        fields: Mapping[str, str] | None,
+        sample: Iterable[str] | None,
+        adopt: bool,
+        tenants: bool,
     ) -> Flow[None]:
         """See `HybridSearcher.create`."""
+        if tenants:
+            self._store.check_tenants()
         declared = check_fields(fields, self._store.field_types)
         texts = None if sample is None else check_texts(sample, "sample")
         if texts is not None and not self._follows_record:
@@ -92,27 +100,33 @@ class Collection:
                 length = yield self._calls.compute(partial(fitting_length, texts))
                 encoder = replace(self.encoder, avg_len=length)
                 wanted = replace(wanted, encoder=encoder.parameters)
-            record = replace(wanted, fields=declared)
+            record = replace(wanted, fields=declared, tenants=tenants)
         else:
+            if tenants and not recorded.tenants:
+                refuse([tenant_finding(self._store.name, has=False)])
             _, findings = yield from self._findings(wanted)
             refuse(findings)
             record = replace(recorded, fields=self._joined(recorded.fields, declared))
         yield self._calls.ask(lambda store: store.create(record, adopt=adopt))
 
-    def add(self, documents: Iterable[Document], progress: bool, batch_size: int) -> Flow[int]:
+    def add(
+        self, documents: Iterable[Document], progress: bool, batch_size: int, tenant: str | None
+    ) -> Flow[int]:
         """See `HybridSearcher.add`."""
         check_count(batch_size, "batch_size", 1, required=True)
-        items = check_documents(documents, self._store.keys)
+        calls = self._calls.for_tenant(tenant)
+        items = check_documents(documents, calls.store.keys)
         if not items:
             return 0
         self._checked = None  # check the collection before every write
         record = yield from self.ready()
+        check_use(self._store.name, record.tenants, calls.store.tenant)
         if self._follows_record and record.has_terms:
             yield from self._measure(record, [document.text for document in items])
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
                 given = items[start : start + batch_size]
-                yield from self._write(given, record)
+                yield from self._write(calls, given, record)
                 if on_done is not None:
                     on_done(len(given))
         return len(items)
@@ -124,34 +138,42 @@ class Collection:
         values: Iterable[str | int] | None,
         progress: bool,
         batch_size: int,
+        tenant: str | None,
     ) -> Flow[int]:
         """See `HybridSearcher.replace`."""
-        items = check_documents(documents, self._store.keys)
+        calls = self._calls.for_tenant(tenant)
+        items = check_documents(documents, calls.store.keys)
         record = yield from self.ready()
+        check_use(self._store.name, record.tenants, calls.store.tenant)
         replaced = replaced_values(items, by, values, record.fields)
-        yield from self.add(items, progress, batch_size)
+        yield from self.add(items, progress, batch_size, tenant)
         kept = {document.id for document in items}
-        old: list[Id] = yield self._calls.compute(
-            partial(others_of, self._store, by, replaced, kept)
-        )
+        old: list[Id] = yield calls.compute(partial(others_of, calls.store, by, replaced, kept))
         if old:
-            yield self._calls.ask(lambda store: store.delete(old))
+            yield calls.ask(lambda store: store.delete(old))
         return len(old)
 
-    def delete(self, ids: Iterable[Id] | None, filter: Any, everything: bool) -> Flow[None]:
+    def delete(
+        self, ids: Iterable[Id] | None, filter: Any, everything: bool, tenant: str | None
+    ) -> Flow[None]:
         """See `HybridSearcher.delete`."""
-        checked = check_deletion(self._store, ids, filter, everything)
+        calls = self._calls.for_tenant(tenant)
+        checked = check_deletion(calls.store, ids, filter, everything)
         if checked is not None and filter is None:
             if checked:
-                yield self._calls.ask(lambda store: store.delete(checked))
+                yield calls.ask(lambda store: store.delete(checked))
             return
         if filter is not None:
-            record: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
-            self._store.check_filter(filter, record.fields if record else {})
+            record: CollectionRecord | None = yield calls.ask(lambda store: store.record())
+            calls.store.check_filter(filter, record.fields if record else {})
             if checked == []:
                 return
-        matching = None if everything else self._store.with_ids(filter, checked)
-        yield self._calls.ask(lambda store: store.delete_matching(matching))
+        matching = None if everything else calls.store.with_ids(filter, checked)
+        yield calls.ask(lambda store: store.delete_matching(matching))
+
+    def delete_tenant(self, tenant: str) -> Flow[None]:
+        """See `HybridSearcher.delete_tenant`."""
+        yield self._calls.compute(partial(self._store.delete_tenant, tenant))
 
     def check_collection(self) -> Flow[list[Finding]]:
         """See `HybridSearcher.check_collection`."""
@@ -173,7 +195,10 @@ class Collection:
         """
         if len(texts) < LEAST_TEXTS or self.encoder.avg_len != BM25Encoder().avg_len:
             return  # too few, or measured already
-        if (yield self._calls.compute(self._store.count)):
+        if self._store.tenant is not None:
+            return  # those of the other tenants are not to be seen
+        written = self._store.tenants if record.tenants else self._store.count
+        if (yield self._calls.compute(written)):
             return
         length = yield self._calls.compute(partial(fitting_length, texts))
         self.encoder = replace(self.encoder, avg_len=length)
@@ -198,7 +223,8 @@ class Collection:
 
     def _length_findings(self, record: CollectionRecord) -> list[Finding]:
         """Compare the recorded mean length with that of up to 1,000 of the texts."""
-        texts = [point.document.text for point in islice(self._store.scan(), _SAMPLED)]
+        points = chain.from_iterable(one.scan() for one in parts(self._store, record))
+        texts = [point.document.text for point in islice(points, _SAMPLED)]
         if len(texts) < LEAST_TEXTS:
             return []
         recorded, found = float(record.encoder["avg_len"]), mean_length(texts)
@@ -239,7 +265,9 @@ class Collection:
                 )
         return {**old, **new}
 
-    def _write(self, given: Sequence[Document], record: CollectionRecord) -> Flow[None]:
+    def _write(
+        self, calls: StoreCalls, given: Sequence[Document], record: CollectionRecord
+    ) -> Flow[None]:
         # If several documents have the same id, the last one counts, as if they were added one by
         # one.
         documents = list({point_id(document.id): document for document in given}.values())
@@ -251,7 +279,7 @@ class Collection:
         points = yield self._calls.compute(
             partial(self._points, documents, vectors, record.has_terms)
         )
-        yield self._calls.ask(lambda store: store.upsert(points))
+        yield calls.ask(lambda store: store.upsert(points))
 
     def _points(
         self, documents: Sequence[Document], vectors: FloatArray, has_terms: bool
@@ -266,7 +294,9 @@ class Collection:
         self, wanted: CollectionRecord
     ) -> Flow[tuple[CollectionRecord | None, list[Finding]]]:
         recorded: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
-        needed = replace(wanted, fields=recorded.fields if recorded else {})
+        if recorded is not None:
+            wanted = replace(wanted, fields=recorded.fields, tenants=recorded.tenants)
+        needed = wanted
         findings: list[Finding] = yield self._calls.ask(lambda store: store.check(needed))
         codes = {finding.code for finding in findings}
         if "missing" in codes:
@@ -278,6 +308,8 @@ class Collection:
             wanted = replace(wanted, encoder=recorded.encoder)
         if recorded.fingerprint == (yield from self._capabilities()).earlier_fingerprint:
             wanted = replace(wanted, fingerprint=recorded.fingerprint)
+        if self._store.tenant is not None:
+            wanted = replace(wanted, tenants=True)
         differences = compare(self._store.name, recorded, wanted)
         # The store may have reported a wrong dim too.
         return recorded, findings + [one for one in differences if one.code not in codes]

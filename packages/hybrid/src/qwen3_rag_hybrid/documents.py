@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # This must never change: the string ids of all collections were mapped with it.
 _NAMESPACE = UUID("5b0f8f3e-6f0c-5d0a-9a55-3c1f6b8f2a71")
+# Nor must this: all ids of collections with tenants were mapped with it.
+_TENANTS = UUID("c0c4f7bb-5d06-5f62-8d8e-0d5f7b1f9e64")
 _LARGEST = 2**64 - 1
 
 
@@ -76,12 +78,15 @@ class Keys:
             if the store's id is the document's.
         payload: Field with the document's payload; empty if it is all the other fields.
         node: Field with the JSON of a LlamaIndex node; empty if there is none.
+        tenant: Field with the document's tenant; empty if the collection has no tenants, or keeps
+            them elsewhere.
     """
 
     text: str = "text"
     id: str = "_id"
     payload: str = ""
     node: str = ""
+    tenant: str = ""
 
     def stored(self, fields: Mapping[str, T]) -> dict[str, T]:
         """Rename fields of the payload to where they are stored, as in `"metadata.path"`."""
@@ -93,7 +98,7 @@ class Keys:
         """The fields that a document's payload must not have."""
         if self.payload:
             return frozenset()
-        fields = {self.text, self.id}
+        fields = {self.text, self.id, self.tenant}
         if self.node:
             fields |= {self.node, *nodes.FIELDS}
         return frozenset(fields - {""})
@@ -135,6 +140,8 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
     if keys.node:
         inner, rest = nodes.read_json(rest.get(keys.node))
         text = text or inner
+    if keys.tenant:
+        rest.pop(keys.tenant, None)
     if not isinstance(text, str):
         raise StoreError(
             f"The point {stored_id!r} has no text in its payload field {keys.text or keys.node!r}; "
@@ -155,11 +162,16 @@ def own_id(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Id:
     return stored_id
 
 
-def point_id(id_: Id) -> str | int:
+def point_id(id_: Id, tenant: str | None = None) -> str | int:
     """Map an id to one that is accepted by stores whose ids are UUIDs or integers.
 
     Integers and UUIDs in their usual format are unchanged, so that ids of points written by other
     programs work; any other string is mapped to a UUID that depends on the string only.
+
+    Args:
+        id_: The document's id.
+        tenant: The document's tenant. With one, every id is mapped to a UUID that depends on both,
+            because two tenants may have documents with the same id.
 
     Raises:
         InputTypeError: The id is neither a string nor an integer.
@@ -174,10 +186,14 @@ def point_id(id_: Id) -> str | int:
             raise InputError(
                 f"A document's id must be from 0 to 2^64 - 1, got {id_}. Give it as a string."
             )
-        return id_
-    if not check_text(id_, "id"):
+    elif not check_text(id_, "id"):
         raise InputError("A document's id must not be empty.")
-    return id_ if _is_uuid(id_) else str(uuid5(_NAMESPACE, id_))
+    if tenant is not None:
+        kind = "int" if isinstance(id_, int) else "str"
+        return str(uuid5(uuid5(_TENANTS, tenant), f"{kind} {id_}"))
+    if isinstance(id_, int) or _is_uuid(id_):
+        return id_
+    return str(uuid5(_NAMESPACE, id_))
 
 
 def check_ids(ids: Iterable[Id]) -> list[Id]:

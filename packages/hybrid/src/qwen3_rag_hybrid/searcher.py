@@ -107,6 +107,7 @@ class HybridSearcher(Closing):
         fields: Mapping[str, str] | None = None,
         sample: Iterable[str] | None = None,
         adopt: bool = False,
+        tenants: bool = False,
     ) -> None:
         """Create the collection, and record its model, dim and encoder.
 
@@ -120,13 +121,17 @@ class HybridSearcher(Closing):
             sample: Texts like those of a new collection, to measure `avg_len` of the BM25 encoder;
                 fewer than 200 leave the default. Without a sample, the first `add` measures it.
             adopt: Whether to use an existing collection that has points but no record.
+            tenants: Whether each document of a new collection belongs to a tenant. Documents are
+                then added, found, counted and deleted for one tenant at a time, which `tenant`
+                names, and never seen by another.
 
         Raises:
             InputError: The store does not support a field's type, or `sample` is given beside
                 `encoder`.
-            StoreError: The collection exists and does not match, or cannot be created.
+            StoreError: The collection exists and does not match, or cannot be created; or the
+                store cannot keep tenants apart.
         """
-        run(self._collection.create(fields, sample, adopt))
+        run(self._collection.create(fields, sample, adopt, tenants))
 
     async def acreate(
         self,
@@ -134,12 +139,18 @@ class HybridSearcher(Closing):
         fields: Mapping[str, str] | None = None,
         sample: Iterable[str] | None = None,
         adopt: bool = False,
+        tenants: bool = False,
     ) -> None:
         """Create the collection without blocking the event loop; see `create`."""
-        await run_async(self._collection.create(fields, sample, adopt))
+        await run_async(self._collection.create(fields, sample, adopt, tenants))
 
     def add(
-        self, documents: Iterable[Document], *, progress: bool = False, batch_size: int = 256
+        self,
+        documents: Iterable[Document],
+        *,
+        progress: bool = False,
+        batch_size: int = 256,
+        tenant: str | None = None,
     ) -> int:
         """Embed and write documents; a document with an existing id replaces the old one.
 
@@ -155,24 +166,31 @@ class HybridSearcher(Closing):
             documents: The documents to add. If several have the same id, the last one counts.
             progress: Whether to show a progress bar on a terminal.
             batch_size: Number of documents to embed and write at once.
+            tenant: The tenant that the documents belong to; needed if the collection has tenants.
 
         Returns:
             The number of documents passed.
 
         Raises:
-            InputError: A document's id, text or payload is invalid.
+            InputError: A document's id, text or payload is invalid; or the collection has tenants
+                and none is named, or the other way round.
             StoreError: The collection does not exist, has another model, dim or encoder, or cannot
                 be written.
             ModelError: The checkpoint is missing or broken.
             BackendError: The model could not be run, or was closed.
         """
-        return run(self._collection.add(documents, progress, batch_size))
+        return run(self._collection.add(documents, progress, batch_size, tenant))
 
     async def aadd(
-        self, documents: Iterable[Document], *, progress: bool = False, batch_size: int = 256
+        self,
+        documents: Iterable[Document],
+        *,
+        progress: bool = False,
+        batch_size: int = 256,
+        tenant: str | None = None,
     ) -> int:
         """Add documents without blocking the event loop; see `add`."""
-        return await run_async(self._collection.add(documents, progress, batch_size))
+        return await run_async(self._collection.add(documents, progress, batch_size, tenant))
 
     def replace(
         self,
@@ -182,6 +200,7 @@ class HybridSearcher(Closing):
         values: Iterable[str | int] | None = None,
         progress: bool = False,
         batch_size: int = 256,
+        tenant: str | None = None,
     ) -> int:
         """Replace all chunks of some texts, such as files, by new ones.
 
@@ -197,6 +216,7 @@ class HybridSearcher(Closing):
                 when omitted; needed for a text that has no chunks any more.
             progress: As in `add`.
             batch_size: As in `add`.
+            tenant: As in `add`.
 
         Returns:
             The number of documents deleted.
@@ -208,7 +228,8 @@ class HybridSearcher(Closing):
             ModelError: As in `add`.
             BackendError: As in `add`.
         """
-        return run(self._collection.replace(documents, by, values, progress, batch_size))
+        replacing = self._collection.replace(documents, by, values, progress, batch_size, tenant)
+        return run(replacing)
 
     async def areplace(
         self,
@@ -218,13 +239,19 @@ class HybridSearcher(Closing):
         values: Iterable[str | int] | None = None,
         progress: bool = False,
         batch_size: int = 256,
+        tenant: str | None = None,
     ) -> int:
         """Replace chunks without blocking the event loop; see `replace`."""
-        replacing = self._collection.replace(documents, by, values, progress, batch_size)
+        replacing = self._collection.replace(documents, by, values, progress, batch_size, tenant)
         return await run_async(replacing)
 
     def delete(
-        self, ids: Iterable[Id] | None = None, *, filter: Any = None, everything: bool = False
+        self,
+        ids: Iterable[Id] | None = None,
+        *,
+        filter: Any = None,
+        everything: bool = False,
+        tenant: str | None = None,
     ) -> None:
         """Delete documents. Needs no model.
 
@@ -232,19 +259,48 @@ class HybridSearcher(Closing):
             ids: Ids of the documents, as passed to `add`; unknown ids are ignored.
             filter: The store's own filter object. Beside `ids`, only documents that pass it.
             everything: Whether to delete all documents; then, there are no `ids` and no `filter`.
+            tenant: The tenant whose documents to delete; needed if the collection has tenants.
 
         Raises:
             InputError: An id is invalid, the filter names an unknown field or has no conditions, or
-                nothing says what to delete.
+                nothing says what to delete; or `tenant` is invalid, as in `add`.
             StoreError: The collection does not exist or cannot be written.
         """
-        run(self._collection.delete(ids, filter, everything))
+        run(self._collection.delete(ids, filter, everything, tenant))
 
     async def adelete(
-        self, ids: Iterable[Id] | None = None, *, filter: Any = None, everything: bool = False
+        self,
+        ids: Iterable[Id] | None = None,
+        *,
+        filter: Any = None,
+        everything: bool = False,
+        tenant: str | None = None,
     ) -> None:
         """Delete documents without blocking the event loop; see `delete`."""
-        await run_async(self._collection.delete(ids, filter, everything))
+        await run_async(self._collection.delete(ids, filter, everything, tenant))
+
+    def tenants(self) -> list[str]:
+        """List the tenants that have documents, in alphabetical order. Needs no model.
+
+        Empty for a collection without tenants.
+        """
+        return self.store.tenants()
+
+    def delete_tenant(self, tenant: str) -> None:
+        """Delete all documents of a tenant; an unknown one is ignored. Needs no model.
+
+        Args:
+            tenant: The tenant's name.
+
+        Raises:
+            InputError: The name is invalid, or the collection has no tenants.
+            StoreError: The collection does not exist or cannot be written.
+        """
+        run(self._collection.delete_tenant(tenant))
+
+    async def adelete_tenant(self, tenant: str) -> None:
+        """Delete a tenant without blocking the event loop; see `delete_tenant`."""
+        await run_async(self._collection.delete_tenant(tenant))
 
     def search(
         self,
@@ -258,6 +314,7 @@ class HybridSearcher(Closing):
         min_score: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        tenant: str | None = None,
     ) -> list[Hit]:
         """Search.
 
@@ -275,6 +332,8 @@ class HybridSearcher(Closing):
                 is from; `"a.b"` is the field `"b"` in `"a"`. Of each group, only the best hits are
                 returned. A hit without the field, or with a null, is a group of its own.
             per_group: Number of hits to return of each group.
+            tenant: The tenant whose documents to search; needed if the collection has tenants. One
+                that has no documents finds nothing.
 
         Returns:
             Best first, in a deterministic order. A hit's `ranks` has its rank and score under
@@ -283,7 +342,8 @@ class HybridSearcher(Closing):
 
         Raises:
             InputError: The query is blank, a number is out of range, the filter or `group_by` names
-                an unknown field, or there is a `min_score` and nothing is reranked.
+                an unknown field, there is a `min_score` and nothing is reranked, or `tenant` is
+                invalid, as in `add`.
             StoreError: The collection does not exist, has another model, dim or encoder, or cannot
                 be read.
             ModelError: The checkpoint is missing or broken.
@@ -293,7 +353,8 @@ class HybridSearcher(Closing):
         request = Request(
             query, limit, offset, filter, among, instruction, min_score, group_by, per_group
         )
-        return run(search(self.pipeline, self._collection, self._calls, request))
+        calls = self._calls.for_tenant(tenant)
+        return run(search(self.pipeline, self._collection, calls, request))
 
     async def asearch(
         self,
@@ -307,39 +368,50 @@ class HybridSearcher(Closing):
         min_score: float | None = None,
         group_by: str | None = None,
         per_group: int = 1,
+        tenant: str | None = None,
     ) -> list[Hit]:
         """Search without blocking the event loop; see `search`."""
         among = None if ids is None else check_ids(ids)
         request = Request(
             query, limit, offset, filter, among, instruction, min_score, group_by, per_group
         )
-        return await run_async(search(self.pipeline, self._collection, self._calls, request))
+        calls = self._calls.for_tenant(tenant)
+        return await run_async(search(self.pipeline, self._collection, calls, request))
 
-    def retrieve(self, ids: Iterable[Id], *, vectors: bool = False) -> dict[Id, Point]:
+    def retrieve(
+        self, ids: Iterable[Id], *, vectors: bool = False, tenant: str | None = None
+    ) -> dict[Id, Point]:
         """Look up documents by id; unknown ids are left out. Needs no model.
 
         Args:
             ids: Ids of the documents, as passed to `add`.
             vectors: Whether to also read the vectors.
+            tenant: The tenant whose documents to read; needed if the collection has tenants.
         """
-        return self.store.retrieve(check_ids(ids), vectors=vectors)
+        return self._store(tenant).retrieve(check_ids(ids), vectors=vectors)
 
-    def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
+    def scan(
+        self, *, filter: Any = None, vectors: bool = False, tenant: str | None = None
+    ) -> Iterator[Point]:
         """Iterate over all documents, in the store's order. Needs no model.
 
         Args:
             filter: The store's own filter object.
             vectors: Whether to also read the vectors.
+            tenant: The tenant whose documents to read; needed if the collection has tenants.
         """
-        return self.store.scan(filter=self._prepared(filter), vectors=vectors)
+        store = self._store(tenant)
+        return store.scan(filter=_prepared(filter, store), vectors=vectors)
 
-    def count(self, *, filter: Any = None) -> int:
+    def count(self, *, filter: Any = None, tenant: str | None = None) -> int:
         """Count documents exactly; 0 if the collection does not exist. Needs no model.
 
         Args:
             filter: The store's own filter object.
+            tenant: The tenant whose documents to count; needed if the collection has tenants.
         """
-        return self.store.count(filter=self._prepared(filter))
+        store = self._store(tenant)
+        return store.count(filter=_prepared(filter, store))
 
     def check_collection(self) -> list[Finding]:
         """List all problems with the collection, and what to do about them.
@@ -367,13 +439,17 @@ class HybridSearcher(Closing):
     def __repr__(self) -> str:
         return f"HybridSearcher({self.store!r}, {self.embedder!r}, {self.reranker!r})"
 
-    def _prepared(self, filter: Any) -> Any:
-        """Check a filter, and replace the documents' ids in it."""
-        if filter is None:
-            return None
-        record = self.store.record()
-        self.store.check_filter(filter, record.fields if record else {})
-        return self.store.with_ids(filter)
+    def _store(self, tenant: str | None) -> Store:
+        return self.store if tenant is None else self.store.for_tenant(tenant)
+
+
+def _prepared(filter: Any, store: Store) -> Any:
+    """Check a filter, and replace the documents' ids in it."""
+    if filter is None:
+        return None
+    record = store.record()
+    store.check_filter(filter, record.fields if record else {})
+    return store.with_ids(filter)
 
 
 def _check_kind(value: object, kind: type, name: str, wanted: str) -> None:

@@ -18,6 +18,7 @@ from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
 from qwen3_rag_hybrid.stores.base import NO_TERMS, Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, check_declared
+from qwen3_rag_hybrid.stores.tenants import check_use
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["Request", "search"]
@@ -66,6 +67,7 @@ def search(
     )
     _check_min_score(pipeline, request.min_score)
     record = yield from collection.ready()
+    check_use(calls.store.name, record.tenants, calls.store.tenant)
     request.check_fields(calls.store, record.fields)
     if request.ids is not None and not request.ids:
         return []

@@ -26,10 +26,21 @@ class StoreCalls:
     which all tasks share.
     """
 
-    def __init__(self, store: Store) -> None:
-        """Set the store; the thread starts when it is first needed."""
+    def __init__(self, store: Store, worker: Worker | None = None) -> None:
+        """Set the store.
+
+        Args:
+            store: The store.
+            worker: The thread; a new one when omitted, which starts when it is first needed.
+        """
         self.store = store
-        self._worker = Worker()
+        self._worker = worker or Worker()
+
+    def for_tenant(self, tenant: str | None) -> StoreCalls:
+        """Give the calls to the store of a tenant, on the same thread; `None` gives these."""
+        if tenant is None:
+            return self
+        return StoreCalls(self.store.for_tenant(tenant), self._worker)
 
     def ask(self, work: Callable[[Any], Any]) -> Call:
         """Make a call to the store.

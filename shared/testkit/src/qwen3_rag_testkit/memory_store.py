@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from qwen3_rag.lexical import tokens
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid import AsyncStore, CollectionRecord, Finding, Point, Query, Store
 from qwen3_rag_hybrid.stores.record import check_declared, compare, refuse
+from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 __all__ = ["MemoryFilter", "MemoryStore"]
 
@@ -55,7 +56,12 @@ class _Among:
 @dataclass
 class _Collection:
     record: CollectionRecord | None = None
-    points: dict[Id, Point] = field(default_factory=dict)
+    tenants: dict[str | None, dict[Id, Point]] = field(default_factory=dict)
+
+    def points(self, name: str, tenant: str | None) -> dict[Id, Point]:
+        """Return the documents of a tenant, or all of a collection without tenants."""
+        check_use(name, self.record is not None and self.record.tenants, tenant)
+        return self.tenants.get(tenant, {})
 
 
 class MemoryStore(Store):
@@ -63,6 +69,8 @@ class MemoryStore(Store):
 
     Stores with the same `database` share its collections, like clients of one server.
     """
+
+    can_have_tenants = True
 
     def __init__(
         self,
@@ -85,9 +93,16 @@ class MemoryStore(Store):
         self._collection = collection
         self._bm25 = _own_bm25 if own_bm25 else _bm25
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = threading.Event()
         if native_async:
             self.aio: AsyncStore | None = _Async(self)
+
+    def for_tenant(self, tenant: str) -> Self:
+        """Give the store of one tenant; see `Store.for_tenant`."""
+        bound = super().for_tenant(tenant)
+        if self.aio is not None:
+            bound.aio = _Async(bound)
+        return bound
 
     @property
     def name(self) -> str:
@@ -101,7 +116,7 @@ class MemoryStore(Store):
             collection = self._database.setdefault(self._collection, _Collection())
             if collection.record is not None:
                 refuse(compare(self.name, collection.record, record))
-            elif collection.points and not adopt:
+            elif any(collection.tenants.values()) and not adopt:
                 raise StoreError(f"{self.name} has points but no record; see `adopt`.")
             collection.record = record
 
@@ -142,10 +157,18 @@ class MemoryStore(Store):
         """Restrict a filter to documents; see `Store.with_ids`."""
         return filter if ids is None else _Among(ids, filter)
 
+    def tenants(self) -> list[str]:
+        """List the tenants; see `Store.tenants`."""
+        check_whole(self.name, self.tenant)
+        with self._lock:
+            kept = self._opened().tenants
+            return sorted(name for name, points in kept.items() if name is not None and points)
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write copies of points; see `Store.upsert`."""
         with self._lock:
-            kept = self._opened().points
+            self._points()
+            kept = self._opened().tenants.setdefault(self.tenant, {})
             for point in points:
                 kept[point.document.id] = copy.deepcopy(point)
 
@@ -153,19 +176,19 @@ class MemoryStore(Store):
         """Delete documents; see `Store.delete`."""
         with self._lock:
             for id_ in ids:
-                self._opened().points.pop(id_, None)
+                self._points().pop(id_, None)
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching`."""
         with self._lock:
-            points = self._opened().points
+            points = self._points()
             for id_ in [id_ for id_, point in points.items() if _passes(point, filter)]:
                 del points[id_]
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Score every document; see `Store.search`."""
         with self._lock:
-            points = self._opened().points
+            points = self._points()
             scores = {DENSE: _cosines(points, query), BM25: self._bm25(points, query)}
             return {
                 name: sorted(
@@ -178,13 +201,13 @@ class MemoryStore(Store):
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """Look up documents; see `Store.retrieve`."""
         with self._lock:
-            points = self._opened().points
+            points = self._points()
             return {id_: _copy(points[id_], vectors) for id_ in ids if id_ in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Iterate over a snapshot of the documents; see `Store.scan`."""
         with self._lock:
-            points = list(self._opened().points.values())
+            points = list(self._points().values())
         for point in points:
             if _passes(point, filter):
                 yield _copy(point, vectors)
@@ -193,15 +216,15 @@ class MemoryStore(Store):
         """Count documents; see `Store.count`."""
         with self._lock:
             collection = self._open()
-            points = collection.points.values() if collection else []
-            return sum(_passes(point, filter) for point in points)
+            points = collection.points(self.name, self.tenant) if collection else {}
+            return sum(_passes(point, filter) for point in points.values())
 
     def close(self) -> None:
         """Reject further calls; the database keeps the collection."""
-        self._closed = True
+        self._closed.set()
 
     def _open(self) -> _Collection | None:
-        if self._closed:
+        if self._closed.is_set():
             raise StoreError(f"{self.name} was closed.")
         return self._database.get(self._collection)
 
@@ -210,6 +233,9 @@ class MemoryStore(Store):
         if collection is None:
             raise StoreError(self._missing())
         return collection
+
+    def _points(self) -> dict[Id, Point]:
+        return self._opened().points(self.name, self.tenant)
 
     def _missing(self) -> str:
         return f"There is no collection {self._collection!r}."

@@ -158,8 +158,11 @@ def _drop(server: QdrantServer, name: str, _: Any) -> Any:
 
 def _index(server: QdrantServer, name: str, body: Any) -> Any:
     request = models.CreateFieldIndex.model_validate(body)
-    kind = models.PayloadSchemaType(request.field_schema)
-    server._indexes[name][request.field_name] = models.PayloadIndexInfo(data_type=kind, points=0)
+    schema: Any = request.field_schema
+    parameters = None if isinstance(schema, models.PayloadSchemaType) else schema
+    kind = models.PayloadSchemaType(parameters.type.value if parameters else schema)
+    info = models.PayloadIndexInfo(data_type=kind, params=parameters, points=0)
+    server._indexes[name][request.field_name] = info
     return _done()
 
 
@@ -233,6 +236,14 @@ def _count(server: QdrantServer, name: str, body: Any) -> Any:
     return server._engine.count(name, count_filter=request.filter, exact=True)
 
 
+def _facet(server: QdrantServer, name: str, body: Any) -> Any:
+    request = models.FacetRequest.model_validate(body)
+    if request.key not in server._indexes[name]:
+        raise ValueError(f"Index required but not found for {request.key!r}")
+    limit = request.limit or 10
+    return server._engine.facet(name, request.key, limit=limit, exact=True)
+
+
 def _done() -> models.UpdateResult:
     return models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
 
@@ -256,6 +267,7 @@ _ROUTES: dict[str, Handle] = {
     f"POST {_NAME}/points/scroll": _scroll,
     f"POST {_NAME}/points": _retrieve,
     f"POST {_NAME}/points/count": _count,
+    f"POST {_NAME}/facet": _facet,
 }
 
 

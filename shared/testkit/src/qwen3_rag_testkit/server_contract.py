@@ -210,6 +210,10 @@ class WeaviateContract(ServerContract):
     own_bm25 = True
     bm25_factor = 1 / 2.2  # the server leaves the constant factor k1 + 1 out
     server_threads = ("process_request_thread", "weaviate-stand-in")
+    tenant_names = (
+        *("-", "1", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "Acme", "_", "a_b-c", "acme"),
+        "x" * 64,
+    )
 
     def connect(self, server: StoreServer, timeout: float | None = None) -> Any:
         import weaviate
@@ -244,6 +248,7 @@ class MilvusContract(ServerContract):
     """A Milvus server, or Milvus Lite."""
 
     own_bm25 = True
+    tenant_idf = False  # tenants that share a partition are counted together
     payloads: ClassVar[Sequence[Mapping[str, Any]]] = [
         {key: "x" * 60_000 if key == "long" else value for key, value in payload.items()}
         for payload in PAYLOADS

@@ -31,7 +31,8 @@ from qwen3_rag_testkit.store_corpus import (
     PAYLOADS,
     make_embedder,
 )
-from qwen3_rag_testkit.store_search_contract import MakeSearcher, SearchContract, ids
+from qwen3_rag_testkit.store_search_contract import MakeSearcher, ids
+from qwen3_rag_testkit.store_tenant_contract import TenantContract
 
 __all__ = ["StoreContract"]
 
@@ -50,7 +51,7 @@ def _other_parameters() -> dict[str, Any]:
     return {"encoder": BM25Encoder(avg_len=100)}
 
 
-class StoreContract(SearchContract):
+class StoreContract(TenantContract):
     """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
     Attributes:

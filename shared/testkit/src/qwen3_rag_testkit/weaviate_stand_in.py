@@ -113,7 +113,8 @@ class WeaviateStandIn:
             if match := re.fullmatch(pattern, asked):
                 try:
                     with self._lock:
-                        return handle(self, match.groupdict().get("name", ""), body)
+                        found = match.groupdict()
+                        return handle(self, found.get("name", ""), found.get("tenant", body))
                 except Refused as refused:
                     return 422, {"error": [{"message": str(refused)}]}
         return 404, None
@@ -155,15 +156,26 @@ class WeaviateStandIn:
     def _add_property(self, name: str, body: Any) -> tuple[int, Any]:
         return 200, self.collection(name).add_property(body)
 
+    def _has_tenant(self, name: str, tenant: Any) -> tuple[int, Any]:
+        return (200 if tenant in self.collection(name).tenants else 404), None
+
     def _add_tenants(self, name: str, body: Any) -> tuple[int, Any]:
+        tenants = self._tenants(name)
         for each in body:
-            self.collection(name).tenants.setdefault(each["name"], {})
+            tenants.setdefault(each["name"], {})
         return 200, body
 
     def _drop_tenants(self, name: str, body: Any) -> tuple[int, Any]:
+        tenants = self._tenants(name)
         for each in body:
-            self.collection(name).tenants.pop(each, None)
+            tenants.pop(each, None)
         return 200, None
+
+    def _tenants(self, name: str) -> dict[str, dict[str, Stored]]:
+        collection = self.collection(name)
+        if not collection.has_tenants:
+            raise Refused(f'multi-tenancy is not enabled for class "{capitalised(name)}"')
+        return collection.tenants
 
 
 _NAME = "/v1/schema/(?P<name>[^/]+)"
@@ -176,6 +188,7 @@ _ROUTES: dict[str, Callable[[WeaviateStandIn, str, Any], tuple[int, Any]]] = {
     f"PUT {_NAME}": WeaviateStandIn._update,
     f"DELETE {_NAME}": WeaviateStandIn._drop,
     f"POST {_NAME}/properties": WeaviateStandIn._add_property,
+    f"HEAD {_NAME}/tenants/(?P<tenant>[^/]+)": WeaviateStandIn._has_tenant,
     f"POST {_NAME}/tenants": WeaviateStandIn._add_tenants,
     f"DELETE {_NAME}/tenants": WeaviateStandIn._drop_tenants,
 }
@@ -204,7 +217,7 @@ def _handler(server: WeaviateStandIn) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_PUT = do_POST = do_DELETE = do_GET
+        do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             """Print nothing."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 
+from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.record import FIELD_TYPES, CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.tenants import check_tenant
 
-__all__ = ["NO_TERMS", "AsyncStore", "Query", "Store"]
+__all__ = ["NO_TERMS", "AsyncStore", "Query", "Store", "parts"]
 
 #: The sparse vector of a query or document without terms.
 NO_TERMS = SparseVector(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.float32))
+
+AnyStore = TypeVar("AnyStore", bound="Store")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +52,20 @@ class Store(ABC):
     store maps them to others. Methods raise `StoreError` if the store fails, or if they need the
     collection and it does not exist.
 
+    Each document of a collection with tenants belongs to one of them. The methods that read or
+    write documents are then those of `for_tenant`'s store, and raise `InputError` on any other.
+
     Attributes:
         field_types: The types of payload fields that can be declared.
+        can_have_tenants: Whether the store can keep tenants apart.
+        tenant: The tenant whose documents these are; `None` for the whole collection.
         aio: The same collection with a native async client. Without one, the async methods of
             `HybridSearcher` call the blocking methods on a separate thread.
     """
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
+    can_have_tenants: ClassVar[bool] = False
+    tenant: str | None = None
     aio: AsyncStore | None = None
     _close_client: Callable[[], object] | None = None
 
@@ -74,6 +85,59 @@ class Store(ABC):
         return (
             "Call `renew_bm25(store)`, which adds them and embeds nothing, and make a new searcher."
         )
+
+    def for_tenant(self, tenant: str) -> Self:
+        """Give the store of one tenant, which shares the client and everything else with this one.
+
+        Its methods read and write the documents of the tenant alone. A tenant that has no documents
+        is not an error, and its first document makes it. A store with an async client overrides
+        this, to give one for the tenant.
+
+        Args:
+            tenant: The tenant's name. A store may limit its characters and length.
+
+        Raises:
+            InputTypeError: The name is not a string.
+            InputError: The store cannot have a tenant of that name, or this one is for another.
+            StoreError: The store cannot keep tenants apart.
+        """
+        self.check_tenants()
+        check_tenant(tenant)
+        if self.tenant not in (None, tenant):
+            raise InputError(
+                f"This store is for the tenant {self.tenant!r}, and cannot be used for {tenant!r}. "
+                "Use the store that `for_tenant` was called on."
+            )
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
+        bound.tenant = tenant
+        bound.aio = None  # that of this store is for the whole collection
+        return bound
+
+    def check_tenants(self) -> None:
+        """Reject tenants if the store cannot keep them apart.
+
+        Raises:
+            StoreError: It cannot.
+        """
+        if not self.can_have_tenants:
+            raise StoreError(
+                f"{type(self).__name__} cannot keep tenants apart. Make a collection for each."
+            )
+
+    def tenants(self) -> list[str]:
+        """List the tenants that have documents, in alphabetical order.
+
+        Empty for a collection without tenants.
+
+        Raises:
+            InputError: This is the store of one tenant.
+        """
+        return []
+
+    def delete_tenant(self, tenant: str) -> None:
+        """Delete all documents of a tenant; an unknown one is ignored."""
+        self.for_tenant(tenant).delete_matching(None)
 
     @abstractmethod
     def create(self, record: CollectionRecord, *, adopt: bool = False) -> None:
@@ -223,3 +287,15 @@ class AsyncStore(Protocol):
 
     async def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """See `Store.retrieve`."""
+
+
+def parts(store: AnyStore, record: CollectionRecord) -> list[AnyStore]:
+    """Return the stores that have all of a store's documents: of each tenant, if it has tenants.
+
+    Args:
+        store: The store.
+        record: The collection's record.
+    """
+    if record.tenants and store.tenant is None:
+        return [store.for_tenant(tenant) for tenant in store.tenants()]
+    return [store]

@@ -22,6 +22,7 @@ __all__ = [
     "compare",
     "no_collection",
     "refuse",
+    "tenant_finding",
 ]
 
 #: Types of payload fields. A store may have other names for them and need not support all.
@@ -35,7 +36,9 @@ RENEWING = 0
 
 #: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the user
 #: named it; in later formats it is "bm25".
+#: Format 3 is that of collections with tenants, which earlier releases must not open.
 FORMAT = 2
+_WITH_TENANTS = 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class CollectionRecord:
         encoder: Version and parameters of the BM25 encoder. Empty if the documents have no terms of
             one; `{"text_field": NAME}` if the store's own BM25 searches their texts.
         fields: Declared payload fields and their types; empty if none were declared.
+        tenants: Whether each document belongs to a tenant.
         version: Version of this package that created the collection.
         extra: What the program that fills the collection keeps with it, as JSON values.
         format: Format of the record. It does not change when fields are added to a collection.
@@ -85,6 +89,7 @@ class CollectionRecord:
     version: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT, compare=False)
+    tenants: bool = False
 
     @property
     def has_terms(self) -> bool:
@@ -122,7 +127,11 @@ class CollectionRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
-        return {"format": self.format, **asdict(self)}
+        values = {"format": self.format, **asdict(self)}
+        if self.tenants:
+            return {**values, "format": _WITH_TENANTS}
+        del values["tenants"]  # a record as earlier releases write it
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CollectionRecord:
@@ -131,8 +140,10 @@ class CollectionRecord:
         Raises:
             ValueError: The values are not a record, or have a later format.
         """
-        if values.get("format") not in range(1, FORMAT + 1):
-            raise ValueError(f"format {values.get('format')!r}, and {FORMAT} is the latest known")
+        if values.get("format") not in range(1, _WITH_TENANTS + 1):
+            raise ValueError(
+                f"format {values.get('format')!r}, and {_WITH_TENANTS} is the latest known"
+            )
         try:
             return cls(
                 model=str(values["model"]),
@@ -143,6 +154,7 @@ class CollectionRecord:
                 version=str(values["version"]),
                 extra=dict(values.get("extra") or {}),
                 format=values["format"],
+                tenants=bool(values.get("tenants", False)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__} on {error}") from error
@@ -178,7 +190,20 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
                 f"Make the embedder with dim={recorded.dim}, or a new collection.",
             )
         )
+    if recorded.tenants != wanted.tenants:
+        findings.append(tenant_finding(name, has=recorded.tenants))
     return findings + _encoder_findings(name, recorded, wanted)
+
+
+def tenant_finding(name: str, *, has: bool) -> Finding:
+    """Report that a collection has tenants and should have none, or the other way round."""
+    return Finding(
+        "tenants",
+        "error",
+        f"{name} has {'' if has else 'no '}tenants, which is chosen once, when it is made.",
+        "Make a new collection under another name, "
+        f"{'without' if has else 'with'} `create(tenants=True)`, and add the documents again.",
+    )
 
 
 def _encoder_findings(

@@ -13,7 +13,7 @@ from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.stores.milvus.rows import Names
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "matching", "with_places"]
+__all__ = ["check_filter", "matching", "with_places", "within"]
 
 _STRING = r"""[rR]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 # A name may be followed by a key in brackets. Strings, numbers and functions have no `name`.
@@ -21,6 +21,10 @@ _TOKEN = re.compile(
     rf"""{_STRING}|\d[\w.]*|\w+\s*\(|(?P<name>[^\W\d]\w*)(?:\s*\[\s*["'](?P<key>[^"']*)["']\s*\])?""",
     re.DOTALL,
 )
+# Where a string ends for Milvus, which has no other quotes, and no comments.
+_WHOLE_STRING = re.compile(r""""(?:\\.|[^"\\\r\n])*"|'(?:\\.|[^'\\\r\n])*'""")
+# The escapes that Milvus and Milvus Lite both know.
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _WORDS = frozenset({"and", "exists", "false", "in", "is", "like", "not", "null", "or", "true"})
 
 
@@ -34,8 +38,9 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
 
     Raises:
         InputTypeError: The filter is no string.
-        InputError: The filter names an undeclared field, or one outside the payload that the
-            collection does not have, or uses ids of documents in a way that cannot be replaced.
+        InputError: The filter has quotes or parentheses that are not closed; or names an undeclared
+            field, or one outside the payload that the collection does not have; or uses ids of
+            documents in a way that cannot be replaced.
     """
     if filter is None:
         return
@@ -45,6 +50,7 @@ def check_filter(filter: Any, fields: Mapping[str, str], names: Names) -> None:
             f"`filter` must be a `str`, got {type(filter).__name__}. Write an expression of "
             f"Milvus, such as {example!r}."
         )
+    _check_complete(filter)
     if not names.payload:  # the fields of the payload are the collection's
         asked = [name for name, _ in _fields_of(filter) if name not in names.all]
         check_declared(asked, fields, names.keys)
@@ -132,5 +138,41 @@ def _place(field: str, names: Names) -> str:
     return f"{names.payload}[{_quoted(field)}]" if names.payload else field
 
 
+def within(tenant: str | None, filter: str | None, names: Names) -> str:
+    """Restrict the caller's expression to a tenant, if there is one.
+
+    Args:
+        tenant: The tenant.
+        filter: The caller's expression, or `None`.
+        names: The names of the collection's fields.
+
+    Raises:
+        InputError: The expression has quotes or parentheses that are not closed, or closes the
+            condition on the tenant.
+    """
+    if tenant is None:
+        return filter or ""
+    own = f"{names.tenant} == {_quoted(tenant)}"
+    if not filter:
+        return own
+    _check_complete(filter)
+    return f"{own} and ({filter})"
+
+
+def _check_complete(expression: str) -> None:
+    """Reject quotes and parentheses that are not closed, or closed before they are opened."""
+    depth = 0
+    rest = _WHOLE_STRING.sub("", expression)
+    for character in rest:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            break
+    if depth or '"' in rest or "'" in rest:
+        raise InputError(
+            f"The filter {expression!r} has a quote or a parenthesis too many or too few. Close "
+            "each that is opened; in a string, write \\ before a quote."
+        )
+
+
 def _quoted(value: str | int) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, int) else f'"{value.translate(_ESCAPES)}"'

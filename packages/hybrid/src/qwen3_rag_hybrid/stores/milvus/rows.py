@@ -36,6 +36,7 @@ class Names:
         terms: The terms of the text, joined.
         dense: The dense vector.
         sparse: The sparse vector that Milvus computes of the terms.
+        tenant: The document's tenant, in a collection with tenants.
     """
 
     primary: str
@@ -45,10 +46,11 @@ class Names:
     terms: str
     dense: str
     sparse: str
+    tenant: str = "tenant"
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All of the names."""
+        """The names in every collection."""
         scalars = (self.primary, self.id, self.text, self.payload, self.terms)
         return (*scalars, self.dense, self.sparse)
 
@@ -70,24 +72,31 @@ def join_terms(terms: Iterable[str]) -> str:
     )
 
 
-def to_row(point: Point, names: Names) -> dict[str, Any]:
+def to_row(point: Point, names: Names, tenant: str | None) -> dict[str, Any]:
     """Make a point's row.
 
+    Args:
+        point: The point, with its dense vector.
+        names: The names of the fields.
+        tenant: The document's tenant.
+
     Raises:
-        InputError: Milvus cannot hold the document's id, text, terms or payload.
+        InputError: Milvus cannot hold the document's id, text, terms, payload or tenant.
     """
     assert point.dense is not None
     document = point.document
     payload = to_payload(document, names.keys)
     del payload[names.text], payload[names.id]
     row = {
-        names.primary: str(point_id(document.id)),
+        names.primary: str(point_id(document.id, tenant)),
         names.id: json.dumps(document.id, ensure_ascii=False),
         names.text: document.text,
         names.payload: payload,
         names.terms: join_terms(tokens(document.text)),
         names.dense: point.dense.tolist(),
     }
+    if tenant is not None:
+        row[names.tenant] = tenant
     _check(document, row, names)
     return row
 
@@ -133,6 +142,7 @@ def _check(document: Document, row: Mapping[str, Any], names: Names) -> None:
         ("text is", row[names.text], LONGEST, "Split the document."),
         ("terms for BM25 are", row[names.terms], LONGEST, "Split the document."),
         ("payload is", payload, _LONGEST_JSON, "Keep long values elsewhere."),
+        ("tenant is", row.get(names.tenant, ""), LONGEST, "Choose a shorter name."),
     ):
         check_size(document.id, what, text, longest, remedy)
 

@@ -10,7 +10,7 @@ from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusC
 
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
 
 __all__ = ["check_dense", "check_schema", "index_parameters", "make_schema"]
 
@@ -21,12 +21,12 @@ _LONGEST_KEY = 36  # a UUID
 _SPACES, _LITE = "whitespace", "standard"
 
 
-def make_schema(names: Names, dim: int, *, lite: bool) -> CollectionSchema:
+def make_schema(names: Names, record: CollectionRecord, *, lite: bool) -> CollectionSchema:
     """Make the schema of a new collection.
 
     Args:
         names: The names of its fields.
-        dim: Size of the dense vectors.
+        record: The collection's record.
         lite: Whether it is for Milvus Lite, which has fewer analyzers.
     """
     analyzer = {"tokenizer": _LITE if lite else _SPACES}
@@ -42,7 +42,9 @@ def make_schema(names: Names, dim: int, *, lite: bool) -> CollectionSchema:
         enable_analyzer=True,
         analyzer_params=analyzer,
     )
-    schema.add_field(names.dense, DataType.FLOAT_VECTOR, dim=dim)
+    if record.tenants:  # those of some tenants each are kept and searched together
+        schema.add_field(names.tenant, DataType.VARCHAR, max_length=LONGEST, is_partition_key=True)
+    schema.add_field(names.dense, DataType.FLOAT_VECTOR, dim=record.dim)
     schema.add_field(names.sparse, DataType.SPARSE_FLOAT_VECTOR)
     bm25 = Function(
         name=f"{names.sparse}_function",
@@ -90,6 +92,7 @@ def check_schema(
     fields = {field["name"]: field for field in description["fields"]}
     return [
         *_check_scalars(name, fields, names),
+        *_check_tenant(name, fields, names, record),
         *check_dense(name, fields, indexes, names.dense, record.dim),
         *_check_sparse(name, fields, description.get("functions") or (), names),
         *_check_indexes(name, fields, indexes, names, record),
@@ -115,6 +118,14 @@ def _check_scalars(name: str, fields: Mapping[str, Any], names: Names) -> Iterat
                 f"Pass `MilvusStore(..., {argument}=NAME)`, or make a new collection with "
                 "`create()`.",
             )
+
+
+def _check_tenant(
+    name: str, fields: Mapping[str, Any], names: Names, record: CollectionRecord
+) -> list[Finding]:
+    field = fields.get(names.tenant, {})
+    is_key = field.get("type") == DataType.VARCHAR and bool(field.get("is_partition_key"))
+    return [] if is_key == record.tenants else [tenant_finding(name, has=is_key)]
 
 
 def check_dense(

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
@@ -16,7 +16,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching, with_places
+from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching, with_places, within
 from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -25,6 +25,7 @@ from qwen3_rag_hybrid.stores.record import (
     no_collection,
     refuse,
 )
+from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 try:
     from pymilvus import MilvusClient, MilvusException
@@ -53,6 +54,13 @@ _guards: weakref.WeakKeyDictionary[MilvusClient, threading.RLock] = weakref.Weak
 _guards_guard = threading.Lock()
 
 
+@dataclass
+class _Use:
+    """Whether a collection has tenants, once it is known; shared with the stores of its tenants."""
+
+    has_tenants: bool | None = None
+
+
 class MilvusStore(Store):
     """A collection accessed through your own `MilvusClient`: a server, or a file of Milvus Lite.
 
@@ -72,6 +80,8 @@ class MilvusStore(Store):
 
     field_types = ("keyword", "integer", "float", "bool", "datetime", "uuid")
 
+    can_have_tenants = True
+
     def __init__(
         self,
         client: MilvusClient,
@@ -85,6 +95,7 @@ class MilvusStore(Store):
         payload_key: str | None = None,
         terms_key: str | None = None,
         primary_key: str | None = None,
+        tenant_key: str | None = None,
     ) -> None:
         """Set the collection's name; no request is sent before the first use.
 
@@ -104,6 +115,8 @@ class MilvusStore(Store):
             terms_key: Field with the terms of the text, `"terms"` when omitted.
             primary_key: Field with the primary key, `"pk"` when omitted, which is derived from the
                 document's id; with a layout, it is the id.
+            tenant_key: Field with the document's tenant, `"tenant"` when omitted, in a collection
+                with tenants.
 
         Raises:
             InputTypeError: The client is of another class.
@@ -124,12 +137,14 @@ class MilvusStore(Store):
             "payload": payload_key,
             "terms": terms_key,
             "primary": primary_key,
+            "tenant": tenant_key,
         }
         named = {key: name for key, name in given.items() if name is not None}
         self._foreign = None if layout is None else foreign_layout(layout, named)
         self._names = replace(_OWN, **named) if self._foreign is None else self._foreign.names
         self._found: Found | None = None
         self._is_loaded = False
+        self._use = _Use()
         with _guards_guard:
             self._guard = _guards.setdefault(client, threading.RLock())
 
@@ -215,6 +230,23 @@ class MilvusStore(Store):
         """Whether a filter is empty; see `Store.selects_all`."""
         return filter is None or not filter.strip()
 
+    def check_tenants(self) -> None:
+        """Reject tenants in a collection of a framework."""
+        if self._foreign is not None:
+            raise StoreError(
+                f"{self.name} is opened with a framework's `layout`, where this package keeps no "
+                "tenants apart. Make a collection of its own, without `layout`."
+            )
+
+    def tenants(self) -> list[str]:
+        """List the tenants; see `Store.tenants`. Reads the tenants of all documents."""
+        check_whole(self.name, self.tenant)
+        with self._asking("Listing the tenants of"):
+            if not self._has_tenants():
+                return []
+            self._load()
+        return sorted({row[self._names.tenant] for row in self._rows("", [self._names.tenant])})
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
@@ -223,7 +255,7 @@ class MilvusStore(Store):
         """
         rows = [self._row(point) for point in points]
         with self._asking("Writing to", self._guard):
-            self._load()
+            self._ready()
             for start in range(0, len(rows), _PAGE):  # a server accepts 64 MB per request
                 self.client.upsert(self.collection, rows[start : start + _PAGE])
 
@@ -236,15 +268,16 @@ class MilvusStore(Store):
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
         with self._asking("Deleting from", self._guard):
-            self._load()
+            self._ready()
             for page in self._pages(ids):
                 self.client.delete(self.collection, ids=page)
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching`."""
-        matching = f'{self._names.primary} != ""' if filter is None else filter
+        everything = f'{self._names.primary} != ""'
+        matching = within(self.tenant, filter, self._names) or everything
         with self._asking("Deleting from", self._guard):
-            self._load()
+            self._ready()
             self.client.delete(self.collection, filter=matching)
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
@@ -259,14 +292,14 @@ class MilvusStore(Store):
             queries[BM25] = (self._sparse(), words)
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         with self._asking("Searching"):
-            self._load()
+            self._ready()
             for name, (field, one) in queries.items():
                 [hits] = self.client.search(
                     self.collection,
                     data=[one],
                     anns_field=field,
                     limit=min(limit, _MOST_HITS),
-                    filter=filter or "",
+                    filter=within(self.tenant, filter, self._names),
                     output_fields=[self._names.id],
                     consistency_level=_STRONG,
                 )
@@ -280,7 +313,7 @@ class MilvusStore(Store):
         """Look up documents; see `Store.retrieve`."""
         rows: list[Any] = []
         with self._asking("Reading"):
-            self._load()
+            self._ready()
             encoder = self._encoder() if vectors else None
             for page in self._pages(ids):
                 rows += self.client.get(
@@ -292,13 +325,19 @@ class MilvusStore(Store):
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Iterate over all documents; see `Store.scan`."""
         with self._asking("Reading"):
-            self._load()
+            self._ready()
             encoder = self._encoder() if vectors else None
+        own = within(self.tenant, filter, self._names)
+        for row in self._rows(own, self._output(vectors)):
+            yield self._read(row, encoder)
+
+    def _rows(self, filter: str, fields: list[str]) -> Iterator[dict[str, Any]]:
+        with self._asking("Reading"):
             rows = self.client.query_iterator(
                 self.collection,
                 batch_size=_PAGE,
-                filter=filter or "",
-                output_fields=self._output(vectors),
+                filter=filter,
+                output_fields=fields,
                 consistency_level=_STRONG,
             )
         try:
@@ -307,8 +346,7 @@ class MilvusStore(Store):
                     page = rows.next()
                 if not page:
                     return
-                for row in page:
-                    yield self._read(row, encoder)
+                yield from page
         finally:
             rows.close()
 
@@ -317,10 +355,10 @@ class MilvusStore(Store):
         with self._asking("Counting"):
             if not self.client.has_collection(self.collection):
                 return 0
-            self._load()
+            self._ready()
             [row] = self.client.query(
                 self.collection,
-                filter=filter or "",
+                filter=within(self.tenant, filter, self._names),
                 output_fields=["count(*)"],
                 consistency_level=_STRONG,
             )
@@ -329,7 +367,7 @@ class MilvusStore(Store):
     def _make(self, record: CollectionRecord) -> None:
         self.client.create_collection(
             self.collection,
-            schema=make_schema(self._names, record.dim, lite=self._is_lite())
+            schema=make_schema(self._names, record, lite=self._is_lite())
             if self._foreign is None
             else self._foreign.make_schema(record.dim),
             properties={_RECORD: json.dumps(record.as_dict())},
@@ -391,13 +429,13 @@ class MilvusStore(Store):
 
     def _row(self, point: Point) -> dict[str, Any]:
         if self._foreign is None:
-            return to_row(point, self._names)
+            return to_row(point, self._names, self.tenant)
         return self._foreign.to_row(point, self._described())
 
     def _key(self, id_: Id) -> Id:
         """Return the primary key of a document's row."""
         if self._foreign is None:
-            return str(point_id(id_))
+            return str(point_id(id_, self.tenant))
         return self._foreign.key(id_, self._described())
 
     def _pages(self, ids: Sequence[Id]) -> Iterator[list[Id]]:
@@ -441,16 +479,16 @@ class MilvusStore(Store):
 
     def _recorded(self) -> CollectionRecord | None:
         properties = self.client.describe_collection(self.collection).get("properties") or {}
-        record = properties.get(_RECORD)
-        if record is None:
-            return None
+        values = properties.get(_RECORD)
         try:
-            return CollectionRecord.from_dict(json.loads(record))
+            record = None if values is None else CollectionRecord.from_dict(json.loads(values))
         except (AttributeError, TypeError, ValueError) as error:
             raise StoreError(
                 f"The record of the collection {self.collection!r} cannot be read ({error}). A "
                 "later release of qwen3-rag-hybrid may have written it: update this one."
             ) from error
+        self._use.has_tenants = record is not None and record.tenants
+        return record
 
     def _write_record(self, record: CollectionRecord) -> None:
         self.client.alter_collection_properties(
@@ -462,6 +500,16 @@ class MilvusStore(Store):
         if not self._is_loaded:
             self.client.load_collection(self.collection)
             self._is_loaded = True
+
+    def _ready(self) -> None:
+        """Load the collection; check that a tenant is named where there are any, and only there."""
+        self._load()
+        check_use(self.name, self._has_tenants(), self.tenant)
+
+    def _has_tenants(self) -> bool:
+        if self._use.has_tenants is None:
+            self._recorded()
+        return bool(self._use.has_tenants)
 
     def _encoder(self) -> BM25Encoder:
         record = self._recorded()

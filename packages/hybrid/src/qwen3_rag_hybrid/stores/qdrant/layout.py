@@ -13,6 +13,7 @@ import qdrant_edge as engine
 from qwen3_rag.lexical import SparseVector
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
+from qwen3_rag_hybrid.stores.qdrant.tenants import payload_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = [
@@ -71,14 +72,21 @@ def configuration(record: CollectionRecord) -> engine.EdgeConfig:
     )
 
 
-def to_point(point: Point, sparse: str) -> engine.Point:
-    """Make the engine's point; `sparse` is the sparse vector's name."""
+def to_point(point: Point, sparse: str, tenant: str | None) -> engine.Point:
+    """Make the engine's point.
+
+    Args:
+        point: The point, with its dense vector.
+        sparse: Name of the sparse vector.
+        tenant: The document's tenant.
+    """
     assert point.dense is not None
     vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
     if point.sparse is not None and len(point.sparse):
         vectors[sparse] = to_sparse(point.sparse)
     document = point.document
-    return engine.Point(point_id(document.id), vectors, to_payload(document, KEYS))
+    payload = {**to_payload(document, KEYS), **payload_of(tenant)}
+    return engine.Point(point_id(document.id, tenant), vectors, payload)
 
 
 def to_sparse(vector: SparseVector) -> engine.SparseVector:
@@ -92,12 +100,18 @@ def own_id(record: engine.ScoredPoint) -> Id:
     return own
 
 
-def read_point(record: engine.Record, sparse: str) -> Point:
-    """Read the engine's point; `sparse` is the sparse vector's name."""
+def read_point(record: engine.Record, sparse: str, keys: Keys) -> Point:
+    """Read the engine's point.
+
+    Args:
+        record: The engine's point.
+        sparse: Name of the sparse vector.
+        keys: The payload fields that are no part of the document's payload.
+    """
     vectors: Any = record.vector or {}
     dense, terms = vectors.get(DENSE), vectors.get(sparse)
     return Point(
-        from_payload(_stored_id(record), record.payload or {}, KEYS),
+        from_payload(_stored_id(record), record.payload or {}, keys),
         None if dense is None else np.asarray(dense, dtype=np.float32),
         None
         if terms is None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
 
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, point_id
+from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT
 
 __all__ = ["Layout", "VectorNames", "layout_of"]
 
@@ -43,6 +45,7 @@ class Layout:
         is_foreign: Whether the collection may lack terms.
         only_vector: Whether an unnamed dense vector has to stay the only vector, because the
             framework takes all that a point has for it.
+        tenant: The tenant whose documents these are, in a collection with tenants.
     """
 
     keys: Keys
@@ -51,6 +54,12 @@ class Layout:
     sparse: str | None = None
     is_foreign: bool = True
     only_vector: bool = False
+    tenant: str | None = None
+
+    def for_tenant(self, tenant: str) -> Layout:
+        """Make the layout of one tenant's documents."""
+        keys = replace(self.keys, tenant=TENANT)
+        return replace(self, keys=keys, place=partial(point_id, tenant=tenant), tenant=tenant)
 
     def names(self, parameters: Any) -> VectorNames:
         """Find the names of a collection's vectors.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
@@ -18,7 +19,13 @@ from qwen3_rag_hybrid.stores.base import Query
 from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
 from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, read_point, to_point, to_sparse
 from qwen3_rag_hybrid.stores.qdrant.requests import Requests
-from qwen3_rag_hybrid.stores.qdrant.shape import check_sample, check_shape, missing_indexes
+from qwen3_rag_hybrid.stores.qdrant.shape import (
+    check_sample,
+    check_shape,
+    missing_indexes,
+    old_idf,
+)
+from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT, of_tenant, within
 from qwen3_rag_hybrid.stores.qdrant.terms import ONLY_VECTOR, add_sparse, renewals
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -27,6 +34,7 @@ from qwen3_rag_hybrid.stores.record import (
     no_collection,
     refuse,
 )
+from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["Operations"]
 
@@ -35,6 +43,9 @@ F = TypeVar("F", bound=Callable[..., Flow[Any]])
 _PAGE = 256
 _RECORD = "qwen3_rag"
 _SAMPLED = 20  # points of another program to look at
+
+# Each tenant's vectors get a graph of their own, as they are never searched together.
+_TENANT_GRAPHS = models.HnswConfigDiff(m=0, payload_m=16)
 
 
 def _doing(action: str) -> Callable[[F], F]:
@@ -48,6 +59,19 @@ def _doing(action: str) -> Callable[[F], F]:
         return cast(F, flow)
 
     return decorate
+
+
+@dataclass
+class _Found:
+    """What was found out about a collection, shared with the operations of its tenants.
+
+    Attributes:
+        names: The names of its vectors.
+        tenants: Whether it has tenants.
+    """
+
+    names: VectorNames | None = None
+    tenants: bool | None = None
 
 
 class Operations:
@@ -75,8 +99,14 @@ class Operations:
         self._name = self._requests.name
         self._collection = collection
         self._layout = layout
-        self._names: VectorNames | None = None
+        self._found = _Found()
         self._is_local = is_local
+
+    def for_layout(self, layout: Layout) -> Self:
+        """Give the same operations for the documents of a tenant's layout."""
+        bound = copy.copy(self)
+        bound._layout = layout
+        return bound
 
     @_doing("Making")
     def create(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
@@ -110,11 +140,27 @@ class Operations:
         """See `Store.check`."""
         if not (yield self._exists()):
             return [no_collection(self._collection)]
-        return (yield from self._findings(record))
+        findings = yield from self._findings(record)
+        if record.tenants and not self._is_local:
+            version = (yield self._requests.ask(lambda client: client.info())).version
+            findings += old_idf(self._name, version)
+        return findings
+
+    @_doing("Listing the tenants of")
+    def facet(self, limit: int) -> Flow[list[models.FacetValueHit]]:
+        """Count the documents of up to `limit` tenants; none if the collection has no tenants."""
+        if not (yield from self._has_tenants()):
+            return []
+        found = yield self._requests.ask(
+            lambda client: client.facet(self._collection, TENANT, limit=limit, exact=True)
+        )
+        hits: list[models.FacetValueHit] = found.hits
+        return hits
 
     @_doing("Writing to")
     def upsert(self, points: Sequence[Point]) -> Flow[None]:
         """See `Store.upsert`."""
+        yield from self._check_use(writing=True)
         names = yield from self._vector_names()
         for point in points:
             self._layout.place(point.document.id)  # refuses an id before anything is written
@@ -125,12 +171,13 @@ class Operations:
     @_doing("Renewing the terms of")
     def renew_terms(self, points: Sequence[Point]) -> Flow[None]:
         """See `Store.renew_terms`."""
+        yield from self._check_use(writing=True)
         names = yield from self._vector_names()
         if names.sparse is None:
             if not self._layout.takes_terms(names):
                 raise StoreError(f"{self._name} cannot get BM25 terms. {ONLY_VECTOR}")
             yield self._requests.ask(partial(add_sparse, self._collection))
-            self._names = names = replace(names, sparse=BM25)
+            self._found.names = names = replace(names, sparse=BM25)
         assert names.sparse is not None
         for batch in batches(points):
             for request in renewals(self._collection, batch, self._layout, names.sparse):
@@ -153,12 +200,13 @@ class Operations:
 
     def delete_matching(self, filter: Any) -> Flow[None]:
         """See `Store.delete_matching`."""
-        matching = models.Filter() if filter is None else filter
+        matching = self._within(filter) or models.Filter()
         return self._delete(models.FilterSelector(filter=matching))
 
     @_doing("Searching")
     def search(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
         """See `Store.search`."""
+        yield from self._check_use()
         names = yield from self._vector_names()
         queries: dict[str, Any] = {DENSE: (query.vector.tolist(), names.dense or None)}
         if len(query.sparse):
@@ -167,11 +215,12 @@ class Operations:
             models.QueryRequest(
                 query=one,
                 using=using,
-                filter=filter,
+                filter=self._within(filter),
+                params=self._idf if name == BM25 else None,
                 limit=limit,
                 with_payload=models.PayloadSelectorInclude(include=[self._layout.keys.id]),
             )
-            for one, using in queries.values()
+            for name, (one, using) in queries.items()
         ]
         answers = yield self._requests.ask(
             lambda client: client.query_batch_points(self._collection, requests)
@@ -184,6 +233,7 @@ class Operations:
     @_doing("Reading")
     def retrieve(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
         """See `Store.retrieve`."""
+        yield from self._check_use()
         places: list[Any] = [self._layout.place(id_) for id_ in ids]
         records = yield self._requests.ask(
             lambda client: client.retrieve(
@@ -196,10 +246,11 @@ class Operations:
     @_doing("Reading")
     def page(self, start: Any, filter: Any, vectors: bool) -> Flow[tuple[list[Point], Any]]:
         """Read one page of all documents, from `start`, and where the next one starts."""
+        yield from self._check_use()
         records, next_start = yield self._requests.ask(
             lambda client: client.scroll(
                 self._collection,
-                scroll_filter=filter,
+                scroll_filter=self._within(filter),
                 limit=_PAGE,
                 offset=start,
                 with_payload=True,
@@ -211,10 +262,14 @@ class Operations:
     @_doing("Counting")
     def count(self, filter: Any) -> Flow[int]:
         """See `Store.count`."""
-        return (yield from self._count(filter)) if (yield self._exists()) else 0
+        if not (yield self._exists()):
+            return 0
+        yield from self._check_use()
+        return (yield from self._count(self._within(filter)))
 
     @_doing("Deleting from")
     def _delete(self, selector: models.PointIdsList | models.FilterSelector) -> Flow[None]:
+        yield from self._check_use(writing=True)
         yield from self._requests.write(
             lambda client: client.delete(self._collection, selector, wait=True)
         )
@@ -230,6 +285,7 @@ class Operations:
                     self._collection,
                     vectors_config={names.dense: dense} if names.dense else dense,
                     sparse_vectors_config={names.sparse or BM25: sparse},
+                    hnsw_config=_TENANT_GRAPHS if record.tenants else None,
                     metadata={_RECORD: record.as_dict()},
                 )
             )
@@ -245,6 +301,8 @@ class Operations:
         if (yield from self._vector_names()).sparse is None:
             record = replace(record, encoder={})
         recorded = yield from self._recorded()
+        if record.tenants and recorded is None:
+            yield from self._check_adopted()
         count = 0 if recorded or adopt else (yield from self._count(None))
         record = adopted(self._name, recorded, record, adopt=adopt, count=lambda: count)
         yield from self.write_record(record)
@@ -254,22 +312,71 @@ class Operations:
         if self._is_local:
             return
         indexed = (yield self._info()).payload_schema
-        fields = self._layout.keys.stored(record.fields)
-        for field in fields.keys() - indexed.keys():
-            kind = models.PayloadSchemaType(fields[field])
-            yield self._requests.ask(partial(_make_index, self._collection, field, kind))
+        for field, kind in self._indexes(record).items():
+            if field not in indexed:
+                yield self._requests.ask(partial(_make_index, self._collection, field, kind))
+
+    def _indexes(self, record: CollectionRecord) -> dict[str, Any]:
+        """Give the types of the indexes on the declared fields and on the tenant."""
+        kinds: dict[str, Any] = {
+            field: models.PayloadSchemaType(kind)
+            for field, kind in self._layout.keys.stored(record.fields).items()
+        }
+        if record.tenants:
+            keyword = models.KeywordIndexType.KEYWORD
+            kinds[TENANT] = models.KeywordIndexParams(type=keyword, is_tenant=True)
+        return kinds
+
+    def _check_adopted(self) -> Flow[None]:
+        """Reject documents that no tenant would find."""
+        without = models.IsEmptyCondition(is_empty=models.PayloadField(key=TENANT))
+        count = yield from self._count(models.Filter(must=[without]))
+        if count:
+            raise StoreError(
+                f"{self._name} has {count} documents without a tenant, which none would find. Make "
+                "a new collection with `create(tenants=True)`, and add them again."
+            )
+
+    def _within(self, filter: Any) -> Any:
+        """Restrict the caller's filter to the tenant."""
+        return within(models, self._layout.tenant, filter)
+
+    @property
+    def _idf(self) -> models.SearchParams | None:
+        """Parameters that count how rare a term is in the tenant's documents alone."""
+        if self._layout.tenant is None or not hasattr(models, "IdfCorpusParams"):
+            return None  # clients before 1.19 cannot ask for it
+        corpus = of_tenant(models, self._layout.tenant)
+        return models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus))
+
+    def _has_tenants(self, *, writing: bool = False) -> Flow[bool]:
+        if self._found.tenants is None:
+            asked = partial(_get_info, self._collection)
+            info = yield from self._requests.write(asked) if writing else self._asked(asked)
+            self._record_in(info)
+        return bool(self._found.tenants)
+
+    def _asked(self, request: Callable[[QdrantClient], Any]) -> Flow[Any]:
+        return (yield self._requests.ask(request))
+
+    def _check_use(self, *, writing: bool = False) -> Flow[None]:
+        """Check that a tenant is named where there are tenants, and only there.
+
+        Args:
+            writing: Whether to be as patient with the server as a write is.
+        """
+        has_tenants = yield from self._has_tenants(writing=writing)
+        check_use(self._name, has_tenants, self._layout.tenant)
 
     def _findings(self, record: CollectionRecord) -> Flow[list[Finding]]:
         info: models.CollectionInfo = yield self._info()
-        self._names = names = self._layout.names(info.config.params)
+        self._found.names = names = self._layout.names(info.config.params)
         findings = check_shape(self._name, info.config.params, names, record.dim)
         if not findings and (yield from self._recorded()) is None:
             # Another program wrote the points.
             findings = check_sample(self._name, (yield from self._sample()), names.sparse)
         if not self._is_local:  # in local mode, indexes have no effect
-            findings += missing_indexes(
-                self._name, self._layout.keys.stored(record.fields), info.payload_schema
-            )
+            findings += missing_indexes(self._name, self._indexes(record), info.payload_schema)
         return findings
 
     def _sample(self) -> Flow[list[Point]]:
@@ -281,18 +388,20 @@ class Operations:
         return (yield from self._points(records))
 
     def _recorded(self) -> Flow[CollectionRecord | None]:
-        info = yield self._info()
+        return self._record_in((yield self._info()))
+
+    def _record_in(self, info: models.CollectionInfo) -> CollectionRecord | None:
         metadata: Mapping[str, Any] = info.config.metadata or {}
-        record = metadata.get(_RECORD)
-        if record is None:
-            return None
+        values = metadata.get(_RECORD)
         try:
-            return CollectionRecord.from_dict(record)
+            record = None if values is None else CollectionRecord.from_dict(values)
         except (TypeError, ValueError) as error:
             raise StoreError(
                 f"The record of the collection {self._collection!r} cannot be read ({error}). A "
                 "later release of qwen3-rag-hybrid may have written it: update this one."
             ) from error
+        self._found.tenants = record is not None and record.tenants
+        return record
 
     def _count(self, filter: Any) -> Flow[int]:
         counted = yield self._requests.ask(
@@ -306,22 +415,24 @@ class Operations:
 
     def _vector_names(self) -> Flow[VectorNames]:
         """Find the names of the vectors, once."""
-        if self._names is None:
-            self._names = self._layout.names((yield self._info()).config.params)
-        return self._names
+        if self._found.names is None:
+            self._found.names = self._layout.names((yield self._info()).config.params)
+        return self._found.names
 
     def _exists(self) -> Call:
         return self._requests.ask(lambda client: client.collection_exists(self._collection))
 
     def _info(self) -> Call:
-        return self._requests.ask(lambda client: client.get_collection(self._collection))
+        return self._requests.ask(partial(_get_info, self._collection))
+
+
+def _get_info(collection: str, client: QdrantClient) -> models.CollectionInfo:
+    return client.get_collection(collection)
 
 
 def _upsert(collection: str, points: list[models.PointStruct], client: QdrantClient) -> Any:
     return client.upsert(collection, points, wait=True)
 
 
-def _make_index(
-    collection: str, field: str, kind: models.PayloadSchemaType, client: QdrantClient
-) -> Any:
+def _make_index(collection: str, field: str, kind: Any, client: QdrantClient) -> Any:
     return client.create_payload_index(collection, field, kind, wait=True)

@@ -12,6 +12,7 @@ from qdrant_client import models
 from qwen3_rag.lexical import SparseVector
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, own_id, to_payload
 from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
+from qwen3_rag_hybrid.stores.qdrant.tenants import payload_of
 
 __all__ = ["batches", "read_id", "read_point", "to_point", "to_sparse"]
 
@@ -38,8 +39,8 @@ def to_point(point: Point, layout: Layout, names: VectorNames) -> models.PointSt
     if names.sparse is not None and point.sparse is not None and len(point.sparse):
         vectors[names.sparse] = to_sparse(point.sparse)
     id_ = point.document.id
-    payload = to_payload(point.document, layout.keys)
-    if isinstance(id_, int) and id_ > _MOST_SIGNED:
+    payload = {**to_payload(point.document, layout.keys), **payload_of(layout.tenant)}
+    if layout.tenant is None and isinstance(id_, int) and id_ > _MOST_SIGNED:
         del payload[layout.keys.id]  # it is the point's own id
     return models.PointStruct(id=layout.place(id_), vector=vectors, payload=payload)
 

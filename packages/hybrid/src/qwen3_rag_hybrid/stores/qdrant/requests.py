@@ -63,12 +63,11 @@ class Requests:
 
         return Call(partial(request, self._client), awaited)
 
-    def write(self, request: Callable[[QdrantClient], Any]) -> Flow[None]:
+    def write(self, request: Callable[[QdrantClient], Any]) -> Flow[Any]:
         """Send a request that may be repeated, and repeat it if the server may take it later."""
         for wait in _WAITS:
             try:
-                yield self.ask(request)
-                return
+                return (yield self.ask(request))
             except Exception as error:
                 asked = retry_after(error)
                 if asked is None:
@@ -77,7 +76,7 @@ class Requests:
                 failed = failure("Writing to", self.name, self._collection, error)
                 logger.warning("%s Trying again in %g s.", failed, seconds)
             yield _pause(seconds)
-        yield self.ask(request)
+        return (yield self.ask(request))
 
 
 def _pause(seconds: float) -> Call:

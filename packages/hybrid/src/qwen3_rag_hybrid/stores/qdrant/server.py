@@ -6,16 +6,18 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError
+from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
 from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
+from qwen3_rag_hybrid.stores.qdrant.tenants import FIRST_TENANTS, tenants_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.tenants import check_whole
 
 try:
     from qdrant_client import AsyncQdrantClient, QdrantClient, models
@@ -44,6 +46,8 @@ class QdrantStore(Store):
     Safe to share between threads; in local mode, they wait for each other. Filters are of the class
     `qdrant_client.models.Filter`. Closing the client is up to you.
     """
+
+    can_have_tenants = True
 
     def __init__(
         self,
@@ -105,6 +109,23 @@ class QdrantStore(Store):
             with _guards_guard:
                 self._guard = _guards.setdefault(client, threading.RLock())
 
+    def for_tenant(self, tenant: str) -> Self:
+        """Give the store of one tenant; see `Store.for_tenant`."""
+        bound = super().for_tenant(tenant)
+        bound._layout = self._layout.for_tenant(tenant)
+        bound._operations = self._operations.for_layout(bound._layout)
+        if self.async_client is not None:
+            bound.aio = AsyncQdrant(bound._operations)
+        return bound
+
+    def check_tenants(self) -> None:
+        """Reject tenants in a collection of a framework, which has ids and payloads of its own."""
+        if self._layout.is_foreign:
+            raise StoreError(
+                f"{self.name} is opened with a framework's `layout`, where this package keeps no "
+                "tenants apart. Make a collection of its own, without `layout`."
+            )
+
     @property
     def name(self) -> str:
         """The collection's name for error messages."""
@@ -112,7 +133,7 @@ class QdrantStore(Store):
 
     @property
     def keys(self) -> Keys:
-        """Payload fields that hold text and id."""
+        """Payload fields that hold text, id and tenant."""
         return self._layout.keys
 
     @property
@@ -171,6 +192,14 @@ class QdrantStore(Store):
     def selects_all(self, filter: Any) -> bool:
         """Whether a filter has no conditions; see `Store.selects_all`."""
         return filter is None or not has_conditions(filter)
+
+    def tenants(self) -> list[str]:
+        """List the tenants; see `Store.tenants`."""
+        check_whole(self.name, self.tenant)
+        limit = FIRST_TENANTS
+        while len(hits := self._run(self._operations.facet(limit))) == limit:
+            limit *= 10
+        return tenants_of(hits)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.

@@ -12,8 +12,9 @@ from qwen3_rag_hybrid.documents import Point
 from qwen3_rag_hybrid.stores.qdrant.layouts import VectorNames
 from qwen3_rag_hybrid.stores.record import Finding
 
-__all__ = ["check_sample", "check_shape", "missing_indexes"]
+__all__ = ["check_sample", "check_shape", "missing_indexes", "old_idf"]
 
+_TENANTS_IDF = (1, 19)  # the first server with the IDF of a part of the documents
 _TOLERANCE = 0.01  # of a unit vector's length, for vectors stored with half precision
 
 
@@ -34,6 +35,27 @@ def missing_indexes(name: str, fields: Iterable[str], indexed: Container[str]) -
         )
         for field in fields
         if field not in indexed
+    ]
+
+
+def old_idf(name: str, version: str) -> list[Finding]:
+    """Report a server whose BM25 counts the words of all tenants.
+
+    Args:
+        name: The collection's name for error messages.
+        version: The server's version.
+    """
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) >= _TENANTS_IDF:
+        return []
+    return [
+        Finding(
+            "tenants",
+            "warning",
+            f"{name} is on Qdrant {version}, which counts the words of all tenants for BM25: one "
+            "that is rare for a tenant but common for the others counts little.",
+            "Update Qdrant to 1.19; nothing has to be added again.",
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "PROPERTIES",
     "TERMS",
     "check_field_names",
+    "check_tenant_name",
     "field_property",
     "object_id",
     "own_id",
@@ -89,6 +91,9 @@ FIELD_TYPES = tuple(_DATA_TYPES)
 _RESERVED = {"id", "vector", "_id", "_additional", *PROPERTIES}
 _LONGEST_NAME = 128  # below any server's limit
 
+_LONGEST_TENANT = 64
+_TENANT_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST_TENANT}}}")
+
 
 def check_field_names(names: Iterator[str] | Mapping[str, str]) -> None:
     """Reject payload fields that cannot be properties of a collection.
@@ -109,6 +114,20 @@ def check_field_names(names: Iterator[str] | Mapping[str, str]) -> None:
                 f"The field {name!r} cannot be declared in Weaviate, which keeps the name, or this "
                 "store does. Rename it in the payloads, or leave it undeclared."
             )
+
+
+def check_tenant_name(name: str) -> None:
+    """Reject a name that no tenant of the server can have.
+
+    Raises:
+        InputError: It has other characters, or is too long.
+    """
+    if not _TENANT_NAME.fullmatch(name):
+        raise InputError(
+            f"The tenant {name[:_LONGEST_TENANT]!r} cannot be one of Weaviate: names consist of "
+            f"ASCII letters, digits, '_' and '-', {_LONGEST_TENANT} of them at most. Use an id, "
+            "such as a UUID, or a digest of the name."
+        )
 
 
 def field_property(name: str, kind: str) -> Property:

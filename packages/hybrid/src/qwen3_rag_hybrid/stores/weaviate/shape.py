@@ -17,7 +17,7 @@ from weaviate.classes.config import (
 from qwen3_rag.errors import StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import DENSE
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
 from qwen3_rag_hybrid.stores.weaviate.foreign import ForeignLayout
 from qwen3_rag_hybrid.stores.weaviate.layout import PROPERTIES, TERMS, field_property
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout, OwnLayout
@@ -63,6 +63,11 @@ def _configuration(record: CollectionRecord) -> dict[str, Any]:
         "inverted_index_config": Configure.inverted_index(
             bm25_k1=bm25.k1, bm25_b=bm25.b, stopwords_preset=StopwordsPreset.NONE
         ),
+        "multi_tenancy_config": Configure.multi_tenancy(
+            enabled=record.tenants,
+            auto_tenant_creation=record.tenants,
+            auto_tenant_activation=record.tenants,
+        ),
     }
 
 
@@ -76,10 +81,15 @@ def changes(found: Any, record: CollectionRecord) -> dict[str, Any]:
     bm25 = encoder_of(record)
     if not record.has_terms:  # the server's own parameters are the collection's
         return {"description": _describe(found.description or "", record)}
-    return {
+    changed: dict[str, Any] = {
         "description": _describe(found.description or "", record),
         "inverted_index_config": Reconfigure.inverted_index(bm25_k1=bm25.k1, bm25_b=bm25.b),
     }
+    if record.tenants:
+        changed["multi_tenancy_config"] = Reconfigure.multi_tenancy(
+            auto_tenant_creation=True, auto_tenant_activation=True
+        )
+    return changed
 
 
 def read_record(name: str, found: Any) -> CollectionRecord | None:
@@ -116,13 +126,13 @@ def check_shape(name: str, found: Any, layout: Layout, record: CollectionRecord)
     recorded = read_record(name, found) or record
     if isinstance(layout, ForeignLayout):
         return [
-            *_check_tenants(name, found),
+            *_check_tenants(name, found, record),
             *_check_vector(name, found, layout.dense),
             *_check_text(name, found, layout.searched),
             *_check_fields(name, found, layout, record),
         ]
     return [
-        *_check_tenants(name, found),
+        *_check_tenants(name, found, record),
         *_check_vector(name, found, DENSE),
         *_check_properties(name, found),
         *_check_bm25(name, found, recorded),
@@ -148,12 +158,21 @@ def _divide(description: str) -> tuple[str, str]:
     return (text, last) if last.startswith(_RECORD) else (description, "")
 
 
-def _check_tenants(name: str, found: Any) -> list[Finding]:
-    if not found.multi_tenancy_config.enabled:
-        return []
-    return [
-        Finding("tenants", "error", f"{name} has tenants, which this store does not search.", _NEW)
-    ]
+def _check_tenants(name: str, found: Any, record: CollectionRecord) -> list[Finding]:
+    config = found.multi_tenancy_config
+    if config.enabled != record.tenants:
+        return [tenant_finding(name, has=config.enabled)]
+    if record.tenants and not (config.auto_tenant_creation and config.auto_tenant_activation):
+        return [
+            Finding(
+                "tenants",
+                "warning",
+                f"{name} does not make a tenant when its first document is added, or does not wake "
+                "one that is inactive, so adding and searching may fail.",
+                "Call `create()` again: it switches both on.",
+            )
+        ]
+    return []
 
 
 def _check_vector(name: str, found: Any, dense: str | None) -> list[Finding]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.errors import MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
-from qwen3_rag.integration import Call, Flow, run
+from qwen3_rag.integration import Flow, run
 from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
-from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.base import Query, Store, parts
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -22,11 +21,11 @@ from qwen3_rag_hybrid.stores.record import (
     no_collection,
     refuse,
 )
+from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 try:
     from weaviate import WeaviateAsyncClient, WeaviateClient
     from weaviate.classes.query import Filter
-    from weaviate.exceptions import UnexpectedStatusCodeError
 except ImportError as error:
     raise MissingExtraError(
         "A collection of Weaviate needs the package 'weaviate-client'. Install it with: "
@@ -34,8 +33,13 @@ except ImportError as error:
     ) from error
 
 from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
+from qwen3_rag_hybrid.stores.weaviate.connection import Connection, UnknownTenant, aside
 from qwen3_rag_hybrid.stores.weaviate.filters import check_filter, matching
-from qwen3_rag_hybrid.stores.weaviate.layout import FIELD_TYPES, check_field_names
+from qwen3_rag_hybrid.stores.weaviate.layout import (
+    FIELD_TYPES,
+    check_field_names,
+    check_tenant_name,
+)
 from qwen3_rag_hybrid.stores.weaviate.layouts import layout_of
 from qwen3_rag_hybrid.stores.weaviate.searching import PAGE, reading, retrieve, search
 from qwen3_rag_hybrid.stores.weaviate.shape import (
@@ -49,13 +53,12 @@ from qwen3_rag_hybrid.stores.weaviate.writing import write
 
 __all__ = ["WeaviateStore"]
 
-T = TypeVar("T")
 
 _NO_OBJECT = UUID(int=0)
 _MOST_FILTERED = 9_000  # objects to read by pages; a server gives 10,000 if it is not set to fewer
 
 
-class WeaviateStore(Store):
+class WeaviateStore(Connection, Store):
     """A collection on a Weaviate server, from 1.27, accessed through your own client.
 
     Safe to share between threads. Filters are those of `weaviate.classes.query.Filter`. Connecting
@@ -67,6 +70,7 @@ class WeaviateStore(Store):
     """
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
+    can_have_tenants = True
 
     def __init__(
         self,
@@ -98,26 +102,28 @@ class WeaviateStore(Store):
             InputTypeError: A client is of another class.
             InputError: The layout is unknown, or names are given without one.
         """
-        if not isinstance(client, WeaviateClient):
-            raise InputTypeError(
-                f"`client` must be a weaviate.WeaviateClient, got {type(client).__name__}. The "
-                "searcher's async methods work with it too: they call it on a thread."
-            )
-        if async_client is not None and not isinstance(async_client, WeaviateAsyncClient):
-            raise InputTypeError(
-                "`async_client` must be a weaviate.WeaviateAsyncClient, got "
-                f"{type(async_client).__name__}."
-            )
-        self.client = client
-        self.async_client = async_client
-        self.collection = collection
+        super().__init__(client, collection, async_client)
         self._layout = layout_of(layout, dense=dense, text=text_key)
         self.aio = None if async_client is None else AsyncWeaviate(self)
 
-    @property
-    def name(self) -> str:
-        """The collection's name for error messages."""
-        return f"The collection {self.collection!r}"
+    def for_tenant(self, tenant: str) -> Self:
+        """Give the store of one tenant; see `Store.for_tenant`.
+
+        The server limits names to letters of ASCII, digits, `_` and `-`, 64 of them at most.
+        """
+        bound = super().for_tenant(tenant)
+        check_tenant_name(tenant)
+        if self.async_client is not None:
+            bound.aio = AsyncWeaviate(bound)
+        return bound
+
+    def check_tenants(self) -> None:
+        """Reject tenants in a collection of a framework."""
+        if not self._layout.has_terms:
+            raise StoreError(
+                f"{self.name} is opened with a framework's `layout`, where this package keeps no "
+                "tenants apart. Make a collection of its own, without `layout`."
+            )
 
     @property
     def keys(self) -> Keys:
@@ -151,7 +157,13 @@ class WeaviateStore(Store):
             if recorded == record and not check_shape(self.name, found, self._layout, record):
                 return
             refuse(self._findings(found, record))
-            record = adopted(self.name, recorded, record, adopt=adopt, count=self.count)
+            record = adopted(
+                self.name,
+                recorded,
+                record,
+                adopt=adopt,
+                count=lambda: sum(one.count() for one in parts(self, record)),
+            )
             self._add_fields(found, record, recorded.fields if recorded else {})
             self._handle().config.update(**changes(found, record))
 
@@ -192,6 +204,18 @@ class WeaviateStore(Store):
         among = Filter.by_id().contains_any([self._layout.object_id(id_) for id_ in ids])
         return among if filter is None else among & filter
 
+    def tenants(self) -> list[str]:
+        """List the tenants; see `Store.tenants`. One whose documents were deleted is still one."""
+        check_whole(self.name, self.tenant)
+        with self._asking("Listing the tenants of"):
+            enabled = self._configured().multi_tenancy_config.enabled
+            return sorted(self._handle().tenants.get()) if enabled else []
+
+    def delete_tenant(self, tenant: str) -> None:
+        """Delete a tenant; see `Store.delete_tenant`."""
+        with self.for_tenant(tenant)._asking("Deleting from"):
+            self._handle().tenants.remove([tenant])
+
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
 
@@ -200,7 +224,9 @@ class WeaviateStore(Store):
         """
         with self._asking("Writing to"):
             # Asked for anew: a server makes a collection that is gone by guessing at its types.
-            recorded = read_record(self.name, self._configured())
+            found = self._configured()
+            check_use(self.name, found.multi_tenancy_config.enabled, self.tenant)
+            recorded = read_record(self.name, found)
             write(
                 self.name, self._handle(), self._layout, points, recorded.fields if recorded else {}
             )
@@ -214,7 +240,7 @@ class WeaviateStore(Store):
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
         places = [self._layout.object_id(id_) for id_ in ids]
-        with self._asking("Deleting from"):
+        with suppress(UnknownTenant), self._asking("Deleting from"):
             for start in range(0, len(places), PAGE):
                 self._delete(Filter.by_id().contains_any(places[start : start + PAGE]))
 
@@ -224,7 +250,7 @@ class WeaviateStore(Store):
         The server deletes up to 10,000 per request, or as many as it is set to.
         """
         matching = Filter.by_id().not_equal(_NO_OBJECT) if filter is None else filter
-        with self._asking("Deleting from"):
+        with suppress(UnknownTenant), self._asking("Deleting from"):
             while self._delete(matching):
                 pass
 
@@ -238,16 +264,19 @@ class WeaviateStore(Store):
 
     def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
         """Search, for blocking and for async callers."""
-        return self._flow("Searching", search(self._ask, self._layout, query, limit, filter))
+        nothing: RankedLists = {DENSE: [], BM25: []}
+        return self._flow(
+            "Searching", search(self._ask, self._layout, query, limit, filter), nothing
+        )
 
     def retrieving(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
         """Look up documents, for blocking and for async callers."""
 
         def flow() -> Flow[dict[Id, Point]]:
-            encoder = (yield _aside(self._encoder)) if vectors else None
+            encoder = (yield aside(self._encoder)) if vectors else None
             return (yield from retrieve(self._ask, self._layout, ids, encoder))
 
-        return self._flow("Reading", flow())
+        return self._flow("Reading", flow(), {})
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Iterate over all documents; see `Store.scan`.
@@ -255,6 +284,16 @@ class WeaviateStore(Store):
         The server has no cursor over filtered documents. Where more than 9,000 pass the filter, it
         is asked which of each page of all documents pass.
         """
+        with suppress(UnknownTenant):
+            yield from self._scan(filter, vectors)
+
+    def count(self, *, filter: Any = None) -> int:
+        """Count documents; see `Store.count`."""
+        with suppress(UnknownTenant), self._asking("Counting"):
+            return 0 if self._configuration() is None else self._count(filter)
+        return 0
+
+    def _scan(self, filter: Any, vectors: bool) -> Iterator[Point]:
         with self._asking("Reading"):
             encoder = self._encoder() if vectors else None
             is_counted = filter is not None and self._count(filter) <= _MOST_FILTERED
@@ -275,11 +314,6 @@ class WeaviateStore(Store):
             else:
                 place["after"] = found[-1].uuid
 
-    def count(self, *, filter: Any = None) -> int:
-        """Count documents; see `Store.count`."""
-        with self._asking("Counting"):
-            return 0 if self._configuration() is None else self._count(filter)
-
     def _delete(self, matching: Any) -> int:
         """Delete objects, and return how many there were."""
         deleted = self._handle().data.delete_many(where=matching)
@@ -290,24 +324,6 @@ class WeaviateStore(Store):
             )
         return int(deleted.matches)
 
-    def _handle(self) -> Any:
-        return self.client.collections.use(self.collection)
-
-    def _configuration(self) -> Any:
-        """Read the collection's configuration; `None` if it does not exist."""
-        try:
-            return self._handle().config.get()
-        except UnexpectedStatusCodeError as error:
-            if error.status_code == 404:
-                return None
-            raise
-
-    def _configured(self) -> Any:
-        found = self._configuration()
-        if found is None:
-            raise StoreError(str(no_collection(self.collection)))
-        return found
-
     def _encoder(self) -> BM25Encoder:
         recorded = read_record(self.name, self._configured())
         return BM25Encoder() if recorded is None else encoder_of(recorded)
@@ -316,11 +332,15 @@ class WeaviateStore(Store):
         findings = check_shape(self.name, found, self._layout, record)
         if findings or read_record(self.name, found) is not None:
             return findings
-        # The size of vectors is not part of the configuration.
-        query = self._handle().query
-        found_one = query.fetch_objects(limit=1, include_vector=self._layout.include_vector)
-        vectors = [self._layout.read_vector(one) for one in found_one.objects]
-        sizes = [len(vector) for vector in vectors if vector]
+        # The size of vectors is not part of the configuration, and the same for all tenants.
+        sizes: list[int] = []
+        for one in parts(self, record):
+            query = one._handle().query
+            objects = query.fetch_objects(limit=1, include_vector=self._layout.include_vector)
+            vectors = [self._layout.read_vector(each) for each in objects.objects]
+            sizes = [len(vector) for vector in vectors if vector]
+            if sizes:
+                break
         return [
             Finding(
                 "dim",
@@ -344,14 +364,15 @@ class WeaviateStore(Store):
             self._handle().config.add_property(
                 self._layout.field_property(name, record.fields[name])
             )
-        waiting: list[Point] = []
-        for point in self.scan(vectors=True) if new and self._layout.has_terms else ():
-            if new & point.document.payload.keys():
-                waiting.append(point)
-            if len(waiting) == PAGE:
-                write(self.name, self._handle(), self._layout, waiting, record.fields)
-                waiting = []
-        write(self.name, self._handle(), self._layout, waiting, record.fields)
+        for one in parts(self, record) if new and self._layout.has_terms else ():
+            waiting: list[Point] = []
+            for point in one.scan(vectors=True):
+                if new & point.document.payload.keys():
+                    waiting.append(point)
+                if len(waiting) == PAGE:
+                    write(self.name, one._handle(), self._layout, waiting, record.fields)
+                    waiting = []
+            write(self.name, one._handle(), self._layout, waiting, record.fields)
 
     def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
         if not found:
@@ -366,48 +387,3 @@ class WeaviateStore(Store):
     def _count(self, filter: Any) -> int:
         counted = self._handle().aggregate.over_all(total_count=True, filters=filter)
         return counted.total_count or 0
-
-    def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
-        def blocking() -> list[Any]:
-            queries = self._handle().query
-            return [request(queries) for request in requests]
-
-        async def awaited() -> list[Any]:
-            assert self.async_client is not None
-            queries = self.async_client.collections.use(self.collection).query
-            return await asyncio.gather(*(request(queries) for request in requests))
-
-        return Call(blocking, awaited)
-
-    def _flow(self, action: str, flow: Flow[T]) -> Flow[T]:
-        """Run a flow, and convert the client's errors to `StoreError`."""
-        try:
-            return (yield from flow)
-        except Qwen3RagError:
-            raise
-        except Exception as error:
-            raise (yield _aside(partial(self._failure, action, error))) from error
-
-    @contextmanager
-    def _asking(self, action: str) -> Iterator[None]:
-        """Convert the client's errors to `StoreError`."""
-        try:
-            yield
-        except Qwen3RagError:
-            raise
-        except Exception as error:
-            raise self._failure(action, error) from error
-
-    def _failure(self, action: str, error: Exception) -> StoreError:
-        try:
-            if self._configuration() is None:
-                return StoreError(str(no_collection(self.collection)))
-        except Exception:
-            pass  # the server does not answer, as the first error says
-        name = f"{self.name[0].lower()}{self.name[1:]}"
-        return StoreError(f"{action} {name} failed: {type(error).__name__}: {error}")
-
-
-def _aside(work: Callable[[], Any]) -> Call:
-    """Make a call that async callers run on a thread."""
-    return Call(work, partial(asyncio.to_thread, work))
