@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from haystack import Document, Pipeline
 from haystack.core.errors import SerializationError
+from haystack.document_stores.in_memory import InMemoryDocumentStore
 from qdrant_client import QdrantClient
 
 from haystack_integrations.components.embedders.qwen3_rag import Qwen3TextEmbedder
@@ -106,6 +107,33 @@ async def test_a_hybrid_searcher_is_a_searcher() -> None:
     assert component.run(QUERY) == found  # it is the caller's to close
     searcher.close()
     client.close()
+
+
+async def test_a_search_is_for_a_tenant() -> None:
+    hybrid = pytest.importorskip("qwen3_rag_hybrid")
+    searcher = hybrid.HybridSearcher(
+        hybrid.QdrantStore(QdrantClient(":memory:"), "documents"),
+        Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 64)),
+    )
+    searcher.create(tenants=True)
+    searcher.add([hybrid.Document("mine", "The capital of France.")], tenant="acme")
+    searcher.add([hybrid.Document("theirs", "The capital of Peru.")], tenant="globex")
+    component = Qwen3HybridRetriever(searcher)
+
+    found = component.run(QUERY, tenant="acme")
+
+    assert [document.id for document in found["documents"]] == ["mine"]
+    assert await component.run_async(QUERY, tenant="acme") == found
+    with pytest.raises(InputError, match="has tenants"):
+        component.run(QUERY)
+
+
+def test_a_document_store_has_no_tenants() -> None:
+    embedder = Qwen3TextEmbedder(backend=TextBackend("embedding", 64))
+    component = Qwen3HybridRetriever(InMemoryDocumentStore(), embedder)
+
+    with pytest.raises(InputError, match="`tenant` is 'acme', but a InMemoryDocumentStore"):
+        component.run(QUERY, tenant="acme")
 
 
 def test_a_searcher_is_not_written_down() -> None:

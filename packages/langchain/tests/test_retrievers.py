@@ -238,6 +238,18 @@ def searcher(
     client.close()
 
 
+async def test_a_retriever_is_for_a_tenant(searcher: HybridSearcher) -> None:
+    shared = HybridSearcher(QdrantStore(QdrantClient(":memory:"), "shared"), searcher.embedder)
+    shared.create(tenants=True)
+    shared.add([HybridDocument("mine", "a text")], tenant="acme")
+    shared.add([HybridDocument("theirs", "a text")], tenant="globex")
+    retriever = Qwen3HybridRetriever(searcher=shared, tenant="acme")
+
+    assert [document.id for document in retriever.invoke("text")] == ["mine"]
+    assert [document.id for document in retriever.invoke("text", tenant="globex")] == ["theirs"]
+    assert [document.id for document in await retriever.ainvoke("text")] == ["mine"]
+
+
 def test_hits_become_documents_with_scores_and_ranks(searcher: HybridSearcher) -> None:
     hits = searcher.search(QUERY)
 

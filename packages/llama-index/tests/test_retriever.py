@@ -96,6 +96,18 @@ def test_the_event_loop_keeps_ticking() -> None:
     client.close()
 
 
+def test_a_retriever_is_for_a_tenant(searcher: HybridSearcher) -> None:
+    store = QdrantStore(QdrantClient(":memory:"), "tenants")
+    shared = HybridSearcher(store, searcher.embedder)
+    shared.create(tenants=True)
+    shared.add(DOCUMENTS[:1], tenant="acme")
+    shared.add(DOCUMENTS[1:], tenant="globex")
+    retriever = Qwen3HybridRetriever(shared, tenant="acme")
+
+    assert [node.node_id for node in retriever.retrieve("disk")] == ["france"]
+    assert [node.node_id for node in asyncio.run(retriever.aretrieve("disk"))] == ["france"]
+
+
 def test_limit_offset_filter_and_instruction_reach_the_searcher(searcher: HybridSearcher) -> None:
     only = models.Filter(
         must=[models.FieldCondition(key="path", match=models.MatchValue(value="errors.md"))]

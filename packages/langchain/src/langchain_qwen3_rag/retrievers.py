@@ -125,6 +125,9 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
     instruction: str | None = None
     """What queries are for; the searcher's instruction when `None`."""
 
+    tenant: str | None = None
+    """The tenant whose documents to search, for a searcher over a collection with tenants."""
+
     def _get_relevant_documents(
         self,
         query: str,
@@ -133,8 +136,9 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         k: int | None = None,
         filter: Any = None,
         instruction: str | None = None,
+        tenant: str | None = None,
     ) -> list[Document]:
-        chosen = _chosen(self, k=k, filter=filter, instruction=instruction)
+        chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
         return [_document(hit) for hit in self.searcher.search(query, **_renamed(chosen))]
 
     async def _aget_relevant_documents(
@@ -145,8 +149,9 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         k: int | None = None,
         filter: Any = None,
         instruction: str | None = None,
+        tenant: str | None = None,
     ) -> list[Document]:
-        chosen = _chosen(self, k=k, filter=filter, instruction=instruction)
+        chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
         return [_document(hit) for hit in await self.searcher.asearch(query, **_renamed(chosen))]
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
@@ -171,7 +176,7 @@ def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
     """Combine a call's arguments with the fields, and check them."""
     chosen: dict[str, Any] = {
         name: getattr(retriever, name) if given.get(name) is None else given[name]
-        for name in ("k", "filter", "instruction")
+        for name in ("k", "filter", "instruction", "tenant")
         if name in type(retriever).model_fields
     }
     check_count(chosen["k"], "k", 1)
@@ -181,8 +186,9 @@ def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
 
 
 def _renamed(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Rename LangChain's `k` to the searcher's `limit`."""
-    return {"limit" if name == "k" else name: value for name, value in chosen.items()}
+    """Rename LangChain's `k` to the searcher's `limit`; not all searchers take a tenant."""
+    renamed = {"limit" if name == "k" else name: value for name, value in chosen.items()}
+    return {name: value for name, value in renamed.items() if (name, value) != ("tenant", None)}
 
 
 def _document(hit: Hit) -> ScoredDocument:

@@ -39,6 +39,7 @@ class Qwen3HybridRetriever(BaseRetriever):
         offset: int = 0,
         filter: Any = None,
         instruction: str | None = None,
+        tenant: str | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
@@ -50,6 +51,7 @@ class Qwen3HybridRetriever(BaseRetriever):
             offset: Number of top nodes to skip.
             filter: The store's own filter object, passed on unchanged.
             instruction: What queries are for; defaults to the searcher's.
+            tenant: The tenant whose nodes to search, for a searcher over a collection with tenants.
             callback_manager: For LlamaIndex's older events.
             verbose: Whether to print a line for each index node that is followed.
 
@@ -71,6 +73,7 @@ class Qwen3HybridRetriever(BaseRetriever):
         self.offset = offset
         self.filter = filter
         self.instruction = instruction
+        self.tenant = tenant
         super().__init__(callback_manager=callback_manager, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -80,12 +83,15 @@ class Qwen3HybridRetriever(BaseRetriever):
         return _nodes(await self.searcher.asearch(query_bundle.query_str, **self._settings()))
 
     def _settings(self) -> dict[str, Any]:
-        return {
+        settings = {
             "limit": self.similarity_top_k,
             "offset": self.offset,
             "filter": self.filter,
             "instruction": self.instruction,
         }
+        if self.tenant is not None:  # not all searchers take one
+            settings["tenant"] = self.tenant
+        return settings
 
     def __reduce__(self) -> NoReturn:
         raise InputTypeError(

@@ -202,6 +202,7 @@ class Qwen3HybridRetriever:
         filters: Any = None,
         top_k: int | None = None,
         instruction: str | None = None,
+        tenant: str | None = None,
     ) -> dict[str, Any]:
         """Retrieve documents.
 
@@ -210,6 +211,8 @@ class Qwen3HybridRetriever:
             filters: Haystack's filters, or the store's own.
             top_k: Number of documents to return; defaults to the component's.
             instruction: What this query is for; defaults to the component's.
+            tenant: The tenant whose documents to search, with a searcher over a collection with
+                tenants.
 
         Returns:
             `documents`: best first. `meta["search_ranks"]` of each has its rank and score under
@@ -217,14 +220,16 @@ class Qwen3HybridRetriever:
             if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: The query or instruction is blank, or `top_k` is out of range.
+            InputError: The query or instruction is blank, `top_k` is out of range, or `tenant` is
+                given beside a document store.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run.
         """
         count, filters, instruction = self._request(query, filters, top_k, instruction)
+        of_tenant = self._of_tenant(tenant)
         if isinstance(self.document_store, Searcher):
             hits = self.document_store.search(
-                query, limit=count, filter=filters, instruction=instruction
+                query, limit=count, filter=filters, instruction=instruction, **of_tenant
             )
             return {"documents": from_searcher(hits)}
         hits = run_flow(self._search(query, count, filters, instruction))
@@ -237,12 +242,14 @@ class Qwen3HybridRetriever:
         filters: Any = None,
         top_k: int | None = None,
         instruction: str | None = None,
+        tenant: str | None = None,
     ) -> dict[str, Any]:
         """Retrieve documents without blocking the event loop; see `run`."""
         count, filters, instruction = self._request(query, filters, top_k, instruction)
+        of_tenant = self._of_tenant(tenant)
         if isinstance(self.document_store, Searcher):
             hits = await self.document_store.asearch(
-                query, limit=count, filter=filters, instruction=instruction
+                query, limit=count, filter=filters, instruction=instruction, **of_tenant
             )
             return {"documents": from_searcher(hits)}
         hits = await run_flow_async(self._search(query, count, filters, instruction))
@@ -288,6 +295,17 @@ class Qwen3HybridRetriever:
         self._check_top_k(count)
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
         return count, merged, self.instruction if instruction is None else instruction
+
+    def _of_tenant(self, tenant: str | None) -> dict[str, Any]:
+        """Give the searcher's argument for a tenant; not all searchers take one."""
+        if tenant is None:
+            return {}
+        if self._pair is not None:
+            raise InputError(
+                f"`tenant` is {tenant!r}, but a {type(self.document_store).__name__} has none. "
+                "Give the retriever a HybridSearcher, or use `filters`."
+            )
+        return {"tenant": tenant}
 
     def _models(self) -> list[Any]:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
