@@ -184,7 +184,9 @@ class Collection:
         if not recorded.has_terms:
             return [*findings, self._no_terms(recorded)]
         findings += yield self._calls.compute(self._lacking_findings)
-        findings += yield self._calls.compute(partial(self._length_findings, recorded))
+        if not (recorded.tenants and any(one.code == "index" for one in findings)):
+            # Without its index, a server cannot list the tenants whose texts to measure.
+            findings += yield self._calls.compute(partial(self._length_findings, recorded))
         return findings
 
     def _measure(self, record: CollectionRecord, texts: Sequence[str]) -> Flow[None]:
