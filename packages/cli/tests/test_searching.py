@@ -29,6 +29,14 @@ def test_without_reranking_the_fused_order_stands(cli: Any, indexed: Path) -> No
     assert all("rerank" not in hit["ranks"] for hit in hits)
 
 
+def test_hits_below_a_score_are_not_shown(cli: Any, indexed: Path) -> None:
+    hits = cli.hits("What did Ada decide?", indexed)
+    least = str(hits[1]["score"])
+
+    assert cli.hits("What did Ada decide?", indexed, "--min-score", least) == hits[:2]
+    assert cli.hits("What did Ada decide?", indexed, "--min-score", "2") == []
+
+
 def test_search_uses_the_models_the_index_was_made_with(
     cli: Any, notes: Path, indexed: Path
 ) -> None:

@@ -33,9 +33,10 @@ class Notes:
         offset: int = 0,
         filter: Any = None,
         instruction: str | None = None,
+        **others: Any,
     ) -> list[Hit]:
         self.asked.append(
-            {"query": query, "limit": limit, "filter": filter, "instruction": instruction}
+            {"query": query, "limit": limit, "filter": filter, "instruction": instruction, **others}
         )
         ranks = {"dense": RankScore(2, 0.5), "fused": RankScore(1, 0.03)}
         return [
@@ -78,6 +79,21 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
     assert searcher.asked == [own, {**own, "awaited": True}, other]
     component.close()
     await component.close_async()
+
+
+async def test_further_arguments_reach_the_searcher() -> None:
+    searcher = Notes()
+    component = Qwen3HybridRetriever(searcher, search_kwargs={"min_score": 0.5, "limit": 99})
+
+    component.run(QUERY)
+    await component.run_async(QUERY, top_k=2)
+
+    assert [asked["min_score"] for asked in searcher.asked] == [0.5, 0.5]
+    assert [asked["limit"] for asked in searcher.asked] == [10, 2]
+    with pytest.raises(InputError, match="`search_kwargs` are arguments of a searcher"):
+        Qwen3HybridRetriever(
+            InMemoryDocumentStore(), Qwen3TextEmbedder(), search_kwargs={"min_score": 0.5}
+        )
 
 
 async def test_a_hybrid_searcher_is_a_searcher() -> None:

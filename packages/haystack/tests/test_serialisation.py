@@ -115,6 +115,8 @@ def full(kind: type, *, backend: bool = False) -> Any:
     for name, parameter in parameters(kind).items():
         if name in local_options() if backend else name == "backend":
             continue
+        if name == "search_kwargs":
+            continue  # of a searcher, with which nothing is saved
         value = VALUES[name]()
         if backend and name in ("text_embedder", "ranker"):
             value = full(type(value), backend=True)

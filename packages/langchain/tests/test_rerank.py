@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
@@ -91,6 +92,22 @@ def test_ties_keep_the_order_given(rerank: Qwen3Rerank) -> None:
     result = rerank.compress_documents(documents, QUERY)
 
     assert [document.id for document in result] == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("score_type", ["probability", "logit"])
+async def test_documents_below_a_score_are_left_out(
+    reranker: Qwen3Reranker, documents: list[Document], score_type: Literal["probability", "logit"]
+) -> None:
+    everything = Qwen3Rerank.from_reranker(reranker, score_type=score_type).compress_documents(
+        documents, QUERY
+    )
+    least = everything[1].metadata["relevance_score"]
+    rerank = Qwen3Rerank.from_reranker(reranker, score_type=score_type, min_score=least)
+
+    assert contents(rerank.compress_documents(documents, QUERY)) == contents(everything[:2])
+    assert await rerank.acompress_documents(documents, QUERY, top_n=1) == everything[:1]
+    with pytest.raises(InputError, match="`min_score` must be a number or None, got nan"):
+        Qwen3Rerank(min_score=math.nan)
 
 
 def test_top_n_of_the_call_goes_before_the_fields(

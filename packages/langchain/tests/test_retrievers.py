@@ -290,6 +290,14 @@ async def test_k_filter_and_instruction_reach_the_searcher(searcher: HybridSearc
         [document] = documents
         assert document.id == "日本"
         assert document.metadata["relevance_score"] == hit.score
+    further = {"group_by": "lang"}
+    grouped = Qwen3HybridRetriever(searcher=searcher, search_kwargs=further)
+    expected = [str(hit.id) for hit in searcher.search(QUERY, group_by="lang")]
+    for documents in (
+        grouped.invoke(QUERY),
+        await plain.ainvoke(QUERY, search_kwargs=further),
+    ):
+        assert [document.id for document in documents] == expected
     [other] = plain.invoke(QUERY, k=1, filter=only)
     assert other.metadata["relevance_score"] != hit.score
 

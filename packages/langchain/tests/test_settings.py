@@ -61,6 +61,7 @@ EVERY: dict[type, dict[str, Any]] = {
     Qwen3Rerank: {
         "model": "some/reranker",
         "top_n": 3,
+        "min_score": 0.25,
         "score_type": "logit",
         "max_query_tokens": 64,
         "max_document_tokens": 256,
@@ -68,7 +69,7 @@ EVERY: dict[type, dict[str, Any]] = {
     },
 }
 CORE: dict[type, Any] = {Qwen3Embeddings: Qwen3Embedder, Qwen3Rerank: Qwen3Reranker}
-OWN = {"top_n", "score_type"}
+OWN = {"min_score", "top_n", "score_type"}
 
 both = pytest.mark.parametrize("kind", [Qwen3Embeddings, Qwen3Rerank])
 Kind = type[Qwen3Embeddings] | type[Qwen3Rerank]
@@ -334,7 +335,7 @@ async def test_context_managers_close(kind: Kind) -> None:
 def test_an_adapter_around_a_model_has_all_of_its_arguments(kind: Kind) -> None:
     arguments = {name: value for name, value in EVERY[kind].items() if name not in OWN}
     arguments["token"] = "hf_secret"
-    own = {} if kind is Qwen3Embeddings else {"top_n": 3, "score_type": "logit"}
+    own = {} if kind is Qwen3Embeddings else {"top_n": 3, "min_score": 0.25, "score_type": "logit"}
 
     adapter = around(CORE[kind](**arguments), **own)
 

@@ -97,6 +97,18 @@ def test_top_n_keeps_the_best() -> None:
         Qwen3Rerank(top_n=0)
 
 
+@pytest.mark.parametrize("score", ["probability", "logit"])
+def test_nodes_below_a_score_are_left_out(score: str) -> None:
+    everything = adapter(score=score).postprocess_nodes(nodes(), query_str=QUERY)
+    least = everything[1].score
+
+    found = adapter(score=score, min_score=least).postprocess_nodes(nodes(), query_str=QUERY)
+
+    assert found == everything[:2]
+    with pytest.raises(ValueError, match="`min_score` must be a number or None, got nan"):
+        Qwen3Rerank(min_score=math.nan)
+
+
 def test_the_logit_can_be_the_score() -> None:
     logits = adapter(score="logit").postprocess_nodes(nodes(), query_str=QUERY)
     probabilities = adapter().postprocess_nodes(nodes(), query_str=QUERY)

@@ -53,6 +53,7 @@ OTHER: dict[type[Qwen3Component], dict[str, Any]] = {
         **SHARED,
         "model": "tiny",
         "top_n": 3,
+        "min_score": -20.0,
         "max_query_tokens": 50,
         "max_document_tokens": 100,
         "score": "logit",
@@ -158,8 +159,11 @@ def test_stored_dictionaries_are_still_read(kind: Any) -> None:
     stored = json.loads(STORED[kind])
 
     for again in (kind.from_dict(stored), kind.model_validate(stored)):
-        later = dict.fromkeys(("query_template", "document_prefix"))  # not there in 0.1.0
-        known = {**OTHER[kind], **(later if kind is Qwen3Embedding else {})}
+        later = {
+            Qwen3Embedding: ("query_template", "document_prefix"),
+            Qwen3Rerank: ("min_score",),
+        }
+        known = {**OTHER[kind], **dict.fromkeys(later[kind])}  # not there in 0.1.0
         assert fields_of(again) == fields_of(kind(**known))
     plain = {"class_name": kind.__name__, "model_kwargs": {}, "device": None, "compile": False}
     assert kind.from_dict({**plain, kind.model_field: "tiny"}).warm_up().model == "tiny"

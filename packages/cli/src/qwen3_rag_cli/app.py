@@ -179,6 +179,14 @@ def search_command(
             "--rerank", metavar="N", help="Number of fused hits to rerank; 0 turns it off."
         ),
     ] = 20,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score",
+            metavar="SCORE",
+            help="Leave out hits with a lower reranked score, and those not reranked.",
+        ),
+    ] = None,
     filter_: Annotated[
         list[str] | None,
         typer.Option(
@@ -205,12 +213,15 @@ def search_command(
     json_: Json = False,
 ) -> None:
     """Search an index with dense vectors and BM25, fuse the results, and rerank the best."""
+    from qwen3_rag.errors import InputError
     from qwen3_rag_cli import output
     from qwen3_rag_cli.index import Depths, Index
     from qwen3_rag_cli.models import Runtime
     from qwen3_rag_cli.places import Place
 
     depths = Depths(limit, candidates, rerank)
+    if min_score is not None and not rerank:
+        raise InputError("`--min-score` is a reranked score, and `--rerank 0` turns that off.")
     with Index(Place.of(store)) as index:
         models = index.models(model, reranker, Runtime(device, dtype))
         condition = None
@@ -220,7 +231,13 @@ def search_command(
             values = parse_filters(filter_, index.manifest.paths)
             condition = index.collection.matching(values)
         with index.searcher(models, depths) as searcher:
-            hits = searcher.search(query, limit=limit, filter=condition, instruction=instruction)
+            hits = searcher.search(
+                query,
+                limit=limit,
+                filter=condition,
+                instruction=instruction,
+                min_score=min_score,
+            )
     if json_:
         output.print_json({"query": query, "hits": [output.hit_record(hit) for hit in hits]})
     elif explain:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from qwen3_rag import Hit
-from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.integration import Call, FloatArray, Flow, run, run_async
+from qwen3_rag.errors import InputError
+from qwen3_rag.integration import Call, FloatArray, Flow, check_min_score, run, run_async
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import Fuse, SearchPipeline
 from qwen3_rag_hybrid.collection import Collection
@@ -104,11 +103,8 @@ def _query(text: str, vector: FloatArray, encoder: BM25Encoder, record: Collecti
 
 
 def _check_min_score(pipeline: SearchPipeline, min_score: float | None) -> None:
-    if min_score is None:
-        return
-    if not isinstance(min_score, int | float) or math.isnan(min_score):
-        raise InputTypeError(f"`min_score` must be a number or None, got {min_score!r}.")
-    if pipeline.reranker is None or not pipeline.rerank_depth:
+    check_min_score(min_score)
+    if min_score is not None and (pipeline.reranker is None or not pipeline.rerank_depth):
         raise InputError(
             f"`min_score` is {min_score!r}, but nothing is reranked, and fused scores of two "
             "queries cannot be compared. Make the searcher with a `reranker` and a "

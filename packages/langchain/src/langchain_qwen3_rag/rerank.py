@@ -15,7 +15,7 @@ from langchain_qwen3_rag.documents import SCORE_KEY, ScoredDocument
 from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
 from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import ModelBase, arguments_of, check_count
+from qwen3_rag.integration import ModelBase, arguments_of, check_count, check_min_score
 
 __all__ = ["Qwen3Rerank"]
 
@@ -47,6 +47,9 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     top_n: int | None = None
     """Number of documents to return; all when `None`. The core calls it `top_k`."""
 
+    min_score: float | None = None
+    """Leave out documents with a lower score, of the kind that `score_type` selects."""
+
     score_type: Literal["probability", "logit"] = "probability"
     """Whether the score is the probability of "yes", 0 to 1, or its log-odds, which do not
     saturate. The order is the same."""
@@ -65,6 +68,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
             *,
             model: str | os.PathLike[str] = ...,
             top_n: int | None = ...,
+            min_score: float | None = ...,
             score_type: Literal["probability", "logit"] = ...,
             instruction: str | None = ...,
             max_length: int | None = ...,
@@ -80,6 +84,7 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         reranker: Qwen3Reranker,
         *,
         top_n: int | None = None,
+        min_score: float | None = None,
         score_type: Literal["probability", "logit"] = "probability",
     ) -> Self:
         """Make a compressor with a reranker's arguments. The two share the weights.
@@ -89,12 +94,15 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         Args:
             reranker: Any reranker that has not been closed.
             top_n: Number of documents to return; all when omitted.
+            min_score: Minimum score of a document to return.
             score_type: `"probability"` or `"logit"`.
 
         Raises:
             BackendError: The reranker was closed.
         """
-        return cls(**arguments_of(reranker), top_n=top_n, score_type=score_type)
+        return cls(
+            **arguments_of(reranker), top_n=top_n, min_score=min_score, score_type=score_type
+        )
 
     @property
     def reranker(self) -> Qwen3Reranker:
@@ -200,8 +208,11 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
         self, documents: Sequence[Document], ranked: list[RankedDocument]
     ) -> list[Document]:
         logits = self.score_type == "logit"
+        scores = [(item.index, item.logit if logits else item.score) for item in ranked]
         return [
-            _scored(documents[item.index], item.logit if logits else item.score) for item in ranked
+            _scored(documents[index], score)
+            for index, score in scores
+            if self.min_score is None or score >= self.min_score
         ]
 
     def _scores(self, scores: Scores) -> list[float]:
@@ -221,6 +232,12 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
     def _check_top_n(cls, top_n: int | None) -> int | None:
         check_count(top_n, "top_n", 1)
         return top_n
+
+    @field_validator("min_score")
+    @classmethod
+    def _check_min_score(cls, min_score: float | None) -> float | None:
+        check_min_score(min_score)
+        return min_score
 
 
 def _scored(document: Document, score: float) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from langchain_core.callbacks import (
@@ -11,12 +12,12 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from langchain_qwen3_rag.documents import RANKS_KEY, SCORE_KEY, ScoredDocument
 from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.settings import CheckedSettings
-from qwen3_rag import Hit, Searcher, StoreError
+from qwen3_rag import Hit, InputError, Searcher, StoreError
 from qwen3_rag.integration import check_count, check_instruction
 
 __all__ = ["Qwen3HybridRetriever", "Qwen3RerankRetriever"]
@@ -128,6 +129,9 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
     tenant: str | None = None
     """The tenant whose documents to search, for a searcher over a collection with tenants."""
 
+    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of the searcher's `search`, such as `min_score` and `group_by`."""
+
     def _get_relevant_documents(
         self,
         query: str,
@@ -137,9 +141,11 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         filter: Any = None,
         instruction: str | None = None,
         tenant: str | None = None,
+        search_kwargs: Mapping[str, Any] | None = None,
     ) -> list[Document]:
         chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
-        return [_document(hit) for hit in self.searcher.search(query, **_renamed(chosen))]
+        arguments = self._arguments(chosen, search_kwargs)
+        return [_document(hit) for hit in self.searcher.search(query, **arguments)]
 
     async def _aget_relevant_documents(
         self,
@@ -150,9 +156,11 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
         filter: Any = None,
         instruction: str | None = None,
         tenant: str | None = None,
+        search_kwargs: Mapping[str, Any] | None = None,
     ) -> list[Document]:
         chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
-        return [_document(hit) for hit in await self.searcher.asearch(query, **_renamed(chosen))]
+        arguments = self._arguments(chosen, search_kwargs)
+        return [_document(hit) for hit in await self.searcher.asearch(query, **arguments)]
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Raise an error: the searcher has an open store.
@@ -166,9 +174,22 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
             "needed."
         )
 
+    def _arguments(
+        self, chosen: Mapping[str, Any], given: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """Make the searcher's arguments, which calls LangChain's `k` `limit`."""
+        named = {"limit" if name == "k" else name: value for name, value in chosen.items()}
+        if named.get("tenant") is None:  # not all searchers take one
+            named.pop("tenant", None)
+        return {**self.search_kwargs, **(given or {}), **named}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         _chosen(self)
+        for name in self.search_kwargs:
+            if name in ("query", "limit", "filter", "instruction"):
+                field = "k" if name == "limit" else name
+                raise InputError(f"`search_kwargs` has {name!r}. Give it as `{field}`.")
         return self
 
 
@@ -183,12 +204,6 @@ def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
     if chosen["instruction"] is not None:
         check_instruction(chosen["instruction"])
     return chosen
-
-
-def _renamed(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Rename LangChain's `k` to the searcher's `limit`; not all searchers take a tenant."""
-    renamed = {"limit" if name == "k" else name: value for name, value in chosen.items()}
-    return {name: value for name, value in renamed.items() if (name, value) != ("tenant", None)}
 
 
 def _document(hit: Hit) -> ScoredDocument:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,6 +14,7 @@ __all__ = [
     "check_device",
     "check_instruction",
     "check_max_length",
+    "check_min_score",
     "check_model",
     "check_pairs",
     "check_query",
@@ -153,6 +155,14 @@ def check_count(
     if value < lowest or (highest is not None and value > highest):
         allowed = f"at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise InputError(f"`{name}` must be {allowed}, got {value}.")
+
+
+def check_min_score(value: float | None, name: str = "min_score") -> None:
+    """Check that a minimum score is a number or `None`."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        raise InputTypeError(f"`{name}` must be a number or None, got {value!r}.")
 
 
 def check_model(model: str | os.PathLike[str]) -> str:

@@ -12,13 +12,13 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
 from llama_index.embeddings.qwen3_rag.nodes import RankedNode
 from qwen3_rag import InputError, Qwen3Reranker, RankedDocument, RankScore
 from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import LoadingOptions, ModelBase
+from qwen3_rag.integration import LoadingOptions, ModelBase, check_min_score
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -63,6 +63,9 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
         description="A Hugging Face id, a `modelscope:` id, `tiny`, or a checkpoint folder.",
     )
     top_n: int | None = Field(default=5, ge=1, description="Nodes to return; all when None.")
+    min_score: float | None = Field(
+        default=None, description="Leave out nodes with a lower score, as `score` selects it."
+    )
     max_query_tokens: int | None = Field(default=None, description="Cut longer queries.")
     max_document_tokens: int | None = Field(default=None, description="Cut longer nodes.")
     score: Literal["probability", "logit"] = Field(
@@ -84,6 +87,7 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
             *,
             model: str | os.PathLike[str] = ...,
             top_n: int | None = 5,
+            min_score: float | None = None,
             instruction: str | None = None,
             max_length: int | None = None,
             max_query_tokens: int | None = None,
@@ -97,6 +101,12 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
             callback_manager: CallbackManager | None = None,
             **options: Unpack[LoadingOptions],
         ) -> None: ...
+
+    @field_validator("min_score")
+    @classmethod
+    def _check_min_score(cls, min_score: float | None) -> float | None:
+        check_min_score(min_score)
+        return min_score
 
     @classmethod
     def class_name(cls) -> str:
@@ -178,6 +188,8 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
         for rank, ranked in enumerate(ranking, 1):
             given = nodes[ranked.index]
             score = ranked.score if self.score == "probability" else ranked.logit
+            if self.min_score is not None and score < self.min_score:
+                break  # as the ranking is best first
             ranks = dict(given.ranks) if isinstance(given, RankedNode) else {}
             if self.keep_retrieval_score and given.score is not None:
                 ranks["retrieval"] = RankScore(ranked.index + 1, given.score)

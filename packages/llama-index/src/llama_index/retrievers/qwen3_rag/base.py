@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -40,6 +40,7 @@ class Qwen3HybridRetriever(BaseRetriever):
         filter: Any = None,
         instruction: str | None = None,
         tenant: str | None = None,
+        search_kwargs: Mapping[str, Any] | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
@@ -52,6 +53,8 @@ class Qwen3HybridRetriever(BaseRetriever):
             filter: The store's own filter object, passed on unchanged.
             instruction: What queries are for; defaults to the searcher's.
             tenant: The tenant whose nodes to search, for a searcher over a collection with tenants.
+            search_kwargs: Further arguments of the searcher's `search`, such as `min_score` and
+                `group_by`.
             callback_manager: For LlamaIndex's older events.
             verbose: Whether to print a line for each index node that is followed.
 
@@ -74,6 +77,7 @@ class Qwen3HybridRetriever(BaseRetriever):
         self.filter = filter
         self.instruction = instruction
         self.tenant = tenant
+        self.search_kwargs = dict(search_kwargs or {})
         super().__init__(callback_manager=callback_manager, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -84,6 +88,7 @@ class Qwen3HybridRetriever(BaseRetriever):
 
     def _settings(self) -> dict[str, Any]:
         settings = {
+            **self.search_kwargs,
             "limit": self.similarity_top_k,
             "offset": self.offset,
             "filter": self.filter,

@@ -18,7 +18,6 @@ from haystack_integrations.common.qwen3_rag.components import (
 )
 from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
 from haystack_integrations.components.rankers.qwen3_rag.selection import (
-    check_threshold,
     selected,
     unique,
 )
@@ -27,6 +26,7 @@ from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
     LoadingOptions,
     check_count,
+    check_min_score,
     check_model,
     check_query,
     with_local_options,
@@ -98,7 +98,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
             InputError: A value is out of range, or local options are combined with `backend`.
         """
         check_count(top_k, "top_k", 1)
-        check_threshold(score_threshold)
+        check_min_score(score_threshold, "score_threshold")
         self.model = check_model(model)
         self.top_k = top_k
         self.score_threshold = score_threshold
@@ -222,7 +222,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         check_query(query)
         check_documents(documents, "To rank plain strings, use qwen3_rag.Qwen3Reranker.")
         check_count(top_k, "top_k", 1)
-        check_threshold(score_threshold)
+        check_min_score(score_threshold, "score_threshold")
         return unique(documents)
 
     def _result(

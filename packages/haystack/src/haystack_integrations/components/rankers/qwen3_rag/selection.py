@@ -8,19 +8,9 @@ from dataclasses import replace
 
 from haystack import Document
 
-from qwen3_rag import InputTypeError, RankedDocument
+from qwen3_rag import RankedDocument
 
-__all__ = ["check_threshold", "selected", "unique"]
-
-
-def check_threshold(threshold: object) -> None:
-    """Check that a threshold is a number or `None`.
-
-    Raises:
-        InputTypeError: It is anything else.
-    """
-    if threshold is not None and not isinstance(threshold, (int, float)):
-        raise InputTypeError(f"`score_threshold` must be a number or None, got {threshold!r}.")
+__all__ = ["selected", "unique"]
 
 
 def unique(documents: Sequence[Document]) -> list[Document]:

@@ -76,6 +76,7 @@ class Qwen3HybridRetriever:
         weights: Mapping[str, float] | None = None,
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
+        search_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """Store the arguments; models and document store are not used before the first call.
 
@@ -83,8 +84,8 @@ class Qwen3HybridRetriever:
             document_store: A `QdrantDocumentStore` with `use_sparse_embeddings` and `sparse_idf`;
                 or an `InMemoryDocumentStore`, which has its own BM25; or a `Searcher`, such as
                 qwen3-rag-hybrid's `HybridSearcher`. A searcher embeds, fuses and reranks itself, so
-                the only other arguments are then `filters`, `filter_policy`, `top_k` and
-                `instruction`, and the pipeline cannot be saved.
+                the only other arguments are then `filters`, `filter_policy`, `top_k`,
+                `instruction` and `search_kwargs`, and the pipeline cannot be saved.
             text_embedder: Embeds the query, with the model that embedded the documents.
             ranker: Reranks the best fused documents; without one the fused order is final. Its
                 `top_k` and `progress_bar` do not apply here.
@@ -99,6 +100,8 @@ class Qwen3HybridRetriever:
             k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
                 ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
+            search_kwargs: Further arguments of the searcher's `search`, such as `min_score` and
+                `group_by`. With a document store, the ranker's `score_threshold` is the former.
 
         Raises:
             InputError: A number is out of range, the fusion is unknown, or a weight names no
@@ -122,6 +125,7 @@ class Qwen3HybridRetriever:
             if isinstance(filter_policy, str)
             else filter_policy
         )
+        self.search_kwargs = dict(search_kwargs or {})
         check_count(top_k, "top_k", 1, required=True)
         if instruction is not None:
             check_instruction(instruction)
@@ -129,6 +133,11 @@ class Qwen3HybridRetriever:
         if isinstance(document_store, Searcher):
             self._check_left_to_searcher()
         else:
+            if self.search_kwargs:
+                raise InputError(
+                    "`search_kwargs` are arguments of a searcher, and `document_store` is a "
+                    f"{type(document_store).__name__}. Leave them out, or give a searcher."
+                )
             self._pair = retriever_pair(document_store)
             self._check_search()
 
@@ -228,9 +237,8 @@ class Qwen3HybridRetriever:
         count, filters, instruction = self._request(query, filters, top_k, instruction)
         of_tenant = self._of_tenant(tenant)
         if isinstance(self.document_store, Searcher):
-            hits = self.document_store.search(
-                query, limit=count, filter=filters, instruction=instruction, **of_tenant
-            )
+            arguments = self._arguments(count, filters, instruction)
+            hits = self.document_store.search(query, **arguments, **of_tenant)
             return {"documents": from_searcher(hits)}
         hits = run_flow(self._search(query, count, filters, instruction))
         return {"documents": from_store(hits)}
@@ -249,7 +257,7 @@ class Qwen3HybridRetriever:
         of_tenant = self._of_tenant(tenant)
         if isinstance(self.document_store, Searcher):
             hits = await self.document_store.asearch(
-                query, limit=count, filter=filters, instruction=instruction, **of_tenant
+                query, **self._arguments(count, filters, instruction), **of_tenant
             )
             return {"documents": from_searcher(hits)}
         hits = await run_flow_async(self._search(query, count, filters, instruction))
@@ -306,6 +314,10 @@ class Qwen3HybridRetriever:
                 "Give the retriever a HybridSearcher, or use `filters`."
             )
         return {"tenant": tenant}
+
+    def _arguments(self, count: int, filters: Any, instruction: str | None) -> dict[str, Any]:
+        given = {"limit": count, "filter": filters, "instruction": instruction}
+        return {**self.search_kwargs, **given}
 
     def _models(self) -> list[Any]:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
