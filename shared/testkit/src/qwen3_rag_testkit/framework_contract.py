@@ -182,6 +182,13 @@ class FrameworkContract(ABC):
         left = sorted((point.document for point in searcher.scan()), key=_id)
         assert left == [changed, *WRITTEN[2:]]
 
+    def test_all_documents_can_be_deleted(self) -> None:
+        searcher = self.adopted()
+
+        searcher.delete(everything=True)
+
+        assert searcher.count() == 0
+
     def test_the_framework_reads_what_is_added_here(self) -> None:
         searcher = self.adopted()
         changed = replace(WRITTEN[3], text="Bread is eaten.", payload={"topic": "food", "year": 1})

@@ -274,10 +274,13 @@ class MilvusStore(Store):
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching`."""
-        everything = f'{self._names.primary} != ""'
-        matching = within(self.tenant, filter, self._names) or everything
         with self._asking("Deleting from", self._guard):
             self._ready()
+            matching = within(self.tenant, filter, self._names)
+            if not matching:
+                has_numbers = self._foreign is not None and self._described().has_numbers
+                nothing = f"== {-(2**63)}" if has_numbers else '== ""'
+                matching = f"not ({self._names.primary} {nothing})"
             self.client.delete(self.collection, filter=matching)
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
