@@ -335,8 +335,8 @@ def check_declared(
             raise InputError(
                 f"{by} asks for the field {name!r}"
                 + (f" (did you mean {close[0]!r}?)" if close else "")
-                + f", but the collection's fields are {', '.join(map(repr, fields))}. Fields are "
-                "declared with `create(fields=...)`, which also adds new ones."
+                + f", but the collection's fields are {', '.join(map(repr, sorted(fields)))}. "
+                "Fields are declared with `create(fields=...)`, which also adds new ones."
             )
 
 
