@@ -203,6 +203,10 @@ class QdrantContract(ServerContract):
         match = models.MatchValue(value=value)
         return models.Filter(must=[models.FieldCondition(key=field, match=match)])
 
+    def counts_words_of_tenants(self) -> bool:
+        major, minor = self.client.info().version.split(".")[:2]
+        return (int(major), int(minor)) >= (1, 19)
+
 
 class WeaviateContract(ServerContract):
     """A Weaviate server, or a stand-in."""
