@@ -34,6 +34,19 @@ FRAMEWORKS = {
 
 REQUIREMENTS = {
     **{name: (*SAME, *versions) for name, versions in FRAMEWORKS.items()},
+    "stores": (
+        "langchain-milvus==0.4.0",
+        "langchain-qdrant==1.1.0",
+        "langchain-weaviate==0.0.8",
+        "llama-index-vector-stores-qdrant==0.10.4",
+        "llama-index-vector-stores-weaviate==1.7.1",
+        "milvus-haystack==0.1.0",
+        "milvus-lite==3.2.2",
+        "qdrant-haystack==13.1.0",
+        "weaviate-haystack==8.0.0",
+    ),
+    # It pins another pymilvus than the other classes for Milvus.
+    "llama_index_milvus": ("llama-index-vector-stores-milvus==1.2.0", "milvus-lite==3.2.2"),
     "bm25": ("bm25s==0.3.16", "PyStemmer==3.1.0", "qdrant-edge-py==0.9.0"),
 }
 """What is installed in each environment."""
