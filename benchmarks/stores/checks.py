@@ -41,7 +41,7 @@ class Side(Protocol):
         ...
 
     def nearest(self, query: str) -> list[str] | None:
-        """Search by the class's own search for similar texts, with vectors alone."""
+        """Search by the class's own search for similar texts; `FEW`, by vectors alone."""
         ...
 
     def score(self, query: str) -> float | None:
@@ -75,12 +75,12 @@ def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         side: The class to check.
         given: `questions` about texts; `rare`, queries with a word of one text, and that text;
-            `unknown`, a query without a word of any text; `near`, texts nearest to `unknown`.
+            `unknown`, a query without a word of any text; `near`, each question's nearest texts.
     """
     questions = given["questions"]
     page = side.page(questions[0], 8, FEW)
     words = side.words(given["unknown"])
-    nearest = side.nearest(given["unknown"])
+    nearest = [side.nearest(query) for query in questions]
     scores = [side.score(query) for query in (questions[0], given["unknown"])]
     return {
         "versions": {name: version(name) for name in side.packages},
@@ -91,7 +91,12 @@ def observe(side: Side, given: Mapping[str, Any]) -> dict[str, Any]:
         "page": None if page is None else len(page),
         "rare": sum(side.search(query, FEW)[:1] == [text] for query, text in given["rare"]),
         "unknown words": None if words is None else len(words),
-        "nearest": None if nearest is None else nearest[: len(given["near"])] == given["near"],
+        "nearest": None
+        if None in nearest
+        else sum(
+            set(found or ()) == set(near)
+            for found, near in zip(nearest, given["near"], strict=True)
+        ),
         "scores": scores,
     }
 
