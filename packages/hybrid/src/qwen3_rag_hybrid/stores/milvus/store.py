@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from qwen3_rag.errors import InputTypeError, MissingExtraError, Qwen3RagError, StoreError
+from qwen3_rag.errors import InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
-from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
-from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
+from qwen3_rag_hybrid.documents import Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching, with_places, within
-from qwen3_rag_hybrid.stores.milvus.rows import Names, join_terms, read_id, read_point, to_row
+from qwen3_rag_hybrid.stores.milvus.rows import join_terms
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -25,43 +21,34 @@ from qwen3_rag_hybrid.stores.record import (
     no_collection,
     refuse,
 )
-from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
+from qwen3_rag_hybrid.stores.tenants import check_whole
 
 try:
-    from pymilvus import MilvusClient, MilvusException
+    from pymilvus import MilvusClient
 except ImportError as error:
     raise MissingExtraError(
         "A collection behind a Milvus client needs the package 'pymilvus'. Install it with: "
         'pip install "qwen3-rag-hybrid[milvus]"'
     ) from error
 
+from qwen3_rag_hybrid.stores.milvus.access import (
+    OWN,
+    PAGE,
+    RECORD,
+    STRONG,
+    Access,
+    Use,
+    guard_of,
+)
 from qwen3_rag_hybrid.stores.milvus.foreign import Found, foreign_layout
 from qwen3_rag_hybrid.stores.milvus.schema import check_schema, index_parameters, make_schema
 
 __all__ = ["MilvusStore"]
 
-_RECORD = "qwen3_rag"
-_OWN = Names("pk", "_id", "text", "payload", "terms", DENSE, BM25)
-_SAMPLED = 20  # vectors of another program to look at
-_PAGE = 256
 _MOST_HITS = 16_384  # that Milvus returns
-_NOT_FOUND = 100  # the code of the error for a missing collection
-_STRONG = "Strong"  # the consistency level of reads that find everything written before
-
-# One lock per client, even if several searchers share it: Milvus Lite is unsafe for concurrent
-# writers.
-_guards: weakref.WeakKeyDictionary[MilvusClient, threading.RLock] = weakref.WeakKeyDictionary()
-_guards_guard = threading.Lock()
 
 
-@dataclass
-class _Use:
-    """Whether a collection has tenants, once it is known; shared with the stores of its tenants."""
-
-    has_tenants: bool | None = None
-
-
-class MilvusStore(Store):
+class MilvusStore(Access, Store):
     """A collection accessed through your own `MilvusClient`: a server, or a file of Milvus Lite.
 
     Milvus computes BM25 itself, of the terms of `qwen3_rag.lexical`. Writes through one client wait
@@ -141,17 +128,11 @@ class MilvusStore(Store):
         }
         named = {key: name for key, name in given.items() if name is not None}
         self._foreign = None if layout is None else foreign_layout(layout, named)
-        self._names = replace(_OWN, **named) if self._foreign is None else self._foreign.names
+        self._names = replace(OWN, **named) if self._foreign is None else self._foreign.names
         self._found: Found | None = None
         self._is_loaded = False
-        self._use = _Use()
-        with _guards_guard:
-            self._guard = _guards.setdefault(client, threading.RLock())
-
-    @property
-    def name(self) -> str:
-        """The collection's name for error messages."""
-        return f"The collection {self.collection!r}"
+        self._use = Use()
+        self._guard = guard_of(client)
 
     @property
     def keys(self) -> Keys:
@@ -256,8 +237,8 @@ class MilvusStore(Store):
         rows = [self._row(point) for point in points]
         with self._asking("Writing to", self._guard):
             self._ready()
-            for start in range(0, len(rows), _PAGE):  # a server accepts 64 MB per request
-                self.client.upsert(self.collection, rows[start : start + _PAGE])
+            for start in range(0, len(rows), PAGE):  # a server accepts 64 MB per request
+                self.client.upsert(self.collection, rows[start : start + PAGE])
 
     def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
         """Write the terms of points again; see `Store.renew_terms`."""
@@ -304,7 +285,7 @@ class MilvusStore(Store):
                     limit=min(limit, _MOST_HITS),
                     filter=within(self.tenant, filter, self._names),
                     output_fields=[self._names.id],
-                    consistency_level=_STRONG,
+                    consistency_level=STRONG,
                 )
                 ranked[name] = [
                     (self._read_id(hit), score)
@@ -320,7 +301,7 @@ class MilvusStore(Store):
             encoder = self._encoder() if vectors else None
             for page in self._pages(ids):
                 rows += self.client.get(
-                    self.collection, page, self._output(vectors), consistency_level=_STRONG
+                    self.collection, page, self._output(vectors), consistency_level=STRONG
                 )
         points = [self._read(row, encoder) for row in rows]
         return {point.document.id: point for point in points}
@@ -334,25 +315,6 @@ class MilvusStore(Store):
         for row in self._rows(own, self._output(vectors)):
             yield self._read(row, encoder)
 
-    def _rows(self, filter: str, fields: list[str]) -> Iterator[dict[str, Any]]:
-        with self._asking("Reading"):
-            rows = self.client.query_iterator(
-                self.collection,
-                batch_size=_PAGE,
-                filter=filter,
-                output_fields=fields,
-                consistency_level=_STRONG,
-            )
-        try:
-            while True:
-                with self._asking("Reading"):
-                    page = rows.next()
-                if not page:
-                    return
-                yield from page
-        finally:
-            rows.close()
-
     def count(self, *, filter: Any = None) -> int:
         """Count documents; see `Store.count`."""
         with self._asking("Counting"):
@@ -363,7 +325,7 @@ class MilvusStore(Store):
                 self.collection,
                 filter=within(self.tenant, filter, self._names),
                 output_fields=["count(*)"],
-                consistency_level=_STRONG,
+                consistency_level=STRONG,
             )
             return int(row["count(*)"])
 
@@ -373,8 +335,8 @@ class MilvusStore(Store):
             schema=make_schema(self._names, record, lite=self._is_lite())
             if self._foreign is None
             else self._foreign.make_schema(record.dim),
-            properties={_RECORD: json.dumps(record.as_dict())},
-            consistency_level=_STRONG,
+            properties={RECORD: json.dumps(record.as_dict())},
+            consistency_level=STRONG,
         )
 
     def _as_found(self, record: CollectionRecord) -> CollectionRecord:
@@ -409,135 +371,3 @@ class MilvusStore(Store):
                 parameters.add_index(field, **arguments)
             self.client.create_index(self.collection, parameters)
             self._found = None
-
-    def _described(self) -> Found:
-        """Describe the collection, once."""
-        if self._found is None:
-            description = self.client.describe_collection(self.collection)
-            self._found = Found.of(description, self._indexes())
-        return self._found
-
-    def _sample(self, found: Found) -> list[list[float]]:
-        """Read some vectors that another program wrote."""
-        if self._names.dense not in found.indexes:
-            return []
-        self._load()
-        rows = self.client.query(
-            self.collection,
-            output_fields=[self._names.dense],
-            limit=_SAMPLED,
-            consistency_level=_STRONG,
-        )
-        return [row[self._names.dense] for row in rows]
-
-    def _row(self, point: Point) -> dict[str, Any]:
-        if self._foreign is None:
-            return to_row(point, self._names, self.tenant)
-        return self._foreign.to_row(point, self._described())
-
-    def _key(self, id_: Id) -> Id:
-        """Return the primary key of a document's row."""
-        if self._foreign is None:
-            return str(point_id(id_, self.tenant))
-        return self._foreign.key(id_, self._described())
-
-    def _pages(self, ids: Sequence[Id]) -> Iterator[list[Id]]:
-        """Yield the primary keys of ids, as many as one request should have."""
-        for start in range(0, len(ids), _PAGE):
-            yield [self._key(id_) for id_ in ids[start : start + _PAGE]]
-
-    def _read(self, row: Mapping[str, Any], encoder: BM25Encoder | None) -> Point:
-        if self._foreign is None:
-            return read_point(row, self._names, encoder)
-        return self._foreign.read_point(row, vectors=encoder is not None)
-
-    def _read_id(self, hit: Mapping[str, Any]) -> Id:
-        if self._foreign is None:
-            return read_id(hit["entity"], self._names)
-        return self._foreign.read_id(hit)
-
-    def _sparse(self) -> str:
-        """Return the name of the sparse vector that BM25 is computed into."""
-        if self._foreign is None:
-            return self._names.sparse
-        return self._described().bm25_of(self._names.text) or self._names.sparse
-
-    def _scores(self, name: str, hits: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return the hits' scores, of which more is better."""
-        found = [hit["distance"] for hit in hits]
-        if name == BM25:  # Milvus Lite negates them
-            return [-one for one in found] if any(one < 0 for one in found) else found
-        if self._foreign is not None and self._described().metric(self._names.dense) == "L2":
-            return [1 - one / 2 for one in found]  # the cosine of vectors of unit length
-        return found
-
-    def _is_lite(self) -> bool:
-        return "lite" in self.client.get_server_version().lower()
-
-    def _indexes(self) -> dict[str, Mapping[str, Any]]:
-        """Describe the collection's indexes, by field."""
-        names = self.client.list_indexes(self.collection)
-        found = [self.client.describe_index(self.collection, name) for name in names]
-        return {index["field_name"]: index for index in found}
-
-    def _recorded(self) -> CollectionRecord | None:
-        properties = self.client.describe_collection(self.collection).get("properties") or {}
-        values = properties.get(_RECORD)
-        try:
-            record = None if values is None else CollectionRecord.from_dict(json.loads(values))
-        except (AttributeError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"The record of the collection {self.collection!r} cannot be read ({error}). A "
-                "later release of qwen3-rag-hybrid may have written it: update this one."
-            ) from error
-        self._use.has_tenants = record is not None and record.tenants
-        return record
-
-    def _write_record(self, record: CollectionRecord) -> None:
-        self.client.alter_collection_properties(
-            self.collection, properties={_RECORD: json.dumps(record.as_dict())}
-        )
-
-    def _load(self) -> None:
-        """Load the collection, which a file of Milvus Lite is not when it has been opened."""
-        if not self._is_loaded:
-            self.client.load_collection(self.collection)
-            self._is_loaded = True
-
-    def _ready(self) -> None:
-        """Load the collection; check that a tenant is named where there are any, and only there."""
-        self._load()
-        check_use(self.name, self._has_tenants(), self.tenant)
-
-    def _has_tenants(self) -> bool:
-        if self._use.has_tenants is None:
-            self._recorded()
-        return bool(self._use.has_tenants)
-
-    def _encoder(self) -> BM25Encoder:
-        record = self._recorded()
-        return BM25Encoder() if record is None else record.bm25
-
-    def _output(self, vectors: bool) -> list[str]:
-        fields = [self._names.id, self._names.text, self._names.payload]
-        if self._foreign is not None:
-            fields = self._described().scalars()
-        return [*fields, self._names.dense] if vectors else fields
-
-    @contextmanager
-    def _asking(
-        self, action: str, guard: AbstractContextManager[Any] | None = None
-    ) -> Iterator[None]:
-        """Convert the client's errors to `StoreError`."""
-        try:
-            with guard or nullcontext():
-                yield
-        except Qwen3RagError:
-            raise
-        except Exception as error:
-            if isinstance(error, MilvusException) and error.code == _NOT_FOUND:
-                raise StoreError(str(no_collection(self.collection))) from error
-            raise StoreError(
-                f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
