@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -17,8 +15,7 @@ from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.server_processes import QdrantProcess
 from qwen3_rag_testkit.store_corpus import make_embedder
-from qwen3_rag_testkit.weaviate_server import WeaviateServer
-from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
+from qwen3_rag_testkit.weaviate_server import weaviate_for_tests
 
 if TYPE_CHECKING:
     from weaviate import WeaviateClient
@@ -101,31 +98,9 @@ def qdrant_binary() -> str:
 
 @pytest.fixture(scope="session")
 def weaviate_address() -> Iterator[dict[str, Any]]:
-    """The arguments of `weaviate.connect_to_local` for a server.
-
-    It is the one that `WEAVIATE_URL` names, as in http://127.0.0.1:8080 (`WEAVIATE_GRPC_PORT` is
-    the port of its gRPC interface, 50051 when omitted), or is started from `WEAVIATE_BINARY`, or is
-    a stand-in.
-    """
-    from weaviate.classes.init import Auth
-
-    url, binary = os.environ.get("WEAVIATE_URL"), os.environ.get("WEAVIATE_BINARY")
-    if url:
-        address = urlsplit(url)
-        grpc_port = int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
-        key = os.environ.get("WEAVIATE_API_KEY")
-        yield {
-            "host": address.hostname,
-            "port": address.port or 8080,
-            "grpc_port": grpc_port,
-            "auth_credentials": Auth.api_key(key) if key else None,
-        }
-    elif binary:
-        with WeaviateServer(binary) as server:
-            yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
-    else:
-        with WeaviateStandIn() as server:
-            yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
+    """The arguments of `weaviate.connect_to_local` for a server or a stand-in."""
+    with weaviate_for_tests() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

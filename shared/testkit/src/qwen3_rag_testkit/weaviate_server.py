@@ -1,14 +1,42 @@
-"""Starts a Weaviate server from a binary, with an empty data folder, for tests."""
+"""Weaviate servers for tests: one that is named, one from a binary, or a stand-in."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from qwen3_rag_testkit.server_processes import ServerProcess, answers, free_ports
+from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
 
-__all__ = ["WeaviateServer"]
+__all__ = ["WeaviateServer", "weaviate_for_tests"]
+
+
+@contextmanager
+def weaviate_for_tests() -> Iterator[dict[str, Any]]:
+    """Give the arguments of `weaviate.connect_to_local` for the server that tests should use.
+
+    It is the one that `WEAVIATE_URL` names, as in http://127.0.0.1:8080 (`WEAVIATE_GRPC_PORT` is
+    the port of its gRPC interface, 50051 when omitted, and `WEAVIATE_API_KEY` its key), or is
+    started from `WEAVIATE_BINARY`, or is a stand-in.
+    """
+    if url := os.environ.get("WEAVIATE_URL"):
+        from weaviate.classes.init import Auth
+
+        address, key = urlsplit(url), os.environ.get("WEAVIATE_API_KEY")
+        yield {
+            "host": address.hostname,
+            "port": address.port or 8080,
+            "grpc_port": int(os.environ.get("WEAVIATE_GRPC_PORT", "50051")),
+            "auth_credentials": Auth.api_key(key) if key else None,
+        }
+        return
+    binary = os.environ.get("WEAVIATE_BINARY")
+    with WeaviateServer(binary) if binary else WeaviateStandIn() as server:
+        yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
 
 
 class WeaviateServer(ServerProcess):
