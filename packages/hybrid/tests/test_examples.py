@@ -43,7 +43,6 @@ def test_the_examples_of_the_qdrant_guide_run(capsys: pytest.CaptureFixture[str]
     assert "rerank" in capsys.readouterr().out
 
 
-@pytest.mark.docker
 def test_the_examples_of_the_weaviate_guide_run(
     weaviate_address: dict[str, Any], collection: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

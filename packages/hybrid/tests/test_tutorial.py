@@ -95,7 +95,6 @@ def test_the_tutorial_answers_from_qdrant(
     run("QdrantStore(", endpoint, capsys)
 
 
-@pytest.mark.docker
 def test_the_tutorial_answers_from_weaviate(
     endpoint: ChatEndpoint,
     weaviate_address: dict[str, Any],

@@ -31,7 +31,7 @@ def weaviate_for_tests() -> Iterator[dict[str, Any]]:
             "host": address.hostname,
             "port": address.port or 8080,
             "grpc_port": int(os.environ.get("WEAVIATE_GRPC_PORT", "50051")),
-            "auth_credentials": Auth.api_key(key) if key else None,
+            **({"auth_credentials": Auth.api_key(key)} if key else {}),
         }
         return
     binary = os.environ.get("WEAVIATE_BINARY")
