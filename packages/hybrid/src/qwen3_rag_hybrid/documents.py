@@ -34,6 +34,9 @@ _NAMESPACE = UUID("5b0f8f3e-6f0c-5d0a-9a55-3c1f6b8f2a71")
 # Nor must this: all ids of collections with tenants were mapped with it.
 _TENANTS = UUID("c0c4f7bb-5d06-5f62-8d8e-0d5f7b1f9e64")
 _LARGEST = 2**64 - 1
+# Levels of objects and lists in a payload, which is the first. Qdrant's gRPC interface reads 33
+# levels of objects, one of which some frameworks add; its JSON reads 123.
+_DEEPEST = 32
 
 
 @dataclass(frozen=True)
@@ -218,8 +221,8 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
 
     Raises:
         InputTypeError: An item is not a `Document`, or an attribute of one has the wrong type.
-        InputError: An id is invalid, a text has a lone surrogate, or a payload uses a reserved
-            field.
+        InputError: An id is invalid, two ids are of one point, a text has a lone surrogate, or a
+            payload is nested too deep or uses a reserved field.
     """
     if isinstance(documents, (Document, str, bytes, Mapping)) or not isinstance(
         documents, Iterable
@@ -228,13 +231,19 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
             f"`documents` must be a list of Document, got {type(documents).__name__}."
         )
     items = list(documents)
+    ids: dict[Id, Id] = {}
     for index, document in enumerate(items):
         if not isinstance(document, Document):
             raise InputTypeError(
                 f"`documents[{index}]` must be a Document, got {type(document).__name__}. Write "
                 "`Document(id, text, payload)`."
             )
-        point_id(document.id)
+        other = ids.setdefault(point_id(document.id), document.id)
+        if other != document.id:
+            raise InputError(
+                f"`documents[{index}].id` is {document.id!r}, and an earlier document has the id "
+                f"{other!r}: one is the UUID that stores use for the other. Change one of them."
+            )
         check_text(document.text, f"documents[{index}].text")
         if not isinstance(document.payload, Mapping):
             raise InputTypeError(
@@ -252,10 +261,11 @@ def check_documents(documents: Iterable[Document], keys: Keys) -> list[Document]
     return items
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, depth: int = 0) -> Any:
     """Copy a payload's value as plain JSON types; raise an error that locates any other type.
 
-    Stores differ in which other types they accept, and some fail in the middle of a batch.
+    Stores differ in which other types they accept, and some fail in the middle of a batch. Some
+    write a value that is nested too deep, and then cannot read it.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -269,15 +279,26 @@ def _plain(value: Any, where: str) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise InputTypeError(f"`{where}` must have strings for keys, got {key!r}.")
-        return {check_text(k, where): _plain(v, f"{where}[{k!r}]") for k, v in value.items()}
+        inner = _deeper(depth, where)
+        return {check_text(k, where): _plain(v, f"{where}[{k!r}]", inner) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        inner = _deeper(depth, where)
+        return [_plain(item, f"{where}[{index}]", inner) for index, item in enumerate(value)]
     if isinstance(value, (int, float)):
         raise InputError(f"`{where}` is {value!r}, a number that JSON and stores do not have.")
     raise InputTypeError(
         f"`{where}` is a {type(value).__name__}, which JSON does not have. Convert it first: dates "
         "with `.isoformat()`, arrays with `.tolist()`, anything else with `str()`."
     )
+
+
+def _deeper(depth: int, where: str) -> int:
+    if depth == _DEEPEST:
+        raise InputError(
+            f"`{where}` is nested more than {_DEEPEST} levels deep, or contains itself. Flatten "
+            "it, or store it as a string: `json.dumps(value)`."
+        )
+    return depth + 1
 
 
 def _clash(payload: Mapping[str, Any], key: str) -> list[str]:

@@ -168,8 +168,12 @@ class MemoryStore(Store):
         """Write copies of points; see `Store.upsert`."""
         with self._lock:
             self._points()
-            kept = self._opened().tenants.setdefault(self.tenant, {})
+            opened = self._opened()
+            kept, record = opened.tenants.setdefault(self.tenant, {}), opened.record
             for point in points:
+                size = None if point.dense is None else len(point.dense)
+                if record and size not in (None, record.dim):
+                    raise StoreError(f"{self.name} takes vectors of {record.dim}, not of {size}.")
                 kept[point.document.id] = copy.deepcopy(point)
 
     def delete(self, ids: Sequence[Id]) -> None:

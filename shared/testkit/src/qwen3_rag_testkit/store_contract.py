@@ -51,6 +51,13 @@ def _other_parameters() -> dict[str, Any]:
     return {"encoder": BM25Encoder(avg_len=100)}
 
 
+def _nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = wrap(value)
+    return value
+
+
 class StoreContract(TenantContract):
     """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
@@ -233,6 +240,50 @@ class StoreContract(TenantContract):
         assert found == {document.id: document.payload for document in documents}
         whole = found[3]["whole"]
         assert type(whole) is float
+
+    def test_a_payload_nested_too_deep_is_refused_before_anything_is_written(
+        self, tmp_path: Path
+    ) -> None:
+        cyclic: list[Any] = []
+        cyclic.append({"again": cyclic})
+        deepest = [
+            Document("objects", "text", _nested(32, lambda value: {"a": value})),
+            Document("lists", "text", {"a": _nested(31, lambda value: [value])}),
+        ]
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            searcher.create()
+            for value in (
+                _nested(32, lambda value: {"a": value}),
+                _nested(127, lambda value: [value]),
+                cyclic,
+            ):
+                with pytest.raises(InputError, match=r"documents\[1\].payload.*32 levels deep"):
+                    searcher.add([Document("fine", "text"), Document("deep", "text", {"a": value})])
+            assert searcher.count() == 0
+            searcher.add(deepest)
+
+        with HybridSearcher(self.open_store(tmp_path), make_embedder()) as searcher:
+            found = {hit.id: hit.payload for hit in searcher.search("text")}
+            assert found == {document.id: document.payload for document in deepest}
+
+    def test_a_vector_of_another_size_is_refused(self, filled: HybridSearcher) -> None:
+        [point] = filled.retrieve(["france"], vectors=True).values()
+        assert point.dense is not None
+        short = replace(point, document=Document("short", "text"), dense=point.dense[:3])
+
+        with pytest.raises(StoreError, match="3"):
+            filled.store.upsert([short])
+
+        assert filled.retrieve(["short"]) == {}
+        assert filled.count() == len(DOCUMENTS)
+
+    def test_two_ids_of_one_point_are_refused(self, filled: HybridSearcher) -> None:
+        uuid = "de49976d-0d27-5ed8-aaa5-302359edeb74"
+
+        with pytest.raises(InputError, match=rf"{uuid}.*'a'.*UUID"):
+            filled.add([Document("a", "one"), Document(uuid, "another")])
+
+        assert filled.retrieve(["a", uuid]) == {}
 
     def test_ids_of_any_shape(self, make: MakeSearcher) -> None:
         searcher = make()
