@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -185,12 +185,18 @@ def _value_filter(
     except ValueError as error:
         raise Refused(f"parse {kind} filter value: {error}") from error
 
-    def passes(one: Stored, have: Callable[[Stored], list[Any]]) -> bool:
+    def passes(one: Stored) -> bool:
+        have = [read(each) for each in one.values(described["name"])]
         if operator in _SETS:
-            return _SETS[operator]([each in have(one) for each in wanted])
-        return any(_ORDERS[operator](each, wanted[0]) for each in have(one))
+            return _SETS[operator]([each in have for each in wanted])
+        return any(_ORDERS[operator](each, wanted[0]) for each in have)
 
-    return partial(passes, have=lambda one: [read(each) for each in one.values(described["name"])])
+    return passes
+
+
+@cache
+def _uuid(text: str) -> UUID:
+    return UUID(text)
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -203,7 +209,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     "text": str,
-    "uuid": UUID,
+    "uuid": _uuid,
     "date": datetime.fromisoformat,
     "int": int,
     "number": float,

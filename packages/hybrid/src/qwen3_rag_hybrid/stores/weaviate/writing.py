@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from weaviate.classes.data import DataObject
 from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
 from qwen3_rag.errors import StoreError
+from qwen3_rag.integration import FloatArray
 from qwen3_rag_hybrid.documents import Point
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout
 
@@ -16,6 +19,7 @@ __all__ = ["write"]
 
 _BATCH = 256
 _MOST_BYTES = 8 * 2**20  # of one request; a server may be set to take 10 MB
+_MARKED = 32  # numbers of a vector, the fewest that a model gives
 _NAMED = 3  # documents and reasons to name in an error
 
 
@@ -41,12 +45,13 @@ def write(
     """
     batch: list[DataObject[Any, Any]] = []
     size = 0
+    mark = np.frombuffer(os.urandom(_MARKED), dtype=np.uint8) & 1
     for point in points:
         assert point.dense is not None
         made = DataObject(
             uuid=layout.object_id(point.document.id),
             properties=layout.to_properties(point.document, fields),
-            vector=layout.to_vector(point.dense.tolist()),
+            vector=layout.to_vector(_marked(point.dense, mark).tolist()),
         )
         more = 4 * len(point.dense) + _bytes(made.properties)
         if batch and (len(batch) == _BATCH or size + more > _MOST_BYTES):
@@ -56,6 +61,18 @@ def write(
         size += more
     if batch:
         _insert(name, collection, layout, batch)
+
+
+def _marked(vector: FloatArray, mark: Any) -> FloatArray:
+    """Set the last bits of a vector's first numbers, so that it differs from any other write's.
+
+    A server that is killed may keep an object and lose what its indexes had of it. Written again
+    with the same vector, the object would stay out of them: the server leaves its indexes alone
+    where the vector is equal.
+    """
+    bits = vector.astype(np.float32).view(np.uint32)
+    bits[:_MARKED] = bits[:_MARKED] & ~np.uint32(1) | mark[: len(bits)]
+    return bits.view(np.float32)
 
 
 def _bytes(properties: Mapping[str, Any]) -> int:
