@@ -368,9 +368,17 @@ def test_objects_that_are_refused_do_not_hinder_others(make: Any) -> None:
 
 def test_what_is_not_configured_is_guessed(client: Any, make: Any) -> None:
     collection = make()
-    assert insert(collection, [{"text": "a", "number": 5, "texts": ["a"], "bool": True}]) == {}
-    kinds = {one.name: one.data_type.value for one in collection.config.get().properties}
-    assert kinds == {"text": "text", "number": "number", "texts": "text[]", "bool": "boolean"}
+    given = {"text": "a", "number": 5, "texts": ["a"], "bool": True, "date": "2026-01-02T03:04:05Z"}
+
+    assert insert(collection, [{**given, "none": []}]) == {}
+    assert {one.name: one.data_type.value for one in collection.config.get().properties} == {
+        "text": "text",
+        "number": "number",
+        "texts": "text[]",
+        "bool": "boolean",
+        "date": "date",
+        "none": "text[]",
+    }
 
     client.collections.delete(collection.name)
     assert insert(collection, [{"text": "a"}]) == {}

@@ -91,9 +91,18 @@ def query_words(config: Mapping[str, Any], described: Mapping[str, Any], query: 
 
 def guessed(value: Any) -> str:
     """Guess the type of a property that is not configured."""
-    single = value[0] if isinstance(value, list) and value else value
-    kind = {bool: "boolean", float: "number", int: "int"}.get(type(single), "text")
-    return kind + "[]" * isinstance(value, list)
+    if isinstance(value, list):
+        return f"{guessed(value[0]) if value else 'text'}[]"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float)):
+        return "number"
+    if not isinstance(value, str):
+        raise Refused(f"The stand-in has no properties of the type {type(value).__name__}.")
+    try:
+        return "date" if datetime.fromisoformat(value).tzinfo else "text"
+    except ValueError:
+        return "text"
 
 
 def check_value(name: str, described: Mapping[str, Any], value: Any) -> None:
