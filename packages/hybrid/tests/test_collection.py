@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,17 +15,6 @@ from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
 
 MakeSearcher = Callable[..., HybridSearcher]
-
-
-def test_only_a_record_with_short_vectors_is_new_to_earlier_releases() -> None:
-    record = CollectionRecord("model", "fingerprint", 64, BM25Encoder().parameters)
-    short = replace(record, short_dim=32)
-
-    assert record.as_dict()["format"] == 2
-    assert "short_dim" not in record.as_dict()
-    assert short.as_dict()["format"] == 4
-    assert CollectionRecord.from_dict(short.as_dict()) == short
-    assert CollectionRecord.from_dict(record.as_dict()) == record
 
 
 @pytest.mark.parametrize(
