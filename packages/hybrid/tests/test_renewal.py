@@ -162,3 +162,19 @@ def test_parameters_other_than_the_mean_length_are_kept(store: Store) -> None:
     assert record is not None
     assert record.encoder["k1"] == 0.9
     assert record.encoder["avg_len"] != 256.0
+
+
+def test_the_mean_length_can_be_measured_anew(store: Store) -> None:
+    with make_embedder() as embedder:
+        searcher = HybridSearcher(store, embedder, encoder=BM25Encoder(avg_len=50))
+        searcher.create()
+        searcher.add(DOCUMENTS)
+
+    assert renew_bm25(store) == 0
+    assert renew_bm25(store, measure=True) == len(DOCUMENTS)
+    assert renew_bm25(store, measure=True) == 0
+
+    record = store.record()
+    assert record is not None
+    mean = mean_length([document.text for document in DOCUMENTS])
+    assert record.encoder["avg_len"] == pytest.approx(mean, abs=0.1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from qwen3_rag_hybrid.documents import Document, Point
 from qwen3_rag_hybrid.opening import open_store
+from qwen3_rag_hybrid.reindexing import reindex
 from qwen3_rag_hybrid.renewal import renew_bm25
 from qwen3_rag_hybrid.searcher import HybridSearcher
 from qwen3_rag_hybrid.stores.address import StoreAddress
@@ -40,6 +41,7 @@ __all__ = [
     "StoreAddress",
     "WeaviateStore",
     "open_store",
+    "reindex",
     "renew_bm25",
 ]
 

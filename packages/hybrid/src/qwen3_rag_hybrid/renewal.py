@@ -21,7 +21,13 @@ _SAMPLED = 10_000  # documents whose mean length is measured
 _BATCH = 256  # documents to read and write at once
 
 
-def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bool = False) -> int:
+def renew_bm25(
+    store: Store,
+    encoder: BM25Encoder | None = None,
+    *,
+    measure: bool = False,
+    progress: bool = False,
+) -> int:
     """Encode all texts of a collection for BM25 again. Nothing is embedded and no model is needed.
 
     A collection of a framework, which has no terms yet, gets them, where the store can add them. If
@@ -35,6 +41,8 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
         encoder: The encoder to use. When omitted, a collection of an earlier version keeps its
             parameters, except that the mean length of its texts is measured; an interrupted call is
             ended with its encoder.
+        measure: Whether to measure the mean length in a collection of this version too. Only
+            without `encoder`.
         progress: Whether to show a progress bar on a terminal.
 
     Returns:
@@ -57,7 +65,8 @@ def renew_bm25(store: Store, encoder: BM25Encoder | None = None, *, progress: bo
             f"{store.name} was filled by a later release of qwen3-rag, with version "
             f"{record.encoder['encoder_version']} of the BM25 encoder. Update this one."
         )
-    if encoder is None and (record.has_present_terms or record.is_being_renewed):
+    is_new = record.has_present_terms or record.is_being_renewed
+    if encoder is None and is_new and not measure:
         encoder = record.bm25
     stores = parts(store, record)
     if encoder is None:

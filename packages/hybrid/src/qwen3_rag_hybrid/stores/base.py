@@ -59,6 +59,7 @@ class Store(ABC):
         field_types: The types of payload fields that can be declared.
         can_have_tenants: Whether the store can keep tenants apart.
         tenant: The tenant whose documents these are; `None` for the whole collection.
+        has_aliases: Whether collections can have aliases.
         aio: The same collection with a native async client. Without one, the async methods of
             `HybridSearcher` call the blocking methods on a separate thread.
     """
@@ -66,6 +67,7 @@ class Store(ABC):
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
     can_have_tenants: ClassVar[bool] = False
     tenant: str | None = None
+    has_aliases: ClassVar[bool] = False
     aio: AsyncStore | None = None
     _close_client: Callable[[], object] | None = None
 
@@ -244,6 +246,20 @@ class Store(ABC):
     @abstractmethod
     def count(self, *, filter: Any = None) -> int:
         """Count documents exactly; 0 if the collection does not exist."""
+
+    def move_alias(self, alias: str) -> None:
+        """Make an alias a name of this collection, instead of any other one, at once.
+
+        Args:
+            alias: The alias; it is created if it does not exist.
+
+        Raises:
+            StoreError: A collection has this name, or the store has no aliases.
+        """
+        raise StoreError(
+            f"{self.name} cannot have the alias {alias!r}: a {type(self).__name__} has no aliases. "
+            "Open the collection by its own name."
+        )
 
     def owning(self, close: Callable[[], object]) -> Self:
         """Have `close` also close a client that was made for this store alone.

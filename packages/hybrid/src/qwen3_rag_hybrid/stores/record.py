@@ -22,6 +22,7 @@ __all__ = [
     "compare",
     "no_collection",
     "refuse",
+    "taken",
     "tenant_finding",
 ]
 
@@ -250,6 +251,14 @@ def no_collection(collection: str) -> Finding:
         "error",
         f"There is no collection {collection!r}.",
         "Make it with `create()`, and check the name.",
+    )
+
+
+def taken(alias: str) -> str:
+    """Say that an alias cannot be made, because a collection has its name."""
+    return (
+        f"{alias!r} is the name of a collection, so it cannot be an alias. Choose another alias, "
+        "and open the collection by it from now on."
     )
 
 

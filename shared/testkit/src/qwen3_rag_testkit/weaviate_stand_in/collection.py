@@ -241,6 +241,7 @@ class Collections:
     def __init__(self) -> None:
         """Make an empty schema."""
         self.by_name: dict[str, Collection] = {}
+        self.aliases: dict[str, str] = {}
 
     def find(self, name: str, *, create: bool = False) -> Collection:
         """Look up a collection.
@@ -249,12 +250,17 @@ class Collections:
             name: Its name.
             create: Whether to make one that is not there, as a server does for a document.
         """
-        name = _capitalised(name)
+        name = self.resolve(name)
         if name not in self.by_name:
             if not create:
                 raise Refused(f"could not find class {name} in schema")
             self.by_name[name] = Collection.made({"class": name})
         return self.by_name[name]
+
+    def resolve(self, name: str) -> str:
+        """Return the name of a class, which is given or has this alias."""
+        name = _capitalised(name)
+        return self.aliases.get(name, name)
 
     def create(self, given: Mapping[str, Any]) -> Collection:
         """Make a collection from the JSON of a request."""

@@ -126,7 +126,7 @@ def _create(collections: Collections, body: Any) -> Any:
 
 
 def _get(collections: Collections, name: str, body: Any) -> Any:
-    return collections.by_name[name[:1].upper() + name[1:]].config
+    return collections.by_name[collections.resolve(name)].config
 
 
 def _update(collections: Collections, name: str, body: Any) -> Any:
@@ -168,7 +168,21 @@ def _tenants(collections: Collections, name: str) -> dict[str, Any]:
     return collection.tenants
 
 
+def _alias(collections: Collections, alias: str, body: Any) -> Any:
+    return {"alias": alias, "class": collections.aliases[alias]}
+
+
+def _add_alias(collections: Collections, body: Any) -> Any:
+    return _move_alias(collections, body["alias"], body)
+
+
+def _move_alias(collections: Collections, alias: str, body: Any) -> Any:
+    collections.aliases[alias] = collections.find(body["class"]).name
+    return _alias(collections, alias, body)
+
+
 _NAME = "/v1/schema/([^/]+)"
+_ALIAS = "/v1/aliases/([^/]+)"
 _ROUTES: dict[str, Callable[..., Any]] = {
     "GET /v1/meta": _meta,
     "GET /v1/.well-known/(ready|live)": _ready,
@@ -181,6 +195,9 @@ _ROUTES: dict[str, Callable[..., Any]] = {
     f"POST {_NAME}/tenants": _add_tenants,
     f"DELETE {_NAME}/tenants": _drop_tenants,
     f"(?:GET|HEAD) {_NAME}/tenants/([^/]+)": _has_tenant,
+    "POST /v1/aliases": _add_alias,
+    f"GET {_ALIAS}": _alias,
+    f"PUT {_ALIAS}": _move_alias,
 }
 # The server is healthy: a field of `grpc.health.v1.HealthCheckResponse`.
 _HEALTH = grpc.method_handlers_generic_handler(

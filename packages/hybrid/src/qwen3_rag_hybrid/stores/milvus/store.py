@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from qwen3_rag.errors import InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
@@ -20,6 +20,7 @@ from qwen3_rag_hybrid.stores.record import (
     adopted,
     no_collection,
     refuse,
+    taken,
 )
 from qwen3_rag_hybrid.stores.tenants import check_whole
 
@@ -65,6 +66,7 @@ class MilvusStore(Access, Store):
         ```
     """
 
+    has_aliases: ClassVar[bool] = True
     field_types = ("keyword", "integer", "float", "bool", "datetime", "uuid")
 
     can_have_tenants = True
@@ -314,6 +316,16 @@ class MilvusStore(Access, Store):
         own = within(self.tenant, filter, self._names)
         for row in self._rows(own, self._output(vectors)):
             yield self._read(row, encoder)
+
+    def move_alias(self, alias: str) -> None:
+        """Move an alias here; see `Store.move_alias`."""
+        with self._asking("Moving an alias to", self._guard):
+            if alias in self.client.list_aliases().get("aliases", []):
+                self.client.alter_alias(self.collection, alias)
+            elif self.client.has_collection(alias):
+                raise StoreError(taken(alias))
+            else:
+                self.client.create_alias(self.collection, alias)
 
     def count(self, *, filter: Any = None) -> int:
         """Count documents; see `Store.count`."""

@@ -33,6 +33,7 @@ from qwen3_rag_hybrid.stores.record import (
     adopted,
     no_collection,
     refuse,
+    taken,
 )
 from qwen3_rag_hybrid.stores.tenants import check_use
 
@@ -258,6 +259,23 @@ class Operations:
             )
         )
         return (yield from self._points(records)), next_start
+
+    @_doing("Moving an alias to")
+    def move_alias(self, alias: str) -> Flow[None]:
+        """See `Store.move_alias`."""
+        # All changes of one request happen at once.
+        changes: list[Any] = [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=self._collection, alias_name=alias)
+            )
+        ]
+        found = (yield self._requests.ask(lambda client: client.get_aliases())).aliases
+        if any(one.alias_name == alias for one in found):
+            gone = models.DeleteAlias(alias_name=alias)
+            changes.insert(0, models.DeleteAliasOperation(delete_alias=gone))
+        elif (yield self._requests.ask(lambda client: client.collection_exists(alias))):
+            raise StoreError(taken(alias))
+        yield self._requests.ask(lambda client: client.update_collection_aliases(changes))
 
     @_doing("Counting")
     def count(self, filter: Any) -> Flow[int]:

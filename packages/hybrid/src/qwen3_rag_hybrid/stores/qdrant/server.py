@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
@@ -48,6 +48,7 @@ class QdrantStore(Store):
     """
 
     can_have_tenants = True
+    has_aliases: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -247,6 +248,10 @@ class QdrantStore(Store):
             yield from points
             if start is None:
                 return
+
+    def move_alias(self, alias: str) -> None:
+        """Move an alias here; see `Store.move_alias`."""
+        self._run(self._operations.move_alias(alias))
 
     def count(self, *, filter: Any = None) -> int:
         """Count documents; see `Store.count`."""

@@ -20,6 +20,7 @@ from qwen3_rag_hybrid.stores.record import (
     adopted,
     no_collection,
     refuse,
+    taken,
 )
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
@@ -71,6 +72,7 @@ class WeaviateStore(Connection, Store):
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
     can_have_tenants = True
+    has_aliases: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -313,6 +315,20 @@ class WeaviateStore(Connection, Store):
                 place["offset"] += PAGE
             else:
                 place["after"] = found[-1].uuid
+
+    def move_alias(self, alias: str) -> None:
+        """Move an alias here; see `Store.move_alias`. The server must be of 1.32 or later.
+
+        Like a collection's name, an alias begins with a capital letter, and is made to.
+        """
+        alias = alias[:1].upper() + alias[1:]
+        with self._asking("Moving an alias to"):
+            if self.client.alias.exists(alias_name=alias):
+                self.client.alias.update(alias_name=alias, new_target_collection=self.collection)
+            elif self.client.collections.exists(alias):
+                raise StoreError(taken(alias))
+            else:
+                self.client.alias.create(alias_name=alias, target_collection=self.collection)
 
     def _delete(self, matching: Any) -> int:
         """Delete objects, and return how many there were."""
