@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli import training
+from qwen3_rag_cli import reindex, training
 from qwen3_rag_cli.exits import State, reported
 from qwen3_rag_cli.options import (
     MODEL_METAVAR,
@@ -350,6 +350,9 @@ def models_command(json_: Json = False) -> None:
 
 app.add_typer(training.train, name="train")
 app.command("merge", short_help="Merge checkpoints by SLERP.")(training.merge_command)
+app.command("reindex", short_help="Embed a collection anew, or renew its BM25 terms.")(
+    reindex.reindex_command
+)
 
 
 def _nothing_in(paths: list[Path]) -> str:

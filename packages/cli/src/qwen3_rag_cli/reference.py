@@ -18,6 +18,7 @@ COMMANDS = (
     "",
     "index",
     "search",
+    "reindex",
     "doctor",
     "demo",
     "models",

@@ -14,12 +14,13 @@ from typing import Any
 
 from qwen3_rag_hybrid import Store
 
-__all__ = ["STATE", "SharedManifest"]
+__all__ = ["PROGRAM", "STATE", "SharedManifest"]
 
 #: Field of a chunk's payload.
 STATE = "index"
 
-_PROGRAM = "qwen3-rag-cli"
+#: Key in a collection's record.
+PROGRAM = "qwen3-rag-cli"
 
 
 class SharedManifest:
@@ -40,13 +41,13 @@ class SharedManifest:
     def record(self) -> dict[str, Any]:
         """Return the values that `write_record` stored; empty for a new index."""
         record = self._collection.record()
-        return {} if record is None else dict(record.extra.get(_PROGRAM, {}))
+        return {} if record is None else dict(record.extra.get(PROGRAM, {}))
 
     def write_record(self, values: Mapping[str, Any]) -> None:
         """Store values that describe the index, if the collection exists."""
         record = self._collection.record()
-        if record is not None and record.extra.get(_PROGRAM) != dict(values):
-            extra = {**record.extra, _PROGRAM: dict(values)}
+        if record is not None and record.extra.get(PROGRAM) != dict(values):
+            extra = {**record.extra, PROGRAM: dict(values)}
             self._collection.write_record(replace(record, extra=extra))
 
     def files(self) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,77 @@
+"""The command `reindex`: its options and function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import MODEL_METAVAR, Device, Dtype, Json, Quiet, Reranker
+
+__all__ = ["reindex_command"]
+
+
+@reported
+def reindex_command(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Address of the collection to read.")
+    ],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET", help="Address of the new collection.", show_default=False),
+    ] = None,
+    lexical: Annotated[
+        bool,
+        typer.Option(
+            "--lexical", help="Renew the BM25 terms in SOURCE itself; nothing is embedded."
+        ),
+    ] = False,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            "--alias", metavar="NAME", help="Alias to move to TARGET when it is complete."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar=MODEL_METAVAR,
+            help="Embedding model of TARGET (default: the model of SOURCE).",
+        ),
+    ] = None,
+    reranker: Reranker = None,
+    dim: Annotated[
+        int | None,
+        typer.Option("--dim", metavar="N", help="Vector size (default: the model's)."),
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fill a new collection with the documents of another one, embedded by another model.
+
+    SOURCE can be of any program. If a run is interrupted, run the command again to continue.
+    """
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_cli import output
+    from qwen3_rag_cli.models import Runtime
+    from qwen3_rag_cli.places import Place
+    from qwen3_rag_cli.reindexing import Choice, reindexed, renewed
+
+    if lexical == (target is not None):
+        raise InputError("Give SOURCE and TARGET, or SOURCE and --lexical.")
+    progress = not (quiet or json_)
+    if target is None:
+        if model or reranker or dim or alias:
+            raise InputError("`--lexical` embeds nothing and makes no collection: it stands alone.")
+        done = renewed(Place.of(source), progress=progress)
+    else:
+        choice = Choice(model, reranker, dim, alias, Runtime(device, dtype))
+        done = reindexed(Place.of(source), Place.of(target), choice, progress=progress)
+    if json_:
+        output.print_json(done)
+    elif not quiet:
+        output.print_sections({"reindex": {k: v for k, v in done.items() if v is not None}})

@@ -1,0 +1,106 @@
+"""Fills a new collection from an index of another model, or renews an index's BM25 terms."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+
+from qwen3_rag.errors import InputError, StoreError
+from qwen3_rag_cli.index import MANIFEST
+from qwen3_rag_cli.models import Models, Runtime
+from qwen3_rag_cli.places import Place
+from qwen3_rag_cli.shared_manifest import PROGRAM, SharedManifest
+from qwen3_rag_hybrid import Store, open_store, reindex, renew_bm25
+
+__all__ = ["Choice", "reindexed", "renewed"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values from the command line.
+
+    Attributes:
+        model: The embedding model; `None` for the source's.
+        reranker: The reranker; `None` for the source's.
+        dim: Vector size; `None` for the model's.
+        alias: An alias to move; `None` for none.
+        runtime: Where the model runs.
+    """
+
+    model: str | None
+    reranker: str | None
+    dim: int | None
+    alias: str | None
+    runtime: Runtime
+
+
+def reindexed(source: Place, target: Place, choice: Choice, *, progress: bool) -> dict[str, object]:
+    """Fill a new collection with the documents of another one.
+
+    Args:
+        source: The collection to read.
+        target: The collection to make.
+        choice: The model, and what else was chosen.
+        progress: Whether to show a progress bar on a terminal.
+
+    Returns:
+        Both addresses, the number of documents, and how many were embedded.
+
+    Raises:
+        InputError: One of the two is an index of files in a folder.
+        StoreError: The source does not exist, or the target holds other documents.
+    """
+    for place in (source, target):
+        if place.folder is not None and (place is target or (place.folder / MANIFEST).exists()):
+            raise InputError(
+                f"{str(place)!r} is a folder, and an index in a folder belongs to its files. Index "
+                "the files into the other store: `qwen3-rag index PATHS --store ADDRESS`."
+            )
+    with closing(open_store(source.address)) as old, closing(open_store(target.address)) as new:
+        made = SharedManifest(old).record()
+        models = _models(old, made, choice)
+        extra = None
+        if made:
+            names = {"model": models.embedding, "reranker": models.reranking}
+            extra = {PROGRAM: {**made, **names}}
+        with models.embedder() as embedder:
+            embedded = reindex(
+                old, new, embedder, extra=extra, alias=choice.alias, progress=progress
+            )
+        return {
+            "source": str(source),
+            "target": str(target),
+            "model": models.embedding,
+            "documents": new.count(),
+            "embedded": embedded,
+            "alias": choice.alias,
+        }
+
+
+def renewed(place: Place, *, progress: bool) -> dict[str, object]:
+    """Renew the BM25 terms of an index, and measure the mean length of its texts.
+
+    Raises:
+        StoreError: The index does not exist, or a later release made it.
+    """
+    if place.folder is not None and not place.folder.exists():
+        raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
+    with closing(open_store(place.address)) as collection:
+        count = renew_bm25(collection, measure=True, progress=progress)
+        return {"source": str(place), "documents": collection.count(), "renewed": count}
+
+
+def _models(old: Store, made: dict[str, str], choice: Choice) -> Models:
+    record = old.record()
+    recorded = None
+    if made:
+        recorded = made["model"], made["reranker"]
+    elif record is not None:
+        recorded = record.model, Models.chosen(record.model, None).reranking
+    return Models.chosen(
+        choice.model,
+        choice.reranker,
+        dim=choice.dim,
+        runtime=choice.runtime,
+        recorded=recorded,
+    )
