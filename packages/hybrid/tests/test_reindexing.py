@@ -239,6 +239,25 @@ def test_an_alias_moves_when_all_is_there(opener: Opener) -> None:
     assert searcher.search("capital of Germany", limit=1)[0].id == "germany"
 
 
+def test_a_searcher_that_is_open_refuses_another_model_behind_its_alias(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qwen3_rag_hybrid import QdrantStore, collection
+
+    monkeypatch.setattr(collection, "LASTING", 0)
+    with closing(_local_client()) as client:
+        old, new = QdrantStore(client, "old"), QdrantStore(client, "new")
+        fill(old, DOCUMENTS)
+        old.move_alias("live")
+        searcher = HybridSearcher(QdrantStore(client, "live"), make_embedder(32))
+        assert searcher.search("capital of Germany", limit=1)[0].id == "germany"
+
+        reindex(old, new, make_embedder(64), alias="live")
+
+        with pytest.raises(StoreError, match="holds vectors of 64 numbers"):
+            searcher.search("capital of Germany")
+
+
 def test_a_collection_without_a_record_is_read_by_its_names(tmp_path: Path) -> None:
     from qdrant_client import QdrantClient, models
 

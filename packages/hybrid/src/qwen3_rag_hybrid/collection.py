@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,6 +39,10 @@ from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["Collection"]
 
+#: Seconds after which the collection is checked again: its name may be an alias, which can move to
+#: a collection of another model.
+LASTING = 60.0
+
 _SAMPLED = 1_000  # documents whose mean length `check_collection` compares with the record
 _TOLERANCE = 0.25  # of the recorded mean length
 
@@ -62,20 +67,22 @@ class Collection:
         self._follows_record = encoder is None
         self._calls = calls
         self._checked: CollectionRecord | None = None
+        self._checked_at = 0.0
 
     def ready(self) -> Flow[CollectionRecord]:
-        """Check that the collection exists and matches. The result is cached.
+        """Check that the collection exists and matches. The result is cached for a minute.
 
         Raises:
             StoreError: It does not exist or does not match; the message lists every reason with its
                 remedy.
         """
         checked = self._checked
-        if checked is None:
+        if checked is None or time.monotonic() - self._checked_at > LASTING:
             wanted = yield from self._wanted()
             recorded, findings = yield from self._findings(wanted)
             refuse(findings)
             self._checked = checked = recorded or wanted
+            self._checked_at = time.monotonic()
         return checked
 
     def create(
