@@ -81,21 +81,6 @@ async def test_a_searcher_is_asked_and_its_hits_become_documents() -> None:
     await component.close_async()
 
 
-async def test_further_arguments_reach_the_searcher() -> None:
-    searcher = Notes()
-    component = Qwen3HybridRetriever(searcher, search_kwargs={"min_score": 0.5, "limit": 99})
-
-    component.run(QUERY)
-    await component.run_async(QUERY, top_k=2)
-
-    assert [asked["min_score"] for asked in searcher.asked] == [0.5, 0.5]
-    assert [asked["limit"] for asked in searcher.asked] == [10, 2]
-    with pytest.raises(InputError, match="`search_kwargs` are arguments of a searcher"):
-        Qwen3HybridRetriever(
-            InMemoryDocumentStore(), Qwen3TextEmbedder(), search_kwargs={"min_score": 0.5}
-        )
-
-
 async def test_a_hybrid_searcher_is_a_searcher() -> None:
     hybrid = pytest.importorskip("qwen3_rag_hybrid")
     client = QdrantClient(":memory:")
@@ -185,3 +170,11 @@ def test_a_searcher_can_return_more_than_the_stores_candidates() -> None:
     Qwen3HybridRetriever(searcher, top_k=500).run(QUERY)
 
     assert searcher.asked[0]["limit"] == 500
+
+
+@pytest.mark.parametrize("name", ["ids", "tenant", "min_score", "group_by", "per_group"])
+def test_what_only_a_searcher_takes_is_refused_beside_a_store(name: str) -> None:
+    store = InMemoryDocumentStore()
+
+    with pytest.raises(InputError, match=rf"`{name}` was given beside a InMemoryDocumentStore"):
+        Qwen3HybridRetriever(store, Qwen3TextEmbedder(), **{name: 1})  # type: ignore[arg-type]

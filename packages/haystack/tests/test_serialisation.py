@@ -99,11 +99,16 @@ COMPONENTS = [
 ]
 
 
+# Parameters that go with a searcher only, with which nothing can be written.
+SEARCHERS = {"ids", "tenant", "min_score", "group_by", "per_group"}
+
+
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
     init: Any = kind.__init__  # type: ignore[misc]  # of the class; its metaclass hides it
     if init is object.__init__:
         return {}
-    return dict(list(inspect.signature(init).parameters.items())[1:])
+    given = list(inspect.signature(init).parameters.items())[1:]
+    return {name: one for name, one in given if name not in SEARCHERS}
 
 
 def full(kind: type, *, backend: bool = False) -> Any:
@@ -115,8 +120,6 @@ def full(kind: type, *, backend: bool = False) -> Any:
     for name, parameter in parameters(kind).items():
         if name in local_options() if backend else name == "backend":
             continue
-        if name == "search_kwargs":
-            continue  # of a searcher, with which nothing is saved
         value = VALUES[name]()
         if backend and name in ("text_embedder", "ranker"):
             value = full(type(value), backend=True)

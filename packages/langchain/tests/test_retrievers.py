@@ -169,6 +169,8 @@ def test_bad_settings_of_retrievers_are_refused(
             make(instruction=" ")
         with pytest.raises(ValidationError, match=r"top_k\n.*not permitted"):
             make(top_k=3)
+    with pytest.raises(InputError, match=r"takes no 'limit', only k, filter"):
+        Qwen3HybridRetriever(searcher=searcher).invoke(QUERY, limit=3)
     with pytest.raises(ValidationError, match="instance of Searcher"):
         Qwen3HybridRetriever(searcher=object())  # type: ignore[arg-type]  # the mistake
 
@@ -290,12 +292,11 @@ async def test_k_filter_and_instruction_reach_the_searcher(searcher: HybridSearc
         [document] = documents
         assert document.id == "日本"
         assert document.metadata["relevance_score"] == hit.score
-    further = {"group_by": "lang"}
-    grouped = Qwen3HybridRetriever(searcher=searcher, search_kwargs=further)
+    grouped = Qwen3HybridRetriever(searcher=searcher, group_by="lang")
     expected = [str(hit.id) for hit in searcher.search(QUERY, group_by="lang")]
     for documents in (
         grouped.invoke(QUERY),
-        await plain.ainvoke(QUERY, search_kwargs=further),
+        await plain.ainvoke(QUERY, group_by="lang"),
     ):
         assert [document.id for document in documents] == expected
     [other] = plain.invoke(QUERY, k=1, filter=only)

@@ -118,7 +118,7 @@ def test_limit_offset_filter_and_instruction_reach_the_searcher(searcher: Hybrid
     assert Qwen3HybridRetriever(searcher, offset=1).retrieve("France") == everything[1:]
     [filtered] = Qwen3HybridRetriever(searcher, filter=only).retrieve("France")
     assert filtered.node_id == "error"
-    one = Qwen3HybridRetriever(searcher, search_kwargs={"ids": ["error"]}).retrieve("France")
+    one = Qwen3HybridRetriever(searcher, ids=["error"]).retrieve("France")
     assert [node.node_id for node in one] == ["error"]
     code = Qwen3HybridRetriever(searcher, instruction="Find code").retrieve("France")
     expected = searcher.search("France", instruction="Find code")

@@ -12,13 +12,14 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, model_validator
 
 from langchain_qwen3_rag.documents import RANKS_KEY, SCORE_KEY, ScoredDocument
 from langchain_qwen3_rag.rerank import Qwen3Rerank
 from langchain_qwen3_rag.settings import CheckedSettings
-from qwen3_rag import Hit, InputError, Searcher, StoreError
+from qwen3_rag import Hit, InputTypeError, Searcher, StoreError
 from qwen3_rag.integration import check_count, check_instruction
+from qwen3_rag.search import further_arguments
 
 __all__ = ["Qwen3HybridRetriever", "Qwen3RerankRetriever"]
 
@@ -126,41 +127,31 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
     instruction: str | None = None
     """What queries are for; the searcher's instruction when `None`."""
 
-    tenant: str | None = None
-    """The tenant whose documents to search, for a searcher over a collection with tenants."""
+    ids: list[str | int] | None = None
+    """Ids of the documents to search in; all when `None`."""
 
-    search_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further arguments of the searcher's `search`, such as `min_score` and `group_by`."""
+    tenant: str | None = None
+    """The tenant whose documents are searched, in a collection with tenants."""
+
+    min_score: float | None = None
+    """Minimum score of a document, as the searcher's reranker gives it."""
+
+    group_by: str | None = None
+    """Metadata field by which documents are grouped; `k` is then the number of groups."""
+
+    per_group: int | None = None
+    """Number of documents to return of each group; 1 when `None`."""
 
     def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        k: int | None = None,
-        filter: Any = None,
-        instruction: str | None = None,
-        tenant: str | None = None,
-        search_kwargs: Mapping[str, Any] | None = None,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **given: Any
     ) -> list[Document]:
-        chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
-        arguments = self._arguments(chosen, search_kwargs)
-        return [_document(hit) for hit in self.searcher.search(query, **arguments)]
+        return [_document(hit) for hit in self.searcher.search(query, **self._request(given))]
 
     async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        k: int | None = None,
-        filter: Any = None,
-        instruction: str | None = None,
-        tenant: str | None = None,
-        search_kwargs: Mapping[str, Any] | None = None,
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **given: Any
     ) -> list[Document]:
-        chosen = _chosen(self, k=k, filter=filter, instruction=instruction, tenant=tenant)
-        arguments = self._arguments(chosen, search_kwargs)
-        return [_document(hit) for hit in await self.searcher.asearch(query, **arguments)]
+        request = self._request(given)
+        return [_document(hit) for hit in await self.searcher.asearch(query, **request)]
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """Raise an error: the searcher has an open store.
@@ -174,30 +165,42 @@ class Qwen3HybridRetriever(CheckedSettings, BaseRetriever):
             "needed."
         )
 
-    def _arguments(
-        self, chosen: Mapping[str, Any], given: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """Make the searcher's arguments, which calls LangChain's `k` `limit`."""
-        named = {"limit" if name == "k" else name: value for name, value in chosen.items()}
-        if named.get("tenant") is None:  # not all searchers take one
-            named.pop("tenant", None)
-        return {**self.search_kwargs, **(given or {}), **named}
-
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _chosen(self)
-        for name in self.search_kwargs:
-            if name in ("query", "limit", "filter", "instruction"):
-                field = "k" if name == "limit" else name
-                raise InputError(f"`search_kwargs` has {name!r}. Give it as `{field}`.")
+        self._request({})
         return self
+
+    def _request(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Make the searcher's arguments of a call's and the fields."""
+        for name in given:
+            if name not in _OF_CALLS:
+                raise InputTypeError(
+                    f"`invoke` of a Qwen3HybridRetriever takes no {name!r}, only "
+                    f"{', '.join(_OF_CALLS)}."
+                )
+        chosen = _chosen(self, **given)
+        further = {
+            name: getattr(self, name) if given.get(name) is None else given[name]
+            for name in _FURTHER
+        }
+        return {
+            "limit": chosen["k"],
+            "filter": chosen["filter"],
+            "instruction": chosen["instruction"],
+            **further_arguments(self.searcher, **further),
+        }
+
+
+# Fields that only some searchers take.
+_FURTHER = ("ids", "tenant", "min_score", "group_by", "per_group")
+_OF_CALLS = ("k", "filter", "instruction", *_FURTHER)
 
 
 def _chosen(retriever: BaseRetriever, **given: Any) -> dict[str, Any]:
     """Combine a call's arguments with the fields, and check them."""
     chosen: dict[str, Any] = {
         name: getattr(retriever, name) if given.get(name) is None else given[name]
-        for name in ("k", "filter", "instruction", "tenant")
+        for name in ("k", "filter", "instruction")
         if name in type(retriever).model_fields
     }
     check_count(chosen["k"], "k", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,7 @@ from qwen3_rag.fusion import (
     fuse,
 )
 
-__all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher"]
+__all__ = ["BM25", "DENSE", "Fuse", "Retrieve", "SearchPipeline", "Searcher", "further_arguments"]
 
 #: Names of the two retrievers, in `Hit.ranks` and in weights.
 DENSE, BM25 = "dense", "bm25"
@@ -70,6 +71,29 @@ class Searcher(Protocol):
     ) -> list[Hit]:
         """Search without blocking the event loop; arguments as in `search`."""
         ...
+
+
+def further_arguments(searcher: Searcher, **given: Any) -> dict[str, Any]:
+    """Return the arguments of a search that only some searchers take, without those that are None.
+
+    Args:
+        searcher: The searcher.
+        **given: Arguments that are not in the `Searcher` protocol, such as `tenant`.
+
+    Raises:
+        InputError: The searcher does not take one of them.
+    """
+    wanted = {name: value for name, value in given.items() if value is not None}
+    taken = inspect.signature(searcher.search).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        return wanted
+    for name in wanted:
+        if name not in taken:
+            raise InputError(
+                f"`{name}` was given, and the searches of a {type(searcher).__name__} do not take "
+                "it. Leave it out."
+            )
+    return wanted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -13,6 +13,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node
 from llama_index.embeddings.qwen3_rag.nodes import RankedNode
 from qwen3_rag import Hit, InputTypeError, Searcher
 from qwen3_rag.integration import check_count, check_instruction
+from qwen3_rag.search import further_arguments
 
 __all__ = ["Qwen3HybridRetriever"]
 
@@ -39,8 +40,11 @@ class Qwen3HybridRetriever(BaseRetriever):
         offset: int = 0,
         filter: Any = None,
         instruction: str | None = None,
+        ids: Sequence[str | int] | None = None,
         tenant: str | None = None,
-        search_kwargs: Mapping[str, Any] | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per_group: int | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
@@ -52,15 +56,19 @@ class Qwen3HybridRetriever(BaseRetriever):
             offset: Number of top nodes to skip.
             filter: The store's own filter object, passed on unchanged.
             instruction: What queries are for; defaults to the searcher's.
-            tenant: The tenant whose nodes to search, for a searcher over a collection with tenants.
-            search_kwargs: Further arguments of the searcher's `search`, such as `min_score` and
-                `group_by`.
+            ids: Ids of the documents to search in; all when omitted.
+            tenant: The tenant whose documents are searched, in a collection with tenants.
+            min_score: Minimum score of a node, as the searcher's reranker gives it.
+            group_by: Metadata field by which nodes are grouped; `similarity_top_k` and `offset`
+                then count groups.
+            per_group: Number of nodes to retrieve of each group; 1 when omitted.
             callback_manager: For LlamaIndex's older events.
             verbose: Whether to print a line for each index node that is followed.
 
         Raises:
             InputTypeError: `searcher` has no `search` and `asearch`.
-            InputError: A number is out of range, or the instruction is blank.
+            InputError: A number is out of range, the instruction is blank, or the searcher does not
+                take an argument.
         """
         if not isinstance(searcher, Searcher):
             raise InputTypeError(
@@ -76,8 +84,14 @@ class Qwen3HybridRetriever(BaseRetriever):
         self.offset = offset
         self.filter = filter
         self.instruction = instruction
-        self.tenant = tenant
-        self.search_kwargs = dict(search_kwargs or {})
+        self._further = further_arguments(
+            searcher,
+            ids=ids,
+            tenant=tenant,
+            min_score=min_score,
+            group_by=group_by,
+            per_group=per_group,
+        )
         super().__init__(callback_manager=callback_manager, verbose=verbose)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -87,16 +101,13 @@ class Qwen3HybridRetriever(BaseRetriever):
         return _nodes(await self.searcher.asearch(query_bundle.query_str, **self._settings()))
 
     def _settings(self) -> dict[str, Any]:
-        settings = {
-            **self.search_kwargs,
+        return {
             "limit": self.similarity_top_k,
             "offset": self.offset,
             "filter": self.filter,
             "instruction": self.instruction,
+            **self._further,
         }
-        if self.tenant is not None:  # not all searchers take one
-            settings["tenant"] = self.tenant
-        return settings
 
     def __reduce__(self) -> NoReturn:
         raise InputTypeError(

@@ -35,12 +35,15 @@ from qwen3_rag.integration import (
 )
 from qwen3_rag.integration import run as run_flow
 from qwen3_rag.integration import run_async as run_flow_async
-from qwen3_rag.search import BM25, DENSE, Fuse, SearchPipeline
+from qwen3_rag.search import BM25, DENSE, Fuse, SearchPipeline, further_arguments
 
 __all__ = ["Qwen3HybridRetriever"]
 
 #: Former names of retrievers, in the weights of saved pipelines.
 _FORMER_NAMES = {"lexical": BM25}
+
+#: Arguments that apply with a searcher only, and only with one that takes them.
+_FURTHER = ("ids", "tenant", "min_score", "group_by", "per_group")
 
 #: Arguments that do not apply with a searcher.
 _SEARCHERS = ("text_embedder", "ranker", "candidates", "rerank_depth", "fusion", "weights", "k")
@@ -76,7 +79,11 @@ class Qwen3HybridRetriever:
         weights: Mapping[str, float] | None = None,
         k: float = 60,
         filter_policy: str | FilterPolicy = FilterPolicy.REPLACE,
-        search_kwargs: Mapping[str, Any] | None = None,
+        ids: Sequence[str | int] | None = None,
+        tenant: str | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per_group: int | None = None,
     ) -> None:
         """Store the arguments; models and document store are not used before the first call.
 
@@ -85,7 +92,7 @@ class Qwen3HybridRetriever:
                 or an `InMemoryDocumentStore`, which has its own BM25; or a `Searcher`, such as
                 qwen3-rag-hybrid's `HybridSearcher`. A searcher embeds, fuses and reranks itself, so
                 the only other arguments are then `filters`, `filter_policy`, `top_k`,
-                `instruction` and `search_kwargs`, and the pipeline cannot be saved.
+                `instruction` and those after `filter_policy`, and the pipeline cannot be saved.
             text_embedder: Embeds the query, with the model that embedded the documents.
             ranker: Reranks the best fused documents; without one the fused order is final. Its
                 `top_k` and `progress_bar` do not apply here.
@@ -100,8 +107,13 @@ class Qwen3HybridRetriever:
             k: RRF's rank constant, for `"rrf"` only; larger values reduce the advantage of the top
                 ranks.
             filter_policy: Whether filters given to `run` replace these or are merged with them.
-            search_kwargs: Further arguments of the searcher's `search`, such as `min_score` and
-                `group_by`. With a document store, the ranker's `score_threshold` is the former.
+            ids: Ids of the documents to search in; all when omitted. This and the following are for
+                searchers.
+            tenant: The tenant whose documents are searched, in a collection with tenants.
+            min_score: Minimum score of a document, as the searcher's reranker gives it.
+            group_by: Metadata field by which documents are grouped; `top_k` is then the number of
+                groups.
+            per_group: Number of documents to return of each group; 1 when omitted.
 
         Raises:
             InputError: A number is out of range, the fusion is unknown, or a weight names no
@@ -125,7 +137,11 @@ class Qwen3HybridRetriever:
             if isinstance(filter_policy, str)
             else filter_policy
         )
-        self.search_kwargs = dict(search_kwargs or {})
+        self.ids = ids
+        self.tenant = tenant
+        self.min_score = min_score
+        self.group_by = group_by
+        self.per_group = per_group
         check_count(top_k, "top_k", 1, required=True)
         if instruction is not None:
             check_instruction(instruction)
@@ -133,13 +149,9 @@ class Qwen3HybridRetriever:
         if isinstance(document_store, Searcher):
             self._check_left_to_searcher()
         else:
-            if self.search_kwargs:
-                raise InputError(
-                    "`search_kwargs` are arguments of a searcher, and `document_store` is a "
-                    f"{type(document_store).__name__}. Leave them out, or give a searcher."
-                )
             self._pair = retriever_pair(document_store)
             self._check_search()
+        self._further({})
 
     def warm_up(self) -> None:
         """Load the models, unless they are loaded."""
@@ -211,7 +223,9 @@ class Qwen3HybridRetriever:
         filters: Any = None,
         top_k: int | None = None,
         instruction: str | None = None,
+        ids: list[str | int] | None = None,
         tenant: str | None = None,
+        min_score: float | None = None,
     ) -> dict[str, Any]:
         """Retrieve documents.
 
@@ -220,8 +234,9 @@ class Qwen3HybridRetriever:
             filters: Haystack's filters, or the store's own.
             top_k: Number of documents to return; defaults to the component's.
             instruction: What this query is for; defaults to the component's.
-            tenant: The tenant whose documents to search, with a searcher over a collection with
-                tenants.
+            ids: Ids of the documents to search in; defaults to the component's.
+            tenant: The tenant whose documents are searched; defaults to the component's.
+            min_score: Minimum score of a document; defaults to the component's.
 
         Returns:
             `documents`: best first. `meta["search_ranks"]` of each has its rank and score under
@@ -229,16 +244,16 @@ class Qwen3HybridRetriever:
             if it was reranked. `score` is that of the last step.
 
         Raises:
-            InputError: The query or instruction is blank, `top_k` is out of range, or `tenant` is
-                given beside a document store.
+            InputError: The query or instruction is blank, or `top_k` is out of range.
             ModelError: The checkpoint is missing or broken.
             BackendError: A model could not be run.
         """
         count, filters, instruction = self._request(query, filters, top_k, instruction)
-        of_tenant = self._of_tenant(tenant)
+        further = self._further({"ids": ids, "tenant": tenant, "min_score": min_score})
         if isinstance(self.document_store, Searcher):
-            arguments = self._arguments(count, filters, instruction)
-            hits = self.document_store.search(query, **arguments, **of_tenant)
+            hits = self.document_store.search(
+                query, limit=count, filter=filters, instruction=instruction, **further
+            )
             return {"documents": from_searcher(hits)}
         hits = run_flow(self._search(query, count, filters, instruction))
         return {"documents": from_store(hits)}
@@ -250,14 +265,16 @@ class Qwen3HybridRetriever:
         filters: Any = None,
         top_k: int | None = None,
         instruction: str | None = None,
+        ids: list[str | int] | None = None,
         tenant: str | None = None,
+        min_score: float | None = None,
     ) -> dict[str, Any]:
         """Retrieve documents without blocking the event loop; see `run`."""
         count, filters, instruction = self._request(query, filters, top_k, instruction)
-        of_tenant = self._of_tenant(tenant)
+        further = self._further({"ids": ids, "tenant": tenant, "min_score": min_score})
         if isinstance(self.document_store, Searcher):
             hits = await self.document_store.asearch(
-                query, **self._arguments(count, filters, instruction), **of_tenant
+                query, limit=count, filter=filters, instruction=instruction, **further
             )
             return {"documents": from_searcher(hits)}
         hits = await run_flow_async(self._search(query, count, filters, instruction))
@@ -304,20 +321,21 @@ class Qwen3HybridRetriever:
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
         return count, merged, self.instruction if instruction is None else instruction
 
-    def _of_tenant(self, tenant: str | None) -> dict[str, Any]:
-        """Give the searcher's argument for a tenant; not all searchers take one."""
-        if tenant is None:
-            return {}
-        if self._pair is not None:
-            raise InputError(
-                f"`tenant` is {tenant!r}, but a {type(self.document_store).__name__} has none. "
-                "Give the retriever a HybridSearcher, or use `filters`."
-            )
-        return {"tenant": tenant}
-
-    def _arguments(self, count: int, filters: Any, instruction: str | None) -> dict[str, Any]:
-        given = {"limit": count, "filter": filters, "instruction": instruction}
-        return {**self.search_kwargs, **given}
+    def _further(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the component's values of arguments that only some searchers take."""
+        chosen = {
+            name: getattr(self, name) if given.get(name) is None else given[name]
+            for name in _FURTHER
+        }
+        if isinstance(self.document_store, Searcher):
+            return further_arguments(self.document_store, **chosen)
+        for name, value in chosen.items():
+            if value is not None:
+                raise InputError(
+                    f"`{name}` was given beside a {type(self.document_store).__name__}, and only "
+                    "searchers take it. Leave it out, or give a HybridSearcher."
+                )
+        return {}
 
     def _models(self) -> list[Any]:
         return [inner for inner in (self.text_embedder, self.ranker) if inner is not None]
