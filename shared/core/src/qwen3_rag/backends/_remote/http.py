@@ -70,11 +70,17 @@ class Http:
         """The server's address, for messages."""
         return self._spec.base_url
 
-    async def get(self, path: str) -> Any:
-        """Read JSON, in one attempt; `None` if there is no usable answer."""
+    async def get(self, path: str, *, must: bool = False) -> Any:
+        """Read JSON, in one attempt; `None` if there is no usable answer.
+
+        Raises:
+            BackendError: There is none, with `must`.
+        """
         try:
             return await self._send("GET", path, None, lambda answer: answer)
         except BackendError:
+            if must:
+                raise
             return None
 
     async def post(self, path: str, body: Any, read: Callable[[Any], T]) -> T:

@@ -75,35 +75,38 @@ def check_vectors(
 def check_pairs(
     server: str,
     tokens: tuple[int | None, int | None],
+    scores: tuple[float, float],
     description: Description | None,
     *,
     instructions: bool,
+    remedy: str,
 ) -> None:
-    """Check the tokens that a reranker read of `PAIR` and of `INSTRUCTED`.
+    """Check what a reranker made of `PAIR` and of `INSTRUCTED`.
 
     Args:
         server: The server's name in messages.
         tokens: How many tokens it says it read of each.
+        scores: Their log-odds.
         description: The checkpoint, if its files are at hand.
         instructions: Whether the instruction of `INSTRUCTED` was sent.
+        remedy: What mends a server that makes another prompt.
 
     Raises:
         BackendError: The server makes another prompt.
     """
     plain, instructed = tokens
-    if plain is None:
-        return
-    if description is not None:
+    if description is not None and plain is not None:
         expected = expected_tokens(description, [PAIR])
         if plain != expected:
             raise BackendError(
                 f"{server} read {plain} tokens of a prompt that has {expected}, so its scores mean "
                 "something else: it has no chat template of Qwen3-Reranker, or runs an embedding "
-                "model. Start it with the reranker's template, or with another API that takes "
-                "token ids."
+                f"model. {remedy}"
             )
-    if instructions and instructed is not None and instructed <= plain:
+    counted = plain is not None and instructed is not None
+    same = instructed <= plain if counted else scores[0] == scores[1]  # type: ignore[operator]
+    if instructions and same:
         raise BackendError(
-            f"{server} read no more tokens with a longer instruction, so it ignores instructions. "
-            "Start it with a template that has a place for the instruction."
+            f"{server} gives the same with another, longer instruction, so it ignores "
+            f"instructions. {remedy}"
         )

@@ -19,6 +19,7 @@ from qwen3_rag.backends._remote.apis.base import Answer, Api
 from qwen3_rag.backends._remote.apis.cohere import Cohere
 from qwen3_rag.backends._remote.apis.llama_cpp import LlamaCpp
 from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.apis.sglang import SGLang
 from qwen3_rag.backends._remote.apis.tei import TEI
 from qwen3_rag.backends._remote.apis.vllm import VLLM
 from qwen3_rag.backends._remote.http import Http
@@ -32,7 +33,7 @@ __all__ = ["Session"]
 logger = logging.getLogger("qwen3_rag")
 
 #: In the order in which a server is asked; the last two speak for any other server.
-KINDS: tuple[type[Api], ...] = (VLLM, TEI, LlamaCpp, OpenAI, Cohere)
+KINDS: tuple[type[Api], ...] = (VLLM, SGLang, TEI, LlamaCpp, OpenAI, Cohere)
 
 ENCODED = 1_024  # prompts to encode at once
 
@@ -182,11 +183,18 @@ async def _probe(api: Api) -> int:
         answer = await _ask(api, _items(api, TEXTS), range(2))
         check_vectors(server, answer.values, answer.tokens, api.description)
         return int(answer.values.shape[1])
-    tokens = [
-        (await _ask(api, _items(api, [pair]), range(1))).tokens
+    plain, instructed = [
+        await _ask(api, _items(api, [pair]), range(1))
         for pair in ((PAIR, INSTRUCTED) if api.instructions else (PAIR, PAIR))
     ]
-    check_pairs(server, (tokens[0], tokens[1]), api.description, instructions=api.instructions)
+    check_pairs(
+        server,
+        (plain.tokens, instructed.tokens),
+        (float(plain.values[0]), float(instructed.values[0])),
+        api.description,
+        instructions=api.instructions,
+        remedy=api.remedy,
+    )
     return 0
 
 
@@ -210,11 +218,10 @@ def _check_instructions(prompts: Sequence[Prompt], api: Api) -> None:
 
 
 def _requests(items: Items, api: Api, spec: Remote) -> list[Sequence[int]]:
-    """Split prompts into requests; those of a reranker share query and instruction."""
+    """Split prompts into requests of what can be sent together."""
     groups: dict[Any, list[int]] = {}
     for index, prompt in enumerate(items.prompts):
-        key = (prompt.query, prompt.instruction) if isinstance(prompt, RerankPrompt) else None
-        groups.setdefault(key, []).append(index)
+        groups.setdefault(api.group(prompt), []).append(index)
     lengths = items.lengths
     return [
         [group[place] for place in batch]

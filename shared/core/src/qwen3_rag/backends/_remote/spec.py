@@ -15,7 +15,7 @@ from qwen3_rag.errors import BackendError, InputError, InputTypeError
 __all__ = ["APIS", "Remote"]
 
 #: Names of the APIs, in the order in which a server is asked for them.
-APIS = ("vllm", "tei", "llama.cpp", "openai", "cohere")
+APIS = ("vllm", "sglang", "tei", "llama.cpp", "openai", "cohere")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -39,6 +39,8 @@ class Api(ABC):
 
     Attributes:
         name: Its name in `Remote`.
+        hosts: Ends of the host names at which a company offers it.
+        key_env: Environment variable in which that company's key is kept.
         takes_ids: Whether prompts are sent as token ids, so that no byte of them is the server's.
         instructions: Whether a reranker takes an instruction with each request.
         rows: Maximum prompts of a request.
@@ -48,12 +50,18 @@ class Api(ABC):
     """
 
     name: ClassVar[str]
+    hosts: ClassVar[tuple[str, ...]] = ()
+    key_env: ClassVar[str | None] = None
     takes_ids: bool = False
     instructions: bool = True
     rows: int = 64
     tokens: int = 65_536
     context: int | None = None
     fingerprint: str | None = None
+    #: What mends a server that makes another prompt of a pair.
+    remedy: ClassVar[str] = (
+        "Start it with the reranker's template, or with another API that takes token ids."
+    )
 
     def __init__(
         self, http: Http, role: Role, model: str, named: bool, description: Description | None
@@ -84,6 +92,10 @@ class Api(ABC):
         Raises:
             BackendError: The server has no such model, or cannot do what is needed.
         """
+
+    def group(self, prompt: Prompt) -> Hashable:
+        """Return what the prompts of one request must share."""
+        return (prompt.query, prompt.instruction) if isinstance(prompt, RerankPrompt) else None
 
     async def embed(
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None

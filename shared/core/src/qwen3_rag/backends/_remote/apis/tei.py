@@ -1,4 +1,7 @@
-"""Text Embeddings Inference: token ids for embedding; it does not run Qwen3-Reranker."""
+"""Text Embeddings Inference: token ids for embedding; it does not run Qwen3-Reranker.
+
+It decodes ids and encodes the text again, so control tokens in texts have to be changed here too.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from qwen3_rag._prompts import Prompt
+from qwen3_rag._prompts import EmbedPrompt, Prompt
+from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, Api, stack
+from qwen3_rag.backends._remote.apis.base import Answer, Api, read_vectors, stack
+from qwen3_rag.backends._remote.items import neutral
+from qwen3_rag.backends._remote.probe import TEXTS, check_vectors
 from qwen3_rag.errors import BackendError
 
 __all__ = ["TEI"]
@@ -25,7 +31,7 @@ class TEI(Api):
         return await self._info() is not None
 
     async def connect(self) -> None:
-        info = await self._info() or {}
+        info = await self._info() or await self.http.get("/info", must=True)
         if self.role == "reranking":
             raise BackendError(
                 f"{self.http.address} is Text Embeddings Inference, which does not run "
@@ -37,17 +43,39 @@ class TEI(Api):
         self.tokens = info.get("max_batch_tokens") or 16_384
         if (sha := info.get("model_sha")) is not None:
             self.fingerprint = f"{info.get('model_id')}@{sha}"
+        await self._check()
 
     async def embed(
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         assert sequences is not None
-        body = {
-            "inputs": [[*one.prefix, *one.ids] for one in sequences],
-            "truncate": False,
-            "normalize": True,
-        }
+        ids = self._ids(prompts, sequences)
+        body = {"inputs": ids, "truncate": False, "normalize": True}
         return await self.http.post("/embed", body, lambda answer: _read(answer, len(prompts)))
+
+    async def _check(self) -> None:
+        """Check by the other path, which counts tokens, that the server adds no prompt."""
+        tokenizer, context = self.need().tokenizer, self.need().context
+        sequences = [one.sequence for one in tokenizer.encode(TEXTS, Limits(), context)]
+        body = {"model": self.model, "input": self._ids(TEXTS, sequences)}
+        found = await self.http.post(
+            "/v1/embeddings", body, lambda it: read_vectors(it, len(TEXTS))
+        )
+        server = f"{self.http.address} ({self.name})"
+        check_vectors(server, found.values, found.tokens, self.need())
+
+    def _ids(
+        self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence]
+    ) -> list[list[int]]:
+        encode, context = self.need().tokenizer.encode, self.need().context
+        rows = []
+        for prompt, one in zip(prompts, sequences, strict=True):
+            text = neutral(prompt.rendered)
+            if text != prompt.rendered:
+                [encoded] = encode([EmbedPrompt(text)], Limits(), context)
+                one = encoded.sequence
+            rows.append([*one.prefix, *one.ids])
+        return rows
 
     async def _info(self) -> dict[str, Any] | None:
         info = await self.http.get("/info")

@@ -24,6 +24,10 @@ class VLLM(OpenAI):
     name = "vllm"
     takes_ids = True
     rows = 256
+    remedy = (
+        "Start it with `--runner generate`, or with a `--chat-template` that has the roles query "
+        "and document and the variable `instruction`."
+    )
 
     async def answers(self) -> bool:
         return await self.http.get("/version") is not None and await self._models() is not None
@@ -31,6 +35,7 @@ class VLLM(OpenAI):
     async def connect(self) -> None:
         models = await self._models()
         if models is None:
+            await self.http.get("/v1/models", must=True)  # says why, if it is a key or no server
             raise BackendError(f"{self.http.address} does not list models as vLLM does.")
         self.choose(list(models))
         self.context = models[self.model]
@@ -69,6 +74,11 @@ class VLLM(OpenAI):
         except Refused as error:
             if error.status not in (400, 404, 405, 501):
                 raise
+        if await self._embeds():
+            raise BackendError(
+                f"{self.http.address} runs {self.model!r} as an embedding model, whose /v1/rerank "
+                f"answers with cosines. Start it with `vllm serve {self.model} --runner generate`."
+            )
         found = []
         for formatted in (False, True):
             try:
@@ -87,6 +97,15 @@ class VLLM(OpenAI):
             f"it with `vllm serve {self.model} --runner generate`, or as a classifier with the "
             "model's chat template."
         )
+
+    async def _embeds(self) -> bool:
+        try:
+            await self.embed([PAIR], None)
+        except Refused as error:
+            if error.status not in (400, 404, 405, 501):
+                raise
+            return False
+        return True
 
     async def _score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
         tokenizer = self.need().tokenizer

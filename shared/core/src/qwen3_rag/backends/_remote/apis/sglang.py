@@ -1,0 +1,125 @@
+"""SGLang: token ids for embedding, and for reranking by the shares of two next tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION, RerankPrompt
+from qwen3_rag.backends._base import Limits
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.http import BrokenAnswer, Refused
+from qwen3_rag.backends._remote.items import neutral
+from qwen3_rag.backends._remote.probe import PAIR
+from qwen3_rag.errors import BackendError
+
+__all__ = ["SGLang"]
+
+
+class SGLang(OpenAI):
+    """`/v1/embeddings` and `/v1/score` with ids, else `/v1/rerank` with texts."""
+
+    name = "sglang"
+    takes_ids = True
+    rows = 256
+    remedy = (
+        "Start it with SGLang's own `--chat-template examples/chat_template/qwen3_reranker.jinja`, "
+        "or with a version that has /v1/score."
+    )
+
+    async def answers(self) -> bool:
+        return await self._models() is not None
+
+    async def connect(self) -> None:
+        models = await self._models()
+        if models is None:
+            await self.http.get("/v1/models", must=True)  # says why, if it is a key or no server
+            raise BackendError(f"{self.http.address} does not list models as SGLang does.")
+        self.choose(list(models))
+        self.context = models[self.model]
+        self.need()
+        if self.role == "reranking":
+            self._scores_ids = await self._has_score()
+
+    async def rerank(
+        self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        assert sequences is not None
+        if self._scores_ids:
+            return await self._score_ids(sequences)
+        return await self._rerank_texts(prompts)
+
+    async def _models(self) -> dict[str, int | None] | None:
+        """The served models and their longest inputs; `None` if it is no SGLang."""
+        answer = await self.http.get("/v1/models")
+        try:
+            return {
+                one["id"]: one.get("max_model_len")
+                for one in answer["data"]
+                if one["owned_by"] == "sglang"
+            } or None
+        except (TypeError, KeyError):
+            return None
+
+    async def _has_score(self) -> bool:
+        info = await self.http.get("/model_info")
+        if isinstance(info, dict) and info.get("is_generation") is False:
+            raise BackendError(
+                f"{self.http.address} runs {self.model!r} as an embedding model, which does not "
+                "rerank. Start it without `--is-embedding`."
+            )
+        encoded = self.need().tokenizer.encode([PAIR], Limits(), self.need().context)
+        try:
+            await self._score_ids([one.sequence for one in encoded])
+        except Refused as error:
+            if error.status not in (400, 404, 405, 501):
+                raise
+            return False
+        return True
+
+    async def _score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
+        tokenizer = self.need().tokenizer
+        body = {
+            "model": self.model,
+            "query": list(sequences[0].prefix),
+            "items": [list(one.ids) for one in sequences],
+            "label_token_ids": [tokenizer.yes, tokenizer.no],
+            "apply_softmax": True,
+            "item_first": False,
+        }
+        return await self.http.post(
+            "/v1/score", body, lambda answer: _read_shares(answer, len(sequences))
+        )
+
+    async def _rerank_texts(self, prompts: Sequence[RerankPrompt]) -> Answer:
+        first = prompts[0]
+        body: dict[str, Any] = {
+            "query": neutral(first.query),
+            "documents": [neutral(prompt.document) for prompt in prompts],
+            "return_documents": False,
+        }
+        if first.instruction != DEFAULT_INSTRUCTION:
+            body["instruct"] = neutral(first.instruction)
+        return await self.http.post(
+            "/v1/rerank", body, lambda answer: _read_ranks(answer, len(prompts))
+        )
+
+
+def _read_shares(answer: Any, count: int) -> Answer:
+    """Read the shares of both answers; only their order tells which text is meant."""
+    shares = np.asarray(answer["scores"], dtype=np.float64)
+    if shares.shape != (count, 2) or not np.isfinite(shares).all():
+        raise BrokenAnswer(f"scores of shape {shares.shape} for {count} documents")
+    return Answer(log_odds(shares[:, 0]))  # type: ignore[arg-type]  # float64 until then
+
+
+def _read_ranks(answer: Any, count: int) -> Answer:
+    """Read a bare list."""
+    tokens = [(one.get("meta_info") or {}).get("prompt_tokens") for one in answer]
+    known = [number for number in tokens if isinstance(number, int)]
+    total = sum(known) if len(known) == count else None
+    return Answer(log_odds(read_scores(answer, count, "score")), total)
