@@ -39,8 +39,6 @@ class Api(ABC):
 
     Attributes:
         name: Its name in `Remote`.
-        hosts: Ends of the host names at which a company offers it.
-        key_env: Environment variable in which that company's key is kept.
         takes_ids: Whether prompts are sent as token ids, so that no byte of them is the server's.
         instructions: Whether a reranker takes an instruction with each request.
         rows: Maximum prompts of a request.
@@ -50,8 +48,6 @@ class Api(ABC):
     """
 
     name: ClassVar[str]
-    hosts: ClassVar[tuple[str, ...]] = ()
-    key_env: ClassVar[str | None] = None
     takes_ids: bool = False
     instructions: bool = True
     rows: int = 64
