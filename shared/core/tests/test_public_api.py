@@ -18,6 +18,7 @@ RECORDED = Path(__file__).with_name("public_api.txt")
 MODULES = (
     "qwen3_rag",
     "qwen3_rag.backends",
+    "qwen3_rag.cache",
     "qwen3_rag.chat",
     "qwen3_rag.errors",
     "qwen3_rag.fusion",

@@ -66,6 +66,7 @@ class Qwen3Embedder(ModelBase):
         document_prefix: str | None = None,
         max_length: int | None = None,
         backend: BackendSpec | None = None,
+        cache: str | os.PathLike[str] | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
         r"""Store the arguments.
@@ -86,6 +87,8 @@ class Qwen3Embedder(ModelBase):
                 context, whichever is least.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
+            cache: A file that keeps what was computed, for this and other processes; see
+                `qwen3_rag.cache`.
             **options: Options of the local engine; `help(Qwen3Embedder)` lists them.
 
         Raises:
@@ -101,7 +104,7 @@ class Qwen3Embedder(ModelBase):
         self.query_template = check_template(query_template)
         self.document_prefix = check_prefix(document_prefix)
         self.max_length = max_length
-        self._start(backend, options)
+        self._start(backend, cache, options)
 
     @classmethod
     def from_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,6 +13,7 @@ from qwen3_rag._options import check_options
 from qwen3_rag._published import PublishedModel, Role, published
 from qwen3_rag.backends._base import Backend, BackendSpec, Capabilities
 from qwen3_rag.backends._local.spec import Local
+from qwen3_rag.cache import Cached
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelError
 
 __all__ = ["Closing", "ModelBase", "arguments_of"]
@@ -60,6 +62,7 @@ class ModelBase(Closing):
     role: ClassVar[Role]
     model: str
     _spec: BackendSpec | None
+    _cache: str | None
     _backend: Backend
     _capabilities: Capabilities | None
 
@@ -89,7 +92,12 @@ class ModelBase(Closing):
     def _own_arguments(self) -> dict[str, Any]:
         """The constructor's arguments that apply to every backend."""
 
-    def _start(self, backend: BackendSpec | None, options: Mapping[str, Any]) -> None:
+    def _start(
+        self,
+        backend: BackendSpec | None,
+        cache: str | os.PathLike[str] | None,
+        options: Mapping[str, Any],
+    ) -> None:
         """Start the caller's backend, or the local engine with the caller's options."""
         if backend is None:
             backend = Local(check_options(options))
@@ -104,9 +112,11 @@ class ModelBase(Closing):
                 f"{names} cannot be combined with `backend` {backend!r}: options like this are for "
                 "the local engine. Leave out one or the other."
             )
+        runs = backend if cache is None else Cached(backend, cache)
         self._spec = backend
+        self._cache = None if cache is None else os.fspath(cache)
         self._capabilities = None
-        self._backend = backend.start(self.model, self.role)
+        self._backend = runs.start(self.model, self.role)
 
     def _published(self, model: str) -> PublishedModel | None:
         """Look up a published model; reject it if it has the other role."""
@@ -135,7 +145,8 @@ def arguments_of(model: ModelBase) -> dict[str, Any]:
     if spec is None:
         raise BackendError(f"{model!r} was closed. Open a new {type(model).__name__}.")
     runs = spec.given() if isinstance(spec, Local) else {"backend": spec}
-    return {**model._own_arguments(), **runs}
+    cached = {} if model._cache is None else {"cache": model._cache}
+    return {**model._own_arguments(), **runs, **cached}
 
 
 def _wrong_role(model: str, role: Role) -> str:

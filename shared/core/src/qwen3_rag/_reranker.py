@@ -59,6 +59,7 @@ class Qwen3Reranker(ModelBase):
         max_query_tokens: int | None = None,
         max_document_tokens: int | None = None,
         backend: BackendSpec | None = None,
+        cache: str | os.PathLike[str] | None = None,
         **options: Unpack[LocalOptions],
     ) -> None:
         """Store the arguments.
@@ -76,6 +77,8 @@ class Qwen3Reranker(ModelBase):
             max_document_tokens: Cut longer documents even if there is room.
             backend: Runs the model instead of this process, such as a server; the options below
                 then do not apply.
+            cache: A file that keeps what was computed, for this and other processes; see
+                `qwen3_rag.cache`.
             **options: Options of the local engine; `help(Qwen3Reranker)` lists them.
 
         Raises:
@@ -89,7 +92,7 @@ class Qwen3Reranker(ModelBase):
         check_count(max_document_tokens, "max_document_tokens", 1)
         self.instruction = None if instruction is None else check_instruction(instruction)
         self.limits = Limits(max_length, max_query_tokens, max_document_tokens)
-        self._start(backend, options)
+        self._start(backend, cache, options)
 
     @classmethod
     def from_model(

@@ -58,6 +58,8 @@ class Capabilities:
         prompts: The prompts that the checkpoint was saved with, as far as they are known.
         earlier_fingerprint: The fingerprint of the same content by the rule of an earlier release,
             which may be stored with vectors too.
+        variant: What else decides the numbers: the number format, or the address, API and model of
+            a server. A cache keeps variants apart. `None` if the specification decides.
     """
 
     model: str
@@ -68,6 +70,7 @@ class Capabilities:
     counts_tokens: bool
     prompts: SavedPrompts = field(default_factory=SavedPrompts)
     earlier_fingerprint: str | None = None
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -122,6 +122,8 @@ class Session:
             counts_tokens=description is not None,
             prompts=description.words.prompts if description else SavedPrompts(),
             earlier_fingerprint=description.earlier_fingerprint if description else None,
+            # Servers do not tell in which number format they compute.
+            variant=f"{api.name} {self._spec.base_url} {self._spec.model} {version}",
         )
 
     def _describe(self) -> Description | None:

@@ -124,6 +124,7 @@ class _CheckpointLoader:
             _capabilities(self._spec, trunk.config, self._checkpoint.fingerprint),
             prompts=self._words.prompts,
             earlier_fingerprint=usable_earlier(self._checkpoint, self._words, self._tokenizer),
+            variant=_variant(self._dtype, self._spec.options["model_kwargs"]),
         )
         eager, compiled = self._attention == "eager", self._spec.options["compile"]
         forward: Forward
@@ -172,13 +173,21 @@ class _CallerLoader:
         model = self._caller.model
         trunk, head = caller_parts(model, self._tokenizer, self._spec.role)
         own = caller_fingerprint(model, self._tokenizer)
-        capabilities = _capabilities(self._spec, trunk.config, own)
+        capabilities = replace(
+            _capabilities(self._spec, trunk.config, own),
+            variant=_variant(getattr(model, "dtype", None)),
+        )
         return PaddedForward(trunk, head, device), capabilities
 
 
 def _limit_threads(device: str) -> None:
     if device == "cpu":
         torch.set_num_threads(min(torch.get_num_threads(), allowed_threads()))
+
+
+def _variant(dtype: object, model_kwargs: object = None) -> str:
+    """Name what decides the numbers beside the content, up to rounding."""
+    return f"{dtype} {canonical(model_kwargs or {})}"
 
 
 def _capabilities(spec: LocalSpec, config: Any, fingerprint: str) -> Capabilities:
