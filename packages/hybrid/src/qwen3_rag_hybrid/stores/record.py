@@ -130,8 +130,10 @@ class CollectionRecord:
         """Return the record as plain JSON values."""
         values = {"format": self.format, **asdict(self)}
         if self.tenants:
-            return {**values, "format": _WITH_TENANTS}
-        del values["tenants"]  # a record as earlier releases write it
+            values["format"] = _WITH_TENANTS
+        for name in ("extra", "tenants"):  # without them, a record as earlier releases write it
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
