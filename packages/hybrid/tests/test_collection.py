@@ -44,6 +44,25 @@ def test_other_terms_are_refused_once_with_the_remedy(
     assert finding.code == "encoder"
 
 
+@pytest.mark.parametrize(
+    ("model", "fingerprint", "codes"),
+    [
+        ("text-embedding", "name:text-embedding", []),
+        ("another", "name:another", ["model"]),
+        ("another", "text-embedding-64", []),
+        ("text-embedding", "abcd", ["model"]),
+    ],
+)
+def test_a_model_whose_content_is_not_known_is_told_by_its_name(
+    model: str, fingerprint: str, codes: list[str]
+) -> None:
+    store = MemoryStore()
+    store.create(CollectionRecord(model, fingerprint, 64, BM25Encoder().parameters))
+
+    with HybridSearcher(store, make_embedder()) as searcher:
+        assert [finding.code for finding in searcher.check_collection()] == codes
+
+
 def test_several_mismatches_are_all_named(make: MakeSearcher) -> None:
     make().create()
     backend = TextBackend("embedding", 64)

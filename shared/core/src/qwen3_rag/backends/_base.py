@@ -50,7 +50,8 @@ class Capabilities:
         model: Human-readable name, for messages.
         fingerprint: Hash of the model's content, independent of its location. Store it with
             vectors: vectors with the same fingerprint can be compared, even if they were computed
-            in different number formats or on different devices.
+            in different number formats or on different devices. If the content is not known, as
+            on most servers, it is `"name:"` and the model's name.
         role: Whether it embeds or reranks.
         dim: Size of a full vector, 0 for a reranker.
         context: Maximum prompt length in tokens.
