@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,27 @@ from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
 
 MakeSearcher = Callable[..., HybridSearcher]
+
+
+@pytest.mark.parametrize(
+    ("values", "format"),
+    [
+        ({}, 2),
+        ({"tenants": True}, 3),
+        ({"short_dim": 32}, 4),
+        ({"tenants": True, "short_dim": 32}, 4),
+    ],
+)
+def test_a_record_is_new_to_earlier_releases_only_if_they_cannot_use_the_collection(
+    values: dict[str, Any], format: int
+) -> None:
+    record = replace(CollectionRecord("model", "print", 64, BM25Encoder().parameters), **values)
+
+    written = record.as_dict()
+
+    assert written["format"] == format
+    assert {name: written[name] for name in ("tenants", "short_dim") if name in written} == values
+    assert CollectionRecord.from_dict(written) == record
 
 
 @pytest.mark.parametrize(

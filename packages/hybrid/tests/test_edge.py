@@ -249,6 +249,18 @@ def test_tidying_up_forgets_the_words_of_deleted_documents(tmp_path: Path) -> No
         assert searcher.search("text 7") == fresh.search("text 7")
 
 
+def test_tidying_up_keeps_short_vectors(tmp_path: Path) -> None:
+    with searcher_at(tmp_path) as searcher:
+        searcher.create(short_dim=32)
+        searcher.add(documents(100))
+        before = searcher.search("text 7")
+
+        assert isinstance(searcher.store, QdrantEdgeStore)
+        searcher.store.optimize()
+
+        assert searcher.search("text 7") == before
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_is_told_and_told_of(tmp_path: Path) -> None:

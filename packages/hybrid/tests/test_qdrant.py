@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient, models
 
-from qwen3_rag import Qwen3Embedder, StoreError
+from qwen3_rag import InputError, Qwen3Embedder, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.backends import TextBackend
 from qwen3_rag_testkit.qdrant_server import QdrantServer
@@ -34,6 +34,25 @@ def test_the_collection_it_makes_weighs_words_by_idf() -> None:
     parameters = client.get_collection("mine").config.params
     assert parameters.sparse_vectors is not None
     assert parameters.sparse_vectors["bm25"].modifier == models.Modifier.IDF
+
+
+def test_short_vectors_need_a_name_for_the_others() -> None:
+    client = QdrantClient(":memory:")
+
+    with pytest.raises(InputError, match=r"of this collection has no name.*dense=NAME"):
+        searcher_over(client, dense="").create(short_dim=32)
+
+    assert not client.collection_exists("mine")
+
+
+def test_a_collection_without_short_vectors_is_not_searched_by_them() -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "mine", vectors_config={"dense": COSINE}, sparse_vectors_config={"bm25": IDF}
+    )
+
+    with pytest.raises(StoreError, match=r"32 numbers under 'dense_short', and has no such vector"):
+        searcher_over(client).create(short_dim=32)
 
 
 @pytest.mark.parametrize(

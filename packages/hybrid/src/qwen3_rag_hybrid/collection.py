@@ -33,6 +33,7 @@ from qwen3_rag_hybrid.stores.record import (
     refuse,
     tenant_finding,
 )
+from qwen3_rag_hybrid.stores.short import check_short_dim
 from qwen3_rag_hybrid.stores.tenants import check_use
 from qwen3_rag_hybrid.version import VERSION
 from qwen3_rag_hybrid.worker import StoreCalls
@@ -91,6 +92,7 @@ class Collection:
         sample: Iterable[str] | None,
         adopt: bool,
         tenants: bool,
+        short_dim: int | None,
     ) -> Flow[None]:
         """See `HybridSearcher.create`."""
         if tenants:
@@ -100,6 +102,7 @@ class Collection:
         if texts is not None and not self._follows_record:
             raise InputError("Pass `encoder` or `sample`: `avg_len` is given, or measured.")
         wanted = yield from self._wanted()
+        check_short_dim(short_dim, wanted.dim)
         self._checked = None
         recorded: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
         if recorded is None:
@@ -107,11 +110,11 @@ class Collection:
                 length = yield self._calls.compute(partial(fitting_length, texts))
                 encoder = replace(self.encoder, avg_len=length)
                 wanted = replace(wanted, encoder=encoder.parameters)
-            record = replace(wanted, fields=declared, tenants=tenants)
+            record = replace(wanted, fields=declared, tenants=tenants, short_dim=short_dim)
         else:
             if tenants and not recorded.tenants:
                 refuse([tenant_finding(self._store.name, has=False)])
-            _, findings = yield from self._findings(wanted)
+            _, findings = yield from self._findings(replace(wanted, short_dim=short_dim))
             refuse(findings)
             record = replace(recorded, fields=self._joined(recorded.fields, declared))
         yield self._calls.ask(lambda store: store.create(record, adopt=adopt))
@@ -304,6 +307,8 @@ class Collection:
     ) -> Flow[tuple[CollectionRecord | None, list[Finding]]]:
         recorded: CollectionRecord | None = yield self._calls.ask(lambda store: store.record())
         if recorded is not None:
+            if wanted.short_dim is None:
+                wanted = replace(wanted, short_dim=recorded.short_dim)
             wanted = replace(wanted, fields=recorded.fields, tenants=recorded.tenants)
         needed = wanted
         findings: list[Finding] = yield self._calls.ask(lambda store: store.check(needed))

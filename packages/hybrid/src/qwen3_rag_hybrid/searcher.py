@@ -108,6 +108,7 @@ class HybridSearcher(Closing):
         sample: Iterable[str] | None = None,
         adopt: bool = False,
         tenants: bool = False,
+        short_dim: int | None = None,
     ) -> None:
         """Create the collection, and record its model, dim and encoder.
 
@@ -124,14 +125,17 @@ class HybridSearcher(Closing):
             tenants: Whether each document of a new collection belongs to a tenant. Documents are
                 then added, found, counted and deleted for one tenant at a time, which `tenant`
                 names, and never seen by another.
+            short_dim: Find candidates by the first numbers of their vectors, this many of them, and
+                score these by their whole vectors: less memory for a large collection, with a few
+                candidates missed. Chosen when the collection is made.
 
         Raises:
-            InputError: The store does not support a field's type, or `sample` is given beside
-                `encoder`.
+            InputError: The store does not support a field's type, `sample` is given beside
+                `encoder`, or `short_dim` is below 32 or not below the size of the vectors.
             StoreError: The collection exists and does not match, or cannot be created; or the
                 store cannot keep tenants apart.
         """
-        run(self._collection.create(fields, sample, adopt, tenants))
+        run(self._collection.create(fields, sample, adopt, tenants, short_dim))
 
     async def acreate(
         self,
@@ -140,9 +144,10 @@ class HybridSearcher(Closing):
         sample: Iterable[str] | None = None,
         adopt: bool = False,
         tenants: bool = False,
+        short_dim: int | None = None,
     ) -> None:
         """Create the collection without blocking the event loop; see `create`."""
-        await run_async(self._collection.create(fields, sample, adopt, tenants))
+        await run_async(self._collection.create(fields, sample, adopt, tenants, short_dim))
 
     def add(
         self,

@@ -98,8 +98,9 @@ def search(
 def _query(text: str, vector: FloatArray, encoder: BM25Encoder, record: CollectionRecord) -> Query:
     """Make the store's query, with what the collection can be searched by."""
     if record.has_terms:
-        return Query(vector, encoder.encode_query(text), encoder.query_terms(text))
-    return Query(vector, NO_TERMS, (), text if record.text_field else "")
+        terms = encoder.query_terms(text)
+        return Query(vector, encoder.encode_query(text), terms, short_dim=record.short_dim)
+    return Query(vector, NO_TERMS, (), text if record.text_field else "", record.short_dim)
 
 
 def _check_min_score(pipeline: SearchPipeline, min_score: float | None) -> None:

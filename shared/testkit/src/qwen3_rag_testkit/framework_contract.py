@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from qwen3_rag import InputError
+from qwen3_rag import InputError, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, Store, renew_bm25
 from qwen3_rag_testkit.store_corpus import make_embedder
 
@@ -188,6 +188,14 @@ class FrameworkContract(ABC):
         searcher.delete(everything=True)
 
         assert searcher.count() == 0
+
+    def test_short_vectors_are_refused(self) -> None:
+        with pytest.raises((InputError, StoreError), match="short_dim"):
+            HybridSearcher(self.open_store(), make_embedder()).create(short_dim=32)
+        self.write(WRITTEN)
+
+        with pytest.raises(StoreError, match="short vectors of 32 numbers"):
+            HybridSearcher(self.open_store(), make_embedder()).create(adopt=True, short_dim=32)
 
     def test_the_framework_reads_what_is_added_here(self) -> None:
         searcher = self.adopted()

@@ -19,6 +19,7 @@ from qwen3_rag.lexical import tokens
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid import AsyncStore, CollectionRecord, Finding, Point, Query, Store
 from qwen3_rag_hybrid.stores.record import check_declared, compare, refuse
+from qwen3_rag_hybrid.stores.short import OVERSAMPLING, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 __all__ = ["MemoryFilter", "MemoryStore"]
@@ -194,6 +195,9 @@ class MemoryStore(Store):
         with self._lock:
             points = self._points()
             scores = {DENSE: _cosines(points, query), BM25: self._bm25(points, query)}
+            if query.short_dim is not None:
+                among = _first_stage(points, query, OVERSAMPLING * limit, filter)
+                scores[DENSE] = {id_: scores[DENSE][id_] for id_ in among}
             return {
                 name: sorted(
                     (hit for hit in found.items() if _passes(points[hit[0]], filter)),
@@ -290,6 +294,18 @@ def _cosines(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:
         return {}
     vectors = np.asarray([point.dense for point in points.values()], dtype=np.float64)
     return dict(zip(points, (vectors @ query.vector.astype(np.float64)).tolist(), strict=True))
+
+
+def _first_stage(points: Mapping[Id, Point], query: Query, limit: int, filter: Any) -> list[Id]:
+    """Find the best by short vectors."""
+    assert query.short_dim is not None
+    short = shortened(query.vector, query.short_dim)
+    cosines = {
+        id_: float(shortened(point.dense, query.short_dim) @ short)
+        for id_, point in points.items()
+        if point.dense is not None and _passes(point, filter)
+    }
+    return sorted(cosines, key=lambda id_: -cosines[id_])[:limit]
 
 
 def _bm25(points: Mapping[Id, Point], query: Query) -> dict[Id, float]:

@@ -32,6 +32,7 @@ from qwen3_rag_testkit.store_corpus import (
     make_embedder,
 )
 from qwen3_rag_testkit.store_search_contract import MakeSearcher, ids
+from qwen3_rag_testkit.store_short_contract import ShortVectorContract
 from qwen3_rag_testkit.store_tenant_contract import TenantContract
 
 __all__ = ["StoreContract"]
@@ -58,7 +59,7 @@ def _nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
     return value
 
 
-class StoreContract(TenantContract):
+class StoreContract(TenantContract, ShortVectorContract):
     """The tests that every store must pass. Subclass it and implement `open_store` and `equals`.
 
     Attributes:

@@ -37,12 +37,15 @@ class Query:
             if the query has no terms.
         text: The query's text, for a collection whose texts the store's own BM25 searches, because
             it has no terms. Empty for all others.
+        short_dim: Size of the collection's short vectors, by which candidates are found; `None` if
+            it has none.
     """
 
     vector: FloatArray
     sparse: SparseVector
     terms: Sequence[str]
     text: str = ""
+    short_dim: int | None = None
 
 
 class Store(ABC):

@@ -40,9 +40,11 @@ RENEWING = 0
 
 #: Records of format 1 belong to collections whose sparse vector is named "lexical", unless the user
 #: named it; in later formats it is "bm25".
-#: Format 3 is that of collections with tenants, which earlier releases must not open.
+#: Format 3 is that of collections with tenants, which earlier releases must not open. Format 4 is
+#: that of collections with short vectors, with or without tenants, to which they must not add.
 FORMAT = 2
 _WITH_TENANTS = 3
+_WITH_SHORT = 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class CollectionRecord:
         version: Version of this package that created the collection.
         extra: What the program that fills the collection keeps with it, as JSON values.
         format: Format of the record. It does not change when fields are added to a collection.
+        short_dim: Size of the short vectors that candidates are found by; `None` if there are none.
     """
 
     model: str
@@ -94,6 +97,7 @@ class CollectionRecord:
     extra: Mapping[str, Any] = field(default_factory=dict)
     format: int = field(default=FORMAT, compare=False)
     tenants: bool = False
+    short_dim: int | None = None
 
     @property
     def has_terms(self) -> bool:
@@ -134,7 +138,10 @@ class CollectionRecord:
         values = {"format": self.format, **asdict(self)}
         if self.tenants:
             values["format"] = _WITH_TENANTS
-        for name in ("extra", "tenants"):  # without them, a record as earlier releases write it
+        if self.short_dim is not None:
+            values["format"] = _WITH_SHORT
+        # What a collection does not have is left out, as earlier releases do.
+        for name in ("extra", "tenants", "short_dim"):
             if not values[name]:
                 del values[name]
         return values
@@ -146,9 +153,9 @@ class CollectionRecord:
         Raises:
             ValueError: The values are not a record, or have a later format.
         """
-        if values.get("format") not in range(1, _WITH_TENANTS + 1):
+        if values.get("format") not in range(1, _WITH_SHORT + 1):
             raise ValueError(
-                f"format {values.get('format')!r}, and {_WITH_TENANTS} is the latest known"
+                f"format {values.get('format')!r}, and {_WITH_SHORT} is the latest known"
             )
         try:
             return cls(
@@ -161,6 +168,7 @@ class CollectionRecord:
                 extra=dict(values.get("extra") or {}),
                 format=values["format"],
                 tenants=bool(values.get("tenants", False)),
+                short_dim=values.get("short_dim"),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"{type(error).__name__} on {error}") from error
@@ -198,6 +206,16 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
         )
     if recorded.tenants != wanted.tenants:
         findings.append(tenant_finding(name, has=recorded.tenants))
+    if recorded.short_dim != wanted.short_dim:
+        findings.append(
+            Finding(
+                "dim",
+                "error",
+                f"{name} was made with short_dim {recorded.short_dim}, and not with "
+                f"{wanted.short_dim}; it is chosen once.",
+                "Leave `short_dim` out, or make a new collection.",
+            )
+        )
     return findings + _encoder_findings(name, recorded, wanted)
 
 

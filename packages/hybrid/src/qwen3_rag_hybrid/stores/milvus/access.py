@@ -16,9 +16,12 @@ from qwen3_rag.errors import Qwen3RagError, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
+from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.milvus.filters import within
 from qwen3_rag_hybrid.stores.milvus.foreign import ForeignLayout, Found
 from qwen3_rag_hybrid.stores.milvus.rows import Names, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.record import CollectionRecord, no_collection
+from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, rescored, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["OWN", "PAGE", "RECORD", "STRONG", "Access", "Use", "guard_of"]
@@ -33,6 +36,7 @@ _SAMPLED = 20  # vectors of another program to look at
 #: Rows of one request.
 PAGE = 256
 
+_MOST_HITS = 16_384  # that Milvus returns
 _NOT_FOUND = 100  # the code of the error for a missing collection
 
 #: The consistency level of reads that find everything written before.
@@ -113,9 +117,9 @@ class Access:
         )
         return [row[self._names.dense] for row in rows]
 
-    def _row(self, point: Point) -> dict[str, Any]:
+    def _row(self, point: Point, short_dim: int | None) -> dict[str, Any]:
         if self._foreign is None:
-            return to_row(point, self._names, self.tenant)
+            return to_row(point, self._names, self.tenant, short_dim)
         return self._foreign.to_row(point, self._described())
 
     def _key(self, id_: Id) -> Id:
@@ -145,14 +149,39 @@ class Access:
             return self._names.sparse
         return self._described().bm25_of(self._names.text) or self._names.sparse
 
-    def _scores(self, name: str, hits: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return the hits' scores, of which more is better."""
-        found = [hit["distance"] for hit in hits]
+    def _search_dense(self, query: Query, limit: int, filter: Any) -> list[tuple[Id, float]]:
+        dense = self._names.dense
+        if query.short_dim is None:
+            hits = self._search(dense, query.vector.tolist(), limit, filter)
+            return self._scored(DENSE, hits)
+        short = shortened(query.vector, query.short_dim).tolist()
+        hits = self._search(SHORT, short, OVERSAMPLING * limit, filter, [dense])
+        vectors = [(self._read_id(hit), hit["entity"][dense]) for hit in hits]
+        return rescored(query.vector, vectors, limit)
+
+    def _search(
+        self, field: str, value: Any, limit: int, filter: Any, output: Sequence[str] = ()
+    ) -> Any:
+        """Search a vector's field among the tenant's documents that pass a filter."""
+        [hits] = self.client.search(
+            self.collection,
+            data=[value],
+            anns_field=field,
+            limit=min(limit, _MOST_HITS),
+            filter=within(self.tenant, filter, self._names),
+            output_fields=[self._names.id, *output],
+            consistency_level=STRONG,
+        )
+        return hits
+
+    def _scored(self, name: str, hits: Sequence[Mapping[str, Any]]) -> list[tuple[Id, float]]:
+        """Return the hits' ids and scores, of which more is better."""
+        scores = [hit["distance"] for hit in hits]
         if name == BM25:  # Milvus Lite negates them
-            return [-one for one in found] if any(one < 0 for one in found) else found
-        if self._foreign is not None and self._described().metric(self._names.dense) == "L2":
-            return [1 - one / 2 for one in found]  # the cosine of vectors of unit length
-        return found
+            scores = [-one for one in scores] if any(one < 0 for one in scores) else scores
+        elif self._foreign is not None and self._described().metric(self._names.dense) == "L2":
+            scores = [1 - one / 2 for one in scores]  # the cosine of vectors of unit length
+        return [(self._read_id(hit), score) for hit, score in zip(hits, scores, strict=True)]
 
     def _is_lite(self) -> bool:
         return "lite" in self.client.get_server_version().lower()

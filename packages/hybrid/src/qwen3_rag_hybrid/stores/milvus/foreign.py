@@ -14,6 +14,7 @@ from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, to_payload
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names, check_size
 from qwen3_rag_hybrid.stores.milvus.schema import check_dense
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.short import missing_short
 
 __all__ = ["ForeignLayout", "Found", "foreign_layout"]
 
@@ -121,6 +122,7 @@ class ForeignLayout:
             *self._check_scalars(name, found),
             *check_dense(name, found.fields, found.indexes, self.names.dense, record.dim, _METRICS),
             *self._check_lengths(name, found, vectors),
+            *missing_short(name, record.short_dim, None),
         ]
 
     def _check_scalars(self, name: str, found: Found) -> Iterator[Finding]:

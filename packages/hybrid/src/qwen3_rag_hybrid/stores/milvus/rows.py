@@ -14,6 +14,7 @@ import numpy as np
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.lexical import BM25Encoder, tokens
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id, to_payload
+from qwen3_rag_hybrid.stores.short import SHORT, shortened
 
 __all__ = ["LONGEST", "Names", "check_size", "join_terms", "read_id", "read_point", "to_row"]
 
@@ -72,13 +73,14 @@ def join_terms(terms: Iterable[str]) -> str:
     )
 
 
-def to_row(point: Point, names: Names, tenant: str | None) -> dict[str, Any]:
+def to_row(point: Point, names: Names, tenant: str | None, short_dim: int | None) -> dict[str, Any]:
     """Make a point's row.
 
     Args:
         point: The point, with its dense vector.
         names: The names of the fields.
         tenant: The document's tenant.
+        short_dim: Size of the collection's short vectors, if it has any.
 
     Raises:
         InputError: Milvus cannot hold the document's id, text, terms, payload or tenant.
@@ -97,6 +99,8 @@ def to_row(point: Point, names: Names, tenant: str | None) -> dict[str, Any]:
     }
     if tenant is not None:
         row[names.tenant] = tenant
+    if short_dim is not None:
+        row[SHORT] = shortened(point.dense, short_dim).tolist()
     _check(document, row, names)
     return row
 

@@ -11,6 +11,7 @@ from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusC
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
+from qwen3_rag_hybrid.stores.short import SHORT, missing_short
 
 __all__ = ["check_dense", "check_schema", "index_parameters", "make_schema"]
 
@@ -45,6 +46,8 @@ def make_schema(names: Names, record: CollectionRecord, *, lite: bool) -> Collec
     if record.tenants:  # those of some tenants each are kept and searched together
         schema.add_field(names.tenant, DataType.VARCHAR, max_length=LONGEST, is_partition_key=True)
     schema.add_field(names.dense, DataType.FLOAT_VECTOR, dim=record.dim)
+    if record.short_dim is not None:
+        schema.add_field(SHORT, DataType.FLOAT_VECTOR, dim=record.short_dim)
     schema.add_field(names.sparse, DataType.SPARSE_FLOAT_VECTOR)
     bm25 = Function(
         name=f"{names.sparse}_function",
@@ -57,13 +60,18 @@ def make_schema(names: Names, record: CollectionRecord, *, lite: bool) -> Collec
 
 
 def index_parameters(
-    names: Names, encoder: BM25Encoder, *, lite: bool
+    names: Names, encoder: BM25Encoder, short_dim: int | None, *, lite: bool
 ) -> dict[str, dict[str, Any]]:
     """Return the arguments of `add_index` for each vector, by the vector's name."""
     bm25 = {"bm25_k1": encoder.k1, "bm25_b": encoder.b}
+    # Milvus Lite's automatic index misses hits of collections that it can search exactly.
+    searched = {"index_type": "FLAT" if lite else "AUTOINDEX", "metric_type": "COSINE"}
+    dense = {names.dense: searched}
+    if short_dim is not None:
+        # Whole vectors are only read, but Milvus loads no collection without an index on each.
+        dense = {names.dense: {**searched, "index_type": "FLAT"}, SHORT: searched}
     return {
-        # Milvus Lite's automatic index misses hits of collections that it can search exactly.
-        names.dense: {"index_type": "FLAT" if lite else "AUTOINDEX", "metric_type": "COSINE"},
+        **dense,
         names.sparse: {
             "index_type": "SPARSE_INVERTED_INDEX",
             "metric_type": "BM25",
@@ -94,9 +102,14 @@ def check_schema(
         *_check_scalars(name, fields, names),
         *_check_tenant(name, fields, names, record),
         *check_dense(name, fields, indexes, names.dense, record.dim),
+        *missing_short(name, record.short_dim, _size(fields.get(SHORT))),
         *_check_sparse(name, fields, description.get("functions") or (), names),
         *_check_indexes(name, fields, indexes, names, record),
     ]
+
+
+def _size(field: Mapping[str, Any] | None) -> int | None:
+    return None if field is None else int(field["params"]["dim"])
 
 
 def _check_scalars(name: str, fields: Mapping[str, Any], names: Names) -> Iterator[Finding]:
@@ -213,7 +226,7 @@ def _check_indexes(
     names: Names,
     record: CollectionRecord,
 ) -> Iterator[Finding]:
-    for field in (names.dense, names.sparse):
+    for field in (names.dense, names.sparse, *([SHORT] if record.short_dim else [])):
         if field in fields and field not in indexes:
             yield Finding(
                 "index",

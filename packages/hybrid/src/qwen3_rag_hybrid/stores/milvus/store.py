@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from qwen3_rag.errors import InputTypeError, MissingExtraError, StoreError
+from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point
@@ -45,8 +45,6 @@ from qwen3_rag_hybrid.stores.milvus.foreign import Found, foreign_layout
 from qwen3_rag_hybrid.stores.milvus.schema import check_schema, index_parameters, make_schema
 
 __all__ = ["MilvusStore"]
-
-_MOST_HITS = 16_384  # that Milvus returns
 
 
 class MilvusStore(Access, Store):
@@ -236,8 +234,10 @@ class MilvusStore(Access, Store):
         Raises:
             InputError: Milvus cannot hold one of the documents; none is written then.
         """
-        rows = [self._row(point) for point in points]
         with self._asking("Writing to", self._guard):
+            recorded = None if self._foreign else self._recorded()
+            short_dim = None if recorded is None else recorded.short_dim
+            rows = [self._row(point, short_dim) for point in points]
             self._ready()
             for start in range(0, len(rows), PAGE):  # a server accepts 64 MB per request
                 self.client.upsert(self.collection, rows[start : start + PAGE])
@@ -271,28 +271,14 @@ class MilvusStore(Access, Store):
 
         Milvus's hybrid search would be one, but it returns one fused list.
         """
-        queries: dict[str, tuple[str, Any]] = {
-            DENSE: (self._names.dense, query.vector.tolist()),
-        }
-        if words := query.text or join_terms(query.terms):
-            queries[BM25] = (self._sparse(), words)
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         with self._asking("Searching"):
             self._ready()
-            for name, (field, one) in queries.items():
-                [hits] = self.client.search(
-                    self.collection,
-                    data=[one],
-                    anns_field=field,
-                    limit=min(limit, _MOST_HITS),
-                    filter=within(self.tenant, filter, self._names),
-                    output_fields=[self._names.id],
-                    consistency_level=STRONG,
+            ranked[DENSE] = self._search_dense(query, limit, filter)
+            if words := query.text or join_terms(query.terms):
+                ranked[BM25] = self._scored(
+                    BM25, self._search(self._sparse(), words, limit, filter)
                 )
-                ranked[name] = [
-                    (self._read_id(hit), score)
-                    for hit, score in zip(hits, self._scores(name, hits), strict=True)
-                ]
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
@@ -342,6 +328,11 @@ class MilvusStore(Access, Store):
             return int(row["count(*)"])
 
     def _make(self, record: CollectionRecord) -> None:
+        if self._foreign is not None and record.short_dim is not None:
+            raise InputError(
+                f"`short_dim` adds a field that {self._foreign.framework} does not know. Leave it "
+                "out, or make a collection without `layout`."
+            )
         self.client.create_collection(
             self.collection,
             schema=make_schema(self._names, record, lite=self._is_lite())
@@ -369,7 +360,7 @@ class MilvusStore(Access, Store):
         return record
 
     def _make_indexes(self, record: CollectionRecord) -> None:
-        missing = index_parameters(self._names, record.bm25, lite=self._is_lite())
+        missing = index_parameters(self._names, record.bm25, record.short_dim, lite=self._is_lite())
         if self._foreign is not None:
             self._found = None
             sparse = missing.pop(self._names.sparse)

@@ -23,6 +23,7 @@ from qwen3_rag_hybrid.stores.qdrant.tenants import (
     within,
 )
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, missing_short, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 try:
@@ -118,7 +119,10 @@ class QdrantEdgeStore(Store):
             if not self._folder.open():
                 return [self._folder.missing]
             indexed = self._folder.opened().info().payload_schema
-            return missing_indexes(self.name, _indexed(record), indexed)
+            return [
+                *missing_short(self.name, record.short_dim, self._recorded.short_dim),
+                *missing_indexes(self.name, _indexed(record), indexed),
+            ]
 
     def tenants(self) -> list[str]:
         """List the tenants; see `Store.tenants`."""
@@ -163,8 +167,8 @@ class QdrantEdgeStore(Store):
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""
         with self._folder.using("Writing"):
-            shard, sparse = self._reading(), self._sparse
-            made = [to_point(point, sparse, self.tenant) for point in points]
+            shard = self._reading()
+            made = [to_point(point, self._recorded, self.tenant) for point in points]
             shard.update(engine.UpdateOperation.upsert_points(made))
 
     def delete(self, ids: Sequence[Id]) -> None:
@@ -189,11 +193,13 @@ class QdrantEdgeStore(Store):
             queries = {DENSE: engine.Query.Nearest(query.vector.tolist(), using=DENSE)}
             if len(query.sparse):
                 queries[BM25] = engine.Query.Nearest(to_sparse(query.sparse), using=self._sparse)
+            own = within(engine, self.tenant, filter)
             requests = [
                 engine.QueryRequest(
                     limit=limit,
                     query=one,
-                    filter=within(engine, self.tenant, filter),
+                    prefetches=_first_stage(query, limit, own) if name == DENSE else None,
+                    filter=own,
                     params=self._idf if name == BM25 else None,
                     with_payload=[KEYS.id],
                 )
@@ -291,6 +297,15 @@ class QdrantEdgeStore(Store):
         for field, kind in _indexed(record).items():
             if field not in shard.info().payload_schema:
                 shard.update(engine.UpdateOperation.create_field_index(field, kind))
+
+
+def _first_stage(query: Query, limit: int, filter: Any) -> list[engine.Prefetch] | None:
+    """Make the search for candidates by short vectors, if the collection has them."""
+    if query.short_dim is None:
+        return None
+    short = shortened(query.vector, query.short_dim).tolist()
+    nearest = engine.Query.Nearest(short, using=SHORT)
+    return [engine.Prefetch(limit=OVERSAMPLING * limit, query=nearest, filter=filter)]
 
 
 def _indexed(record: CollectionRecord) -> dict[str, Any]:

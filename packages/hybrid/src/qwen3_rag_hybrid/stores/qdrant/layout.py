@@ -15,6 +15,7 @@ from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, point_id, to_payload
 from qwen3_rag_hybrid.stores.qdrant.tenants import payload_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord
+from qwen3_rag_hybrid.stores.short import SHORT, shortened
 
 __all__ = [
     "KEYS",
@@ -31,6 +32,7 @@ __all__ = [
 KEYS = Keys()
 
 _RECORD = "settings.json"
+_NO_GRAPH = engine.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000)
 
 
 def read_record(folder: Path) -> CollectionRecord:
@@ -64,24 +66,37 @@ def sparse_name(record: CollectionRecord) -> str:
 
 def configuration(record: CollectionRecord) -> engine.EdgeConfig:
     """Make the engine's configuration of a collection's vectors."""
+    cosine = engine.Distance.Cosine
+    vectors = {DENSE: engine.EdgeVectorParams(size=record.dim, distance=cosine)}
+    if record.short_dim is not None:
+        # Only candidates are scored by whole vectors, so these need neither memory nor a graph.
+        vectors = {
+            SHORT: engine.EdgeVectorParams(size=record.short_dim, distance=cosine),
+            DENSE: engine.EdgeVectorParams(
+                size=record.dim, distance=cosine, on_disk=True, hnsw_config=_NO_GRAPH
+            ),
+        }
     return engine.EdgeConfig(
-        vectors={DENSE: engine.EdgeVectorParams(size=record.dim, distance=engine.Distance.Cosine)},
+        vectors=vectors,
         sparse_vectors={
             sparse_name(record): engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)
         },
     )
 
 
-def to_point(point: Point, sparse: str, tenant: str | None) -> engine.Point:
+def to_point(point: Point, record: CollectionRecord, tenant: str | None) -> engine.Point:
     """Make the engine's point.
 
     Args:
         point: The point, with its dense vector.
-        sparse: Name of the sparse vector.
+        record: The collection's record.
         tenant: The document's tenant.
     """
     assert point.dense is not None
+    sparse = sparse_name(record)
     vectors: dict[str, Any] = {DENSE: point.dense.tolist()}
+    if record.short_dim is not None:
+        vectors[SHORT] = shortened(point.dense, record.short_dim).tolist()
     if point.sparse is not None and len(point.sparse):
         vectors[sparse] = to_sparse(point.sparse)
     document = point.document

@@ -12,6 +12,7 @@ from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, point_id
 from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT
+from qwen3_rag_hybrid.stores.short import SHORT
 
 __all__ = ["Layout", "VectorNames", "layout_of"]
 
@@ -27,10 +28,12 @@ class VectorNames:
     Attributes:
         dense: The dense vector, `""` for the unnamed one.
         sparse: The sparse vector with the terms; `None` if there is none.
+        short_dim: Size of the short vectors; `None` if there are none.
     """
 
     dense: str
     sparse: str | None
+    short_dim: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,14 @@ class Layout:
         vectors = parameters.vectors if parameters else None
         have = vectors if isinstance(vectors, dict) else {"": vectors}
         dense = next((name for name in self.dense if have.get(name)), self.dense[0])
+        short = have.get(SHORT)
+        short_dim = None if short is None else int(short.size)
         if self.sparse is not None:
-            return VectorNames(dense, self.sparse)
+            return VectorNames(dense, self.sparse, short_dim)
         named = (parameters.sparse_vectors if parameters else None) or {}
         sparse = _OLD_SPARSE if _OLD_SPARSE in named and BM25 not in named else BM25
         lacks_terms = self.is_foreign and parameters and sparse not in named
-        return VectorNames(dense, None if lacks_terms else sparse)
+        return VectorNames(dense, None if lacks_terms else sparse, short_dim)
 
     def takes_terms(self, names: VectorNames) -> bool:
         """Whether a sparse vector can be added for the terms."""

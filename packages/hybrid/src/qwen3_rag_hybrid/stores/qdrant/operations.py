@@ -27,6 +27,7 @@ from qwen3_rag_hybrid.stores.qdrant.shape import (
 )
 from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT, of_tenant, within
 from qwen3_rag_hybrid.stores.qdrant.terms import ONLY_VECTOR, add_sparse, renewals
+from qwen3_rag_hybrid.stores.qdrant.vectors import dense_vectors, first_stage
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -35,6 +36,7 @@ from qwen3_rag_hybrid.stores.record import (
     refuse,
     taken,
 )
+from qwen3_rag_hybrid.stores.short import missing_short
 from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["Operations"]
@@ -212,11 +214,13 @@ class Operations:
         queries: dict[str, Any] = {DENSE: (query.vector.tolist(), names.dense or None)}
         if len(query.sparse):
             queries[BM25] = (to_sparse(query.sparse), names.sparse)
+        own = self._within(filter)
         requests = [
             models.QueryRequest(
+                prefetch=first_stage(query, limit, own) if name == DENSE else None,
                 query=one,
                 using=using,
-                filter=self._within(filter),
+                filter=own,
                 params=self._idf if name == BM25 else None,
                 limit=limit,
                 with_payload=models.PayloadSelectorInclude(include=[self._layout.keys.id]),
@@ -295,13 +299,13 @@ class Operations:
     def _make(self, record: CollectionRecord) -> Flow[bool]:
         """Make the collection; return `False` if another program did so in the meantime."""
         names = self._layout.names(None)
-        dense = models.VectorParams(size=record.dim, distance=models.Distance.COSINE)
+        dense = dense_vectors(names.dense, record, is_foreign=self._layout.is_foreign)
         sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
         try:
             yield self._requests.ask(
                 lambda client: client.create_collection(
                     self._collection,
-                    vectors_config={names.dense: dense} if names.dense else dense,
+                    vectors_config=dense,
                     sparse_vectors_config={names.sparse or BM25: sparse},
                     hnsw_config=_TENANT_GRAPHS if record.tenants else None,
                     metadata={_RECORD: record.as_dict()},
@@ -390,6 +394,7 @@ class Operations:
         info: models.CollectionInfo = yield self._info()
         self._found.names = names = self._layout.names(info.config.params)
         findings = check_shape(self._name, info.config.params, names, record.dim)
+        findings += missing_short(self._name, record.short_dim, names.short_dim)
         if not findings and (yield from self._recorded()) is None:
             # Another program wrote the points.
             findings = check_sample(self._name, (yield from self._sample()), names.sparse)

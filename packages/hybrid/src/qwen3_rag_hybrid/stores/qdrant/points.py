@@ -13,6 +13,7 @@ from qwen3_rag.lexical import SparseVector
 from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, own_id, to_payload
 from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
 from qwen3_rag_hybrid.stores.qdrant.tenants import payload_of
+from qwen3_rag_hybrid.stores.short import SHORT, shortened
 
 __all__ = ["batches", "read_id", "read_point", "to_point", "to_sparse"]
 
@@ -36,6 +37,8 @@ def to_point(point: Point, layout: Layout, names: VectorNames) -> models.PointSt
     """
     assert point.dense is not None
     vectors: dict[str, Any] = {names.dense: point.dense.tolist()}
+    if names.short_dim is not None:
+        vectors[SHORT] = shortened(point.dense, names.short_dim).tolist()
     if names.sparse is not None and point.sparse is not None and len(point.sparse):
         vectors[names.sparse] = to_sparse(point.sparse)
     id_ = point.document.id

@@ -13,6 +13,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, rescored, shortened
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout
 
 __all__ = ["PAGE", "Ask", "reading", "retrieve", "search"]
@@ -37,6 +38,17 @@ def search(ask: Ask, layout: Layout, query: Query, limit: int, filter: Any) -> F
             return_metadata=MetadataQuery(distance=True),
         )
 
+    def short(queries: Any) -> Any:
+        assert query.short_dim is not None
+        return queries.near_vector(
+            shortened(query.vector, query.short_dim).tolist(),
+            target_vector=SHORT,
+            limit=OVERSAMPLING * limit,
+            filters=filter,
+            return_properties=list(layout.id_properties),
+            include_vector=layout.include_vector,
+        )
+
     def bm25(queries: Any) -> Any:
         return queries.bm25(
             words,
@@ -47,16 +59,18 @@ def search(ask: Ask, layout: Layout, query: Query, limit: int, filter: Any) -> F
             return_metadata=MetadataQuery(score=True),
         )
 
-    found = yield ask([dense, bm25] if words else [dense])
-    cosines = [
-        (layout.own_id(one.uuid, one.properties), 1 - one.metadata.distance)
-        for one in found[0].objects
-    ]
-    scores = [
-        (layout.own_id(one.uuid, one.properties), one.metadata.score)
-        for each in found[1:]
-        for one in each.objects
-    ]
+    def own_id(one: Any) -> Id:
+        return layout.own_id(one.uuid, one.properties)
+
+    first = dense if query.short_dim is None else short
+    found = yield ask([first, bm25] if words else [first])
+    candidates = found[0].objects
+    if query.short_dim is None:
+        cosines = [(own_id(one), 1 - one.metadata.distance) for one in candidates]
+    else:
+        vectors = [(own_id(one), layout.read_vector(one)) for one in candidates]
+        cosines = rescored(query.vector, vectors, limit)
+    scores = [(own_id(one), one.metadata.score) for each in found[1:] for one in each.objects]
     return {DENSE: cosines, BM25: scores}
 
 

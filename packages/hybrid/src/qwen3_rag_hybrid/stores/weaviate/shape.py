@@ -14,10 +14,11 @@ from weaviate.classes.config import (
     VectorDistances,
 )
 
-from qwen3_rag.errors import StoreError
+from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import DENSE
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
+from qwen3_rag_hybrid.stores.short import SHORT, missing_short
 from qwen3_rag_hybrid.stores.weaviate.foreign import ForeignLayout
 from qwen3_rag_hybrid.stores.weaviate.layout import PROPERTIES, TERMS, field_property
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout, OwnLayout
@@ -38,6 +39,11 @@ def make(client: Any, collection: str, layout: Layout, record: CollectionRecord)
     if isinstance(layout, OwnLayout):
         client.collections.create(collection, **_configuration(record))
         return
+    if record.short_dim is not None:
+        raise InputError(
+            f"`short_dim` adds a vector that {layout.framework} does not know. Leave it out, or "
+            "make a collection without `layout`."
+        )
     made = client.collections.create_from_dict(layout.schema(collection, _describe("", record)))
     for name, kind in record.fields.items():
         made.config.add_property(layout.field_property(name, kind))
@@ -52,14 +58,7 @@ def _configuration(record: CollectionRecord) -> dict[str, Any]:
             *PROPERTIES.values(),
             *(field_property(name, kind) for name, kind in record.fields.items()),
         ],
-        "vector_config": Configure.Vectors.self_provided(
-            name=DENSE,
-            vector_index_config=Configure.VectorIndex.hnsw(
-                distance_metric=VectorDistances.COSINE,
-                ef_construction=_EF_CONSTRUCTION,
-                max_connections=_MAX_CONNECTIONS,
-            ),
-        ),
+        "vector_config": _vectors(record),
         "inverted_index_config": Configure.inverted_index(
             bm25_k1=bm25.k1, bm25_b=bm25.b, stopwords_preset=StopwordsPreset.NONE
         ),
@@ -69,6 +68,22 @@ def _configuration(record: CollectionRecord) -> dict[str, Any]:
             auto_tenant_activation=record.tenants,
         ),
     }
+
+
+def _vectors(record: CollectionRecord) -> Any:
+    graph = Configure.VectorIndex.hnsw(
+        distance_metric=VectorDistances.COSINE,
+        ef_construction=_EF_CONSTRUCTION,
+        max_connections=_MAX_CONNECTIONS,
+    )
+    if record.short_dim is None:
+        return Configure.Vectors.self_provided(name=DENSE, vector_index_config=graph)
+    # Only candidates are scored by whole vectors, so these need neither memory nor a graph.
+    flat = Configure.VectorIndex.flat(distance_metric=VectorDistances.COSINE)
+    return [
+        Configure.Vectors.self_provided(name=SHORT, vector_index_config=graph),
+        Configure.Vectors.self_provided(name=DENSE, vector_index_config=flat),
+    ]
 
 
 def changes(found: Any, record: CollectionRecord) -> dict[str, Any]:
@@ -128,12 +143,14 @@ def check_shape(name: str, found: Any, layout: Layout, record: CollectionRecord)
         return [
             *_check_tenants(name, found, record),
             *_check_vector(name, found, layout.dense),
+            *_check_short(name, found, record),
             *_check_text(name, found, layout.searched),
             *_check_fields(name, found, layout, record),
         ]
     return [
         *_check_tenants(name, found, record),
         *_check_vector(name, found, DENSE),
+        *_check_short(name, found, record),
         *_check_properties(name, found),
         *_check_bm25(name, found, recorded),
         *_check_fields(name, found, layout, record),
@@ -231,6 +248,12 @@ def _check_text(name: str, found: Any, text: str) -> list[Finding]:
             )
         ]
     return []
+
+
+def _check_short(name: str, found: Any, record: CollectionRecord) -> list[Finding]:
+    # The size of vectors is not part of the configuration.
+    has_short = SHORT in (found.vector_config or {})
+    return missing_short(name, record.short_dim, record.short_dim if has_short else None)
 
 
 def _check_properties(name: str, found: Any) -> list[Finding]:

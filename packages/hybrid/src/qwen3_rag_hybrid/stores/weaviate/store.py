@@ -229,9 +229,7 @@ class WeaviateStore(Connection, Store):
             found = self._configured()
             check_use(self.name, found.multi_tenancy_config.enabled, self.tenant)
             recorded = read_record(self.name, found)
-            write(
-                self.name, self._handle(), self._layout, points, recorded.fields if recorded else {}
-            )
+            write(self.name, self._handle(), self._layout, points, recorded)
 
     def renew_terms(self, points: Sequence[Point], record: CollectionRecord) -> None:
         """Write the terms of points again; see `Store.renew_terms`."""
@@ -386,9 +384,9 @@ class WeaviateStore(Connection, Store):
                 if new & point.document.payload.keys():
                     waiting.append(point)
                 if len(waiting) == PAGE:
-                    write(self.name, one._handle(), self._layout, waiting, record.fields)
+                    write(self.name, one._handle(), self._layout, waiting, record)
                     waiting = []
-            write(self.name, one._handle(), self._layout, waiting, record.fields)
+            write(self.name, one._handle(), self._layout, waiting, record)
 
     def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
         if not found:

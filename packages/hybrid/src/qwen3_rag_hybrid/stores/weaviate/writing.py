@@ -13,6 +13,8 @@ from weaviate.exceptions import WeaviateInsertManyAllFailedError
 from qwen3_rag.errors import StoreError
 from qwen3_rag.integration import FloatArray
 from qwen3_rag_hybrid.documents import Point
+from qwen3_rag_hybrid.stores.record import CollectionRecord
+from qwen3_rag_hybrid.stores.short import SHORT, shortened
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout
 
 __all__ = ["write"]
@@ -28,7 +30,7 @@ def write(
     collection: Any,
     layout: Layout,
     points: Sequence[Point],
-    fields: Mapping[str, str],
+    record: CollectionRecord | None,
 ) -> None:
     """Write points, replacing those with the same ids.
 
@@ -37,7 +39,7 @@ def write(
         collection: The client's collection.
         layout: Where it has what.
         points: The points, with dense vectors.
-        fields: The declared payload fields, which become properties.
+        record: The collection's record. Its fields become properties.
 
     Raises:
         StoreError: The server refused some documents, which are named. The batches before have been
@@ -48,10 +50,14 @@ def write(
     mark = np.frombuffer(os.urandom(_MARKED), dtype=np.uint8) & 1
     for point in points:
         assert point.dense is not None
+        vectors = layout.to_vector(_marked(point.dense, mark).tolist())
+        if record is not None and record.short_dim is not None:
+            short = shortened(point.dense, record.short_dim)
+            vectors[SHORT] = _marked(short, mark).tolist()
         made = DataObject(
             uuid=layout.object_id(point.document.id),
-            properties=layout.to_properties(point.document, fields),
-            vector=layout.to_vector(_marked(point.dense, mark).tolist()),
+            properties=layout.to_properties(point.document, record.fields if record else {}),
+            vector=vectors,
         )
         more = 4 * len(point.dense) + _bytes(made.properties)
         if batch and (len(batch) == _BATCH or size + more > _MOST_BYTES):
