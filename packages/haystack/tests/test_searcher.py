@@ -133,7 +133,7 @@ def test_a_document_store_has_no_tenants() -> None:
     embedder = Qwen3TextEmbedder(backend=TextBackend("embedding", 64))
     component = Qwen3HybridRetriever(InMemoryDocumentStore(), embedder)
 
-    with pytest.raises(InputError, match="`tenant` is 'acme', but a InMemoryDocumentStore"):
+    with pytest.raises(InputError, match="`tenant` was given beside a InMemoryDocumentStore"):
         component.run(QUERY, tenant="acme")
 
 

@@ -120,7 +120,8 @@ def loaded_model(kind: Kind) -> Any:
 def test_the_fields_are_the_arguments_of_the_cores_class(kind: Kind) -> None:
     arguments = inspect.signature(CORE[kind].__init__).parameters
 
-    assert set(kind.model_fields) - OWN == set(arguments) - {"self"}
+    # A cache is given as `backend=Cached(...)`.
+    assert set(kind.model_fields) - OWN == set(arguments) - {"self", "cache"}
     for name in set(kind.model_fields) - OWN:
         assert kind.model_fields[name].default == arguments[name].default, name
 

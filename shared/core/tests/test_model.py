@@ -38,6 +38,7 @@ SHARED: dict[str, Any] = {
     "local_files_only": True,
     "token": "hf_secret",
     "model_kwargs": {"use_cache": False},
+    "cache": "kept.db",
 }
 EVERY: dict[Any, dict[str, Any]] = {
     Qwen3Embedder: {
@@ -55,7 +56,7 @@ BOTH = pytest.mark.parametrize("kind", [Qwen3Embedder, Qwen3Reranker])
 def own_defaults(kind: Any) -> dict[str, Any]:
     """The defaults of a class that hold for every backend."""
     parameters = inspect.signature(kind).parameters.values()
-    left_out = {"backend", *local_options()}
+    left_out = {"backend", "cache", *local_options()}
     return {each.name: each.default for each in parameters if each.name not in left_out}
 
 

@@ -82,8 +82,6 @@ class Collection:
         config = _merged(_CLASS, given)
         config["class"] = _capitalised(given["class"])
         config["properties"] = [made(one) for one in given.get("properties") or ()]
-        if not config.get("vectorConfig") and "vectorizer" not in config:
-            config["vectorConfig"] = {"default": {"vectorizer": {"none": {}}}}
         for vector in (config.get("vectorConfig") or {"": config}).values():
             vector.setdefault("vectorIndexType", "hnsw")
             vector["vectorIndexConfig"] = _merged(_HNSW, vector.get("vectorIndexConfig") or {})
