@@ -228,7 +228,7 @@ def test_documents_are_filtered_by_their_ids(
 def test_filtered_documents_are_read_however_many_pass(
     weaviate_client: WeaviateClient, collection: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qwen3_rag_hybrid.stores.weaviate.store._MOST_FILTERED", most)
+    monkeypatch.setitem(WeaviateStore.scan.__globals__, "_MOST_FILTERED", most)
     searcher = searcher_over(weaviate_client, collection)
     searcher.create(fields={"path": "keyword"})
     searcher.add([Document(n, "text", {"path": f"{n % 2}.md"}) for n in range(1_200)])
