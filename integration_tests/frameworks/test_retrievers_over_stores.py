@@ -44,6 +44,7 @@ def weaviate() -> Iterator[WeaviateServer | WeaviateStandIn]:
 @pytest.fixture(params=["edge", "milvus", "weaviate"])
 def searcher(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[HybridSearcher]:
     if request.param == "edge":
+        pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
         address = str(tmp_path / "index")
     elif request.param == "milvus":
         pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")

@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from qwen3_rag_testkit.server_processes import ServerProcess, answers, free_ports
-from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
 
 __all__ = ["WeaviateServer", "weaviate_for_tests"]
 
@@ -34,6 +33,9 @@ def weaviate_for_tests() -> Iterator[dict[str, Any]]:
             **({"auth_credentials": Auth.api_key(key)} if key else {}),
         }
         return
+    # Here, because it needs Weaviate's client.
+    from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
+
     binary = os.environ.get("WEAVIATE_BINARY")
     with WeaviateServer(binary) if binary else WeaviateStandIn() as server:
         yield {"host": "127.0.0.1", "port": server.port, "grpc_port": server.grpc_port}
