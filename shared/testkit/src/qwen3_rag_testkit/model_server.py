@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from http.server import BaseHTTPRequestHandler
@@ -84,7 +85,7 @@ def _load(folder: Path) -> Model:
     return Model(folder)
 
 
-class ModelServer:
+class ModelServer(ABC):
     """A context manager that serves one checkpoint on a free loopback port.
 
     Attributes:
@@ -111,9 +112,9 @@ class ModelServer:
         self._api_key = api_key
         self.limit = 4_096
 
+    @abstractmethod
     def routes(self) -> Mapping[str, Route]:
         """Return what answers each path; those of GET requests get `None`."""
-        raise NotImplementedError
 
     def is_guarded(self, path: str) -> bool:
         """Whether a path needs the key."""

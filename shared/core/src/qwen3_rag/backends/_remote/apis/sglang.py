@@ -8,40 +8,28 @@ from typing import Any
 import numpy as np
 
 from qwen3_rag._prompts import DEFAULT_INSTRUCTION, RerankPrompt
-from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
-from qwen3_rag.backends._remote.apis.openai import OpenAI
-from qwen3_rag.backends._remote.http import BrokenAnswer, Refused
+from qwen3_rag.backends._remote.apis.by_ids import ByIds
+from qwen3_rag.backends._remote.http import BrokenAnswer
 from qwen3_rag.backends._remote.items import neutral
-from qwen3_rag.backends._remote.probe import PAIR
 from qwen3_rag.errors import BackendError
 
 __all__ = ["SGLang"]
 
 
-class SGLang(OpenAI):
+class SGLang(ByIds):
     """`/v1/embeddings` and `/v1/score` with ids, else `/v1/rerank` with texts."""
 
     name = "sglang"
-    takes_ids = True
-    rows = 256
+    title = "SGLang"
     remedy = (
         "Start it with SGLang's own `--chat-template examples/chat_template/qwen3_reranker.jinja`, "
         "or with a version that has /v1/score."
     )
 
-    async def answers(self) -> bool:
-        return await self._models() is not None
-
     async def connect(self) -> None:
-        models = await self._models()
-        if models is None:
-            await self.http.get("/v1/models", must=True)  # says why, if it is a key or no server
-            raise BackendError(f"{self.http.address} does not list models as SGLang does.")
-        self.choose(list(models))
-        self.context = models[self.model]
-        self.need()
+        await super().connect()
         if self.role == "reranking":
             self._scores_ids = await self._has_score()
 
@@ -50,20 +38,8 @@ class SGLang(OpenAI):
     ) -> Answer:
         assert sequences is not None
         if self._scores_ids:
-            return await self._score_ids(sequences)
+            return await self.score_ids(sequences)
         return await self._rerank_texts(prompts)
-
-    async def _models(self) -> dict[str, int | None] | None:
-        """The served models and their longest inputs; `None` if it is no SGLang."""
-        answer = await self.http.get("/v1/models")
-        try:
-            return {
-                one["id"]: one.get("max_model_len")
-                for one in answer["data"]
-                if one["owned_by"] == "sglang"
-            } or None
-        except (TypeError, KeyError):
-            return None
 
     async def _has_score(self) -> bool:
         info = await self.http.get("/model_info")
@@ -72,27 +48,13 @@ class SGLang(OpenAI):
                 f"{self.http.address} runs {self.model!r} as an embedding model, which does not "
                 "rerank. Start it without `--is-embedding`."
             )
-        encoded = self.need().tokenizer.encode([PAIR], Limits(), self.need().context)
-        try:
-            await self._score_ids([one.sequence for one in encoded])
-        except Refused as error:
-            if error.status not in (400, 404, 405, 501):
-                raise
-            return False
-        return True
+        return await self.has_scores()
 
-    async def _score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
-        tokenizer = self.need().tokenizer
-        body = {
-            "model": self.model,
-            "query": list(sequences[0].prefix),
-            "items": [list(one.ids) for one in sequences],
-            "label_token_ids": [tokenizer.yes, tokenizer.no],
-            "apply_softmax": True,
-            "item_first": False,
-        }
+    async def score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
         return await self.http.post(
-            "/v1/score", body, lambda answer: _read_shares(answer, len(sequences))
+            "/v1/score",
+            self.scoring(sequences),
+            lambda answer: _read_shares(answer, len(sequences)),
         )
 
     async def _rerank_texts(self, prompts: Sequence[RerankPrompt]) -> Answer:

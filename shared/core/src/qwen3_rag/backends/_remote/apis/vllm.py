@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, RerankPrompt
-from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.by_ids import ABSENT, ByIds
 from qwen3_rag.backends._remote.apis.cohere import read
-from qwen3_rag.backends._remote.apis.openai import OpenAI
 from qwen3_rag.backends._remote.http import Refused
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.backends._remote.probe import PAIR, expected_tokens
@@ -18,62 +17,37 @@ from qwen3_rag.errors import BackendError
 __all__ = ["VLLM"]
 
 
-class VLLM(OpenAI):
+class VLLM(ByIds):
     """`/v1/embeddings` with ids; `/generative_scoring` with ids, or `/v1/rerank`."""
 
     name = "vllm"
-    takes_ids = True
-    rows = 256
+    title = "vLLM"
     remedy = (
         "Start it with `--runner generate`, or with a `--chat-template` that has the roles query "
         "and document and the variable `instruction`."
     )
 
     async def answers(self) -> bool:
-        return await self.http.get("/version") is not None and await self._models() is not None
+        return await self.http.get("/version") is not None and await super().answers()
 
     async def connect(self) -> None:
-        models = await self._models()
-        if models is None:
-            await self.http.get("/v1/models", must=True)  # says why, if it is a key or no server
-            raise BackendError(f"{self.http.address} does not list models as vLLM does.")
-        self.choose(list(models))
-        self.context = models[self.model]
-        self.need()
+        await super().connect()
         if self.role == "reranking":
             self._route = await self._find_route()
-
-    async def _models(self) -> dict[str, int | None] | None:
-        """The served models and their longest inputs; `None` if it is no vLLM."""
-        answer = await self.http.get("/v1/models")
-        try:
-            return {
-                one["id"]: one.get("max_model_len")
-                for one in answer["data"]
-                if one["owned_by"] == "vllm"
-            } or None
-        except (TypeError, KeyError):
-            return None
 
     async def rerank(
         self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         assert sequences is not None
         if self._route == "ids":
-            return await self._score_ids(sequences)
+            return await self.score_ids(sequences)
         return await self._rerank_texts(prompts, formatted=self._route == "formatted")
 
     async def _find_route(self) -> str:
         """Choose the first way to rerank that this server has, and gets right."""
         expected = expected_tokens(self.need(), [PAIR])
-        encoded = self.need().tokenizer.encode([PAIR], Limits(), self.need().context)
-        sequences = [one.sequence for one in encoded]
-        try:
-            await self._score_ids(sequences)
+        if await self.has_scores():
             return "ids"
-        except Refused as error:
-            if error.status not in (400, 404, 405, 501):
-                raise
         if await self._embeds():
             raise BackendError(
                 f"{self.http.address} runs {self.model!r} as an embedding model, whose /v1/rerank "
@@ -102,25 +76,15 @@ class VLLM(OpenAI):
         try:
             await self.embed([PAIR], None)
         except Refused as error:
-            if error.status not in (400, 404, 405, 501):
+            if error.status not in ABSENT:
                 raise
             return False
         return True
 
-    async def _score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
-        tokenizer = self.need().tokenizer
-        body = {
-            "model": self.model,
-            "query": list(sequences[0].prefix),
-            "items": [list(one.ids) for one in sequences],
-            "label_token_ids": [tokenizer.yes, tokenizer.no],
-            "apply_softmax": True,
-            "item_first": False,
-            "add_special_tokens": False,
-        }
+    async def score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
         return await self.http.post(
             "/generative_scoring",
-            body,
+            {**self.scoring(sequences), "add_special_tokens": False},
             lambda answer: Answer(
                 log_odds(read_scores(answer["data"], len(sequences), "score")),
                 (answer.get("usage") or {}).get("prompt_tokens"),
