@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, wraps
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from qdrant_client import AsyncQdrantClient, QdrantClient, models
+from qdrant_client import QdrantClient, models
 
 from qwen3_rag.errors import StoreError
 from qwen3_rag.fusion import RankedLists
-from qwen3_rag.integration import Call, Flow
+from qwen3_rag.integration import Flow
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
-from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
-from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, read_point, to_point, to_sparse
-from qwen3_rag_hybrid.stores.qdrant.requests import Requests
+from qwen3_rag_hybrid.stores.qdrant.described import RECORD, Described
+from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, to_point, to_sparse
 from qwen3_rag_hybrid.stores.qdrant.shape import (
-    check_sample,
-    check_shape,
-    missing_indexes,
     old_idf,
 )
 from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT, of_tenant, within
@@ -36,16 +31,12 @@ from qwen3_rag_hybrid.stores.record import (
     refuse,
     taken,
 )
-from qwen3_rag_hybrid.stores.short import missing_short
-from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["Operations"]
 
 F = TypeVar("F", bound=Callable[..., Flow[Any]])
 
 _PAGE = 256
-_RECORD = "qwen3_rag"
-_SAMPLED = 20  # points of another program to look at
 
 # Each tenant's vectors get a graph of their own, as they are never searched together.
 _TENANT_GRAPHS = models.HnswConfigDiff(m=0, payload_m=16)
@@ -64,52 +55,8 @@ def _doing(action: str) -> Callable[[F], F]:
     return decorate
 
 
-@dataclass
-class _Found:
-    """What was found out about a collection, shared with the operations of its tenants.
-
-    Attributes:
-        names: The names of its vectors.
-        tenants: Whether it has tenants.
-    """
-
-    names: VectorNames | None = None
-    tenants: bool | None = None
-
-
-class Operations:
+class Operations(Described):
     """The methods of `Store` as flows; each sends its requests by the client it is run for."""
-
-    def __init__(
-        self,
-        client: QdrantClient,
-        async_client: AsyncQdrantClient | None,
-        collection: str,
-        *,
-        layout: Layout,
-        is_local: bool,
-    ) -> None:
-        """Set the arguments of `QdrantStore`; no request is sent.
-
-        Args:
-            client: Sends the requests of blocking callers.
-            async_client: Sends those of async callers.
-            collection: Name of the collection.
-            layout: Where the collection has what.
-            is_local: Whether the client runs in local mode.
-        """
-        self._requests = Requests(client, async_client, collection)
-        self._name = self._requests.name
-        self._collection = collection
-        self._layout = layout
-        self._found = _Found()
-        self._is_local = is_local
-
-    def for_layout(self, layout: Layout) -> Self:
-        """Give the same operations for the documents of a tenant's layout."""
-        bound = copy.copy(self)
-        bound._layout = layout
-        return bound
 
     @_doing("Making")
     def create(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
@@ -133,7 +80,7 @@ class Operations:
     @_doing("Recording in")
     def write_record(self, record: CollectionRecord) -> Flow[None]:
         """See `Store.write_record`."""
-        metadata = {_RECORD: record.as_dict()}
+        metadata = {RECORD: record.as_dict()}
         yield self._requests.ask(
             lambda client: client.update_collection(self._collection, metadata=metadata)
         )
@@ -308,7 +255,7 @@ class Operations:
                     vectors_config=dense,
                     sparse_vectors_config={names.sparse or BM25: sparse},
                     hnsw_config=_TENANT_GRAPHS if record.tenants else None,
-                    metadata={_RECORD: record.as_dict()},
+                    metadata={RECORD: record.as_dict()},
                 )
             )
         except Exception:
@@ -338,17 +285,6 @@ class Operations:
             if field not in indexed:
                 yield self._requests.ask(partial(_make_index, self._collection, field, kind))
 
-    def _indexes(self, record: CollectionRecord) -> dict[str, Any]:
-        """Give the types of the indexes on the declared fields and on the tenant."""
-        kinds: dict[str, Any] = {
-            field: models.PayloadSchemaType(kind)
-            for field, kind in self._layout.keys.stored(record.fields).items()
-        }
-        if record.tenants:
-            keyword = models.KeywordIndexType.KEYWORD
-            kinds[TENANT] = models.KeywordIndexParams(type=keyword, is_tenant=True)
-        return kinds
-
     def _check_adopted(self) -> Flow[None]:
         """Reject documents that no tenant would find."""
         without = models.IsEmptyCondition(is_empty=models.PayloadField(key=TENANT))
@@ -370,87 +306,6 @@ class Operations:
             return None  # clients before 1.19 cannot ask for it
         corpus = of_tenant(models, self._layout.tenant)
         return models.SearchParams(idf=models.IdfCorpusParams(corpus=corpus))
-
-    def _has_tenants(self, *, writing: bool = False) -> Flow[bool]:
-        if self._found.tenants is None:
-            asked = partial(_get_info, self._collection)
-            info = yield from self._requests.write(asked) if writing else self._asked(asked)
-            self._record_in(info)
-        return bool(self._found.tenants)
-
-    def _asked(self, request: Callable[[QdrantClient], Any]) -> Flow[Any]:
-        return (yield self._requests.ask(request))
-
-    def _check_use(self, *, writing: bool = False) -> Flow[None]:
-        """Check that a tenant is named where there are tenants, and only there.
-
-        Args:
-            writing: Whether to be as patient with the server as a write is.
-        """
-        has_tenants = yield from self._has_tenants(writing=writing)
-        check_use(self._name, has_tenants, self._layout.tenant)
-
-    def _findings(self, record: CollectionRecord) -> Flow[list[Finding]]:
-        info: models.CollectionInfo = yield self._info()
-        self._found.names = names = self._layout.names(info.config.params)
-        findings = check_shape(self._name, info.config.params, names, record.dim)
-        findings += missing_short(self._name, record.short_dim, names.short_dim)
-        if not findings and (yield from self._recorded()) is None:
-            # Another program wrote the points.
-            findings = check_sample(self._name, (yield from self._sample()), names.sparse)
-        if not self._is_local:  # in local mode, indexes have no effect
-            findings += missing_indexes(self._name, self._indexes(record), info.payload_schema)
-        return findings
-
-    def _sample(self) -> Flow[list[Point]]:
-        records, _ = yield self._requests.ask(
-            lambda client: client.scroll(
-                self._collection, limit=_SAMPLED, with_payload=True, with_vectors=True
-            )
-        )
-        return (yield from self._points(records))
-
-    def _recorded(self) -> Flow[CollectionRecord | None]:
-        return self._record_in((yield self._info()))
-
-    def _record_in(self, info: models.CollectionInfo) -> CollectionRecord | None:
-        metadata: Mapping[str, Any] = info.config.metadata or {}
-        values = metadata.get(_RECORD)
-        try:
-            record = None if values is None else CollectionRecord.from_dict(values)
-        except (TypeError, ValueError) as error:
-            raise StoreError(
-                f"The record of the collection {self._collection!r} cannot be read ({error}). A "
-                "later release of qwen3-rag-hybrid may have written it: update this one."
-            ) from error
-        self._found.tenants = record is not None and record.tenants
-        return record
-
-    def _count(self, filter: Any) -> Flow[int]:
-        counted = yield self._requests.ask(
-            lambda client: client.count(self._collection, count_filter=filter, exact=True)
-        )
-        return int(counted.count)
-
-    def _points(self, records: Sequence[models.Record]) -> Flow[list[Point]]:
-        names = yield from self._vector_names()
-        return [read_point(record, self._layout.keys, names) for record in records]
-
-    def _vector_names(self) -> Flow[VectorNames]:
-        """Find the names of the vectors, once."""
-        if self._found.names is None:
-            self._found.names = self._layout.names((yield self._info()).config.params)
-        return self._found.names
-
-    def _exists(self) -> Call:
-        return self._requests.ask(lambda client: client.collection_exists(self._collection))
-
-    def _info(self) -> Call:
-        return self._requests.ask(partial(_get_info, self._collection))
-
-
-def _get_info(collection: str, client: QdrantClient) -> models.CollectionInfo:
-    return client.get_collection(collection)
 
 
 def _upsert(collection: str, points: list[models.PointStruct], client: QdrantClient) -> Any:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from weaviate import WeaviateAsyncClient, WeaviateClient
+from weaviate.classes.query import Filter
 from weaviate.exceptions import UnexpectedStatusCodeError
 
 from qwen3_rag.errors import InputError, InputTypeError, Qwen3RagError, StoreError
@@ -76,6 +77,20 @@ class Connection:
         if found is None:
             raise StoreError(str(no_collection(self.collection)))
         return found
+
+    def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
+        if not found:
+            return found
+        among = Filter.by_id().contains_any([one.uuid for one in found])
+        passing = self._handle().query.fetch_objects(
+            filters=among & filter, limit=len(found), return_properties=False
+        )
+        uuids = {one.uuid for one in passing.objects}
+        return [one for one in found if one.uuid in uuids]
+
+    def _count(self, filter: Any) -> int:
+        counted = self._handle().aggregate.over_all(total_count=True, filters=filter)
+        return counted.total_count or 0
 
     def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
         def blocking() -> list[Any]:

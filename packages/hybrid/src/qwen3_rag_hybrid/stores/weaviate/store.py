@@ -387,17 +387,3 @@ class WeaviateStore(Connection, Store):
                     write(self.name, one._handle(), self._layout, waiting, record)
                     waiting = []
             write(self.name, one._handle(), self._layout, waiting, record)
-
-    def _passing(self, found: Sequence[Any], filter: Any) -> Sequence[Any]:
-        if not found:
-            return found
-        among = Filter.by_id().contains_any([one.uuid for one in found])
-        passing = self._handle().query.fetch_objects(
-            filters=among & filter, limit=len(found), return_properties=False
-        )
-        uuids = {one.uuid for one in passing.objects}
-        return [one for one in found if one.uuid in uuids]
-
-    def _count(self, filter: Any) -> int:
-        counted = self._handle().aggregate.over_all(total_count=True, filters=filter)
-        return counted.total_count or 0
