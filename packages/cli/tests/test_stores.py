@@ -114,6 +114,21 @@ def test_files_are_indexed_searched_and_updated(
     }
 
 
+def test_the_client_of_milvus_lite_says_nothing_on_the_terminal(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+    address = f"milvus:{tmp_path}/milvus.db/notes"
+    command = cli.command("index", ".", "--store", address, *cli.models)
+
+    runs = [
+        subprocess.run(command, cwd=notes, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+
+    assert [run.stderr for run in runs] == ["", ""]
+
+
 def test_an_updated_collection_is_like_a_new_one(
     cli: Any, corpus: Any, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ Each command imports what it needs, so that help and usage errors stay fast.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -365,4 +366,6 @@ def _nothing_in(paths: list[Path]) -> str:
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    # Over Milvus Lite, its client warns with every reading that it takes its own clock.
+    logging.getLogger("pymilvus.client.iterator").setLevel(logging.ERROR)
     app(prog_name="qwen3-rag")

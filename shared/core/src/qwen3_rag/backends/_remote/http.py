@@ -112,8 +112,8 @@ class Http:
                     if turn + 1 == tries or (failure.asked or 0) > MAX_WAIT:
                         raise BackendError(
                             f"{self.address}{path} could not be used in {turn + 1} attempts; the "
-                            f"last gave: {failure}. Check that the server runs and has room, or "
-                            "raise `timeout` or `max_retries`."
+                            f"last gave: {failure}. Check that the server runs and is not "
+                            "overloaded, or raise `timeout` or `max_retries`."
                         ) from failure
                     await asyncio.sleep(wait_before(turn + 1, failure.asked))
         raise AssertionError  # the last turn returns or raises
