@@ -366,6 +366,8 @@ def _nothing_in(paths: list[Path]) -> str:
 
 def main() -> None:
     """Run the command; the entry point of the package."""
-    # Over Milvus Lite, its client warns with every reading that it takes its own clock.
-    logging.getLogger("pymilvus.client.iterator").setLevel(logging.ERROR)
+    # Over Milvus Lite, its client warns with every reading that it takes its own clock. A filter,
+    # because importing the client sets the levels of its loggers anew.
+    logger = logging.getLogger("pymilvus.client.iterator.query_iterator")
+    logger.addFilter(lambda record: record.levelno >= logging.ERROR)
     app(prog_name="qwen3-rag")
