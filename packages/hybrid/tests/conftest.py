@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from qdrant_client import QdrantClient
 
-from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store
+from qwen3_rag_hybrid import HybridSearcher, QdrantEdgeStore, QdrantStore, Store, open_store
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.server_processes import QdrantProcess
 from qwen3_rag_testkit.store_corpus import make_embedder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weaviate import WeaviateClient
 
 MakeSearcher = Callable[..., HybridSearcher]
+Opener = Callable[[str], Store]
 
 
 @pytest.fixture
@@ -52,6 +53,40 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         client = QdrantClient(":memory:")
         yield QdrantStore(client, "documents")
         client.close()
+
+
+@pytest.fixture(params=["memory", "edge", "qdrant", "milvus", "weaviate"])
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Opens collections of one store by name."""
+    opened: list[Store] = []
+    names: dict[str, str] = {}
+    database: dict[str, Any] = {}
+
+    def open_(name: str) -> Store:
+        if request.param == "memory":
+            return MemoryStore(database, name)
+        if request.param == "weaviate":
+            server = request.getfixturevalue("weaviate_address")
+            names.setdefault(name, f"{name.capitalize()}_{uuid4().hex}")
+            place = f"{server['host']}:{server['port']}/{names[name]}"
+            store = open_store(f"weaviate://{place}?grpc_port={server['grpc_port']}")
+        elif request.param == "milvus":
+            pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+            store = open_store(f"milvus:{tmp_path}/milvus.db/{name}")
+        elif request.param == "qdrant":
+            # One client: one process at a time can use a folder.
+            client = database.setdefault("client", QdrantClient(":memory:"))
+            return QdrantStore(client, name)
+        else:
+            store = open_store(tmp_path / name)
+        opened.append(store)
+        return store
+
+    yield open_
+    for store in opened:
+        store.close()
+    if "client" in database:
+        database["client"].close()
 
 
 @pytest.fixture(scope="session")

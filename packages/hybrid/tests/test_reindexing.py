@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,52 +23,9 @@ from qwen3_rag_hybrid import (
     open_store,
     reindex,
 )
-from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import DOCUMENTS, FIELDS, make_embedder
 
 Opener = Callable[[str], Store]
-
-
-@pytest.fixture(params=["memory", "edge", "qdrant", "milvus", "weaviate"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    """Opens collections of one store by name."""
-    opened: list[Store] = []
-    names: dict[str, str] = {}
-    database: dict[str, Any] = {}
-
-    def open_(name: str) -> Store:
-        if request.param == "memory":
-            return MemoryStore(database, name)
-        if request.param == "weaviate":
-            server = request.getfixturevalue("weaviate_address")
-            names.setdefault(name, f"{name.capitalize()}_{uuid4().hex}")
-            place = f"{server['host']}:{server['port']}/{names[name]}"
-            store = open_store(f"weaviate://{place}?grpc_port={server['grpc_port']}")
-        elif request.param == "milvus":
-            pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
-            store = open_store(f"milvus:{tmp_path}/milvus.db/{name}")
-        elif request.param == "qdrant":
-            # One client: one process at a time can use a folder.
-            from qwen3_rag_hybrid import QdrantStore
-
-            client = database.setdefault("client", _local_client())
-            return QdrantStore(client, name)
-        else:
-            store = open_store(tmp_path / name)
-        opened.append(store)
-        return store
-
-    yield open_
-    for store in opened:
-        store.close()
-    if "client" in database:
-        database["client"].close()
-
-
-def _local_client() -> Any:
-    from qdrant_client import QdrantClient
-
-    return QdrantClient(":memory:")
 
 
 def fill(store: Store, documents: list[Document]) -> None:
@@ -242,10 +199,12 @@ def test_an_alias_moves_when_all_is_there(opener: Opener) -> None:
 def test_a_searcher_that_is_open_refuses_another_model_behind_its_alias(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from qdrant_client import QdrantClient
+
     from qwen3_rag_hybrid import QdrantStore, collection
 
     monkeypatch.setattr(collection, "LASTING", 0)
-    with closing(_local_client()) as client:
+    with closing(QdrantClient(":memory:")) as client:
         old, new = QdrantStore(client, "old"), QdrantStore(client, "new")
         fill(old, DOCUMENTS)
         old.move_alias("live")
