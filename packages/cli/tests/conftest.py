@@ -5,19 +5,26 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
 from qwen3_rag_hybrid import QdrantEdgeStore
+from qwen3_rag_testkit.qdrant_server import QdrantServer
+from qwen3_rag_testkit.weaviate_server import WeaviateServer
+
+if TYPE_CHECKING:
+    from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
 
 # Data too large for the repository lies beside it.
 SHARED = Path(__file__).resolve().parents[4] / "shared"
@@ -150,6 +157,38 @@ def indexed(cli: Cli, notes: Path, tmp_path: Path) -> Path:
     store = tmp_path / "index"
     cli.index(notes, "--store", store, *cli.models)
     return store
+
+
+@pytest.fixture(scope="session")
+def weaviate() -> Iterator[WeaviateServer | WeaviateStandIn]:
+    """A server, from the binary that `WEAVIATE_BINARY` names, or a stand-in."""
+    pytest.importorskip("weaviate", reason="weaviate-client is not installed")
+    from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
+
+    binary = os.environ.get("WEAVIATE_BINARY")
+    with WeaviateServer(binary) if binary else WeaviateStandIn() as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[QdrantServer]:
+    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
+    with QdrantServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["qdrant", "milvus", "weaviate"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a collection that does not exist yet."""
+    if request.param == "milvus":
+        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+        return f"milvus:{tmp_path}/milvus.db/notes"
+    if request.param == "weaviate":
+        served = request.getfixturevalue("weaviate")
+        name = f"Notes{uuid4().hex}"
+        return f"weaviate://127.0.0.1:{served.port}/{name}?grpc_port={served.grpc_port}"
+    server = request.getfixturevalue("server")
+    return f"{server.url.replace('http:', 'qdrant:')}/notes"
 
 
 def _beside(path: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,6 @@ import pytest
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore, open_store
 from qwen3_rag_testkit.qdrant_server import QdrantServer
 from qwen3_rag_testkit.store_corpus import make_embedder
-
-
-@pytest.fixture
-def server() -> Iterator[QdrantServer]:
-    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
-    with QdrantServer() as server:
-        yield server
 
 
 def at(server: QdrantServer, name: str) -> str:

@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import Any
 
 import pytest
 
 from qwen3_rag_hybrid import Document, Point, open_store
 from qwen3_rag_testkit.qdrant_server import QdrantServer
-from qwen3_rag_testkit.weaviate_server import WeaviateServer
-
-if TYPE_CHECKING:
-    from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
-
-
-@pytest.fixture(scope="module")
-def weaviate() -> Iterator[WeaviateServer | WeaviateStandIn]:
-    """A server, from the binary that `WEAVIATE_BINARY` names, or a stand-in."""
-    pytest.importorskip("weaviate", reason="weaviate-client is not installed")
-    from qwen3_rag_testkit.weaviate_stand_in import WeaviateStandIn
-
-    binary = os.environ.get("WEAVIATE_BINARY")
-    with WeaviateServer(binary) if binary else WeaviateStandIn() as server:
-        yield server
-
-
-@pytest.fixture
-def server() -> Iterator[QdrantServer]:
-    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed")
-    with QdrantServer() as server:
-        yield server
-
-
-@pytest.fixture(params=["qdrant", "milvus", "weaviate"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of a collection that does not exist yet."""
-    if request.param == "milvus":
-        pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
-        return f"milvus:{tmp_path}/milvus.db/notes"
-    if request.param == "weaviate":
-        served = request.getfixturevalue("weaviate")
-        name = f"Notes{uuid4().hex}"
-        return f"weaviate://127.0.0.1:{served.port}/{name}?grpc_port={served.grpc_port}"
-    return at(request.getfixturevalue("server"))
 
 
 def at(server: QdrantServer) -> str:

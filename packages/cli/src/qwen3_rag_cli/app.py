@@ -23,6 +23,7 @@ from qwen3_rag_cli.options import (
     Quiet,
     Reranker,
     Store,
+    Tenant,
 )
 
 __all__ = ["app", "main"]
@@ -64,6 +65,7 @@ def common(
 def index_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],
     store: Store = STORE,
+    tenant: Tenant = None,
     model: Model = None,
     reranker: Reranker = None,
     dim: Annotated[
@@ -142,7 +144,7 @@ def index_command(
     # An existing index may still have files to remove.
     if selection.is_empty and place.folder is not None and not place.folder.exists():
         raise InputError(_nothing_in(paths))
-    with Index(place, create=True) as index:
+    with Index(place, create=True, tenant=tenant) as index:
         if selection.is_empty and not index.manifest.paths():
             raise InputError(_nothing_in(paths))
         models = index.models(model, reranker, Runtime(device, dtype), dim=dim)
@@ -165,6 +167,7 @@ def index_command(
 def search_command(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],
     store: Store = STORE,
+    tenant: Tenant = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", help="Number of hits to show.")
     ] = 10,
@@ -223,7 +226,7 @@ def search_command(
     depths = Depths(limit, candidates, rerank)
     if min_score is not None and not rerank:
         raise InputError("`--min-score` is a reranked score, and `--rerank 0` turns that off.")
-    with Index(Place.of(store)) as index:
+    with Index(Place.of(store), tenant=tenant) as index:
         models = index.models(model, reranker, Runtime(device, dtype))
         condition = None
         if filter_:
@@ -238,7 +241,10 @@ def search_command(
                 filter=condition,
                 instruction=instruction,
                 min_score=min_score,
+                tenant=tenant,
             )
+            if not hits:
+                index.check_known()
     if json_:
         output.print_json({"query": query, "hits": [output.hit_record(hit) for hit in hits]})
     elif explain:
@@ -251,6 +257,7 @@ def search_command(
 @reported
 def doctor_command(
     store: Store = STORE,
+    tenant: Tenant = None,
     model: Model = None,
     reranker: Reranker = None,
     device: Device = None,
@@ -280,7 +287,8 @@ def doctor_command(
         raise InputError(f"`--documents` must be at least 1, got {documents}.")
     runtime = Runtime(device, dtype, offline=True)
     place = Place.of(store)
-    found = examine(place, model, reranker, runtime, documents=documents if measure else 0)
+    measured = documents if measure else 0
+    found = examine(place, model, reranker, runtime, documents=measured, tenant=tenant)
     if json_:
         output.print_json(found.as_dict())
     else:

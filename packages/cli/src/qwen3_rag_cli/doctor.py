@@ -70,7 +70,13 @@ class Examination:
 
 
 def examine(
-    place: Place, model: str | None, reranker: str | None, runtime: Runtime, *, documents: int
+    place: Place,
+    model: str | None,
+    reranker: str | None,
+    runtime: Runtime,
+    *,
+    documents: int,
+    tenant: str | None = None,
 ) -> Examination:
     """Examine the installation and an index.
 
@@ -80,12 +86,14 @@ def examine(
         reranker: The value from the command line.
         runtime: Where the models run; must be offline.
         documents: Number of documents to rerank when measuring; 0 skips the measurement.
+        tenant: The tenant whose index to examine, in a collection with tenants; all of them when
+            omitted.
     """
     found = Examination(packages=_packages())
     index: Index | None = None
     try:
         try:
-            index = Index(place)
+            index = Index(place, tenant=tenant, overall=True)
         except (StoreError, MissingExtraError) as error:
             found.broken = not isinstance(error, NoIndexError)
             found.index["state"] = str(error)
@@ -174,25 +182,26 @@ def _index(found: Examination, index: Index, models: Models, ready: bool) -> Non
     if record is None:
         found.index["state"] = "empty"
         return
-    chunks, listed = index.collection.count(), index.manifest.count()
-    found.index |= {
-        "model": f"{record.model}, vectors of size {record.dim}",
-        "files": len(index.manifest.files()),
-        "chunks": chunks,
-        "chunking": f"{made.get('chunk_tokens')} tokens, overlap {made.get('overlap')}",
-    }
+    found.index["model"] = f"{record.model}, vectors of size {record.dim}"
     problems = []
-    if chunks != listed:
-        problems.append(
-            f"warning: the manifest lists {listed} chunks; `qwen3-rag index` with the same paths "
-            "repairs the index"
-        )
+    if record.tenants and index.tenant is None:
+        found.index["tenants"] = index.store.tenants()
+    else:
+        chunks, listed = index.collection.count(), index.manifest.count()
+        found.index |= {} if index.tenant is None else {"tenant": index.tenant}
+        found.index |= {"files": len(index.manifest.files()), "chunks": chunks}
+        if chunks != listed:
+            problems.append(
+                f"warning: the manifest lists {listed} chunks; `qwen3-rag index` with the same "
+                "paths repairs the index"
+            )
+    found.index["chunking"] = f"{made.get('chunk_tokens')} tokens, overlap {made.get('overlap')}"
     try:
         if ready:
             with models.embedder() as embedder:
-                findings = HybridSearcher(index.collection, embedder).check_collection()
+                findings = HybridSearcher(index.store, embedder).check_collection()
         else:
-            findings = index.collection.check(record)
+            findings = index.store.check(record)
         # `check_encoder` says the same in the words of the command line.
         findings = [finding for finding in findings if finding.code != "encoder"]
         problems += [f"{finding.severity}: {finding}" for finding in findings]

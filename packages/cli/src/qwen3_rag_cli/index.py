@@ -23,6 +23,8 @@ MANIFEST = "manifest.sqlite3"
 #: Payload fields of a chunk that can be filtered by, and their types.
 FIELDS = {"path": "keyword", "kind": "keyword"}
 
+_SHOWN = 5  # tenants in an error message
+
 
 @dataclass(frozen=True)
 class Depths:
@@ -66,45 +68,67 @@ class Index(Closing):
 
     Attributes:
         place: Where it is.
-        collection: The store.
+        tenant: The tenant whose index it is; `None` for the whole collection.
+        store: The whole collection.
+        collection: The tenant's documents in it, or all of them.
         manifest: The files in it.
     """
 
+    store: Store
     collection: Store
     manifest: Manifest | SharedManifest
 
-    def __init__(self, place: Place, *, create: bool = False) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        create: bool = False,
+        tenant: str | None = None,
+        overall: bool = False,
+    ) -> None:
         """Open an index.
 
         Args:
             place: Where it is.
             create: Whether to create it if it does not exist.
+            tenant: The tenant whose index to open.
+            overall: Whether an index with tenants may be opened without one, to look at what
+                concerns all of them.
 
         Raises:
+            InputError: The index has tenants and none is named, or the other way round.
             NoIndexError: The index does not exist.
             StoreError: It is in use or damaged, the folder contains other files, or the server does
                 not answer.
             MissingExtraError: The store's client is not installed.
         """
-        self.place = place
+        self.place, self.tenant = place, tenant
         folder = place.folder
         if folder is None:
-            self.collection = open_store(place.address)
+            self.store = open_store(place.address)
+            try:
+                self._check_tenant(create=create, overall=overall)
+                self.collection = self.store if tenant is None else self.store.for_tenant(tenant)
+            except BaseException:
+                self.store.close()
+                raise
             self.manifest = SharedManifest(self.collection)
-            if not create and self.collection.record() is None:
-                self.collection.close()
-                raise self._missing()
             return
+        if tenant is not None:
+            raise InputError(
+                f"`--tenant` is {tenant!r}, and an index in a folder has no tenants. Use a folder "
+                "for each, or a collection in another --store."
+            )
         if not create and not (folder / MANIFEST).is_file():
             raise self._missing()
         if create:
             _make_folder(folder)
         # Open the collection first: its lock shows which process has the index open.
-        self.collection = open_store(folder)
+        self.store = self.collection = open_store(folder)
         try:
             self.manifest = Manifest(folder / MANIFEST)
         except BaseException:
-            self.collection.close()
+            self.store.close()
             raise
 
     @property
@@ -191,6 +215,18 @@ class Index(Closing):
             )
         return record.fingerprint
 
+    def check_known(self) -> None:
+        """Check that the tenant has documents.
+
+        Raises:
+            StoreError: It has none.
+        """
+        if self.tenant is not None and self.tenant not in self.store.tenants():
+            raise StoreError(
+                f"{self.name} has no tenant {self.tenant!r}. {self._known_tenants()} Fill it with "
+                "`qwen3-rag index PATHS`, with the same --store and --tenant."
+            )
+
     def renew(self) -> int:
         """Renew BM25 terms of an earlier release.
 
@@ -200,7 +236,7 @@ class Index(Closing):
         Raises:
             StoreError: A later release made the index.
         """
-        return renew_bm25(self.collection) if self.collection.record() is not None else 0
+        return renew_bm25(self.store) if self.store.record() is not None else 0
 
     @contextmanager
     def searcher(self, models: Models, depths: Depths) -> Iterator[HybridSearcher]:
@@ -221,7 +257,7 @@ class Index(Closing):
             reranker = opened.enter_context(models.reranker()) if depths.rerank else None
             yield opened.enter_context(
                 HybridSearcher(
-                    self.collection,
+                    self.store,
                     embedder,
                     reranker,
                     candidates=depths.candidates,
@@ -250,10 +286,40 @@ class Index(Closing):
     def close(self) -> None:
         """Close manifest and collection."""
         self.manifest.close()
-        self.collection.close()
+        self.store.close()
+
+    @property
+    def has_tenants(self) -> bool:
+        """Whether the collection has tenants."""
+        record = self.store.record()
+        return record is not None and record.tenants
+
+    def _check_tenant(self, *, create: bool, overall: bool) -> None:
+        """Check that the index exists, and that a tenant is named exactly if it has any."""
+        if self.store.record() is None:
+            if not create:
+                raise self._missing()
+        elif self.tenant is not None and not self.has_tenants:
+            raise InputError(
+                f"{self.name} has no tenants. Leave out --tenant, or index into another --store."
+            )
+        elif self.has_tenants and self.tenant is None and not overall:
+            raise InputError(
+                f"{self.name} has tenants, and none is named. {self._known_tenants()} Name the one "
+                "to use with --tenant NAME."
+            )
+
+    def _known_tenants(self) -> str:
+        names = self.store.tenants()
+        if not names:
+            return "None has files yet."
+        shown = ", ".join(map(repr, names[:_SHOWN]))
+        return f"They are {shown}{', ...' if names[_SHOWN:] else ''}."
 
     def _missing(self) -> NoIndexError:
         store = "" if self.place.folder else f" --store {self.place}"
+        if self.tenant is not None:
+            store += f" --tenant {self.tenant}"
         return NoIndexError(
             f"There is no index at {str(self.place)!r}. Make one with `qwen3-rag index "
             f"PATHS{store}`, or name another with --store."

@@ -225,7 +225,7 @@ class Indexing(Closing):
         if touched:
             manifest.mark_dirty(touched)
         if searcher is not None:
-            self.summary.embedded += searcher.add(group.documents)
+            self.summary.embedded += searcher.add(group.documents, tenant=self._index.tenant)
         self._replace_payloads(group.kept)
         stale = [id_ for id_, _ in group.stale]
         if stale:
@@ -259,10 +259,12 @@ class Indexing(Closing):
 
     def _open(self) -> HybridSearcher:
         if self._searcher is None:
-            self._searcher = HybridSearcher(self._index.collection, self._models.embedder())
+            self._searcher = HybridSearcher(self._index.store, self._models.embedder())
             is_new = self._index.collection.record() is None
             self._searcher.create(
-                fields=FIELDS, sample=islice(self._sample(), SAMPLED) if is_new else None
+                fields=FIELDS,
+                sample=islice(self._sample(), SAMPLED) if is_new else None,
+                tenants=self._index.tenant is not None,
             )
             self._index.manifest.write_record(self._record)
         return self._searcher

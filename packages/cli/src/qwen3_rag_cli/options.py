@@ -17,6 +17,7 @@ __all__ = [
     "Quiet",
     "Reranker",
     "Store",
+    "Tenant",
 ]
 
 STORE = ".qwen3-rag"
@@ -31,6 +32,14 @@ Store = Annotated[
         metavar=STORE_METAVAR,
         help="Folder of the index, or a collection: qdrant://HOST/NAME, weaviate://HOST/NAME, "
         "milvus://HOST/NAME, milvus:FILE.db/NAME.",
+    ),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        help="Tenant whose files these are, in a collection with tenants.",
     ),
 ]
 Model = Annotated[

@@ -46,6 +46,15 @@ def reindex_command(
         int | None,
         typer.Option("--dim", metavar="N", help="Vector size (default: the model's)."),
     ] = None,
+    short_dim: Annotated[
+        int | None,
+        typer.Option(
+            "--short-dim",
+            metavar="N",
+            help="Size of the short vectors that candidates are found by, 0 for none (default: "
+            "that of SOURCE).",
+        ),
+    ] = None,
     device: Device = None,
     dtype: Dtype = None,
     json_: Json = False,
@@ -65,11 +74,11 @@ def reindex_command(
         raise InputError("Give SOURCE and TARGET, or SOURCE and --lexical.")
     progress = not (quiet or json_)
     if target is None:
-        if model or reranker or dim or alias:
+        if model or reranker or dim or alias or short_dim is not None:
             raise InputError("`--lexical` embeds nothing and makes no collection: it stands alone.")
         done = renewed(Place.of(source), progress=progress)
     else:
-        choice = Choice(model, reranker, dim, alias, Runtime(device, dtype))
+        choice = Choice(model, reranker, dim, short_dim, alias, Runtime(device, dtype))
         done = reindexed(Place.of(source), Place.of(target), choice, progress=progress)
     if json_:
         output.print_json(done)

@@ -23,6 +23,7 @@ class Choice:
         model: The embedding model; `None` for the source's.
         reranker: The reranker; `None` for the source's.
         dim: Vector size; `None` for the model's.
+        short_dim: Size of short vectors, 0 for none; `None` for the source's.
         alias: An alias to move; `None` for none.
         runtime: Where the model runs.
     """
@@ -30,6 +31,7 @@ class Choice:
     model: str | None
     reranker: str | None
     dim: int | None
+    short_dim: int | None
     alias: str | None
     runtime: Runtime
 
@@ -65,13 +67,19 @@ def reindexed(source: Place, target: Place, choice: Choice, *, progress: bool) -
             extra = {PROGRAM: {**made, **names}}
         with models.embedder() as embedder:
             embedded = reindex(
-                old, new, embedder, extra=extra, alias=choice.alias, progress=progress
+                old,
+                new,
+                embedder,
+                extra=extra,
+                short_dim=choice.short_dim,
+                alias=choice.alias,
+                progress=progress,
             )
         return {
             "source": str(source),
             "target": str(target),
             "model": models.embedding,
-            "documents": new.count(),
+            "documents": _count(new),
             "embedded": embedded,
             "alias": choice.alias,
         }
@@ -87,7 +95,15 @@ def renewed(place: Place, *, progress: bool) -> dict[str, object]:
         raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
     with closing(open_store(place.address)) as collection:
         count = renew_bm25(collection, measure=True, progress=progress)
-        return {"source": str(place), "documents": collection.count(), "renewed": count}
+        return {"source": str(place), "documents": _count(collection), "renewed": count}
+
+
+def _count(store: Store) -> int:
+    """Count the documents, those of all tenants."""
+    record = store.record()
+    if record is None or not record.tenants:
+        return store.count()
+    return sum(store.for_tenant(tenant).count() for tenant in store.tenants())
 
 
 def _models(old: Store, made: dict[str, str], choice: Choice) -> Models:
