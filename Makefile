@@ -11,6 +11,10 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+# uv does not read pip's settings.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX := $(PIP_INDEX_URL)
+endif
 
 # What pip installs: all packages, libraries that the tests compare with, and tools.
 MEMBERS := -e 'shared/core[chat,local,modelscope,remote]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
