@@ -5,6 +5,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 # Folder of the training data.
 DATA ?= ../shared
+# Processes that run the tests side by side.
+WORKERS ?= 2
 # Extra arguments, for example make test ARGS="-k tokens"
 ARGS ?=
 
@@ -15,6 +17,8 @@ STAMP := $(VENV)/.installed
 ifdef PIP_INDEX_URL
 export UV_DEFAULT_INDEX := $(PIP_INDEX_URL)
 endif
+# pytest-xdist: a process that has finished its tests takes over tests of the others.
+SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist worksteal
 
 # What pip installs: all packages, libraries that the tests compare with, and tools.
 MEMBERS := -e 'shared/core[chat,local,modelscope,remote]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/training -e packages/cli -e packages/langchain -e packages/llama-index -e packages/haystack
@@ -26,7 +30,7 @@ FRAMEWORKS := langchain-classic langchain-openai langchain-tests llama-index-llm
 	langchain-milvus langchain-qdrant langchain-weaviate \
 	llama-index-vector-stores-qdrant llama-index-vector-stores-weaviate \
 	milvus-haystack qdrant-haystack weaviate-haystack
-TOOLS := coverage hatchling hypothesis import-linter mypy pytest ruff types-tqdm uv
+TOOLS := coverage hatchling hypothesis import-linter mypy pytest pytest-xdist ruff types-tqdm uv
 # One requirement per line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
@@ -47,12 +51,12 @@ demo: $(STAMP)  ## index this documentation with the tiny models and ask it thre
 
 .PHONY: test
 test: $(STAMP)  ## run the tests (ARGS= is passed to pytest)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-older-cpu
 test-older-cpu: $(STAMP)  ## run the core's tests like on a CPU without AVX-512, in four minutes
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(PY) -m pytest shared/core/tests \
-		-k 'not lexical and not memory and not few_shapes and not another_processor' $(ARGS)
+		-k 'not lexical and not memory and not few_shapes and not another_processor' $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-light
 test-light:  ## run the tests that need no torch, in an environment without it
@@ -61,7 +65,7 @@ test-light:  ## run the tests that need no torch, in an environment without it
 .PHONY: coverage
 coverage: $(STAMP)  ## run the tests and list the lines and branches that they miss
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest $(ARGS)
+	$(PY) -m coverage run -m pytest $(SIDE_BY_SIDE) $(ARGS)
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

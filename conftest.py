@@ -1,9 +1,13 @@
-"""Rules for all tests: no network, `--require-MARK`, and skips if torch is not installed."""
+"""Rules for all tests: no network, `--require-MARK`, and skips if torch is not installed.
+
+Processes that run tests side by side share the cores.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import ipaddress
+import os
 import socket
 import urllib.request
 from collections.abc import Generator
@@ -15,6 +19,10 @@ from hypothesis import settings
 # The duration of a test depends mostly on the machine.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
+
+# torch reads this when it is imported. More threads than cores would wait for each other.
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 MARKS = {
     "docker": "a store's server, by URL, from a binary or in a container",
