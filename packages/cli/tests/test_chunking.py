@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -55,6 +58,55 @@ def test_markdown_is_cut_at_its_headings_and_keeps_their_path() -> None:
         ("Guide > Install > On Linux", 12, 18),
         ("Guide > Setext too", 20, 25),
     ]
+
+
+LONG: dict[str, Callable[[int], str]] = {
+    "one word": lambda length: "a" * length,
+    "one letter with marks": lambda length: "a" + "\u0301" * length,
+    "joined emoji": lambda length: "\U0001f468\u200d" * (length // 2),
+    "no spaces": lambda length: "가나다라" * (length // 4),
+    "JSON in one line": lambda length: '{"a":"' + "xy" * (length // 2) + '"}',
+    "spaces": lambda length: " " * length + "x",
+    "nested lists": lambda length: "".join("  " * i + "- x\n" for i in range(int(length**0.5))),
+    "lists in one line": lambda length: "- " * (length // 2) + "a",
+    "quotes": lambda length: "> " * (length // 2) + "a",
+    "one heading": lambda length: "# " + "word " * (length // 5),
+    "front matter without an end": lambda length: "---\n" + "key: value\n" * (length // 11),
+    "a wide table": lambda length: "|" + "x|" * length + "\n|" + "-|" * length + "\n",
+}
+
+
+@pytest.mark.parametrize("kind", ["markdown", "text"])
+@pytest.mark.parametrize("name", LONG)
+def test_work_grows_with_the_length_of_a_text_and_not_with_its_square(name: str, kind: Any) -> None:
+    """Counted in characters whose tokens were counted, which takes nearly all of the time."""
+    # A token for every three characters, or for a longer run of spaces.
+    tokens = re.compile(r" {1,24}|[^ ]{1,3}")
+
+    def work(length: int) -> int:
+        done = 0
+
+        def count(text: str) -> int:
+            nonlocal done
+            done += len(text)
+            return len(tokens.findall(text))
+
+        for _ in chunks(LONG[name](length), kind, "name.txt", count, Chunking(64, 8)):
+            pass
+        return done
+
+    assert work(16_000) < 3 * work(8_000) + 20_000
+
+
+def test_spaces_in_a_heading_are_read_in_linear_time() -> None:
+    begun = time.process_time()
+    assert [part.heading for part in sections("# a" + " " * 200_000 + "{b}")] == ["a {b}"]
+    assert time.process_time() - begun < 10  # by the square, a minute
+
+
+def test_a_deeply_nested_list_is_not_cut_into_its_items() -> None:
+    text = "".join("  " * depth + "- x\n" for depth in range(80))
+    assert len(cut(text, tokens=40)) <= 5
 
 
 def test_a_chunk_begins_with_the_headings_above_it() -> None:

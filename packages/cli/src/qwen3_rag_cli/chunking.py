@@ -23,8 +23,12 @@ __all__ = ["CHUNK_TOKENS", "OVERLAP", "Chunk", "Chunking", "chunks"]
 CHUNK_TOKENS, OVERLAP = 384, 48
 SMALLEST, LARGEST = 32, 8_192
 
+# An item of a list inside about twenty others. The Markdown splitter makes a chunk of each item
+# that has a long list below it, and looks through the whole of that list each time.
+_DEEP_LIST = re.compile(r"^[ \t]{40,}(?:[-*+]|\d+[.)])[ \t]", re.MULTILINE)
+
 #: Increase this when the same text and settings give different chunks than before.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,30 @@ def chunks(
         settings: How large chunks may be.
     """
     parts = sections(text) if kind == "markdown" else [Section((name,), "", 1, text)]
+    enough = _counting_enough(count, settings.tokens)
     for part in parts:
-        yield from _split(part, kind, count, settings)
+        yield from _split(part, kind, enough, settings)
+
+
+def _counting_enough(count: Callable[[str], int], limit: int) -> Callable[[str], int]:
+    """Count the tokens of a text, but of a much too long one only until that is certain.
+
+    The splitter counts the tokens of a whole paragraph, sentence or word again for each chunk of
+    it, which would take time by the square of its length.
+    """
+    # Cutting a text can change its last tokens, so twice the limit is asked for.
+    certain = 2 * limit
+
+    def enough(text: str) -> int:
+        length = 4 * certain
+        while length < len(text):
+            found = count(text[:length])
+            if found > certain:
+                return found
+            length *= 4
+        return count(text)
+
+    return enough
 
 
 def _split(
@@ -120,7 +146,8 @@ def _split(
     title = _title(part.path, count, settings)
     # The heading is repeated above every piece, unless it is too long for that.
     body = part.body if part.heading and title.rstrip().endswith(part.heading) else 0
-    splitter_of = MarkdownSplitter if kind == "markdown" else TextSplitter
+    is_markdown = kind == "markdown" and not _DEEP_LIST.search(part.text)
+    splitter_of = MarkdownSplitter if is_markdown else TextSplitter
     splitter = splitter_of.from_callback(
         lambda piece: count(title + piece), limit, count(title) + settings.overlap
     )

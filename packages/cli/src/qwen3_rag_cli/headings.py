@@ -16,7 +16,7 @@ __all__ = ["Section", "sections"]
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?=[\w-]+[ \t]*:)(?:.*\n)*?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 
 # The anchor in `## Install { #install }` is not part of the heading.
-_ANCHOR = re.compile(r"\s*\{[^{}]*#[^{}]*\}\s*$")
+_ANCHOR = re.compile(r"\{[^{}]*#[^{}]*\}$")
 
 # Parsing the inside of paragraphs would take twice the time.
 _BLOCKS = MarkdownIt("commonmark").disable("inline")
@@ -98,7 +98,7 @@ def _plain(markdown: str) -> str:
     """Return the words of a heading, without markup, link targets, tags and anchors."""
     words = "".join(
         " " if child.type in ("softbreak", "hardbreak") else child.content
-        for token in _INLINE.parseInline(_ANCHOR.sub("", markdown))
+        for token in _INLINE.parseInline(_ANCHOR.sub("", markdown.rstrip()))
         for child in token.children or ()
         if child.type in ("text", "code_inline", "softbreak", "hardbreak")
     )
