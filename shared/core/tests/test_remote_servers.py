@@ -179,7 +179,7 @@ def sglang(**options: Any) -> Callable[[], ModelServer]:
             "reranking",
             "ignores instructions.*--chat-template",
         ),
-        (sglang(template="roles"), "reranking", "another|tokens of a prompt.*--chat-template"),
+        (sglang(template="roles"), "reranking", "tokens of prompts.*--chat-template"),
         (sglang(template="fixed"), "reranking", "ignores instructions.*--chat-template"),
         (lambda: SGLangServer(EMBEDDER, "embedding"), "reranking", "without `--is-embedding`"),
         (lambda: TEIServer(EMBEDDER), "reranking", "does not run Qwen3-Reranker"),

@@ -22,7 +22,8 @@ class Embeddings:
         vectors: float32, `[texts, dim]`, every row of unit length.
         tokens: Number of tokens read for each text, including prompt and end token; `None` if the
             backend does not count them.
-        cut_at: For each text, the number of characters read, or `None` if it was not cut.
+        cut_at: For each text, the number of characters read, or `None` if it was not cut. If a
+            server may have cut it without saying so, it is `backends.UNKNOWN`, a negative number.
     """
 
     vectors: FloatArray
@@ -40,7 +41,8 @@ class Scores:
             probabilities, so use them to calibrate or fuse.
         tokens: Number of tokens read for each pair, including the prompt; `None` if not counted.
         cut_at: For each pair, the number of characters read of the document, or `None` if it was
-            not cut.
+            not cut. If a server may have cut it without saying so, it is `backends.UNKNOWN`, a
+            negative number.
         query_cut_at: The same for queries.
     """
 
@@ -60,7 +62,8 @@ class RankedDocument:
         score: Probability of "yes", 0 to 1.
         logit: The same as log-odds, `logit(yes) - logit(no)`.
         document: The complete input text.
-        cut_at: Number of characters read of the document, or `None` if it was not cut.
+        cut_at: Number of characters read of the document, or `None` if it was not cut; as in
+            `Scores`.
         query_cut_at: The same for queries.
     """
 

@@ -6,10 +6,19 @@ backend must pass.
 
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._published import Role
-from qwen3_rag.backends._base import WHOLE, Backend, BackendSpec, Capabilities, Limits, Output
+from qwen3_rag.backends._base import (
+    UNKNOWN,
+    WHOLE,
+    Backend,
+    BackendSpec,
+    Capabilities,
+    Limits,
+    Output,
+)
 from qwen3_rag.backends._remote.spec import Remote
 
 __all__ = [
+    "UNKNOWN",
     "WHOLE",
     "Backend",
     "BackendSpec",

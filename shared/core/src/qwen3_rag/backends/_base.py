@@ -20,10 +20,13 @@ from qwen3_rag._published import Role
 from qwen3_rag._results import FloatArray
 from qwen3_rag.errors import InputError, InputTypeError
 
-__all__ = ["WHOLE", "Backend", "BackendSpec", "Capabilities", "Limits", "Output"]
+__all__ = ["UNKNOWN", "WHOLE", "Backend", "BackendSpec", "Capabilities", "Limits", "Output"]
 
 #: In `Output.cut_at`: the text was not cut.
 WHOLE = -1
+
+#: In `Output.cut_at`: a server may have cut the text, and does not say.
+UNKNOWN = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class Output:
         values: float32. Vectors `[prompts, dim]`, not necessarily of unit length, or log-odds
             `[prompts]`.
         tokens: Number of tokens read per prompt; `None` if not counted.
-        cut_at: Number of characters read of each text or document; `WHOLE` if it was not cut.
+        cut_at: Number of characters read of each text or document; `WHOLE` if it was not cut,
+            `UNKNOWN` if a server may have cut it without saying so.
         query_cut_at: The same for the query of each pair; always `WHOLE` for an embedder.
     """
 

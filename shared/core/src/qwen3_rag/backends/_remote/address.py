@@ -1,4 +1,4 @@
-"""Checks a server's address and headers."""
+"""Checks a server's address and headers, and knows vendors by their host names."""
 
 from __future__ import annotations
 
@@ -7,11 +7,33 @@ from urllib.parse import urlsplit
 
 from qwen3_rag.errors import InputError, InputTypeError
 
-__all__ = ["check_address", "check_headers"]
+__all__ = ["check_address", "check_headers", "vendor"]
+
+#: Ends of vendors' host names, and the API that they speak.
+VENDORS = {
+    "dashscope.aliyuncs.com": "dashscope",
+    "dashscope-intl.aliyuncs.com": "dashscope",
+    "dashscope-us.aliyuncs.com": "dashscope",
+    "maas.aliyuncs.com": "dashscope",
+    "api.siliconflow.cn": "siliconflow",
+    "api.siliconflow.com": "siliconflow",
+    "api.deepinfra.com": "deepinfra",
+    "openrouter.ai": "openrouter",
+}
+
+#: What other clients write behind an address. The paths of these APIs contain it.
+ENDINGS = {
+    "dashscope": ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"),
+    "deepinfra": ("/v1/openai", "/v1/inference"),
+}
 
 
-def check_address(address: str) -> str:
-    """Check an address, and remove a slash or `/v1` at its end.
+def check_address(address: str, api: str | None = None) -> str:
+    """Check an address, and remove an ending that the API's paths contain, such as `/v1`.
+
+    Args:
+        address: The address.
+        api: What the server speaks, if that is known.
 
     Raises:
         InputError: It is not an HTTP address, or holds a password, a query or a fragment.
@@ -36,7 +58,19 @@ def check_address(address: str) -> str:
         )
     if parts.query or parts.fragment:
         raise InputError("`base_url` must have no `?` and no `#`.")
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/").removesuffix("/v1")
+    short = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    for ending in (*ENDINGS.get(api or vendor(short) or "", ()), "/v1", "/v2"):
+        if short.endswith(ending):
+            return short.removesuffix(ending)
+    return short
+
+
+def vendor(address: str) -> str | None:
+    """Return the API of the vendor whose host an address names; `None` if it is another host."""
+    host = urlsplit(address).hostname or ""
+    return next(
+        (api for end, api in VENDORS.items() if host == end or host.endswith(f".{end}")), None
+    )
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen3_rag._prompts import CONTROL_TOKENS, EmbedPrompt, Prompt, RerankPrompt
-from qwen3_rag.backends._base import WHOLE, Limits
+from qwen3_rag.backends._base import UNKNOWN, WHOLE, Limits
 from qwen3_rag.backends._checkpoint.description import Description
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 
-__all__ = ["Items", "batches", "encode", "neutral", "whole"]
+__all__ = ["Items", "batches", "encode", "neutral", "uncut"]
 
 _CONTROL = re.compile("|".join(map(re.escape, sorted(CONTROL_TOKENS, key=len, reverse=True))))
 
@@ -26,7 +26,8 @@ class Items:
     Attributes:
         prompts: The prompts, with texts cut.
         sequences: Their token ids; `None` without a tokenizer.
-        cut_at: Number of characters kept of each text or document, `WHOLE` if it was not cut.
+        cut_at: Number of characters kept of each text or document, `WHOLE` if it was not cut,
+            `UNKNOWN` if the server may cut it.
         query_cut_at: The same for the query of each pair.
     """
 
@@ -37,7 +38,7 @@ class Items:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each prompt, estimated from above by bytes without a tokenizer."""
+        """Tokens of each prompt; without a tokenizer, estimated by bytes."""
         if self.sequences is not None:
             return [sequence.length for sequence in self.sequences]
         return [len(prompt.rendered.encode()) // 2 + 1 for prompt in self.prompts]
@@ -46,7 +47,7 @@ class Items:
     def join(cls, parts: Sequence[Items]) -> Items:
         """Put parts one behind the other."""
         if not parts:
-            return whole([])
+            return uncut([])
         sequences = [one for part in parts for one in part.sequences or ()]
         return cls(
             [prompt for part in parts for prompt in part.prompts],
@@ -56,10 +57,22 @@ class Items:
         )
 
 
-def whole(prompts: Sequence[Prompt]) -> Items:
-    """Take prompts without cutting and counting."""
-    uncut = np.full(len(prompts), WHOLE, dtype=np.int64)
-    return Items(prompts, None, uncut, uncut)
+def uncut(prompts: Sequence[Prompt], whole: int = 0) -> Items:
+    """Take prompts without cutting and counting.
+
+    Args:
+        prompts: The prompts.
+        whole: Tokens up to which the server surely reads a text.
+    """
+
+    def cut(texts: Sequence[str]) -> NDArray[np.int64]:
+        # No token is less than a byte.
+        sure = [len(text.encode()) <= whole for text in texts]
+        return np.where(sure, WHOLE, UNKNOWN).astype(np.int64)
+
+    bodies = [one.document if isinstance(one, RerankPrompt) else one.text for one in prompts]
+    queries = [one.query if isinstance(one, RerankPrompt) else "" for one in prompts]
+    return Items(prompts, None, cut(bodies), cut(queries))
 
 
 def encode(

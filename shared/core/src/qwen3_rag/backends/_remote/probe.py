@@ -6,20 +6,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION, EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.description import Description
+from qwen3_rag.backends._remote.apis.base import Answer
 from qwen3_rag.errors import BackendError
 
-__all__ = ["INSTRUCTED", "PAIR", "TEXTS", "check_pairs", "check_vectors", "expected_tokens"]
+__all__ = [
+    *("INSTRUCTED", "PAIR", "PAIRS", "QUERIES", "SWAPPED", "TEXTS"),
+    *("check_pairs", "check_sides", "check_swapped", "check_vectors"),
+    *("expected_tokens", "takes_instructions"),
+]
 
-#: Two short texts, a short pair, and the same pair with a longer instruction.
+#: Two short texts.
 TEXTS = (EmbedPrompt("Paris is the capital of France."), EmbedPrompt("Where is data stored?"))
+#: A short pair.
 PAIR = RerankPrompt("What is the capital of France?", "Paris is the capital of France.")
-INSTRUCTED = RerankPrompt(
-    PAIR.query, PAIR.document, "Given a question about one of the world's cities, find its answer"
+#: One query with a document that answers it, one that hardly does, and one that does not.
+PAIRS = (
+    PAIR,
+    RerankPrompt(PAIR.query, "France is a country in Europe, and Lyon is one of its cities."),
+    RerankPrompt(PAIR.query, "Bananas are yellow when they are ripe."),
 )
+TASK = "Given a question about one of the world's cities, retrieve texts of the same meaning"
+#: The same with a longer instruction.
+INSTRUCTED = tuple(RerankPrompt(one.query, one.document, TASK) for one in PAIRS)
+#: The pair with query and document exchanged.
+SWAPPED = RerankPrompt(PAIR.document, PAIR.query)
+#: The second text as a query, with two instructions.
+QUERIES = tuple(EmbedPrompt(TEXTS[1].text, task) for task in (DEFAULT_INSTRUCTION, TASK))
+
+#: Tokens that a short pair has at least if it is in the reranker's prompt.
+TEMPLATE_TOKENS = 48
+#: Log-odds and coordinates that differ by less are the same: servers are not exact.
+SAME = 1e-3
 
 
 def expected_tokens(description: Description, prompts: Sequence[Prompt]) -> int:
@@ -72,41 +93,88 @@ def check_vectors(
         )
 
 
-def check_pairs(
-    server: str,
-    tokens: tuple[int | None, int | None],
-    scores: tuple[float, float],
-    description: Description | None,
-    *,
-    instructions: bool,
-    remedy: str,
-) -> None:
-    """Check what a reranker made of `PAIR` and of `INSTRUCTED`.
+def check_sides(
+    server: str, document: FloatArray, query: FloatArray, instructed: FloatArray
+) -> bool:
+    """Check a server that makes the prompts itself.
 
     Args:
         server: The server's name in messages.
-        tokens: How many tokens it says it read of each.
-        scores: Their log-odds.
+        document: The vector of a text as a document.
+        query: Its vector as a query.
+        instructed: Its vector as a query with another instruction.
+
+    Returns:
+        Whether the instruction matters.
+
+    Raises:
+        BackendError: Queries are embedded as documents.
+    """
+    if np.abs(query - document).max() < SAME:
+        raise BackendError(
+            f"{server} embeds queries as documents: it ignores `text_type`. Give an address of "
+            "DashScope's own protocol and a model such as text-embedding-v4."
+        )
+    return bool(np.abs(query - instructed).max() >= SAME)
+
+
+def check_pairs(
+    server: str,
+    plain: Answer,
+    description: Description | None,
+    remedy: str,
+) -> None:
+    """Check what a reranker made of `PAIRS`.
+
+    Args:
+        server: The server's name in messages.
+        plain: Its log-odds, and how many tokens it says it read.
         description: The checkpoint, if its files are at hand.
-        instructions: Whether the instruction of `INSTRUCTED` was sent.
         remedy: What mends a server that makes another prompt.
 
     Raises:
         BackendError: The server makes another prompt.
     """
-    plain, instructed = tokens
-    if description is not None and plain is not None:
-        expected = expected_tokens(description, [PAIR])
-        if plain != expected:
-            raise BackendError(
-                f"{server} read {plain} tokens of a prompt that has {expected}, so its scores mean "
-                "something else: it has no chat template of Qwen3-Reranker, or runs an embedding "
-                f"model. {remedy}"
-            )
-    counted = plain is not None and instructed is not None
-    same = instructed <= plain if counted else scores[0] == scores[1]  # type: ignore[operator]
-    if instructions and same:
+    tokens = plain.tokens
+    expected = expected_tokens(description, PAIRS) if description is not None else None
+    wrong = tokens is not None and (
+        tokens < TEMPLATE_TOKENS * len(PAIRS) if expected is None else tokens != expected
+    )
+    if wrong:
+        right = f"{expected}" if expected is not None else f"{TEMPLATE_TOKENS * len(PAIRS)} or more"
         raise BackendError(
-            f"{server} gives the same with another, longer instruction, so it ignores "
-            f"instructions. {remedy}"
+            f"{server} read {tokens} tokens of prompts that have {right}, so its scores mean "
+            "something else: it has no chat template of Qwen3-Reranker, or runs an embedding "
+            f"model. {remedy}"
         )
+    if plain.values[0] <= plain.values[-1]:
+        raise BackendError(
+            f"{server} says that {PAIRS[-1].document!r} answers {PAIR.query!r} better than "
+            f"{PAIR.document!r}, so it does not rerank with Qwen3-Reranker in its prompt. {remedy}"
+        )
+
+
+def check_swapped(server: str, plain: float, swapped: float, remedy: str) -> None:
+    """Check that a score is that of a reranker, where its tokens are not counted.
+
+    Args:
+        server: The server's name in messages.
+        plain: The log-odds of `PAIR`.
+        swapped: Those of `SWAPPED`.
+        remedy: What mends a server that makes another prompt.
+
+    Raises:
+        BackendError: The server compares vectors.
+    """
+    if abs(plain - swapped) < SAME:
+        raise BackendError(
+            f"{server} gives the same score when query and document are exchanged, so it compares "
+            f"vectors of an embedding model. Name a reranker in `Remote(model=...)`. {remedy}"
+        )
+
+
+def takes_instructions(plain: Answer, instructed: Answer) -> bool:
+    """Whether a reranker gave other results for `INSTRUCTED` than for `PAIRS`."""
+    if plain.tokens is not None and instructed.tokens is not None:
+        return instructed.tokens > plain.tokens
+    return bool(np.abs(plain.values - instructed.values).max() >= SAME)

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from qwen3_rag._prompts import DEFAULT_INSTRUCTION, Prompt, RerankPrompt, SavedPrompts
+from qwen3_rag._prompts import DEFAULT_INSTRUCTION, Prompt, SavedPrompts
 from qwen3_rag._published import CONTEXT, Role
 from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import Capabilities, Limits, Output
 from qwen3_rag.backends._checkpoint.description import Description, describe
 from qwen3_rag.backends._checkpoint.hub import Source
-from qwen3_rag.backends._remote.apis.base import Answer, Api
+from qwen3_rag.backends._remote.address import vendor
+from qwen3_rag.backends._remote.apis.base import Api
 from qwen3_rag.backends._remote.apis.cohere import Cohere
+from qwen3_rag.backends._remote.apis.dashscope import DashScope
+from qwen3_rag.backends._remote.apis.deepinfra import DeepInfra
 from qwen3_rag.backends._remote.apis.llama_cpp import LlamaCpp
+from qwen3_rag.backends._remote.apis.ollama import Ollama
 from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.apis.openrouter import OpenRouter
 from qwen3_rag.backends._remote.apis.sglang import SGLang
+from qwen3_rag.backends._remote.apis.siliconflow import SiliconFlow
 from qwen3_rag.backends._remote.apis.tei import TEI
 from qwen3_rag.backends._remote.apis.vllm import VLLM
 from qwen3_rag.backends._remote.http import Http
-from qwen3_rag.backends._remote.items import Items, batches, encode, whole
-from qwen3_rag.backends._remote.probe import INSTRUCTED, PAIR, TEXTS, check_pairs, check_vectors
+from qwen3_rag.backends._remote.items import Items, batches, encode, uncut
+from qwen3_rag.backends._remote.probing import ask, probe
 from qwen3_rag.backends._remote.spec import Remote
 from qwen3_rag.errors import BackendError, InputError, ModelError, Qwen3RagError
 
@@ -32,8 +38,13 @@ __all__ = ["Session"]
 
 logger = logging.getLogger("qwen3_rag")
 
-#: In the order in which a server is asked; the last two speak for any other server.
-KINDS: tuple[type[Api], ...] = (VLLM, SGLang, TEI, LlamaCpp, OpenAI, Cohere)
+#: In the order in which a server is asked; the last two speak for any other server. Vendors are
+#: known by their hosts' names.
+KINDS: tuple[type[Api], ...] = (
+    *(VLLM, SGLang, TEI, LlamaCpp, Ollama),
+    *(DashScope, SiliconFlow, DeepInfra, OpenRouter),
+    *(OpenAI, Cohere),
+)
 
 ENCODED = 1_024  # prompts to encode at once
 
@@ -44,6 +55,7 @@ class Session:
     def __init__(self, spec: Remote, model: str, role: Role) -> None:
         """Store the arguments; nothing is sent before the first use."""
         self._spec, self._model, self._role = spec, model, role
+        self._api = spec.api or vendor(spec.base_url)
         self._opening: asyncio.Task[tuple[Api, Capabilities]] | None = None
         self._http: Http | None = None
 
@@ -69,7 +81,7 @@ class Session:
 
         async def compute(indices: Sequence[int]) -> None:
             try:
-                answer = await _ask(api, items, indices)
+                answer = await ask(api, items, indices)
             except Qwen3RagError as error:
                 where = f"prompts {first[indices[0]]} to {first[indices[-1]]} of {len(prompts)}"
                 raise type(error)(f"{error} This was about {where}.") from error
@@ -108,7 +120,7 @@ class Session:
         description = await asyncio.to_thread(self._describe)
         api = await self._choose_api(self._http, description)
         await api.connect()
-        dim = await _probe(api)
+        dim = await probe(api)
         logger.info("%r runs at %s (%s)", self._model, self._spec.base_url, api.name)
         fingerprint = description.fingerprint if description else None
         context = description.context if description else CONTEXT
@@ -128,26 +140,29 @@ class Session:
 
     def _describe(self) -> Description | None:
         """Read the checkpoint; `None` if the name is that of a hosted model alone."""
+        kind = next((kind for kind in KINDS if kind.name == self._api), None)
+        if kind is not None and kind.tokenizer == "none":
+            return None
         try:
             return describe(Source(self._model, self._role, weights=False))
         except ModelError as error:
-            if self._spec.api in (None, "openai", "cohere"):
-                logger.warning(
-                    "The tokenizer of %r is not at hand (%s), so texts are not cut here and "
-                    "tokens are not counted.",
-                    self._model,
-                    error,
-                )
-                return None
-            raise
+            if kind is not None and kind.tokenizer == "needed":
+                raise
+            logger.warning(
+                "The tokenizer of %r is not at hand (%s), so texts are not cut here and tokens are "
+                "not counted.",
+                self._model,
+                error,
+            )
+            return None
 
     async def _choose_api(self, http: Http, description: Description | None) -> Api:
-        kinds = [kind for kind in KINDS if self._spec.api in (None, kind.name)]
         named = self._spec.model is not None
-        for kind in kinds:
-            api = kind(http, self._role, self._spec.model or self._model, named, description)
-            if len(kinds) == 1 or await api.answers():
-                return api
+        for kind in KINDS:
+            if self._api in (None, kind.name):
+                api = kind(http, self._role, self._spec.model or self._model, named, description)
+                if self._api is not None or await api.answers():
+                    return api
         raise BackendError(f"{self._spec.base_url} speaks no API that is known here.")
 
     async def _encoded(
@@ -156,7 +171,8 @@ class Session:
         _check_instructions(prompts, api)
         description = api.description
         if description is None:
-            return whole(prompts)
+            _check_limits(limits, api)
+            return uncut(prompts, api.whole)
         parts = [
             await asyncio.to_thread(
                 encode,
@@ -170,53 +186,27 @@ class Session:
         return Items.join(parts)
 
 
-async def _ask(api: Api, items: Items, indices: Sequence[int]) -> Answer:
-    prompts = [items.prompts[index] for index in indices]
-    sequences = items.sequences and [items.sequences[index] for index in indices]
-    if api.role == "embedding":
-        return await api.embed(prompts, sequences)
-    return await api.rerank(cast("list[RerankPrompt]", prompts), sequences)
-
-
-async def _probe(api: Api) -> int:
-    """Check the server with a few prompts, and return the vectors' size, 0 for a reranker."""
-    server = f"{api.http.address} ({api.name})"
-    if api.role == "embedding":
-        answer = await _ask(api, _items(api, TEXTS), range(2))
-        check_vectors(server, answer.values, answer.tokens, api.description)
-        return int(answer.values.shape[1])
-    plain, instructed = [
-        await _ask(api, _items(api, [pair]), range(1))
-        for pair in ((PAIR, INSTRUCTED) if api.instructions else (PAIR, PAIR))
-    ]
-    check_pairs(
-        server,
-        (plain.tokens, instructed.tokens),
-        (float(plain.values[0]), float(instructed.values[0])),
-        api.description,
-        instructions=api.instructions,
-        remedy=api.remedy,
-    )
-    return 0
-
-
-def _items(api: Api, prompts: Sequence[Prompt]) -> Items:
-    if api.description is None:
-        return whole(prompts)
-    return encode(prompts, Limits(), api.description.context, api.description)
-
-
 def _check_instructions(prompts: Sequence[Prompt], api: Api) -> None:
     """Reject an instruction that the server would ignore."""
-    if api.role != "reranking" or api.instructions:
+    if api.instructions or not (api.role == "reranking" or api.makes_prompts):
         return
     for prompt in prompts:
-        if prompt.instruction != DEFAULT_INSTRUCTION:
+        if prompt.instruction not in (None, DEFAULT_INSTRUCTION):
             raise InputError(
-                f"{api.http.address} ({api.name}) has its instruction in its template and takes no "
-                f"other, got {prompt.instruction!r}. Leave `instruction` out, or serve the model "
-                "with vLLM or SGLang."
+                f"{api.http.address} ({api.name}) takes no other instruction than its own, got "
+                f"{prompt.instruction!r}. Leave `instruction` out, or use a server that takes one, "
+                "such as vLLM or SGLang."
             )
+
+
+def _check_limits(limits: Limits, api: Api) -> None:
+    """Reject limits that nobody would obey."""
+    if limits != Limits():
+        raise InputError(
+            f"Texts for {api.http.address} ({api.name}) cannot be cut here without the model's "
+            "tokenizer. Leave out `max_length`, `max_query_tokens` and `max_document_tokens`, or "
+            "give the id or folder of the checkpoint that the server runs as the model."
+        )
 
 
 def _requests(items: Items, api: Api, spec: Remote) -> list[Sequence[int]]:

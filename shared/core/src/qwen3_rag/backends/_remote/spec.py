@@ -14,8 +14,12 @@ from qwen3_rag.errors import BackendError, InputError, InputTypeError
 
 __all__ = ["APIS", "Remote"]
 
-#: Names of the APIs, in the order in which a server is asked for them.
-APIS = ("vllm", "sglang", "tei", "llama.cpp", "openai", "cohere")
+#: Names of the APIs: servers that one runs oneself, vendors, and what many others speak.
+APIS = (
+    *("vllm", "sglang", "tei", "llama.cpp", "ollama"),
+    *("dashscope", "siliconflow", "deepinfra", "openrouter"),
+    *("openai", "cohere"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Remote(BackendSpec, kind="remote"):
 
     Attributes:
         base_url: The server's address, with or without `/v1`.
-        api: What the server speaks, one of `APIS`; `None` to find out.
+        api: What the server speaks, one of `APIS`; `None` to find out, for vendors by the host's
+            name and else by asking. `warm_up()` logs what was found.
         model: The model's name on the server; `None` for the only one it has, else the name given
             to `Qwen3Embedder` or `Qwen3Reranker`.
         api_key: The key, as text or as an object that keeps it secret (pydantic's `SecretStr`,
@@ -64,10 +69,10 @@ class Remote(BackendSpec, kind="remote"):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "base_url", check_address(self.base_url))
-        object.__setattr__(self, "headers", check_headers(self.headers))
         if self.api is not None and self.api not in APIS:
             raise InputError(f"`api` must be one of {', '.join(APIS)}, or None; got {self.api!r}.")
+        object.__setattr__(self, "base_url", check_address(self.base_url, self.api))
+        object.__setattr__(self, "headers", check_headers(self.headers))
         for name, least in (("timeout", 0.0), ("max_retries", 0), ("concurrency", 1)):
             value = getattr(self, name)
             wanted = (int, float) if name == "timeout" else int

@@ -18,7 +18,7 @@ from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.http import BrokenAnswer, Http
 from qwen3_rag.errors import BackendError, InputError
 
-__all__ = ["Answer", "Api", "log_odds", "read_scores", "read_vectors"]
+__all__ = ["Answer", "Api", "log_odds", "read_indexed", "read_rows", "read_scores", "read_vectors"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +39,32 @@ class Api(ABC):
 
     Attributes:
         name: Its name in `Remote`.
+        tokenizer: Whether the checkpoint's tokenizer is "needed" here, "used" if it is at hand, or
+            of no use because the vendor's models are not published ("none").
         takes_ids: Whether prompts are sent as token ids, so that no byte of them is the server's.
-        instructions: Whether a reranker takes an instruction with each request.
+        makes_prompts: Whether an embedder's prompts are made by the server, from text, role and
+            instruction.
+        counts: Whether the tokens that it says it read are those of the whole prompt.
+        instructions: Whether an instruction can be given with each request.
+        may_ignore: Whether a server that ignores instructions is used without them; others are
+            refused, because they can be started in a way that takes them.
         rows: Maximum prompts of a request.
         tokens: Maximum tokens of a request.
+        whole: Tokens up to which the server surely reads a text or query, if it is not cut here.
         context: Longest input of the server; `None` if unknown.
         fingerprint: The server's own name for the model's version.
     """
 
     name: ClassVar[str]
+    tokenizer: ClassVar[str] = "needed"
     takes_ids: bool = False
+    makes_prompts: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
     instructions: bool = True
+    may_ignore: ClassVar[bool] = False
     rows: int = 64
     tokens: int = 65_536
+    whole: int = 0
     context: int | None = None
     fingerprint: str | None = None
     #: What mends a server that makes another prompt of a pair.
@@ -91,7 +104,9 @@ class Api(ABC):
 
     def group(self, prompt: Prompt) -> Hashable:
         """Return what the prompts of one request must share."""
-        return (prompt.query, prompt.instruction) if isinstance(prompt, RerankPrompt) else None
+        if isinstance(prompt, RerankPrompt):
+            return (prompt.query, prompt.instruction)
+        return prompt.instruction if self.makes_prompts else None
 
     async def embed(
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
@@ -142,13 +157,40 @@ def read_vectors(answer: Any, count: int) -> Answer:
     Raises:
         BrokenAnswer: A vector is missing, damaged or of another length than the others.
     """
+    vectors = read_indexed(answer["data"], count, "index")
+    return Answer(vectors, (answer.get("usage") or {}).get("prompt_tokens"))
+
+
+def read_indexed(items: Any, count: int, index: str) -> FloatArray:
+    """Read vectors in the order of their indices.
+
+    Args:
+        items: The vectors, each with its index.
+        count: How many there must be.
+        index: The field of the index.
+
+    Raises:
+        BrokenAnswer: A vector is missing, damaged or of another length than the others.
+    """
     rows: list[FloatArray | None] = [None] * count
-    for item in answer["data"]:
-        rows[_place(item["index"], rows)] = _vector(item["embedding"])
-    return Answer(stack(rows), (answer.get("usage") or {}).get("prompt_tokens"))
+    for item in items:
+        rows[_place(item[index], rows)] = _vector(item["embedding"])
+    return _stack(rows)
 
 
-def stack(rows: Sequence[FloatArray | None]) -> FloatArray:
+def read_rows(rows: Any, count: int) -> FloatArray:
+    """Read vectors in the order of the texts.
+
+    Raises:
+        BrokenAnswer: A vector is missing, damaged or of another length than the others.
+    """
+    found: list[FloatArray | None] = [_vector(row) for row in rows]
+    if len(found) > count:
+        raise BrokenAnswer(f"{len(found)} vectors for {count} texts")
+    return _stack([*found, *[None] * (count - len(found))])
+
+
+def _stack(rows: Sequence[FloatArray | None]) -> FloatArray:
     """Join vectors, and check that all are there.
 
     Raises:
@@ -188,11 +230,14 @@ def log_odds(probabilities: FloatArray) -> FloatArray:
     A probability that was rounded to 0 or 1 becomes the last one before it in float32.
 
     Raises:
-        BrokenAnswer: A number is no probability.
+        BackendError: A number is no probability.
     """
     values = np.asarray(probabilities, dtype=np.float64)
     if len(values) and (values.min() < 0 or values.max() > 1):
-        raise BrokenAnswer("a score outside 0 to 1")
+        raise BackendError(
+            f"The server answers with scores from {values.min():g} to {values.max():g}, and those "
+            "of Qwen3-Reranker are between 0 and 1: it runs another kind of model."
+        )
     tiny = 2.0**-25
     clipped = np.clip(values, tiny, 1 - tiny)
     result: FloatArray = (np.log(clipped) - np.log1p(-clipped)).astype(np.float32)
@@ -200,6 +245,7 @@ def log_odds(probabilities: FloatArray) -> FloatArray:
 
 
 def _place(index: Any, rows: Sequence[object]) -> int:
+    """Check an index against the places, which hold `None` until they are filled."""
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(rows):
         raise BrokenAnswer(f"the index {index!r} for {len(rows)} texts")
     if rows[index] is not None:
@@ -208,6 +254,7 @@ def _place(index: Any, rows: Sequence[object]) -> int:
 
 
 def _vector(data: Any) -> FloatArray:
+    """Read a vector, from numbers or base64."""
     if isinstance(data, str):
         return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32)
     return np.asarray(data, dtype=np.float32)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer
-from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
 from qwen3_rag.backends._remote.http import Refused
 from qwen3_rag.backends._remote.probe import PAIR
 from qwen3_rag.errors import BackendError
@@ -20,7 +20,7 @@ __all__ = ["ABSENT", "ByIds"]
 ABSENT = (400, 404, 405, 501)
 
 
-class ByIds(OpenAI):
+class ByIds(OpenAIEmbeddings):
     """`/v1/embeddings` with ids, and a path that scores the next token behind ids.
 
     Attributes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from qwen3_rag.backends._remote.apis.cohere import Cohere
-from qwen3_rag.backends._remote.apis.openai import OpenAI
+from qwen3_rag.backends._remote.apis.cohere import CohereRerank
+from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
 
 __all__ = ["LlamaCpp"]
 
 
-class LlamaCpp(OpenAI, Cohere):
+class LlamaCpp(OpenAIEmbeddings, CohereRerank):
     """`/v1/embeddings` with ids, `/v1/rerank` with texts and the template's instruction alone."""
 
     name = "llama.cpp"

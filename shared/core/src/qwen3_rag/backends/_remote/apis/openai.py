@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer, Api, read_vectors
+from qwen3_rag.backends._remote.http import Refused
 from qwen3_rag.backends._remote.items import neutral
 
-__all__ = ["OpenAI"]
+__all__ = ["OpenAI", "OpenAIEmbeddings"]
 
 
-class OpenAI(Api):
+class OpenAIEmbeddings(Api):
+    """The request of OpenAI's API, which many servers and vendors have.
+
+    Attributes:
+        embeddings: Its path.
+        encoding: How vectors are asked for, as "base64" or "float".
+    """
+
+    embeddings: ClassVar[str] = "/v1/embeddings"
+    encoding: str = "base64"
+
+    async def embed(
+        self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        inputs: list[Any]
+        if self.takes_ids and sequences is not None:
+            inputs = [[*one.prefix, *one.ids] for one in sequences]
+        else:
+            inputs = [neutral(prompt.rendered) for prompt in prompts]
+        body = {"model": self.model, "input": inputs, "encoding_format": self.encoding}
+        return await self.http.post(
+            self.embeddings,
+            {**body, **self.extra()},
+            lambda answer: read_vectors(answer, len(prompts)),
+        )
+
+    def extra(self) -> dict[str, Any]:
+        """Return further fields of every request."""
+        return {}
+
+
+class OpenAI(OpenAIEmbeddings):
     """`/v1/embeddings` with texts."""
 
     name = "openai"
+    tokenizer = "used"
 
     async def answers(self) -> bool:
         return self.role == "embedding"
@@ -30,15 +63,18 @@ class OpenAI(Api):
     async def embed(
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
-        inputs: list[Any]
-        if self.takes_ids and sequences is not None:
-            inputs = [[*one.prefix, *one.ids] for one in sequences]
-        else:
-            inputs = [neutral(prompt.rendered) for prompt in prompts]
-        body = {"model": self.model, "input": inputs, "encoding_format": "base64"}
-        return await self.http.post(
-            "/v1/embeddings", body, lambda answer: read_vectors(answer, len(prompts))
-        )
+        try:
+            return await super().embed(prompts, sequences)
+        except Refused as error:
+            # Some servers know no base64.
+            if self.encoding == "float" or error.status not in (400, 422):
+                raise
+            self.encoding = "float"
+            try:
+                return await super().embed(prompts, sequences)
+            except Refused:
+                self.encoding = "base64"
+                raise
 
 
 def _lists(models: Any) -> bool:

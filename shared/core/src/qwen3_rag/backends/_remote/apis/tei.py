@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from qwen3_rag._prompts import EmbedPrompt, Prompt
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, Api, read_vectors, stack
+from qwen3_rag.backends._remote.apis.base import Answer, Api, read_rows, read_vectors
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.backends._remote.probe import TEXTS, check_vectors
 from qwen3_rag.errors import BackendError
@@ -51,7 +49,9 @@ class TEI(Api):
         assert sequences is not None
         ids = self._ids(prompts, sequences)
         body = {"inputs": ids, "truncate": False, "normalize": True}
-        return await self.http.post("/embed", body, lambda answer: _read(answer, len(prompts)))
+        return await self.http.post(
+            "/embed", body, lambda answer: Answer(read_rows(answer, len(prompts)))
+        )
 
     async def _check(self) -> None:
         """Check by the other path, which counts tokens, that the server adds no prompt."""
@@ -81,8 +81,3 @@ class TEI(Api):
         info = await self.http.get("/info")
         known = isinstance(info, dict) and "model_id" in info and "model_type" in info
         return info if known else None
-
-
-def _read(answer: Any, count: int) -> Answer:
-    rows = [np.asarray(row, dtype=np.float32) for row in answer]
-    return Answer(stack([*rows, *[None] * (count - len(rows))][:count] if rows else [None] * count))

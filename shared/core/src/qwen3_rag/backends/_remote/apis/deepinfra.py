@@ -1,0 +1,58 @@
+"""DeepInfra, which sells the published models: texts, and pairs of queries and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from qwen3_rag._prompts import RerankPrompt
+from qwen3_rag.backends._checkpoint.encoded import TokenSequence
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds
+from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
+from qwen3_rag.backends._remote.http import BrokenAnswer
+from qwen3_rag.backends._remote.items import neutral
+
+__all__ = ["DeepInfra"]
+
+
+class DeepInfra(OpenAIEmbeddings):
+    """`/v1/openai/embeddings` with prompts as texts, `/v1/inference/MODEL` with pairs."""
+
+    name = "deepinfra"
+    tokenizer = "used"
+    counts = False
+    may_ignore = True
+    embeddings = "/v1/openai/embeddings"
+    encoding = "float"  # base64 is not documented
+    tokens = 32_768
+    context = 8_192  # some models take more, which only their pages tell
+    whole = 8_192
+
+    async def answers(self) -> bool:
+        return False  # known by its host's name alone
+
+    async def connect(self) -> None:
+        """Nothing is asked before the first request."""
+
+    async def rerank(
+        self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
+    ) -> Answer:
+        body = {
+            # Both lists must have the same length.
+            "queries": [neutral(prompt.query) for prompt in prompts],
+            "documents": [neutral(prompt.document) for prompt in prompts],
+            "instruction": neutral(prompts[0].instruction),
+        }
+        return await self.http.post(
+            f"/v1/inference/{self.model}", body, lambda answer: _read(answer, len(prompts))
+        )
+
+
+def _read(answer: Any, count: int) -> Answer:
+    """Read probabilities, whose order alone tells which pair is meant."""
+    scores = np.asarray(answer["scores"], dtype=np.float64)
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        raise BrokenAnswer(f"scores of shape {scores.shape} for {count} documents")
+    return Answer(log_odds(scores), answer.get("input_tokens"))  # type: ignore[arg-type]
