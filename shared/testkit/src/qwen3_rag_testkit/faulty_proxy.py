@@ -75,25 +75,32 @@ class FaultyProxy:
             self.broken[fault] += 1
             return fault
 
-    def ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        """Ask the server."""
+    def ask(
+        self, method: str, path: str, body: bytes | None, key: str | None = None
+    ) -> tuple[int, bytes]:
+        """Ask the server; `key` is the header Authorization."""
         connection = http.client.HTTPConnection(self._server.netloc, timeout=60)
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Authorization"] = key
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
 
-    def forward(self, path: str, body: bytes, fault: str | None) -> tuple[int, bytes]:
-        """Ask the server, and break its answer."""
-        status, data = self.ask("POST", path, body)
+    def forward(
+        self, path: str, body: bytes, key: str | None, fault: str | None
+    ) -> tuple[int, bytes]:
+        """Ask the server, and break its answer unless it is an error."""
+        status, data = self.ask("POST", path, body, key)
         if fault == "delayed":
             time.sleep(self._delay)
-        if fault in (None, "delayed", "reordered"):
+        if status == 200 and fault in (None, "delayed", "reordered"):
             with self._lock:
                 self.seen[body] += 1
-        return status, broken(data, fault)
+        return status, broken(data, fault) if status == 200 else data
 
 
 class _Server(ThreadingHTTPServer):
@@ -109,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer(*self.server.proxy.ask("GET", self.path, None))
+        self._answer(*self.server.proxy.ask("GET", self.path, None, self.headers["Authorization"]))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -120,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "closed":
             self.close_connection = True
         else:
-            status, data = self.server.proxy.forward(self.path, body, fault)
+            key = self.headers["Authorization"]
+            status, data = self.server.proxy.forward(self.path, body, key, fault)
             self._answer(status, data, cut=fault == "cut")
 
     def _answer(
@@ -146,13 +154,31 @@ def broken(data: bytes, fault: str | None) -> bytes:
     if fault not in ("reordered", "shorter", "not finite"):
         return data
     answer = json.loads(data)
-    items = answer.get("data") or answer.get("results")
-    if fault == "reordered":
-        items.reverse()
-    elif fault == "shorter":
+    items = _items(answer)
+    if not items:
+        return data
+    named = isinstance(items[0], dict)
+    if fault == "shorter":
         items.pop()
-    elif "relevance_score" in items[0]:
-        items[0]["relevance_score"] = float("nan")
-    else:
-        items[0]["embedding"] = [float("nan")] * 8
+    elif fault == "not finite":
+        first = items[0] if named else {}
+        score = next((name for name in ("relevance_score", "score") if name in first), None)
+        if score is not None:
+            first[score] = float("nan")
+        elif named:
+            first["embedding"] = [float("nan")] * 8
+        else:
+            items[0] = [float("nan")] * 8 if isinstance(items[0], list) else float("nan")
+    elif named:  # the order of others is all that tells what they belong to
+        items.reverse()
     return json.dumps(answer).encode()
+
+
+def _items(answer: Any) -> list[Any]:
+    """Find the vectors or scores, wherever the API has them."""
+    if isinstance(answer, list):
+        return answer
+    for name in ("data", "results", "embeddings", "scores", "output"):
+        if name in answer:
+            return _items(answer[name])
+    return []

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -161,7 +162,7 @@ class ModelServer(ABC):
         handler.wfile.write(data)
 
     def _answer(self, handler: BaseHTTPRequestHandler, body: Any) -> Any:
-        path = handler.path
+        path = urlsplit(handler.path).path  # a whole address if this stands in for a proxy
         guarded = self._api_key is not None and self.is_guarded(path)
         if guarded and handler.headers["Authorization"] != f"Bearer {self._api_key}":
             raise self.error(401, "Unauthorized")

@@ -141,8 +141,9 @@ class Http:
         if status in (401, 403):
             known = "the key" if self._key is not None else "a request without a key"
             text = (
-                f"{self.address} refuses {known} (status {status}). Give `api_key` or "
-                "`api_key_env`; a key given as a value is not kept in pickles and files."
+                f"{self.address} refuses {known} (status {status}: {self._message(answer)}). Give "
+                "`api_key` or `api_key_env`; a key given as a value is not kept in pickles and "
+                "files."
             )
         else:
             text = f"{self.address}{path} answers with status {status}: {self._message(answer)}"
@@ -156,17 +157,17 @@ class Http:
             found: Any = answer.json()
         except ValueError:
             found = answer.text
+        code = ""
         for _ in range(3):
             if isinstance(found, dict):
-                found = next(
-                    (
-                        found[name]
-                        for name in ("error", "message", "detail", "msg")
-                        if name in found
-                    ),
-                    str(found),
-                )
-        return self._hidden(" ".join(str(found).split()))[:SHOWN] or "no message"
+                if (
+                    isinstance(found.get("code"), (str, int))
+                    and found["code"] != answer.status_code
+                ):
+                    code = f"{found['code']}: "
+                names = ("error", "message", "detail", "msg")
+                found = next((found[name] for name in names if name in found), str(found))
+        return self._hidden(f"{code}{' '.join(str(found).split())}")[:SHOWN] or "no message"
 
     def _hidden(self, text: str) -> str:
         return text if self._key is None else text.replace(self._key, "***")
