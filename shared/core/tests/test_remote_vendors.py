@@ -49,11 +49,10 @@ SERVERS: dict[str, Callable[[], ModelServer]] = {
     "openrouter rerank": lambda: OpenRouterServer(RERANKER, "reranking"),
     "cohere rerank": lambda: CohereServer(RERANKER, path="/v2/rerank", strict=True),
 }
-#: Names of models where the vendor's are not those that were published, or a path has them.
+#: Names of models where the vendor's are not those that were published.
 NAMES = {
     "dashscope": "text-embedding-v4",
     "dashscope rerank": "qwen3-rerank",
-    "deepinfra rerank": "Qwen/Qwen3-Reranker-0.6B",
 }
 #: APIs that have no instruction for reranking.
 FIXED = ("openrouter rerank", "cohere rerank")

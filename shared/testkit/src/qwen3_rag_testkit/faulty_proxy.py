@@ -29,6 +29,7 @@ class FaultyProxy:
         url: The proxy's address.
         seen: How often each body was answered well, by the body.
         broken: How often each fault happened.
+        asked: Paths of all requests so far, in order.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class FaultyProxy:
         self._lock = threading.Lock()
         self.seen: Counter[bytes] = Counter()
         self.broken: Counter[str] = Counter()
+        self.asked: list[str] = []
         self._http = _Server(self)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
@@ -79,6 +81,7 @@ class FaultyProxy:
         self, method: str, path: str, body: bytes | None, key: str | None = None
     ) -> tuple[int, bytes]:
         """Ask the server; `key` is the header Authorization."""
+        self.asked.append(path)
         connection = http.client.HTTPConnection(self._server.netloc, timeout=60)
         headers = {"Content-Type": "application/json"}
         if key is not None:

@@ -93,6 +93,7 @@ class ModelServer(ABC):
         url: The server's address.
         limit: Longest input in tokens.
         requests: Paths and JSON bodies of the POST requests so far, in order.
+        asked: Paths of all requests so far, in order.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class ModelServer(ABC):
         self.role = role
         self.name = name
         self.requests: list[tuple[str, Any]] = []
+        self.asked: list[str] = []
         self._api_key = api_key
         self.limit = 4_096
 
@@ -163,6 +165,7 @@ class ModelServer(ABC):
 
     def _answer(self, handler: BaseHTTPRequestHandler, body: Any) -> Any:
         path = urlsplit(handler.path).path  # a whole address if this stands in for a proxy
+        self.asked.append(path)
         guarded = self._api_key is not None and self.is_guarded(path)
         if guarded and handler.headers["Authorization"] != f"Bearer {self._api_key}":
             raise self.error(401, "Unauthorized")

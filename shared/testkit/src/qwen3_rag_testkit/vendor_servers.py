@@ -254,7 +254,8 @@ class DeepInfraServer(VendorServer):
     def routes(self) -> Mapping[str, Route]:
         if self.role == "embedding":
             return {"/v1/openai/embeddings": self._openai}
-        return {"/v1/inference/Qwen/Qwen3-Reranker-0.6B": self._native}
+        names = ("Qwen/Qwen3-Reranker-0.6B", "tiny")
+        return {f"/v1/inference/{name}": self._native for name in names}
 
     def error(self, status: int, message: str) -> Rejected:
         return Rejected(status, {"detail": {"error": message}})

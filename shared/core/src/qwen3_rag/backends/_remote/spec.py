@@ -38,8 +38,9 @@ class Remote(BackendSpec, kind="remote"):
 
     Attributes:
         base_url: The server's address, with or without `/v1`.
-        api: What the server speaks, one of `APIS`; `None` to find out, for vendors by the host's
-            name and else by asking. `warm_up()` logs what was found.
+        api: What the server speaks, such as "vllm"; a wrong name is an error that lists all. `None`
+            to find out, for vendors by the host's name and else by asking; `warm_up()` logs what
+            was found.
         model: The model's name on the server; `None` for the only one it has, else the name given
             to `Qwen3Embedder` or `Qwen3Reranker`.
         api_key: The key, as text or as an object that keeps it secret (pydantic's `SecretStr`,
