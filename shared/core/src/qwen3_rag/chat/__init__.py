@@ -4,6 +4,7 @@
 sources. This module needs the extra `chat`.
 """
 
+from qwen3_rag._key import SecretString
 from qwen3_rag.chat._answer import (
     NOT_FOUND,
     Answer,
@@ -14,7 +15,6 @@ from qwen3_rag.chat._answer import (
     stream_answer,
 )
 from qwen3_rag.chat._client import Chat, CompletionStream, Message
-from qwen3_rag.chat._key import SecretString
 from qwen3_rag.chat._reply import Completion
 
 __all__ = [

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
+from qwen3_rag._key import Key, check_key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
-from qwen3_rag.chat._key import Key, SecretString
 from qwen3_rag.chat._reply import Completion, StreamReader, error_text, read_completion
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, MissingExtraError
 
@@ -57,8 +57,8 @@ class Chat:
         base_url: The endpoint's address without `/chat/completions`, such as
             `http://localhost:8000/v1`.
         model: The name under which the endpoint knows the model.
-        api_key: The key, as a string or an object with `get_secret_value` such as pydantic's
-            `SecretStr`. Objects that have it cannot be pickled.
+        api_key: The key, as a string or an object that keeps one secret (pydantic's `SecretStr`,
+            Haystack's `Secret`) and is asked with each request. Pickles leave it out.
         api_key_env: Name of an environment variable that holds the key, instead of `api_key`. It
             is read with each request.
         timeout: Seconds to wait for the endpoint to send something. A reply that is not streamed
@@ -73,7 +73,7 @@ class Chat:
 
     base_url: str
     model: str
-    api_key: str | SecretString | None = field(default=None, repr=False, kw_only=True)
+    api_key: Any = field(default=None, repr=False, kw_only=True)
     api_key_env: str | None = field(default=None, kw_only=True)
     timeout: float = field(default=120, kw_only=True)
     retries: int = field(default=2, kw_only=True)
@@ -84,8 +84,6 @@ class Chat:
             raise InputTypeError(
                 f"`model` must be the name of a model on the endpoint, got {self.model!r}."
             )
-        if self.api_key is not None and self.api_key_env is not None:
-            raise InputError("`api_key` and `api_key_env` are both given. Leave one of them out.")
         if isinstance(self.timeout, bool) or not isinstance(self.timeout, int | float):
             raise InputTypeError(f"`timeout` must be a number of seconds, got {self.timeout!r}.")
         if not 0 < self.timeout < float("inf"):
@@ -97,8 +95,7 @@ class Chat:
             )
         object.__setattr__(self, "base_url", _check_address(self.base_url))
         object.__setattr__(self, "options", copy.deepcopy(dict(self.options)))
-        if self.api_key is not None:
-            object.__setattr__(self, "api_key", Key.of(self.api_key))
+        object.__setattr__(self, "api_key", check_key(self.api_key, self.api_key_env))
 
     def complete(self, messages: Sequence[Message]) -> Completion:
         """Send messages and wait for the whole reply.
@@ -107,7 +104,7 @@ class Chat:
             messages: The conversation, oldest first.
 
         Raises:
-            InputError: The messages are empty, or the variable of `api_key_env` is not set.
+            InputError: The messages are empty, or there is no key where one was named.
             BackendError: The endpoint cannot be reached, refuses, or sends no text.
         """
         key = self._key()
@@ -188,9 +185,7 @@ class Chat:
         raise problem
 
     def _key(self) -> Key | None:
-        if self.api_key_env is not None:
-            return Key.from_environment(self.api_key_env)
-        return self.api_key if isinstance(self.api_key, Key) else None
+        return read_key(self.api_key, self.api_key_env)
 
     @property
     def _address(self) -> str:

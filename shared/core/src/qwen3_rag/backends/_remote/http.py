@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from qwen3_rag._key import Key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
 from qwen3_rag.backends._remote.spec import Remote
 from qwen3_rag.errors import BackendError
@@ -50,14 +51,10 @@ class Http:
     """A client of one server. Belongs to the event loop that it is used on."""
 
     def __init__(self, spec: Remote) -> None:
-        """Read the key; no connection is made."""
+        """Store the settings; no connection is made."""
         self._spec = spec
-        self._key = spec.key()
-        headers = dict(spec.headers)
-        if self._key is not None:
-            headers["Authorization"] = f"Bearer {self._key}"
         self._client = httpx.AsyncClient(
-            headers=headers,
+            headers=dict(spec.headers),
             timeout=spec.timeout,
             http2=find_spec("h2") is not None,
             limits=httpx.Limits(max_connections=spec.concurrency),
@@ -119,12 +116,15 @@ class Http:
         raise AssertionError  # the last turn returns or raises
 
     async def _try(self, method: str, path: str, body: Any, read: Callable[[Any], T]) -> T:
+        key = read_key(self._spec.api_key, self._spec.api_key_env)
+        sent = {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
+        url = f"{self._spec.base_url}{path}"
         try:
-            answer = await self._client.request(method, f"{self._spec.base_url}{path}", json=body)
+            answer = await self._client.request(method, url, json=body, headers=sent)
         except httpx.TimeoutException as error:
             raise Failure(f"no answer within {self._spec.timeout:g} seconds") from error
         except httpx.HTTPError as error:
-            raise Failure(self._hidden(str(error) or type(error).__name__)) from error
+            raise Failure(_hidden(str(error) or type(error).__name__, key)) from error
         if answer.is_success:
             try:
                 return read(answer.json())
@@ -132,42 +132,41 @@ class Http:
                 what = f"{type(error).__name__}: {error}"
                 raise Failure(f"an answer that cannot be read ({what})") from error
         if may_repeat(answer.status_code):
-            said = f"status {answer.status_code}: {self._message(answer)}"
+            said = f"status {answer.status_code}: {_message(answer, key)}"
             raise Failure(said, asked_wait(answer.headers))
-        raise self._refused(path, answer)
+        raise self._refused(path, answer, key)
 
-    def _refused(self, path: str, answer: httpx.Response) -> Refused:
+    def _refused(self, path: str, answer: httpx.Response, key: Key | None) -> Refused:
         status = answer.status_code
         if status in (401, 403):
-            known = "the key" if self._key is not None else "a request without a key"
+            known = "the key" if key is not None else "a request without a key"
             text = (
-                f"{self.address} refuses {known} (status {status}: {self._message(answer)}). Give "
+                f"{self.address} refuses {known} (status {status}: {_message(answer, key)}). Give "
                 "`api_key` or `api_key_env`; a key given as a value is not kept in pickles and "
                 "files."
             )
         else:
-            text = f"{self.address}{path} answers with status {status}: {self._message(answer)}"
+            text = f"{self.address}{path} answers with status {status}: {_message(answer, key)}"
         error = Refused(text)
         error.status = status
         return error
 
-    def _message(self, answer: httpx.Response) -> str:
-        """The server's own words, wherever it puts them."""
-        try:
-            found: Any = answer.json()
-        except ValueError:
-            found = answer.text
-        code = ""
-        for _ in range(3):
-            if isinstance(found, dict):
-                if (
-                    isinstance(found.get("code"), (str, int))
-                    and found["code"] != answer.status_code
-                ):
-                    code = f"{found['code']}: "
-                names = ("error", "message", "detail", "msg")
-                found = next((found[name] for name in names if name in found), str(found))
-        return self._hidden(f"{code}{' '.join(str(found).split())}")[:SHOWN] or "no message"
 
-    def _hidden(self, text: str) -> str:
-        return text if self._key is None else text.replace(self._key, "***")
+def _message(answer: httpx.Response, key: Key | None) -> str:
+    """The server's own words, wherever it puts them."""
+    try:
+        found: Any = answer.json()
+    except ValueError:
+        found = answer.text
+    code = ""
+    for _ in range(3):
+        if isinstance(found, dict):
+            if isinstance(found.get("code"), (str, int)) and found["code"] != answer.status_code:
+                code = f"{found['code']}: "
+            names = ("error", "message", "detail", "msg")
+            found = next((found[name] for name in names if name in found), str(found))
+    return _hidden(f"{code}{' '.join(str(found).split())}", key)[:SHOWN] or "no message"
+
+
+def _hidden(text: str, key: Key | None) -> str:
+    return text if key is None else key.hide_in(text)

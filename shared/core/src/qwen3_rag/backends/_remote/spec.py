@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from qwen3_rag._key import check_key
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Backend, BackendSpec
 from qwen3_rag.backends._remote.address import check_address, check_headers
-from qwen3_rag.errors import BackendError, InputError, InputTypeError
+from qwen3_rag.errors import InputError, InputTypeError
 
-__all__ = ["APIS", "Remote"]
+__all__ = ["APIS", "Remote", "plain_headers"]
 
 #: Names of the APIs: servers that one runs oneself, vendors, and what many others speak.
 APIS = (
@@ -43,9 +43,10 @@ class Remote(BackendSpec, kind="remote"):
             was found.
         model: The model's name on the server; `None` for the only one it has, else the name given
             to `Qwen3Embedder` or `Qwen3Reranker`.
-        api_key: The key, as text or as an object that keeps it secret (pydantic's `SecretStr`,
-            Haystack's `Secret`).
-        api_key_env: Environment variable with the key, read at first use.
+        api_key: The key, as a string or an object that keeps one secret (pydantic's `SecretStr`,
+            Haystack's `Secret`) and is asked with each request.
+        api_key_env: Name of an environment variable that holds the key, instead of `api_key`. It is
+            read with each request.
         revision: Any name for the version of the model on the server. Change it when the server
             gets other weights: collections and caches then tell the two apart.
         timeout: Seconds that one request may take.
@@ -74,6 +75,7 @@ class Remote(BackendSpec, kind="remote"):
             raise InputError(f"`api` must be one of {', '.join(APIS)}, or None; got {self.api!r}.")
         object.__setattr__(self, "base_url", check_address(self.base_url, self.api))
         object.__setattr__(self, "headers", check_headers(self.headers))
+        object.__setattr__(self, "api_key", check_key(self.api_key, self.api_key_env))
         for name, least in (("timeout", 0.0), ("max_retries", 0), ("concurrency", 1)):
             value = getattr(self, name)
             wanted = (int, float) if name == "timeout" else int
@@ -89,48 +91,28 @@ class Remote(BackendSpec, kind="remote"):
 
         return RemoteBackend(self, model, role)
 
-    def key(self) -> str | None:
-        """Return the key, from the value or the environment.
-
-        Raises:
-            BackendError: The environment variable is not set.
-        """
-        value = self.api_key
-        for reveal in ("get_secret_value", "resolve_value"):
-            if hasattr(value, reveal):
-                value = getattr(value, reveal)()
-        if value is not None:
-            return str(value)
-        if self.api_key_env is None:
-            return None
-        found = os.environ.get(self.api_key_env)
-        if not found:
-            raise BackendError(
-                f"The environment variable {self.api_key_env!r} with the key for {self.base_url} "
-                "is not set."
-            )
-        return found
-
     def to_dict(self) -> dict[str, Any]:
-        given = {name: value for name, value in asdict(self._plain()).items() if value is not None}
-        del given["headers"]
-        headers = self._plain().headers
-        return {"type": self.kind, **given, **({"headers": dict(headers)} if headers else {})}
-
-    def _plain(self) -> Remote:
-        """A copy without secrets."""
-        copy = object.__new__(Remote)
-        kept = {name: text for name, text in self.headers.items() if not is_secret(name)}
-        copy.__dict__.update(self.__dict__, api_key=None, headers=kept)
-        return copy
+        kept = {"api_key": None, "headers": plain_headers(self.headers)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)} | kept
+        given = {name: value for name, value in values.items() if value not in (None, {})}
+        return {"type": self.kind, **given}
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(self._plain().__dict__)
+        return {**self.__dict__, "headers": plain_headers(self.headers)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    # Copies are for this process and keep the secrets that pickles leave out.
+    def __copy__(self) -> Remote:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Remote:
+        return self
 
 
-def is_secret(header: str) -> bool:
+def plain_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers whose name does not speak of a secret."""
+    return {name: text for name, text in headers.items() if not _is_secret(name)}
+
+
+def _is_secret(header: str) -> bool:
     """Whether a header's name speaks of a secret."""
     return any(word in header.lower() for word in ("auth", "cookie", "key", "secret", "token"))
