@@ -28,7 +28,7 @@ from haystack_integrations.components.rankers.qwen3_rag import Qwen3Ranker
 from haystack_integrations.components.retrievers import qwen3_rag as retrievers
 from haystack_integrations.components.retrievers.qwen3_rag import Qwen3HybridRetriever
 from qwen3_rag import InputError, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.integration import arguments_of, local_options
+from qwen3_rag.integration import adapter_options, arguments_of, local_options
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.imports import run_python
 
@@ -68,6 +68,7 @@ VALUES: dict[str, Callable[[], Any]] = {
     "local_files_only": lambda: True,
     "token": lambda: Secret.from_env_var("MY_TOKEN", strict=True),
     "backend": lambda: KeyedBackend("sk-secret", "http://server"),
+    "cache": lambda: "vectors.cache",
     "model_kwargs": lambda: {"use_cache": False, "rope": {"type": "yarn", "factors": [1.0]}},
     "meta_fields_to_embed": lambda: ["title", "page"],
     "embedding_separator": lambda: " | ",
@@ -99,8 +100,10 @@ COMPONENTS = [
 ]
 
 
-# Parameters that go with a searcher only, with which nothing can be written.
-SEARCHERS = {"ids", "tenant", "min_score", "group_by", "per_group"}
+# Parameters that go with a searcher only, with which nothing can be written, and those of a model
+# on a server, which are tried in test_server.py.
+LEFT_OUT = {"ids", "tenant", "min_score", "group_by", "per_group", "api_base_url", "api_key"}
+LEFT_OUT |= set(adapter_options()) - set(local_options())
 
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
@@ -108,7 +111,7 @@ def parameters(kind: type) -> dict[str, inspect.Parameter]:
     if init is object.__init__:
         return {}
     given = list(inspect.signature(init).parameters.items())[1:]
-    return {name: one for name, one in given if name not in SEARCHERS}
+    return {name: one for name, one in given if name not in LEFT_OUT}
 
 
 def full(kind: type, *, backend: bool = False) -> Any:
@@ -255,7 +258,6 @@ def test_components_have_every_argument_of_the_core(
     kind: type, model_class: type, without: set[str]
 ) -> None:
     core = dict(inspect.signature(model_class).parameters)
-    del core["cache"]  # a component takes a cache as `backend=Cached(...)`
     theirs = parameters(kind)
 
     assert core.keys() - theirs.keys() == without
@@ -267,10 +269,13 @@ def test_a_new_option_of_the_core_is_one_of_every_component() -> None:
     pytest.importorskip("torch")
     code = """
 from typing import Annotated
-from qwen3_rag.integration import LocalOptions, arguments_of, local_options
+from qwen3_rag.integration import (
+    LocalOptions, adapter_options, arguments_of, local_options
+)
 
 LocalOptions.__annotations__["threads"] = Annotated[int | None, "How many threads."]
 local_options.cache_clear()
+adapter_options.cache_clear()
 
 import pydoc
 from haystack import Pipeline
@@ -296,7 +301,7 @@ def test_arguments_reach_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
     arguments = arguments_of(component.get_model())
 
-    names = inspect.signature(Qwen3Reranker).parameters.keys() - {"backend", "cache"}
+    names = inspect.signature(Qwen3Reranker).parameters.keys() - {"backend"}
     expected = {name: getattr(component, name) for name in names}
     assert arguments == {**expected, "token": "hf_mine", "device": ("cuda:0", "cuda:1")}
     component.close()

@@ -29,7 +29,7 @@ from qwen3_rag import (
     Qwen3Reranker,
 )
 from qwen3_rag.backends import Backend, Role
-from qwen3_rag.integration import arguments_of, local_options
+from qwen3_rag.integration import adapter_options, arguments_of, local_options
 from qwen3_rag_testkit.backends import DeterministicBackend, TextBackend
 from qwen3_rag_testkit.imports import run_python
 
@@ -39,6 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The function `loads` is in beta"
 SHARED: dict[str, Any] = {
     "instruction": "Find the paragraph\nthat answers 你好",
     "max_length": 512,
+    "cache": "vectors.cache",
     "revision": "main",
     "device": ("cpu", "cpu:0"),
     "dtype": "float32",
@@ -70,6 +71,8 @@ EVERY: dict[type, dict[str, Any]] = {
 }
 CORE: dict[type, Any] = {Qwen3Embeddings: Qwen3Embedder, Qwen3Rerank: Qwen3Reranker}
 OWN = {"min_score", "top_n", "score_type"}
+# Fields of a model on a server; see test_server.py.
+SERVER = {"base_url", "api_key", *adapter_options()} - set(local_options())
 
 both = pytest.mark.parametrize("kind", [Qwen3Embeddings, Qwen3Rerank])
 Kind = type[Qwen3Embeddings] | type[Qwen3Rerank]
@@ -120,9 +123,8 @@ def loaded_model(kind: Kind) -> Any:
 def test_the_fields_are_the_arguments_of_the_cores_class(kind: Kind) -> None:
     arguments = inspect.signature(CORE[kind].__init__).parameters
 
-    # A cache is given as `backend=Cached(...)`.
-    assert set(kind.model_fields) - OWN == set(arguments) - {"self", "cache"}
-    for name in set(kind.model_fields) - OWN:
+    assert set(kind.model_fields) - OWN - SERVER == set(arguments) - {"self"}
+    for name in set(kind.model_fields) - OWN - SERVER:
         assert kind.model_fields[name].default == arguments[name].default, name
 
 
@@ -132,7 +134,7 @@ def test_help_shows_every_field_and_what_options_do(kind: Kind) -> None:
 
     assert set(shown) == set(kind.model_fields)
     assert next(iter(shown)) == "model"
-    for name, option in local_options().items():
+    for name, option in adapter_options().items():
         assert shown[name].default == option.default
         assert kind.model_fields[name].description == option.doc
     assert set(kind.model_json_schema()["properties"]) == set(kind.model_fields)
@@ -142,7 +144,7 @@ def test_help_shows_every_field_and_what_options_do(kind: Kind) -> None:
 def test_every_field_reaches_the_cores_model(kind: Kind) -> None:
     model = model_of(kind(**EVERY[kind]))
 
-    assert set(EVERY[kind]) == set(kind.model_fields) - {"backend"}
+    assert set(EVERY[kind]) == set(kind.model_fields) - {"backend"} - SERVER
     expected = {name: value for name, value in EVERY[kind].items() if name not in OWN}
     assert arguments_of(model) == {**expected, "token": "hf_secret"}
 
@@ -555,6 +557,8 @@ Qwen3Embeddings(model=Path("folder"), dim=64, device="cpu", dtype="float32", tok
 Qwen3Embeddings(device=torch.device("cpu"), token=SecretStr("hf_a"))
 Qwen3Rerank(device=[torch.device("cpu"), "cuda:1"], top_n=3, compile=True)
 Qwen3Rerank(backend={"type": "local"}, score_type="logit")
+Qwen3Rerank(base_url="http://localhost:8000", api_key="k", api="vllm", cache=Path("kept"))
+Qwen3Embeddings(base_url="http://localhost:8000", api_key=SecretStr("k"), timeout=5)
 BM25SparseEmbeddings(k1=1.5)
 """
     wrong = [

@@ -163,7 +163,7 @@ def test_misspelt_fields_are_named_with_the_nearest_one(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("base_url", "`backend=`"),
+        ("base_url", "is called `api_base`"),
         ("query_instruction", "it is called `instruction`"),
         ("show_progress", "from_documents"),
         ("threshold", "SimilarityPostprocessor"),

@@ -20,7 +20,7 @@ from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.embeddings.qwen3_rag.component import Qwen3Component
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 from qwen3_rag import InputError
-from qwen3_rag.integration import local_options
+from qwen3_rag.integration import adapter_options, local_options
 from qwen3_rag_testkit.backends import DeterministicBackend
 
 # Another value than the default for every field but LlamaIndex's live objects: a field added later
@@ -28,6 +28,7 @@ from qwen3_rag_testkit.backends import DeterministicBackend
 SHARED: dict[str, Any] = {
     "instruction": "Find code",
     "max_length": 512,
+    "cache": "vectors.cache",
     "revision": "v2",
     "device": ("cpu", "cpu"),
     "dtype": "bfloat16",
@@ -62,10 +63,15 @@ OTHER: dict[type[Qwen3Component], dict[str, Any]] = {
     },
 }
 LIVE = {"callback_manager", "rate_limiter", "embeddings_cache"}
-# The same with a backend, and so without options of the local engine.
+# Fields of a model on a server; see test_server.py.
+SERVER = {"api_base", "api_key", *adapter_options()} - set(local_options())
+# The same with a backend, and so without options of the local engine. They are used, and so without
+# a file.
 REMOTE: dict[type[Qwen3Component], dict[str, Any]] = {
     kind: {
-        **{name: value for name, value in fields.items() if name not in local_options()},
+        **{
+            name: value for name, value in fields.items() if name not in {*local_options(), "cache"}
+        },
         "backend": BACKEND,
     }
     for kind, fields in OTHER.items()
@@ -100,7 +106,7 @@ def use(component: BaseComponent) -> object:
 
 @KINDS
 def test_every_field_is_tried_here(kind: Any) -> None:
-    assert set(kind.model_fields) - LIVE - {"token", "backend"} == set(OTHER[kind])
+    assert set(kind.model_fields) - LIVE - SERVER - {"token", "backend"} == set(OTHER[kind])
     default = kind().to_dict()
     assert all(default[name] != value for name, value in OTHER[kind].items())
 
@@ -160,8 +166,8 @@ def test_stored_dictionaries_are_still_read(kind: Any) -> None:
 
     for again in (kind.from_dict(stored), kind.model_validate(stored)):
         later = {
-            Qwen3Embedding: ("query_template", "document_prefix"),
-            Qwen3Rerank: ("min_score",),
+            Qwen3Embedding: ("query_template", "document_prefix", "cache"),
+            Qwen3Rerank: ("min_score", "cache"),
         }
         known = {**OTHER[kind], **dict.fromkeys(later[kind])}  # not there in 0.1.0
         assert fields_of(again) == fields_of(kind(**known))

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -15,7 +14,6 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
 from qwen3_rag import DEFAULT_INSTRUCTION, BackendError, Qwen3Embedder
-from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
     TINY,
     FloatArray,
@@ -30,7 +28,7 @@ __all__ = ["Qwen3Embeddings"]
 # Options that do not affect the vectors, only where and how fast they are computed.
 _NOT_IN_NAMESPACE = {
     *("device", "attention", "batch_tokens", "compile"),
-    *("cache_folder", "local_files_only", "token"),
+    *("cache_folder", "local_files_only", "token", "cache"),
 }
 
 # Rows converted to Python floats before yielding to the event loop: 64 rows of 4,096 take 10 ms.
@@ -82,7 +80,6 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             query_template: str | None = ...,
             document_prefix: str | None = ...,
             max_length: int | None = ...,
-            backend: BackendSpec | Mapping[str, Any] | None = ...,
             **options: Unpack[ModelOptions],
         ) -> None: ...
 
@@ -186,13 +183,17 @@ class Qwen3Embeddings(ModelSettings, Embeddings):
             "model_kwargs": canonical(self.model_kwargs or {}),
             "fingerprint": None,
         }
-        for name, value in self._given_options().items():
+        running = self._running_arguments()
+        backend = running.pop("backend", None)
+        for name, value in running.items():
             if name not in _NOT_IN_NAMESPACE:
                 covered.setdefault(name, canonical(value))
-        if self.backend is not None:
-            covered["fingerprint"] = self.embedder.warm_up().fingerprint
+        if backend is not None:
+            model = self.embedder.warm_up()
+            covered["fingerprint"] = model.fingerprint
             with suppress(BackendError):  # a model that the caller loaded has only its fingerprint
-                covered["backend"] = canonical(self.backend)
+                specification = canonical(backend)
+                covered["backend"] = model.variant or specification
         digest = hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:32]
         # Characters that LangChain's LocalFileStore accepts; the slash creates a folder for each
         # prefix.

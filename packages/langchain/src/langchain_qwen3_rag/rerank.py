@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
 from langchain_core.callbacks import Callbacks
@@ -14,7 +14,6 @@ from pydantic import field_validator
 from langchain_qwen3_rag.documents import SCORE_KEY, ScoredDocument
 from langchain_qwen3_rag.settings import ModelOptions, ModelSettings
 from qwen3_rag import Qwen3Reranker, RankedDocument, Scores
-from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import ModelBase, arguments_of, check_count, check_min_score
 
 __all__ = ["Qwen3Rerank"]
@@ -74,7 +73,6 @@ class Qwen3Rerank(ModelSettings, BaseDocumentCompressor, BaseCrossEncoder):
             max_length: int | None = ...,
             max_query_tokens: int | None = ...,
             max_document_tokens: int | None = ...,
-            backend: BackendSpec | Mapping[str, Any] | None = ...,
             **options: Unpack[ModelOptions],
         ) -> None: ...
 

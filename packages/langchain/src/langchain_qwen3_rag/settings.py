@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -9,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from langchain_core.load.serializable import Serializable
+from langchain_core.utils import secret_from_env
 from pydantic import (
     BeforeValidator,
     ConfigDict,
@@ -27,14 +29,16 @@ from pydantic import (
 from qwen3_rag import InputError
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
+    KEY_VARIABLE,
+    AdapterOptions,
     Closing,
     LazyModel,
-    LoadingOptions,
     ModelBase,
+    adapter_options,
     check_arguments,
     check_model,
-    given_options,
-    local_options,
+    plain_headers,
+    running_arguments,
 )
 
 __all__ = ["CheckedSettings", "ModelOptions", "ModelSettings"]
@@ -77,9 +81,13 @@ class TorchDevice(Protocol):
     def index(self) -> int | None: ...
 
 
-class ModelOptions(LoadingOptions, total=False):
-    """The options of the local engine, including the two for which LangChain has its own types."""
+class ModelOptions(AdapterOptions, total=False):
+    """What says how the model is run, including the options with types of LangChain's own."""
 
+    backend: BackendSpec | Mapping[str, Any] | None
+    base_url: str | None
+    api_key: str | SecretStr | None
+    cache: str | os.PathLike[str] | None
     device: str | TorchDevice | Sequence[str | TorchDevice] | None
     token: str | SecretStr | None
 
@@ -104,8 +112,23 @@ class ModelFields(CheckedSettings):
     limit or the model's context, whichever is least."""
 
     backend: Annotated[InstanceOf[BackendSpec], WithJsonSchema({"type": "object"})] | None = None
-    """Runs the model instead of this process, such as a server, or its `to_dict()`. The options of
-    the local engine then do not apply."""
+    """Runs the model instead of this process, or its `to_dict()`. The options of the local engine
+    then do not apply."""
+
+    base_url: str | None = None
+    """Address of a server that runs the model instead of this process. The options of the local
+    engine then do not apply, except `revision`, which is any name for the version of the model
+    there."""
+
+    api_key: SecretStr | None = Field(
+        default_factory=secret_from_env(KEY_VARIABLE, default=None),
+        description="The server's key; defaults to the environment variable `QWEN3_RAG_API_KEY`. "
+        "In no pickle and no repr.",
+    )
+
+    cache: str | None = None
+    """A file that keeps what was computed, for this and other processes; see
+    `qwen3_rag.cache`."""
 
     @field_validator("model", mode="before")
     @classmethod
@@ -117,6 +140,11 @@ class ModelFields(CheckedSettings):
     def _read_backend(cls, backend: Any) -> Any:
         return BackendSpec.from_dict(backend) if isinstance(backend, Mapping) else backend
 
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _name_cache(cls, cache: Any) -> Any:
+        return os.fspath(cache) if isinstance(cache, os.PathLike) else cache
+
     @field_serializer("backend")
     def _write_backend(self, backend: BackendSpec | None) -> dict[str, Any] | None:
         return None if backend is None else backend.to_dict()
@@ -124,7 +152,7 @@ class ModelFields(CheckedSettings):
 
 if TYPE_CHECKING:
 
-    class LocalFields(ModelFields):
+    class RunningFields(ModelFields):
         """The class that `create_model` makes below; constructors are typed with `ModelOptions`."""
 
         device: str | tuple[str, ...] | None
@@ -135,21 +163,21 @@ if TYPE_CHECKING:
 else:
     _TYPES = {"device": str | tuple[str, ...] | None, "token": SecretStr | None}
 
-    LocalFields = create_model(
-        "LocalFields",
+    RunningFields = create_model(
+        "RunningFields",
         __base__=ModelFields,
         __module__=__name__,
         **{
             name: (
                 Annotated[_TYPES.get(name, option.type), BeforeValidator(option.normalize)],
-                Field(option.default, description=option.doc),
+                Field(option.default, description=option.doc, repr=name != "headers"),
             )
-            for name, option in local_options().items()
+            for name, option in adapter_options().items()
         },
     )
 
 
-class ModelSettings(LocalFields, Closing):
+class ModelSettings(RunningFields, Closing):
     """The arguments of a core model class as fields, and the model, created at first use.
 
     Frozen: to change a setting, create another object. That is cheap, since all objects with the
@@ -172,7 +200,7 @@ class ModelSettings(LocalFields, Closing):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The secrets that `loads` reads from its `secrets_map` or the environment."""
-        return {"token": "HF_TOKEN"}
+        return {"token": "HF_TOKEN", "api_key": KEY_VARIABLE}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
@@ -181,7 +209,21 @@ class ModelSettings(LocalFields, Closing):
         Raises:
             BackendError: You loaded the model yourself, so it cannot be written to a file.
         """
-        return {} if self.backend is None else {"backend": self.backend.to_dict()}
+        written: dict[str, Any] = {}
+        if self.backend is not None:
+            written["backend"] = self.backend.to_dict()
+        if self.headers is not None:
+            written["headers"] = plain_headers(self.headers)
+        return written
+
+    @field_serializer("headers", check_fields=False)
+    def _write_headers(self, headers: Mapping[str, str] | None) -> dict[str, str] | None:
+        return None if headers is None else plain_headers(headers)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        headers = self._write_headers(self.headers)
+        return {**state, "__dict__": {**state["__dict__"], "api_key": None, "headers": headers}}
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
@@ -190,21 +232,19 @@ class ModelSettings(LocalFields, Closing):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Pydantic's own error message would show the value.
-        super().__setattr__(name, "..." if name == "token" else value)
+        secret = name in ("token", "api_key", "headers")
+        super().__setattr__(name, "..." if secret else value)
 
     @abstractmethod
     def _own_arguments(self) -> dict[str, Any]:
         """The arguments of the core's class that apply to every backend."""
 
     def _arguments(self) -> dict[str, Any]:
-        arguments = self._own_arguments()
-        if self.backend is not None:
-            arguments["backend"] = self.backend
-        return arguments | self._given_options()
+        return self._own_arguments() | self._running_arguments()
 
-    def _given_options(self) -> dict[str, Any]:
-        """The options of the local engine that differ from their defaults."""
-        given = given_options(self)
+    def _running_arguments(self) -> dict[str, Any]:
+        """The arguments that say how the model is run; defaults are left out."""
+        given = running_arguments(self, "base_url")
         if self.token is not None:
             given["token"] = self.token.get_secret_value()
         return given

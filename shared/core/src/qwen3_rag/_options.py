@@ -1,4 +1,4 @@
-"""The options of the local engine, declared once: names, types, defaults and documentation."""
+"""Options, declared once with types, defaults and documentation; those of the local engine."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ __all__ = [
     "LocalOptions",
     "Option",
     "check_options",
+    "declared_options",
     "given_options",
     "local_options",
     "with_local_options",
+    "with_options",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,7 +119,7 @@ class LocalOptions(LoadingOptions, total=False):
 
 @dataclass(frozen=True)
 class Option:
-    """One option of the local engine.
+    """One option of how a model is run.
 
     Attributes:
         name: Name of the keyword argument.
@@ -137,11 +139,16 @@ class Option:
 @cache
 def local_options() -> Mapping[str, Option]:
     """List the options of the local engine, in the order of their declaration."""
+    return declared_options(LocalOptions, {"compile": False, "local_files_only": False})
+
+
+def declared_options(declaration: type, defaults: Mapping[str, Any]) -> dict[str, Option]:
+    """Read the options that a `TypedDict` declares; a default that is not given is `None`."""
     options = {}
-    for name, hint in get_type_hints(LocalOptions, include_extras=True).items():
+    for name, hint in get_type_hints(declaration, include_extras=True).items():
         kind, doc, *normalize = get_args(hint)
         [normalized] = normalize or [_unchanged]
-        options[name] = Option(name, kind, False if kind is bool else None, doc, normalized)
+        options[name] = Option(name, kind, defaults.get(name), doc, normalized)
     return options
 
 
@@ -222,12 +229,15 @@ def _checked_kwargs(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_local_options(constructor: F) -> F:
-    """Show the options in the signature and docstring of a constructor that takes `**options`."""
+    """Show the options of the local engine; see `with_options`."""
+    return with_options(constructor, local_options())
+
+
+def with_options(constructor: F, declared: Mapping[str, Option]) -> F:
+    """Show options in the signature and docstring of a constructor that takes `**options`."""
     signature = inspect.signature(constructor)
     named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = [
-        option for option in local_options().values() if option.name not in signature.parameters
-    ]
+    options = [one for name, one in declared.items() if name not in signature.parameters]
     added = [
         inspect.Parameter(
             option.name,

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from qwen3_rag._adapter_options import (
+    KEY_VARIABLE,
+    AdapterOptions,
+    adapter_options,
+    running_arguments,
+    with_adapter_options,
+)
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import (
     check_count,
@@ -32,7 +39,6 @@ from qwen3_rag._options import (
     check_options,
     given_options,
     local_options,
-    with_local_options,
 )
 from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX
@@ -51,17 +57,20 @@ from qwen3_rag.backends._checkpoint.layout import check_layout
 from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.backends._local.loading.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
+from qwen3_rag.backends._remote.spec import plain_headers
 from qwen3_rag.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 
 __all__ = [
+    "KEY_VARIABLE",
     "KNOWN",
     "PUBLISHED",
     "RERANK_PREFIX",
     "RERANK_SUFFIX",
     "TINY",
+    "AdapterOptions",
     "Call",
     "Checkpoint",
     "Closing",
@@ -76,6 +85,7 @@ __all__ = [
     "Option",
     "PublishedModel",
     "TrainableModel",
+    "adapter_options",
     "arguments_of",
     "canonical",
     "check_arguments",
@@ -92,6 +102,7 @@ __all__ = [
     "document_prefix",
     "given_options",
     "local_options",
+    "plain_headers",
     "progress_bar",
     "prompt_tokenizer",
     "published",
@@ -100,9 +111,10 @@ __all__ = [
     "resolve_checkpoint",
     "run",
     "run_async",
+    "running_arguments",
     "saved_instruction",
     "trainable_model",
-    "with_local_options",
+    "with_adapter_options",
 ]
 
 

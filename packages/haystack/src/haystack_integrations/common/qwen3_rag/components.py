@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy, deepcopy
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from haystack import default_from_dict, default_to_dict
 from haystack.core.errors import SerializationError
 from haystack.utils import ComponentDevice, Secret
+from haystack.utils.auth import TokenSecret
 
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.errors import BackendError, InputError, InputTypeError
 from qwen3_rag.integration import (
+    KEY_VARIABLE,
+    AdapterOptions,
     LazyModel,
-    LoadingOptions,
     ModelBase,
+    adapter_options,
     arguments_of,
     check_arguments,
     check_device,
-    given_options,
-    local_options,
+    plain_headers,
+    running_arguments,
 )
 
-__all__ = ["HF_TOKEN", "Device", "ModelComponent", "arguments_from", "check_kind"]
+__all__ = ["API_KEY", "HF_TOKEN", "Device", "ModelComponent", "arguments_from", "check_kind"]
 
 M = TypeVar("M", bound=ModelBase)
 
@@ -31,6 +36,9 @@ Device: TypeAlias = str | Sequence[str] | ComponentDevice | None
 
 #: The default token: read from the environment, and optional.
 HF_TOKEN = Secret.from_env_var(["HF_API_TOKEN", "HF_TOKEN"], strict=False)
+
+#: The default key of a server: read from the environment, and optional.
+API_KEY = Secret.from_env_var(KEY_VARIABLE, strict=False)
 
 
 class ModelComponent(Generic[M]):
@@ -41,6 +49,9 @@ class ModelComponent(Generic[M]):
 
     Attributes:
         backend: Runs the model instead of this process.
+        api_base_url: Address of a server that runs it.
+        api_key: The server's key.
+        cache: File that keeps what was computed.
         device: Name of the device, or a list of names.
         token: Access token for private repositories.
     """
@@ -48,6 +59,10 @@ class ModelComponent(Generic[M]):
     _kind: ClassVar[type[ModelBase]]
     _lazy: LazyModel[M]
     backend: BackendSpec | None
+    api_base_url: str | None
+    api_key: Secret | None
+    cache: str | None
+    headers: dict[str, str] | None
     device: str | list[str] | None
     token: Secret | None
 
@@ -83,15 +98,20 @@ class ModelComponent(Generic[M]):
 
         Raises:
             SerializationError: The model was loaded by the caller.
-            ValueError: The token was given directly instead of as an environment variable.
+            ValueError: The token or key was given directly instead of as an environment variable.
         """
-        options = {name: getattr(self, name) for name in local_options()}
+        options = {name: getattr(self, name) for name in adapter_options()}
+        if self.headers is not None:
+            options["headers"] = plain_headers(self.headers)
         try:
             return default_to_dict(
                 self,
                 **self._model_arguments(),
                 **self._component_arguments(),
                 backend=self.backend,
+                api_base_url=self.api_base_url,
+                api_key=self.api_key,
+                cache=self.cache,
                 **options,
             )
         except BackendError as error:
@@ -119,34 +139,58 @@ class ModelComponent(Generic[M]):
     def _run_by(
         self,
         backend: BackendSpec | None,
+        api_base_url: str | None,
+        api_key: Secret | None,
+        cache: str | os.PathLike[str] | None,
         device: Device,
         token: Secret | None,
-        options: LoadingOptions,
+        options: AdapterOptions,
     ) -> None:
         """Store how the model is run, and check all of the model's arguments.
 
         Each option becomes an attribute of the same name, as Haystack expects.
         """
-        for name, option in local_options().items():
+        for name, option in adapter_options().items():
             value = dict(options).get(name, option.default)
             setattr(self, name, dict(value) if isinstance(value, Mapping) else value)
         self.backend = backend
+        self.api_base_url = api_base_url
+        self.api_key = _check_secret(api_key, "api_key", KEY_VARIABLE)
+        self.cache = None if cache is None else os.fspath(cache)
         self.device = _device_names(device)
-        self.token = _check_token(token)
+        self.token = _check_secret(token, "token", "HF_TOKEN")
         self._lazy = LazyModel()
-        unknown = {name: v for name, v in options.items() if name not in local_options()}
+        unknown = {name: v for name, v in options.items() if name not in adapter_options()}
         # The token is read when the model is created.
         known = {name: None if name == "token" else v for name, v in self._all_arguments().items()}
         check_arguments(self._kind, {**unknown, **known})
 
     def _all_arguments(self) -> dict[str, Any]:
         """Return the model class's arguments; of the options, only non-default ones."""
-        given = given_options(self)
-        if self.backend is None:
-            return {**self._model_arguments(), **given}
-        if self.token == HF_TOKEN:  # the default, which the caller did not ask for
-            given.pop("token")
-        return {**self._model_arguments(), **given, "backend": self.backend}
+        running = running_arguments(self, "api_base_url")
+        if "backend" in running and self.token == HF_TOKEN:  # the default, which nobody asked for
+            running.pop("token", None)
+        return {**self._model_arguments(), **running}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if isinstance(self.api_key, TokenSecret):
+            state["api_key"] = API_KEY
+        if self.headers is not None:
+            state["headers"] = plain_headers(self.headers)
+        return state
+
+    # Copies are for this process and keep the secrets that pickles leave out.
+    def __copy__(self) -> Self:
+        return self._copied({**self.__dict__, "_lazy": copy(self._lazy)})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self._copied(deepcopy(self.__dict__, memo))
+
+    def _copied(self, state: dict[str, Any]) -> Self:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(state)
+        return copied
 
     def _make(self, token: Secret | None = None, **arguments: Any) -> M:
         if token is not None:
@@ -178,14 +222,14 @@ def check_kind(value: object, kind: type, name: str) -> None:
         )
 
 
-def _check_token(token: Secret | None) -> Secret | None:
-    """Check that a token is a `Secret`, so that it does not end up in a file or log."""
-    if token is not None and not isinstance(token, Secret):
+def _check_secret(given: Secret | None, name: str, variable: str) -> Secret | None:
+    """Check that a secret is a `Secret`, so that it does not end up in a file or log."""
+    if given is not None and not isinstance(given, Secret):
         raise InputTypeError(
-            f"`token` must be a Haystack Secret, got {type(token).__name__}. Use "
-            "`Secret.from_env_var('HF_TOKEN')`, or `Secret.from_token(...)`."
+            f"`{name}` must be a Haystack Secret, got {type(given).__name__}. Use "
+            f"`Secret.from_env_var('{variable}')`, or `Secret.from_token(...)`."
         )
-    return token
+    return given
 
 
 def _device_names(device: Device) -> str | list[str] | None:

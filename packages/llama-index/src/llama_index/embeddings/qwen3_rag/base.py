@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, cast
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.storage.kvstore.types import BaseKVStore
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
 from llama_index.embeddings.qwen3_rag.cache import SeparateCache
-from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
+from llama_index.embeddings.qwen3_rag.component import ModelName, ModelOptions, Qwen3Component
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder
-from qwen3_rag.backends import BackendSpec, Capabilities
-from qwen3_rag.integration import LoadingOptions, ModelBase
+from qwen3_rag.backends import Capabilities
+from qwen3_rag.integration import ModelBase
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -97,15 +96,12 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
             query_template: str | None = None,
             document_prefix: str | None = None,
             max_length: int | None = None,
-            backend: BackendSpec | Mapping[str, Any] | None = None,
-            device: str | Sequence[str] | None = None,
-            token: SecretStr | str | None = None,
             embed_batch_size: int = ...,
             num_workers: int | None = None,
             embeddings_cache: BaseKVStore | None = None,
             rate_limiter: BaseRateLimiter | None = None,
             callback_manager: CallbackManager | None = None,
-            **options: Unpack[LoadingOptions],
+            **options: Unpack[ModelOptions],
         ) -> None: ...
 
     @field_validator("embeddings_cache")
@@ -225,4 +221,6 @@ class Qwen3Embedding(Qwen3Component, BaseEmbedding):
         own = self.query_template if role == "query" else self.document_prefix
         if own is not None:
             settings += (own,)
+        if self.api_base is not None:
+            settings += (model.variant,)
         return f"{role}:{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}:"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -28,31 +28,37 @@ from pydantic import (
 from qwen3_rag import BackendError, InputError
 from qwen3_rag.backends import BackendSpec, Capabilities
 from qwen3_rag.integration import (
+    KEY_VARIABLE,
+    AdapterOptions,
     Closing,
     LazyModel,
     ModelBase,
+    adapter_options,
     arguments_of,
     check_arguments,
-    given_options,
     local_options,
+    plain_headers,
+    running_arguments,
 )
 
-__all__ = ["ModelName", "Qwen3Component"]
+__all__ = ["ModelName", "ModelOptions", "Qwen3Component"]
+
+
+def _as_string(path: Any) -> Any:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
+
 
 #: A name, or the path of a folder, which is converted to a string.
-ModelName = Annotated[
-    str, BeforeValidator(lambda name: os.fspath(name) if isinstance(name, os.PathLike) else name)
-]
+ModelName = Annotated[str, BeforeValidator(_as_string)]
 
 # Key in `to_dict` of an adapter around a loaded model, for the model's fingerprint.
 _GIVEN = "given_model"
 
 # Hints for field names of other LlamaIndex classes.
-_SERVER = "a server is given as `backend=`, the specification of what runs the model"
 _HINTS = {
-    "api_base": _SERVER,
-    "api_url": _SERVER,
-    "base_url": _SERVER,
+    "api_url": "the address of a server is called `api_base`",
+    "base_url": "the address of a server is called `api_base`",
+    "default_headers": "they are called `headers`",
     "query_instruction": "it is called `instruction`",
     "text_instruction": "text before documents is given as `document_prefix`",
     "show_progress": "give it to the method, as in "
@@ -64,26 +70,39 @@ _HINTS = {
 
 if TYPE_CHECKING:
 
-    class _WithLocalOptions(BaseComponent):
-        """Has a field for each option of the local engine; the constructors declare the types."""
+    class _WithOptions(BaseComponent):
+        """Has a field for each option of how a model is run; constructors declare the types."""
 
         def __getattr__(self, name: str) -> Any: ...
 
 else:
-    _WithLocalOptions = create_model(
-        "_WithLocalOptions",
+    _WithOptions = create_model(
+        "_WithOptions",
         __base__=BaseComponent,
         **{
             option.name: (
                 Annotated[option.type, BeforeValidator(option.normalize)],
-                Field(default=option.default, description=option.doc),
+                Field(
+                    default=option.default, description=option.doc, repr=option.name != "headers"
+                ),
             )
-            for option in local_options().values()
+            for option in adapter_options().values()
         },
     )
 
 
-class Qwen3Component(_WithLocalOptions, Closing):
+class ModelOptions(AdapterOptions, total=False):
+    """What says how the model is run, including the options with types of LlamaIndex's own."""
+
+    backend: BackendSpec | Mapping[str, Any] | None
+    api_base: str | None
+    api_key: SecretStr | str | None
+    cache: str | os.PathLike[str] | None
+    device: str | Sequence[str] | None
+    token: SecretStr | str | None
+
+
+class Qwen3Component(_WithOptions, Closing):
     """The settings that both adapters share, under the names of the core's classes."""
 
     model_config = ConfigDict(
@@ -116,8 +135,26 @@ class Qwen3Component(_WithLocalOptions, Closing):
     )
     backend: BackendSpec | None = Field(
         default=None,
-        description="Runs the model instead of this process, such as a server. A specification "
-        "or its dictionary; cannot be combined with options of the local engine.",
+        description="Runs the model instead of this process. A specification or its dictionary; "
+        "cannot be combined with options of the local engine.",
+    )
+    api_base: str | None = Field(
+        default=None,
+        description="Address of a server that runs the model instead of this process. Of the "
+        "options of the local engine, `revision` alone then applies, which is any name for the "
+        "version of the model there.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description=f"The server's key; the environment variable `{KEY_VARIABLE}` when None. In no "
+        "dictionary, no pickle and no repr.",
+        exclude=True,
+        repr=False,
+    )
+    cache: Annotated[str | None, BeforeValidator(_as_string)] = Field(
+        default=None,
+        description="A file that keeps what was computed, for this and other processes; see "
+        "`qwen3_rag.cache`.",
     )
 
     _model: LazyModel[ModelBase] = PrivateAttr(default_factory=LazyModel)
@@ -157,6 +194,10 @@ class Qwen3Component(_WithLocalOptions, Closing):
     def _write_backend(self, backend: BackendSpec | None) -> dict[str, Any] | None:
         return None if backend is None else backend.to_dict()
 
+    @field_serializer("headers", check_fields=False)
+    def _write_headers(self, headers: Mapping[str, str] | None) -> dict[str, str] | None:
+        return None if headers is None else plain_headers(headers)
+
     def warm_up(self) -> Capabilities:
         """Load the model now and describe it.
 
@@ -189,7 +230,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> Self:
-        """Make an adapter from the output of `to_dict`; pass `token` here if needed.
+        """Make an adapter from the output of `to_dict`; pass `token` and `api_key` here if needed.
 
         Raises:
             InputError: The dictionary is from an adapter around a model that the caller loaded.
@@ -203,8 +244,8 @@ class Qwen3Component(_WithLocalOptions, Closing):
         return super().from_dict(data, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        counts = (self.model_field, "backend", *self.own_arguments, *local_options())
-        if name not in counts:
+        running = ("backend", "api_base", "api_key", "cache", *adapter_options())
+        if name not in (self.model_field, *self.own_arguments, *running):
             super().__setattr__(name, value)
             return
         before = getattr(self, name)
@@ -220,6 +261,7 @@ class Qwen3Component(_WithLocalOptions, Closing):
         # Not BaseComponent's method, which deletes what it cannot pickle from the original object.
         state = BaseModel.__getstate__(self)
         fields = {name: value for name, value in self.__dict__.items() if self._travels(name)}
+        fields["headers"] = self._write_headers(self.headers)
         return {**state, "__dict__": fields, "__pydantic_private__": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -232,6 +274,8 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     def _travels(self, name: str) -> bool:
         """Whether a field is pickled: all settings are, and live objects if possible."""
+        if name == "api_key":
+            return False
         if name == "token" or not type(self).model_fields[name].exclude:
             return True
         try:
@@ -250,8 +294,8 @@ class Qwen3Component(_WithLocalOptions, Closing):
 
     def _arguments(self) -> dict[str, Any]:
         """Return the core class's arguments; of the options, only non-default ones."""
-        arguments = {name: getattr(self, name) for name in ("backend", *self.own_arguments)}
-        arguments |= given_options(self)
+        arguments = {name: getattr(self, name) for name in self.own_arguments}
+        arguments |= running_arguments(self, "api_base")
         if self.token is not None:
             arguments["token"] = self.token.get_secret_value()
         return {"model": getattr(self, self.model_field), **arguments}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack, cast
 
@@ -12,13 +12,12 @@ from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from llama_index.embeddings.qwen3_rag.component import ModelName, Qwen3Component
+from llama_index.embeddings.qwen3_rag.component import ModelName, ModelOptions, Qwen3Component
 from llama_index.embeddings.qwen3_rag.nodes import RankedNode
 from qwen3_rag import InputError, Qwen3Reranker, RankedDocument, RankScore
-from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import LoadingOptions, ModelBase, check_min_score
+from qwen3_rag.integration import ModelBase, check_min_score
 
 if TYPE_CHECKING:
     from llama_index.core.callbacks import CallbackManager
@@ -95,11 +94,8 @@ class Qwen3Rerank(Qwen3Component, BaseNodePostprocessor):
             score: Literal["probability", "logit"] = "probability",
             metadata_mode: MetadataMode | Literal["all", "embed", "llm", "none"] = ...,
             keep_retrieval_score: bool = False,
-            backend: BackendSpec | Mapping[str, Any] | None = None,
-            device: str | Sequence[str] | None = None,
-            token: SecretStr | str | None = None,
             callback_manager: CallbackManager | None = None,
-            **options: Unpack[LoadingOptions],
+            **options: Unpack[ModelOptions],
         ) -> None: ...
 
     @field_validator("min_score")

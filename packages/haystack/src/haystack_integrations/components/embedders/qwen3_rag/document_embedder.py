@@ -11,6 +11,7 @@ from haystack import Document, component
 from haystack.utils import Secret
 
 from haystack_integrations.common.qwen3_rag.components import (
+    API_KEY,
     HF_TOKEN,
     Device,
     ModelComponent,
@@ -20,7 +21,7 @@ from haystack_integrations.common.qwen3_rag.components import (
 from haystack_integrations.common.qwen3_rag.documents import check_documents, check_fields, texts_of
 from qwen3_rag import Embeddings, Qwen3Embedder
 from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import LoadingOptions, check_model, with_local_options
+from qwen3_rag.integration import AdapterOptions, check_model, with_adapter_options
 
 __all__ = ["Qwen3DocumentEmbedder"]
 
@@ -40,7 +41,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
 
     _kind = Qwen3Embedder
 
-    @with_local_options
+    @with_adapter_options
     def __init__(
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
@@ -52,9 +53,12 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         embedding_separator: str = "\n",
         progress_bar: bool = True,
         backend: BackendSpec | None = None,
+        api_base_url: str | None = None,
+        api_key: Secret | None = API_KEY,
+        cache: str | os.PathLike[str] | None = None,
         device: Device = None,
         token: Secret | None = HF_TOKEN,
-        **options: Unpack[LoadingOptions],
+        **options: Unpack[AdapterOptions],
     ) -> None:
         r"""Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
@@ -68,11 +72,14 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
             meta_fields_to_embed: Metadata fields to put before the content, in this order.
             embedding_separator: Text between these, a newline by default.
             progress_bar: Whether to show a progress bar on a terminal.
-            backend: Runs the model instead of this process, such as a server; the options below
-                then do not apply.
+            backend: Runs the model instead of this process; the options of the local engine then do
+                not apply.
+            api_base_url: As in `Qwen3TextEmbedder`.
+            api_key: As in `Qwen3TextEmbedder`.
+            cache: As in `Qwen3TextEmbedder`.
             device: As in `Qwen3TextEmbedder`.
             token: Access token for private repositories, read when the model is loaded.
-            **options: Options of the local engine; `help(Qwen3DocumentEmbedder)` lists them.
+            **options: Further options; `help(Qwen3DocumentEmbedder)` lists them.
 
         Raises:
             InputError: A value is out of range, or local options are combined with `backend`.
@@ -84,7 +91,7 @@ class Qwen3DocumentEmbedder(ModelComponent[Qwen3Embedder]):
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
         self.progress_bar = progress_bar
-        self._run_by(backend, device, token, options)
+        self._run_by(backend, api_base_url, api_key, cache, device, token, options)
 
     @classmethod
     def from_embedder(

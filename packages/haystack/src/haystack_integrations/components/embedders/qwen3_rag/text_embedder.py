@@ -9,6 +9,7 @@ from haystack import component
 from haystack.utils import Secret
 
 from haystack_integrations.common.qwen3_rag.components import (
+    API_KEY,
     HF_TOKEN,
     Device,
     ModelComponent,
@@ -17,7 +18,7 @@ from haystack_integrations.common.qwen3_rag.components import (
 )
 from qwen3_rag import InputTypeError, Qwen3Embedder
 from qwen3_rag.backends import BackendSpec
-from qwen3_rag.integration import LoadingOptions, check_model, with_local_options
+from qwen3_rag.integration import AdapterOptions, check_model, with_adapter_options
 
 __all__ = ["Qwen3TextEmbedder"]
 
@@ -38,7 +39,7 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
 
     _kind = Qwen3Embedder
 
-    @with_local_options
+    @with_adapter_options
     def __init__(
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Embedding-0.6B",
@@ -48,9 +49,12 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         query_template: str | None = None,
         max_length: int | None = None,
         backend: BackendSpec | None = None,
+        api_base_url: str | None = None,
+        api_key: Secret | None = API_KEY,
+        cache: str | os.PathLike[str] | None = None,
         device: Device = None,
         token: Secret | None = HF_TOKEN,
-        **options: Unpack[LoadingOptions],
+        **options: Unpack[AdapterOptions],
     ) -> None:
         """Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
@@ -62,13 +66,19 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
             query_template: The prompt of a query, which ends in `{text}` and may have
                 `{instruction}`. Defaults to the checkpoint's own, else Qwen's.
             max_length: Maximum tokens per text; longer ones are cut. Defaults to 8,192.
-            backend: Runs the model instead of this process, such as a server; the options below
-                then do not apply.
+            backend: Runs the model instead of this process; the options of the local engine then do
+                not apply.
+            api_base_url: Address of a server that runs the model instead of this process; of the
+                options of the local engine, `revision` alone then applies, which is any name for
+                the version of the model there.
+            api_key: The server's key, read with each request.
+            cache: A file that keeps what was computed, for this and other processes; see
+                `qwen3_rag.cache`.
             device: `"cpu"`, `"cuda:1"`, `"mps"`, several in a list to share the work, or a
                 `ComponentDevice`. When omitted, it is chosen when the model is loaded, so that a
                 saved pipeline runs anywhere.
             token: Access token for private repositories, read when the model is loaded.
-            **options: Options of the local engine; `help(Qwen3TextEmbedder)` lists them.
+            **options: Further options; `help(Qwen3TextEmbedder)` lists them.
 
         Raises:
             InputError: A value is out of range, or local options are combined with `backend`.
@@ -78,7 +88,7 @@ class Qwen3TextEmbedder(ModelComponent[Qwen3Embedder]):
         self.instruction = instruction
         self.query_template = query_template
         self.max_length = max_length
-        self._run_by(backend, device, token, options)
+        self._run_by(backend, api_base_url, api_key, cache, device, token, options)
 
     @classmethod
     def from_embedder(cls, embedder: Qwen3Embedder) -> Self:

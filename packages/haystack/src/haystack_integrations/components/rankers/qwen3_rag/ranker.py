@@ -10,6 +10,7 @@ from haystack import Document, component
 from haystack.utils import Secret
 
 from haystack_integrations.common.qwen3_rag.components import (
+    API_KEY,
     HF_TOKEN,
     Device,
     ModelComponent,
@@ -24,12 +25,12 @@ from haystack_integrations.components.rankers.qwen3_rag.selection import (
 from qwen3_rag import Qwen3Reranker, RankedDocument
 from qwen3_rag.backends import BackendSpec
 from qwen3_rag.integration import (
-    LoadingOptions,
+    AdapterOptions,
     check_count,
     check_min_score,
     check_model,
     check_query,
-    with_local_options,
+    with_adapter_options,
 )
 
 __all__ = ["Qwen3Ranker"]
@@ -51,7 +52,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
 
     _kind = Qwen3Reranker
 
-    @with_local_options
+    @with_adapter_options
     def __init__(
         self,
         model: str | os.PathLike[str] = "Qwen/Qwen3-Reranker-0.6B",
@@ -67,9 +68,12 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         embedding_separator: str = "\n",
         progress_bar: bool = False,
         backend: BackendSpec | None = None,
+        api_base_url: str | None = None,
+        api_key: Secret | None = API_KEY,
+        cache: str | os.PathLike[str] | None = None,
         device: Device = None,
         token: Secret | None = HF_TOKEN,
-        **options: Unpack[LoadingOptions],
+        **options: Unpack[AdapterOptions],
     ) -> None:
         r"""Store the arguments; nothing is imported, read or downloaded before `warm_up` or `run`.
 
@@ -88,11 +92,14 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
             meta_fields_to_embed: Metadata fields to put before the content, in this order.
             embedding_separator: Text between these, a newline by default.
             progress_bar: Whether to show a progress bar on a terminal.
-            backend: Runs the model instead of this process, such as a server; the options below
-                then do not apply.
+            backend: Runs the model instead of this process; the options of the local engine then do
+                not apply.
+            api_base_url: As in `Qwen3TextEmbedder`.
+            api_key: As in `Qwen3TextEmbedder`.
+            cache: As in `Qwen3TextEmbedder`.
             device: As in `Qwen3TextEmbedder`.
             token: Access token for private repositories, read when the model is loaded.
-            **options: Options of the local engine; `help(Qwen3Ranker)` lists them.
+            **options: Further options; `help(Qwen3Ranker)` lists them.
 
         Raises:
             InputError: A value is out of range, or local options are combined with `backend`.
@@ -110,7 +117,7 @@ class Qwen3Ranker(ModelComponent[Qwen3Reranker]):
         self.meta_fields_to_embed = check_fields(meta_fields_to_embed, embedding_separator)
         self.embedding_separator = embedding_separator
         self.progress_bar = progress_bar
-        self._run_by(backend, device, token, options)
+        self._run_by(backend, api_base_url, api_key, cache, device, token, options)
 
     @classmethod
     def from_reranker(
