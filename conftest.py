@@ -10,7 +10,7 @@ import ipaddress
 import os
 import socket
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             action="store_true",
             help=f"fail a test marked {mark!r} (it needs {needs}) instead of skipping it",
         )
+    group.addoption(
+        "--models-on",
+        choices=("vllm", "llama.cpp"),
+        help="run the model 'tiny' on a server that is started for the tests, where it is opened "
+        "without options of the local engine",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -76,7 +82,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Skip a test that needs torch if it is not installed; fail a required test that skips."""
     report = yield
-    if report.failed and (reason := _needs_torch(call.excinfo)):
+    reason = _needs_torch(call.excinfo) or _needs_instructions(item.config, call.excinfo)
+    if report.failed and reason:
         report.outcome = "skipped"
         report.longrepr = (str(item.path), item.location[1] or 0, reason)
     if report.skipped and not hasattr(report, "wasxfail"):
@@ -97,6 +104,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     with pytest.MonkeyPatch.context() as patch:
         _block_the_network(patch)
         return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_on_a_server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Move the models to a server if `--models-on` asks for it."""
+    kind = request.config.getoption("--models-on")
+    if kind is None:
+        yield
+        return
+    from qwen3_rag_testkit.served_models import served, tiny_on_servers
+
+    with served(kind) as urls, tiny_on_servers(urls):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +140,17 @@ def _needs_torch(raised: pytest.ExceptionInfo[BaseException] | None) -> str | No
             if missing or 'pip install "qwen3-rag[local]"' in str(error):
                 return "Skipped: needs torch, which is not installed"
         error = error.__cause__
+    return None
+
+
+def _needs_instructions(
+    config: pytest.Config, raised: pytest.ExceptionInfo[BaseException] | None
+) -> str | None:
+    """Return a reason to skip if the server of `--models-on` has one instruction in its file."""
+    if raised is None or config.getoption("--models-on") != "llama.cpp":
+        return None
+    if "has its instruction in its template" in str(raised.value):
+        return "Skipped: llama.cpp takes no instruction for a reranker"
     return None
 
 

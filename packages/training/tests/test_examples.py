@@ -22,15 +22,22 @@ def test_python_examples_run_in_order(
 ) -> None:
     pytest.importorskip("qwen3_rag_tiny", reason="the examples use the tiny checkpoints")
     pytest.importorskip("peft", reason="the examples train an adapter")
+    from qwen3_rag_testkit.own_servers import VLLMServer
+    from qwen3_rag_tiny import embedding_folder
+
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
 
-    for example in blocks("python"):
-        exec(compile(example, GUIDE.name, "exec"), names)
+    with VLLMServer(embedding_folder(), "embedding") as server:
+        for example in blocks("python"):
+            code = example.replace("http://localhost:8000", server.url)
+            exec(compile(code, GUIDE.name, "exec"), names)
 
     printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == ["2", "dict_keys(['ndcg@10'])"]
+    assert len(server.requests) > 2  # besides the probe
     assert names["run"].evaluation.keys() == {"ndcg@10", "ndcg@10/128"}
-    assert "TensorAngle" in printed[1]
+    assert "TensorAngle" in printed[3]
     assert printed[-1] == "1"  # the note on rivers
 
 

@@ -1,4 +1,8 @@
-"""Metrics on held-out examples: nDCG for an embedder, hard-negative accuracy for a reranker."""
+"""Metrics on held-out examples: nDCG for an embedder, hard-negative accuracy for a reranker.
+
+`evaluate` computes those of any model, such as one on a server; training computes them between
+steps.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,53 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from qwen3_rag import InputError, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_training.data import Example
+from qwen3_rag_training.mining import embed_queries
 
-__all__ = ["ndcg", "pair_accuracy", "retrieval_metrics"]
+__all__ = ["evaluate", "ndcg", "pair_accuracy", "retrieval_metrics"]
 
 _BATCH = 64
+
+
+def evaluate(model: Qwen3Embedder | Qwen3Reranker, examples: Sequence[Example]) -> dict[str, float]:
+    """Measure a model on held-out examples.
+
+    Args:
+        model: An embedder or a reranker, here or on a server (`backend=Remote(...)`).
+        examples: The held-out examples.
+
+    Returns:
+        `ndcg@10` of an embedder, for a search in all positives and negatives; `pair_accuracy` of a
+        reranker, the share of positives that score above their first negative.
+
+    Raises:
+        InputError: There are no examples, or none for a reranker has a negative.
+        ModelError: The checkpoint is missing or broken.
+        BackendError: The model could not be run.
+    """
+    if isinstance(model, Qwen3Reranker):
+        return {"pair_accuracy": _pair_accuracy(model, examples)}
+    if not examples:
+        raise InputError("There are no examples to evaluate with.")
+    return retrieval_metrics(
+        examples,
+        lambda chosen: torch.from_numpy(embed_queries(model, chosen)),
+        lambda texts: torch.from_numpy(model.embed_documents(texts)),
+    )
+
+
+def _pair_accuracy(reranker: Qwen3Reranker, examples: Sequence[Example]) -> float:
+    groups: dict[str | None, list[tuple[str, str]]] = {}
+    for example in examples:
+        for text in (example.positive, *example.negatives[:1]) if example.negatives else ():
+            groups.setdefault(example.instruction, []).append((example.query, text))
+    if not groups:
+        raise InputError("A reranker is evaluated with negatives, and no example has one.")
+    logits: list[float] = []
+    for instruction, pairs in groups.items():
+        logits += reranker.score(pairs, instruction=instruction, details=True).logits
+    return pair_accuracy(logits[0::2], logits[1::2])
 
 
 def ndcg(scores: NDArray[np.floating], relevant: Sequence[set[int]], k: int = 10) -> float:

@@ -182,18 +182,7 @@ def compare(name: str, recorded: CollectionRecord, wanted: CollectionRecord) -> 
         recorded: The collection's record.
         wanted: The record that this searcher would write.
     """
-    findings = []
-    if not _of_one_model(recorded, wanted):
-        findings.append(
-            Finding(
-                "model",
-                "error",
-                f"{name} holds vectors of the model {recorded.model!r} (fingerprint "
-                f"{recorded.fingerprint}), not of {wanted.model!r} ({wanted.fingerprint}). Vectors "
-                "of two models cannot be compared.",
-                f"Open {recorded.model!r}, or make a new collection and add the documents again.",
-            )
-        )
+    findings = _model_findings(name, recorded, wanted)
     if recorded.dim != wanted.dim:
         findings.append(
             Finding(
@@ -228,6 +217,39 @@ def tenant_finding(name: str, *, has: bool) -> Finding:
         "Make a new collection under another name, "
         f"{'without' if has else 'with'} `create(tenants=True)`, and add the documents again.",
     )
+
+
+def _model_findings(
+    name: str, recorded: CollectionRecord, wanted: CollectionRecord
+) -> list[Finding]:
+    """Report another model, or one of which nothing but a name is known."""
+    if not _of_one_model(recorded, wanted):
+        message = (
+            f"{name} holds vectors of the model {recorded.model!r} (fingerprint "
+            f"{recorded.fingerprint}), not of {wanted.model!r} ({wanted.fingerprint}). Vectors of "
+            "two models cannot be compared."
+        )
+        remedy = f"Open {recorded.model!r}, or make a new collection and add the documents again."
+        if recorded.model == wanted.model and wanted.fingerprint.startswith(BY_NAME):
+            version = recorded.fingerprint.partition("@")[2]
+            same = f"with the revision {version!r}" if version else "without a revision"
+            remedy = (
+                "If the server has another version of it now, make a new collection and add the "
+                f"documents again; if it is the same, open the model {same}."
+            )
+        return [Finding("model", "error", message, remedy)]
+    if recorded.fingerprint == wanted.fingerprint == f"{BY_NAME}{wanted.model}":
+        return [
+            Finding(
+                "model",
+                "warning",
+                f"{name} knows its model by the name {wanted.model!r} alone, as the server does "
+                "not tell which weights it has, so others under that name would not be noticed.",
+                "For the next collection, name the version on the server: `Remote(..., "
+                "revision=...)`.",
+            )
+        ]
+    return []
 
 
 def _of_one_model(recorded: CollectionRecord, wanted: CollectionRecord) -> bool:

@@ -122,12 +122,11 @@ class Session:
         await api.connect()
         dim = await probe(api)
         logger.info("%r runs at %s (%s)", self._model, self._spec.base_url, api.name)
-        fingerprint = description.fingerprint if description else None
         context = description.context if description else CONTEXT
         version = self._spec.revision or api.fingerprint
         return api, Capabilities(
             model=self._model,
-            fingerprint=fingerprint or f"name:{self._model}{f'@{version}' if version else ''}",
+            fingerprint=self._fingerprint(description, version),
             role=self._role,
             dim=dim,
             context=min(context, api.context or context),
@@ -137,6 +136,12 @@ class Session:
             # Servers do not tell in which number format they compute.
             variant=f"{api.name} {self._spec.base_url} {self._spec.model} {version}",
         )
+
+    def _fingerprint(self, description: Description | None, version: str | None) -> str:
+        """Return the checkpoint's, unless its content is unknown or the caller named a version."""
+        if self._spec.revision is None and description and description.fingerprint:
+            return description.fingerprint
+        return f"name:{self._model}{f'@{version}' if version else ''}"
 
     def _describe(self) -> Description | None:
         """Read the checkpoint; `None` if the name is that of a hosted model alone."""
