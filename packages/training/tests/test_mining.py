@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
 
-import qwen3_rag_tiny
 from qwen3_rag import InputError, Qwen3Embedder, Qwen3Reranker, Remote
-from qwen3_rag_testkit.own_servers import VLLMServer
+from qwen3_rag.backends import Role
+from qwen3_rag_testkit.served_models import served
 from qwen3_rag_training import Example, evaluate, mine_negatives
 
 CAPITAL = "What is the capital of France?"
@@ -26,19 +25,13 @@ FURTHER = ["The river flows into the sea.", BERLIN]
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, str]]:
-    with ExitStack() as stack:
-        yield {
-            role: stack.enter_context(VLLMServer(folder, role)).url
-            for role, folder in (
-                ("embedding", qwen3_rag_tiny.embedding_folder()),
-                ("reranking", qwen3_rag_tiny.reranking_folder()),
-            )
-        }
+def servers() -> Iterator[dict[Role, str]]:
+    with served("vllm") as urls:
+        yield dict(urls)
 
 
 @pytest.fixture(params=["here", "server"])
-def running(request: pytest.FixtureRequest, servers: dict[str, str]) -> dict[str, Any]:
+def running(request: pytest.FixtureRequest, servers: dict[Role, str]) -> dict[str, Any]:
     """How the embedder and the reranker are run."""
     if request.param == "here":
         return {"embedding": {}, "reranking": {}}
@@ -94,15 +87,15 @@ def test_wrong_values_are_refused() -> None:
 
 
 def test_models_are_evaluated_by_trainings_metrics(running: dict[str, Any]) -> None:
-    wrong = Example(CAPITAL, BREAD, (PARIS,))
+    right, wrong = Example(CAPITAL, PARIS, (BREAD,)), Example(CAPITAL, BREAD, (PARIS,))
     with (
         Qwen3Embedder("tiny", **running["embedding"]) as embedder,
         Qwen3Reranker("tiny", **running["reranking"]) as reranker,
     ):
         found = [
-            evaluate(embedder, EXAMPLES[:1]),
+            evaluate(embedder, [right]),
             evaluate(embedder, [wrong]),
-            evaluate(reranker, [EXAMPLES[2], wrong]),
+            evaluate(reranker, [right, wrong]),
         ]
 
     assert found[0] == {"ndcg@10": 1.0}
