@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_rag.cache import cache_info
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 from qwen3_rag_testkit.guides import FRAMEWORK_HEADINGS, headings, run_examples
+from qwen3_rag_testkit.served_models import served
 
 PACKAGE = Path(__file__).parents[1]
 GUIDE = PACKAGE.parents[1] / "docs" / "haystack.md"
@@ -16,11 +18,17 @@ README = PACKAGE / "README.md"
 
 
 def test_the_guides_examples_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "any")
-    with ChatEndpoint() as endpoint:
-        names = run_examples(GUIDE, {"http://localhost:8000/v1": endpoint.url})
+    with ChatEndpoint() as endpoint, served("vllm") as urls:
+        addresses = {
+            "http://localhost:8000/v1": endpoint.url,
+            "http://localhost:8001": urls["embedding"],
+            "http://localhost:8002": urls["reranking"],
+        }
+        names = run_examples(GUIDE, addresses)
         [request] = endpoint.requests
 
     shown = capsys.readouterr().out
@@ -32,6 +40,7 @@ def test_the_guides_examples_run(
     assert prompt in shown  # the endpoint answers with the prompt
     assert shown.count("Paris is the capital of France.\n") == 4
     assert re.search(r"bm25     rank 1 .*\n.*\nrerank   rank 1 ", shown)
+    assert cache_info("vectors.cache").entries == 1
     names["pipeline"].close()
     names["indexing"].close()
     names["rag"].close()

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import qwen3_rag_tiny
+from qwen3_rag.cache import cache_info
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 from qwen3_rag_testkit.guides import FRAMEWORK_HEADINGS, headings, run_examples
+from qwen3_rag_testkit.served_models import served
 
 PACKAGE = Path(__file__).parents[1]
 README = PACKAGE / "README.md"
@@ -30,11 +32,13 @@ def test_the_guides_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = qwen3_rag_tiny.embedding_folder().as_posix()
-    with ChatEndpoint() as endpoint:
+    with ChatEndpoint() as endpoint, served("vllm") as urls:
         names = run_examples(
             GUIDE,
             {
                 "http://localhost:8000/v1": endpoint.url,
+                "http://localhost:8001": urls["embedding"],
+                "http://localhost:8002": urls["reranking"],
                 'from_pretrained("Qwen/Qwen3-Embedding-0.6B"': f'from_pretrained("{folder}"',
             },
         )
@@ -52,9 +56,10 @@ def test_the_guides_examples_run(
     both = out.index("['Paris is the capital of France.', 'The Rhine flows through Basel.']")
     assert out[both - 1] == "True"  # each document once
     assert out[-5:] == ["False", "E_4711 means that the disk is full.", "64 1.0", "True", "512"]
-    assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {
-        names["embeddings"].cache_namespace.rstrip("/")
-    }
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent != tmp_path]
+    assert {path.parent.name for path in kept} == {names["embeddings"].cache_namespace.rstrip("/")}
+    assert names["answer"].metadata["relevance_score"] > 0.5
+    assert cache_info("vectors.cache").entries == 1
     names["searcher"].close()
     names["store"].client.close()
     names["searcher"].store.client.close()

@@ -27,6 +27,7 @@ from langchain_qwen3_rag import (
     Qwen3Rerank,
     Qwen3RerankRetriever,
 )
+from qwen3_rag.integration import KEY_VARIABLE
 from qwen3_rag_hybrid import Document as HybridDocument
 from qwen3_rag_hybrid import HybridSearcher, QdrantStore
 
@@ -54,6 +55,10 @@ class TestEmbeddingsUnit(EmbeddingsUnitTests):
     @property
     def embedding_model_params(self) -> dict[str, Any]:
         return {"model": "tiny"}
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        return {KEY_VARIABLE: "k-4711"}, {"model": "tiny"}, {"api_key": "k-4711"}
 
 
 class TestEmbeddingsIntegration(EmbeddingsIntegrationTests):

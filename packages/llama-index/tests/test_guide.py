@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from qwen3_rag.cache import cache_info
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 from qwen3_rag_testkit.guides import FRAMEWORK_HEADINGS, headings, run_examples
+from qwen3_rag_testkit.served_models import served
 
 PACKAGE = Path(__file__).parents[1]
 GUIDE = PACKAGE.parents[1] / "docs" / "llama-index.md"
@@ -29,9 +31,17 @@ def test_the_readme_s_example_answers() -> None:
     assert "Paris is the capital of France." in str(names["answer"])
 
 
-def test_the_guide_s_examples_run_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
-    with ChatEndpoint() as endpoint:
-        names = run_examples(GUIDE, {"http://localhost:8000/v1": endpoint.url})
+def test_the_guide_s_examples_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ChatEndpoint() as endpoint, served("vllm") as urls:
+        addresses = {
+            "http://localhost:8000/v1": endpoint.url,
+            "http://localhost:8001": urls["embedding"],
+            "http://localhost:8002": urls["reranking"],
+        }
+        names = run_examples(GUIDE, addresses)
         [request] = endpoint.requests
 
     assert names["best"].text == "Paris is the capital of France."
@@ -46,6 +56,8 @@ def test_the_guide_s_examples_run_one_after_the_other(capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "Paris is the capital of France." in printed
     assert "256" in printed
+    assert names["found"][0].score > 0.5
+    assert cache_info("vectors.cache").entries == 1
     names["searcher"].close()
     names["client"].close()
 

@@ -19,6 +19,7 @@ FRAMEWORK_HEADINGS = (
     "Async",
     "Instructions",
     "MRL and storage",
+    "The model on a server",
     "Serialisation",
     "Troubleshooting",
 )
