@@ -437,7 +437,7 @@ def test_a_database_of_something_else_is_refused_and_left_alone(path: Path) -> N
     with sqlite3.connect(path) as other:
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
     other.close()
-    assert len(path.read_bytes()) == len(content)
+    assert path.read_bytes() == content
 
 
 def test_a_path_that_cannot_be_a_file_costs_one_warning(

@@ -278,18 +278,23 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection, path: str) -> None:
+    _is_made(connection, path)  # before anything is changed, such as the mode
     connection.execute("PRAGMA journal_mode = WAL")
     with _transaction(connection):
-        schema = connection.execute("SELECT sql FROM sqlite_master").fetchall()
-        if (_TABLE.encode(),) in schema:  # made by another process in the meantime
+        if _is_made(connection, path):  # by another process in the meantime
             return
-        if schema:
-            raise InputError(
-                f"{path!r} is a database of something else, not a cache. Give another path."
-            )
         connection.execute(_TABLE)
         connection.execute("CREATE INDEX used ON entries (used)")
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
+
+
+def _is_made(connection: sqlite3.Connection, path: str) -> bool:
+    schema = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    if schema and (_TABLE.encode(),) not in schema:
+        raise InputError(
+            f"{path!r} is a database of something else, not a cache. Give another path."
+        )
+    return bool(schema)
 
 
 class _transaction:
