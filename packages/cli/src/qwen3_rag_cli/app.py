@@ -6,25 +6,26 @@ Each command imports what it needs, so that help and usage errors stay fast.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli import reindex, training
+from qwen3_rag_cli import cache, reindex, training
 from qwen3_rag_cli.exits import State, reported
 from qwen3_rag_cli.options import (
     MODEL_METAVAR,
     STORE,
-    Device,
-    Dtype,
     Json,
     Model,
     Quiet,
     Reranker,
     Store,
     Tenant,
+    with_runtime,
 )
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["app", "main"]
 
@@ -62,6 +63,7 @@ def common(
 
 @app.command("index", short_help="Bring an index up to date with files.")
 @reported
+@with_runtime()
 def index_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],
     store: Store = STORE,
@@ -115,8 +117,7 @@ def index_command(
             "folder's name).",
         ),
     ] = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -130,7 +131,6 @@ def index_command(
     from qwen3_rag_cli.chunking import Chunking
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Indexing
-    from qwen3_rag_cli.models import Runtime
     from qwen3_rag_cli.places import Place
 
     place = Place.of(store, source)
@@ -147,7 +147,7 @@ def index_command(
     with Index(place, create=True, tenant=tenant) as index:
         if selection.is_empty and not index.manifest.paths():
             raise InputError(_nothing_in(paths))
-        models = index.models(model, reranker, Runtime(device, dtype), dim=dim)
+        models = index.models(model, reranker, runtime, dim=dim)
         chunking = Chunking.chosen(chunk_tokens, overlap, index.manifest.record())
         with Indexing(index, models, chunking) as indexing:
             pending = indexing.plan(selection)
@@ -164,6 +164,7 @@ def index_command(
 
 @app.command("search", short_help="Search an index.")
 @reported
+@with_runtime()
 def search_command(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],
     store: Store = STORE,
@@ -208,8 +209,7 @@ def search_command(
     ] = None,
     model: Model = None,
     reranker: Reranker = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Show full texts, with rank and score in every list."),
@@ -220,14 +220,13 @@ def search_command(
     from qwen3_rag.errors import InputError
     from qwen3_rag_cli import output
     from qwen3_rag_cli.index import Depths, Index
-    from qwen3_rag_cli.models import Runtime
     from qwen3_rag_cli.places import Place
 
     depths = Depths(limit, candidates, rerank)
     if min_score is not None and not rerank:
         raise InputError("`--min-score` is a reranked score, and `--rerank 0` turns that off.")
     with Index(Place.of(store), tenant=tenant) as index:
-        models = index.models(model, reranker, Runtime(device, dtype))
+        models = index.models(model, reranker, runtime)
         condition = None
         if filter_:
             from qwen3_rag_cli.filters import parse_filters
@@ -255,13 +254,13 @@ def search_command(
 
 @app.command("doctor", short_help="Show what is installed, and check an index.")
 @reported
+@with_runtime(cache=False)
 def doctor_command(
     store: Store = STORE,
     tenant: Tenant = None,
     model: Model = None,
     reranker: Reranker = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     documents: Annotated[
         int,
         typer.Option(
@@ -280,15 +279,14 @@ def doctor_command(
     from qwen3_rag.errors import InputError, StoreError
     from qwen3_rag_cli import output
     from qwen3_rag_cli.doctor import examine
-    from qwen3_rag_cli.models import Runtime
     from qwen3_rag_cli.places import Place
 
     if documents < 1:
         raise InputError(f"`--documents` must be at least 1, got {documents}.")
-    runtime = Runtime(device, dtype, offline=True)
     place = Place.of(store)
+    offline = replace(runtime, offline=True)
     measured = documents if measure else 0
-    found = examine(place, model, reranker, runtime, documents=measured, tenant=tenant)
+    found = examine(place, model, reranker, offline, documents=measured, tenant=tenant)
     if json_:
         output.print_json(found.as_dict())
     else:
@@ -299,6 +297,7 @@ def doctor_command(
 
 @app.command("demo", short_help="Search this project's documentation.")
 @reported
+@with_runtime()
 def demo_command(
     model: Annotated[
         str, typer.Option("--model", metavar=MODEL_METAVAR, help="Embedding model.")
@@ -311,8 +310,7 @@ def demo_command(
             help="Reranker (default: tiny with --model tiny, otherwise Qwen/Qwen3-Reranker-0.6B).",
         ),
     ] = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     json_: Json = False,
 ) -> None:
     """Index this project's documentation, ask three questions, and compare the rankings.
@@ -320,9 +318,9 @@ def demo_command(
     Ends with exit code 1 when the right section is not among the first three.
     """
     from qwen3_rag_cli import demo, output
-    from qwen3_rag_cli.models import Models, Runtime
+    from qwen3_rag_cli.models import Models
 
-    models = Models.chosen(model, reranker, runtime=Runtime(device, dtype))
+    models = Models.chosen(model, reranker, runtime=runtime)
     answers = demo.run(models, output.note_to(silent=json_))
     if json_:
         output.print_json([answer.as_dict() for answer in answers])
@@ -358,6 +356,7 @@ def models_command(json_: Json = False) -> None:
 
 
 app.add_typer(training.train, name="train")
+app.add_typer(cache.cache, name="cache")
 app.command("merge", short_help="Merge checkpoints by SLERP.")(training.merge_command)
 app.command("reindex", short_help="Embed a collection anew, or renew its BM25 terms.")(
     reindex.reindex_command

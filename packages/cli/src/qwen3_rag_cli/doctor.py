@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from qwen3_rag import Remote
 from qwen3_rag.backends import Role
-from qwen3_rag.errors import BackendError, MissingExtraError, ModelError, StoreError
+from qwen3_rag.errors import BackendError, InputError, MissingExtraError, ModelError, StoreError
 from qwen3_rag.integration import device_report
 from qwen3_rag_cli.index import Index, NoIndexError
 from qwen3_rag_cli.models import TINY, Models, Runtime
@@ -102,7 +103,10 @@ def examine(
         else:
             models = index.models(model, reranker, runtime)
         found.machine = _machine(runtime, models)
-        ready = {role: _on_disk(found, models, role) for role in ("embedding", "reranking")}
+        ready = {
+            "embedding": _is_ready(found, models, "embedding", models.embedding_server),
+            "reranking": _is_ready(found, models, "reranking", models.reranking_server),
+        }
         if index is not None:
             _index(found, index, models, ready["embedding"])
         if documents:
@@ -147,6 +151,24 @@ def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
         "dtype": f"{dtype} ({why})",
         "threads": f"{report.threads} ({limit})",
     }
+
+
+def _is_ready(found: Examination, models: Models, role: Role, server: Remote | None) -> bool:
+    """Check whether a model can be used now."""
+    if server is None:
+        return _on_disk(found, models, role)
+    name = models.embedding if role == "embedding" else models.reranking
+    try:
+        with models.embedder() if role == "embedding" else models.reranker() as model:
+            capabilities = model.warm_up()
+    except (InputError, ModelError, BackendError, MissingExtraError) as error:
+        found.models[role] = f"{name} on a server: error: {error}"
+        return False
+    found.models[role] = (
+        f"{name} by {capabilities.server}, fingerprint {capabilities.fingerprint}; its answers to "
+        "the test inputs are right"
+    )
+    return True
 
 
 def _on_disk(found: Examination, models: Models, role: Role) -> bool:
@@ -224,7 +246,7 @@ def _speed(found: Examination, models: Models, ready: dict[str, bool], documents
     }
     for role, measure in measures.items():
         if not ready[role]:
-            found.speed[role] = "not measured: the model is not on this disk"
+            found.speed[role] = "not measured: the model cannot be used; see above"
             continue
         try:
             found.speed |= measure()

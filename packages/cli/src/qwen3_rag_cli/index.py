@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from qwen3_rag.backends import Capabilities
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.fusion import DEFAULT_CANDIDATES
 from qwen3_rag.integration import Checkpoint, Closing
@@ -147,22 +148,13 @@ class Index(Closing):
             runtime: Where the models run.
             dim: The value from the command line.
         """
-        made, record = self.manifest.record(), self.collection.record()
-        names = (made["model"], made["reranker"]) if {"model", "reranker"} <= made.keys() else None
-        if names is None and record is not None:
-            names = (record.model, Models.chosen(record.model, None).reranking)
+        record = self.collection.record()
+        made = Models.from_record(self.manifest.record())
+        if made is None and record is not None:
+            made = Models.chosen(record.model, None)
         if dim is None and record is not None:
             dim = record.dim
-        return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=names)
-
-    def check(self, models: Models, checkpoint: Checkpoint) -> None:
-        """Check that the index was made with these models and by this encoder; see `check_models`.
-
-        Raises:
-            StoreError: It was made with another model, dim or BM25 encoder.
-        """
-        self.check_models(models, checkpoint)
-        self.check_encoder()
+        return Models.chosen(model, reranker, dim=dim, runtime=runtime, recorded=made)
 
     def check_encoder(self) -> None:
         """Check that the index has the BM25 terms of this release.
@@ -184,12 +176,12 @@ class Index(Closing):
             "paths, which renews its terms and embeds nothing again."
         )
 
-    def check_models(self, models: Models, checkpoint: Checkpoint) -> str:
+    def check_models(self, models: Models, identity: Checkpoint | Capabilities) -> str:
         """Check that the index was made with these models.
 
         Args:
             models: The models to use.
-            checkpoint: The embedding model's.
+            identity: What has the embedding model's fingerprints.
 
         Returns:
             The model's fingerprint as the index has it, or will have it.
@@ -199,13 +191,14 @@ class Index(Closing):
         """
         record = self.collection.record()
         if record is None:
-            return checkpoint.fingerprint
+            return identity.fingerprint
         where = f"{self.name} was made with"
         instead = "index into another --store"
-        if record.fingerprint not in (checkpoint.fingerprint, checkpoint.earlier_fingerprint):
+        is_earlier = record.fingerprint == identity.earlier_fingerprint
+        if not is_earlier and not record.is_of(models.embedding, identity.fingerprint):
             raise StoreError(
                 f"{where} the model {record.model!r} (fingerprint {record.fingerprint}), not "
-                f"with {models.embedding!r} ({checkpoint.fingerprint}); vectors of two "
+                f"with {models.embedding!r} ({identity.fingerprint}); vectors of two "
                 f"models cannot be compared. Leave out --model, or {instead}."
             )
         if models.dim is not None and models.dim != record.dim:
@@ -247,13 +240,17 @@ class Index(Closing):
             depths: How many hits each step passes on.
 
         Raises:
+            InputError: An option applies to none of the models.
             StoreError: The index is empty, or was made with other models.
+            BackendError: A model's server does not answer, or does not run this model.
         """
         if self.collection.record() is None:
             raise StoreError(f"{self.name} is empty. Fill it with `qwen3-rag index PATHS`.")
-        self.check(models, models.checkpoint())
+        models.check_options(reranks=depths.rerank > 0)
         with ExitStack() as opened:
             embedder = opened.enter_context(models.embedder())
+            self.check_models(models, models.identity(embedder))
+            self.check_encoder()
             reranker = opened.enter_context(models.reranker()) if depths.rerank else None
             yield opened.enter_context(
                 HybridSearcher(

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import TypeAlias
 
-from qwen3_rag.integration import Closing, prompt_tokenizer
+from qwen3_rag.integration import Closing
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.contents import Content, Unusable, read
@@ -89,22 +89,24 @@ class Indexing(Closing):
         Raises:
             StoreError: The index was made with other models.
             ModelError: The checkpoint is missing or cannot be read.
+            BackendError: The model's server does not answer, or does not run this model.
+            InputError: An option applies to none of the models.
         """
         self.summary = Summary()
         self._index = index
-        self._models = models
         self._chunking = settings
-        checkpoint = models.checkpoint()
-        fingerprint = index.check_models(models, checkpoint)
+        models.check_options(reranks=False)
+        self._embedder = models.embedder()
+        fingerprint = index.check_models(models, models.identity(self._embedder))
         self.summary.renewed = index.renew()
         self._settings = f"{chunking.VERSION} {settings.tokens} {settings.overlap} {fingerprint}"
-        self._count = prompt_tokenizer(checkpoint, "embedding").count
+        self._count = models.token_counter()
         self._searcher: HybridSearcher | None = None
         self._pending: Sequence[Found] = ()
         index.reconcile()
         self._record = {
-            "model": models.embedding,
-            "reranker": models.reranking,
+            # An address may be one machine's own.
+            **models.record(servers=not index.manifest.is_shared),
             "chunk_tokens": settings.tokens,
             "overlap": settings.overlap,
         }
@@ -168,8 +170,7 @@ class Indexing(Closing):
 
     def close(self) -> None:
         """Close the model."""
-        if self._searcher is not None:
-            self._searcher.embedder.close()
+        self._embedder.close()
 
     def _gather(self, found: Found, content: Content, group: _Group, progress: Progress) -> _Group:
         """Add a file's new chunks to the group, and write the group whenever it is full."""
@@ -259,7 +260,7 @@ class Indexing(Closing):
 
     def _open(self) -> HybridSearcher:
         if self._searcher is None:
-            self._searcher = HybridSearcher(self._index.store, self._models.embedder())
+            self._searcher = HybridSearcher(self._index.store, self._embedder)
             is_new = self._index.collection.record() is None
             self._searcher.create(
                 fields=FIELDS,

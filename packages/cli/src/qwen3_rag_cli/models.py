@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qwen3_rag import Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends import Role
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker, Remote
+from qwen3_rag.backends import Capabilities, Role
+from qwen3_rag.errors import InputError, ModelError
 from qwen3_rag.integration import (
     KNOWN,
     PUBLISHED,
     TINY,
     Checkpoint,
     KnownModel,
+    prompt_tokenizer,
     resolve_checkpoint,
 )
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+from qwen3_rag_cli.servers import chosen_server, connected, recorded_server, server_record
 
 __all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "known"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Where the models run.
-
-    Attributes:
-        device: A torch device; `None` to choose one.
-        dtype: Number format; `None` to choose one.
-        offline: Whether to work without the network.
-    """
-
-    device: str | None = None
-    dtype: str | None = None
-    offline: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,12 +37,16 @@ class Models:
         reranking: The reranker, in the same form.
         dim: Vector size; `None` for the model's.
         runtime: Where they run.
+        embedding_server: The embedding model's server; `None` to run it in this process.
+        reranking_server: The reranker's server, in the same way.
     """
 
     embedding: str
     reranking: str
     dim: int | None = None
-    runtime: Runtime = Runtime()
+    runtime: Runtime = DEFAULT_RUNTIME
+    embedding_server: Remote | None = None
+    reranking_server: Remote | None = None
 
     @classmethod
     def chosen(
@@ -61,8 +55,8 @@ class Models:
         reranker: str | None,
         *,
         dim: int | None = None,
-        runtime: Runtime = Runtime(),
-        recorded: tuple[str, str] | None = None,
+        runtime: Runtime = DEFAULT_RUNTIME,
+        recorded: Models | None = None,
     ) -> Models:
         """Fill in values that are not given on the command line.
 
@@ -72,20 +66,78 @@ class Models:
             dim: The value from the command line or the index.
             runtime: Where they run.
             recorded: The models the index was made with.
+
+        Raises:
+            InputError: The options of a server cannot be used.
         """
-        embedding = _absolute(model) or (recorded[0] if recorded else DEFAULT_MODEL)
+        embedding = _absolute(model) or (recorded.embedding if recorded else DEFAULT_MODEL)
         reranking = TINY if embedding == TINY else DEFAULT_RERANKER
-        if recorded and embedding == recorded[0]:
-            reranking = recorded[1]
-        return cls(embedding, _absolute(reranker) or reranking, dim, runtime)
+        if recorded and embedding == recorded.embedding:
+            reranking = recorded.reranking
+        reranking = _absolute(reranker) or reranking
+        same = cls(embedding, reranking)
+        if recorded and embedding == recorded.embedding:
+            same = replace(same, embedding_server=recorded.embedding_server)
+        if recorded and reranking == recorded.reranking:
+            same = replace(same, reranking_server=recorded.reranking_server)
+        return replace(
+            same,
+            dim=dim,
+            runtime=runtime,
+            embedding_server=chosen_server(runtime.embedding, same.embedding_server),
+            reranking_server=chosen_server(runtime.reranking, same.reranking_server, "reranker-"),
+        )
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Models | None:
+        """Read what `record` wrote; `None` if nothing did.
+
+        Raises:
+            StoreError: It is damaged.
+        """
+        if not {"model", "reranker"} <= record.keys():
+            return None
+        return cls(
+            record["model"],
+            record["reranker"],
+            embedding_server=recorded_server(record.get("server")),
+            reranking_server=recorded_server(record.get("reranker_server")),
+        )
+
+    def record(self, *, servers: bool) -> dict[str, Any]:
+        """Return what an index keeps of its models, which is no key and no name of one.
+
+        Args:
+            servers: Whether to include addresses.
+        """
+        names = {"model": self.embedding, "reranker": self.reranking}
+        if not servers:
+            return names
+        return {
+            **names,
+            "server": server_record(self.embedding_server),
+            "reranker_server": server_record(self.reranking_server),
+        }
 
     def embedder(self) -> Qwen3Embedder:
-        """Make the embedder."""
-        return Qwen3Embedder(self.embedding, dim=self.dim, **self._options)
+        """Make the embedder; one on a server is connected to.
+
+        Raises:
+            BackendError: The server does not answer, or does not run this model.
+        """
+        server = self.embedding_server
+        model = Qwen3Embedder(self.embedding, dim=self.dim, **self._options(server))
+        return connected(model, server, self.runtime.embedding)
 
     def reranker(self) -> Qwen3Reranker:
-        """Make the reranker."""
-        return Qwen3Reranker(self.reranking, **self._options)
+        """Make the reranker; one on a server is connected to.
+
+        Raises:
+            BackendError: The server does not answer, or does not run this model.
+        """
+        server = self.reranking_server
+        model = Qwen3Reranker(self.reranking, **self._options(server))
+        return connected(model, server, self.runtime.reranking, "reranker-")
 
     def checkpoint(self, role: Role = "embedding") -> Checkpoint:
         """Find a checkpoint on disk, and download it if necessary, without loading weights.
@@ -96,12 +148,54 @@ class Models:
         name = self.embedding if role == "embedding" else self.reranking
         return resolve_checkpoint(name, role, local_files_only=self.runtime.offline)
 
-    @property
-    def _options(self) -> dict[str, Any]:
+    def identity(self, embedder: Qwen3Embedder) -> Checkpoint | Capabilities:
+        """Return what has the embedding model's fingerprints, without loading weights."""
+        return self.checkpoint() if self.embedding_server is None else embedder.warm_up()
+
+    def token_counter(self) -> Callable[[str], int]:
+        """Return the function that counts the embedding model's tokens.
+
+        A model that only a server has is counted with the tokenizer of the published ones.
+
+        Raises:
+            ModelError: There is no tokenizer, and none can be downloaded.
+        """
+        if self.embedding_server is None:
+            return prompt_tokenizer(self.checkpoint(), "embedding").count
+        try:
+            return prompt_tokenizer(
+                resolve_checkpoint(self.embedding, "embedding", weights=False), "embedding"
+            ).count
+        except ModelError:
+            return prompt_tokenizer(
+                resolve_checkpoint(DEFAULT_MODEL, "embedding", weights=False), "embedding"
+            ).count
+
+    def check_options(self, *, reranks: bool) -> None:
+        """Check that `--device` and `--dtype` apply to a model of the command.
+
+        Args:
+            reranks: Whether the command also runs the reranker.
+
+        Raises:
+            InputError: They do not.
+        """
+        here = self.embedding_server is None or (reranks and self.reranking_server is None)
+        if not here and (self.runtime.device or self.runtime.dtype):
+            raise InputError(
+                "`--device` and `--dtype` are for a model in this process, and this command runs "
+                "none. Leave them out, or run the model here with `--base-url none`."
+            )
+
+    def _options(self, server: Remote | None) -> dict[str, Any]:
+        cache = {"cache": self.runtime.cache}
+        if server is not None:
+            return {"backend": server, **cache}
         return {
             "device": self.runtime.device,
             "dtype": self.runtime.dtype,
             "local_files_only": self.runtime.offline,
+            **cache,
         }
 
 

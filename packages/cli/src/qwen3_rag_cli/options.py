@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+
+from qwen3_rag_cli.runtime import HERE, Runtime, ServerOptions
 
 __all__ = [
     "MODEL_METAVAR",
@@ -18,6 +23,7 @@ __all__ = [
     "Reranker",
     "Store",
     "Tenant",
+    "with_runtime",
 ]
 
 STORE = ".qwen3-rag"
@@ -76,5 +82,96 @@ Dtype = Annotated[
         help="float32, bfloat16 or float16 (default: depends on the device).",
     ),
 ]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="FILE",
+        help="File that keeps vectors and scores, so that none is computed twice.",
+        envvar="QWEN3_RAG_CACHE",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+
+def with_runtime(*, cache: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command's parameter `runtime` be filled by the options of where models run.
+
+    Args:
+        cache: Whether the command takes `--cache`.
+    """
+    added: dict[str, Any] = {"device": Device, "dtype": Dtype}
+    for prefix, what in (("", "the embedding model"), ("reranker_", "the reranker")):
+        added |= {f"{prefix}{name}": kind for name, kind in _server(prefix, what).items()}
+    if cache:
+        added["cache"] = Cache
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**given: Any) -> None:
+            options = {name: given.pop(name) for name in added}
+            command(**given, runtime=_runtime(options))
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters = []
+        for parameter in signature.parameters.values():
+            if parameter.name != "runtime":
+                parameters.append(parameter)
+                continue
+            for name, kind in added.items():
+                parameters.append(
+                    inspect.Parameter(name, parameter.kind, default=None, annotation=kind)
+                )
+        wrapper.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # functions can have attributes
+        return wrapper
+
+    return decorate
+
+
+def _server(prefix: str, what: str) -> dict[str, Any]:
+    """Declare the options of one model's server; each can also be set in the environment."""
+
+    def declared(name: str, metavar: str, help_: str) -> Any:
+        option = f"{prefix}{name}"
+        return Annotated[
+            str | None,
+            typer.Option(
+                f"--{option.replace('_', '-')}",
+                metavar=metavar,
+                help=help_,
+                envvar=f"QWEN3_RAG_{option.upper()}",
+            ),
+        ]
+
+    return {
+        "base_url": declared(
+            "base_url",
+            f"URL|{HERE}",
+            f"Server that runs {what} (default: the index's); {HERE} runs it here.",
+        ),
+        "api": declared("api", "NAME", "What that server speaks (default: found out)."),
+        "api_key_env": declared(
+            "api_key_env", "NAME", "Environment variable with that server's key."
+        ),
+        "served_model": declared(
+            "served_model",
+            "NAME",
+            "The model's name there (default: its only model, or "
+            f"--{'reranker' if prefix else 'model'}).",
+        ),
+    }
+
+
+def _runtime(options: dict[str, str | None]) -> Runtime:
+    def server(prefix: str) -> ServerOptions:
+        names = ("base_url", "api", "api_key_env", "served_model")
+        return ServerOptions(*(options[f"{prefix}{name}"] for name in names))
+
+    return Runtime(
+        options["device"],
+        options["dtype"],
+        embedding=server(""),
+        reranking=server("reranker_"),
+        cache=options.get("cache"),
+    )

@@ -33,7 +33,9 @@ __all__ = [
     "print_sections",
     "print_summary",
     "progress",
+    "size",
     "summary_record",
+    "waiting",
 ]
 
 RANKINGS = ("dense", "bm25", "fused", "rerank")
@@ -72,6 +74,17 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("Indexing", total=total, file="")
         yield lambda done, key: bar.update(task, advance=done, file=escape(key[-60:]))
+
+
+@contextmanager
+def waiting(what: str, silent: bool) -> Iterator[None]:
+    """Show that something takes a while, only on a terminal."""
+    err = Console(stderr=True)
+    if silent or not err.is_terminal:
+        yield
+        return
+    with err.status(f"{what} ..."):
+        yield
 
 
 def note_to(silent: bool) -> Callable[[str], None]:
@@ -218,6 +231,16 @@ def snippet(hit: Hit) -> str:
     )
     text = " ".join(text.split())
     return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in words."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            break
+        value /= 1_000
+    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.3g} {unit}"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -22,6 +22,8 @@ COMMANDS = (
     "doctor",
     "demo",
     "models",
+    "cache info",
+    "cache clear",
     "train embed",
     "train rerank",
     "merge",

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from qwen3_rag_cli.exits import reported
-from qwen3_rag_cli.options import MODEL_METAVAR, Device, Dtype, Json, Quiet, Reranker
+from qwen3_rag_cli.options import MODEL_METAVAR, Json, Quiet, Reranker, with_runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["reindex_command"]
 
 
 @reported
+@with_runtime()
 def reindex_command(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Address of the collection to read.")
@@ -55,8 +57,7 @@ def reindex_command(
             "that of SOURCE).",
         ),
     ] = None,
-    device: Device = None,
-    dtype: Dtype = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,7 +67,6 @@ def reindex_command(
     """
     from qwen3_rag.errors import InputError
     from qwen3_rag_cli import output
-    from qwen3_rag_cli.models import Runtime
     from qwen3_rag_cli.places import Place
     from qwen3_rag_cli.reindexing import Choice, reindexed, renewed
 
@@ -78,7 +78,7 @@ def reindex_command(
             raise InputError("`--lexical` embeds nothing and makes no collection: it stands alone.")
         done = renewed(Place.of(source), progress=progress)
     else:
-        choice = Choice(model, reranker, dim, short_dim, alias, Runtime(device, dtype))
+        choice = Choice(model, reranker, dim, short_dim, alias, runtime)
         done = reindexed(Place.of(source), Place.of(target), choice, progress=progress)
     if json_:
         output.print_json(done)

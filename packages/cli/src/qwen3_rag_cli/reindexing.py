@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag_cli.index import MANIFEST
@@ -61,10 +62,10 @@ def reindexed(source: Place, target: Place, choice: Choice, *, progress: bool) -
     with closing(open_store(source.address)) as old, closing(open_store(target.address)) as new:
         made = SharedManifest(old).record()
         models = _models(old, made, choice)
+        models.check_options(reranks=False)
         extra = None
         if made:
-            names = {"model": models.embedding, "reranker": models.reranking}
-            extra = {PROGRAM: {**made, **names}}
+            extra = {PROGRAM: {**made, **models.record(servers=False)}}
         with models.embedder() as embedder:
             embedded = reindex(
                 old,
@@ -106,13 +107,11 @@ def _count(store: Store) -> int:
     return sum(store.for_tenant(tenant).count() for tenant in store.tenants())
 
 
-def _models(old: Store, made: dict[str, str], choice: Choice) -> Models:
+def _models(old: Store, made: dict[str, Any], choice: Choice) -> Models:
     record = old.record()
-    recorded = None
-    if made:
-        recorded = made["model"], made["reranker"]
-    elif record is not None:
-        recorded = record.model, Models.chosen(record.model, None).reranking
+    recorded = Models.from_record(made)
+    if recorded is None and record is not None:
+        recorded = Models.chosen(record.model, None)
     return Models.chosen(
         choice.model,
         choice.reranker,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -53,7 +53,7 @@ from qwen3_rag._published import (
 from qwen3_rag._results import FloatArray
 from qwen3_rag._templates import document_prefix, query_template, saved_instruction
 from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint, require_extra, resolve
-from qwen3_rag.backends._checkpoint.layout import check_layout
+from qwen3_rag.backends._checkpoint.layout import check_layout, check_settings
 from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.backends._local.loading.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
@@ -148,12 +148,16 @@ def check_arguments(kind: type[ModelBase], arguments: Mapping[str, Any]) -> None
         kind(**arguments)
 
 
-def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) -> Checkpoint:
+def resolve_checkpoint(
+    model: str, role: Role, *, weights: bool = True, **options: Unpack[LocalOptions]
+) -> Checkpoint:
     """Find a checkpoint on disk, download it if necessary, and check that it can be run.
 
     Args:
         model: A folder, an id, or `"tiny"`.
         role: Whether the model embeds or reranks.
+        weights: Whether its weights are needed; otherwise they are neither downloaded nor checked,
+            as for a model on a server.
         **options: Where to look for it: `revision`, `cache_folder`, `local_files_only` and `token`.
 
     Raises:
@@ -161,8 +165,9 @@ def resolve_checkpoint(model: str, role: Role, **options: Unpack[LocalOptions]) 
         MissingExtraError: The id begins with `modelscope:`, and the modelscope package is not
             installed.
     """
-    checkpoint = resolve(LocalSpec(check_model(model), role, check_options(options)).source)
-    check_layout(checkpoint, role)
+    source = LocalSpec(check_model(model), role, check_options(options)).source
+    checkpoint = resolve(replace(source, weights=weights))
+    (check_layout if weights else check_settings)(checkpoint, role)
     return checkpoint
 
 

@@ -133,6 +133,14 @@ class CollectionRecord:
         weights = {name: self.encoder[name] for name in ("k1", "b", "avg_len")}
         return BM25Encoder(**{name: float(value) for name, value in weights.items()})
 
+    def is_of(self, model: str, fingerprint: str) -> bool:
+        """Whether the vectors are of a model, by its content, or else by its name.
+
+        The content of a model on a server is often not known; then the name is the caller's word.
+        """
+        by_name = [one.startswith(BY_NAME) for one in (self.fingerprint, fingerprint)]
+        return self.fingerprint == fingerprint or (sum(by_name) == 1 and self.model == model)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         values = {"format": self.format, **asdict(self)}
@@ -223,7 +231,7 @@ def _model_findings(
     name: str, recorded: CollectionRecord, wanted: CollectionRecord
 ) -> list[Finding]:
     """Report another model, or one of which nothing but a name is known."""
-    if not _of_one_model(recorded, wanted):
+    if not recorded.is_of(wanted.model, wanted.fingerprint):
         message = (
             f"{name} holds vectors of the model {recorded.model!r} (fingerprint "
             f"{recorded.fingerprint}), not of {wanted.model!r} ({wanted.fingerprint}). Vectors of "
@@ -250,16 +258,6 @@ def _model_findings(
             )
         ]
     return []
-
-
-def _of_one_model(recorded: CollectionRecord, wanted: CollectionRecord) -> bool:
-    """Whether two records are of the same model, by its content, or else by its name.
-
-    The content of a model on a server is often not known; then the name is the caller's word.
-    """
-    prints = (recorded.fingerprint, wanted.fingerprint)
-    by_name = [one.startswith(BY_NAME) for one in prints]
-    return prints[0] == prints[1] or (sum(by_name) == 1 and recorded.model == wanted.model)
 
 
 def _encoder_findings(

@@ -64,6 +64,7 @@ class Capabilities:
             which may be stored with vectors too.
         variant: What else decides the numbers: the number format, or the address, API and model of
             a server. A cache keeps variants apart. `None` if the specification decides.
+        server: API, address and name of a model on a server, for messages; `None` in this process.
     """
 
     model: str
@@ -75,6 +76,7 @@ class Capabilities:
     prompts: SavedPrompts = field(default_factory=SavedPrompts)
     earlier_fingerprint: str | None = None
     variant: str | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

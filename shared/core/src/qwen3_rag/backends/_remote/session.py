@@ -135,6 +135,7 @@ class Session:
             earlier_fingerprint=description.earlier_fingerprint if description else None,
             # Servers do not tell in which number format they compute.
             variant=f"{api.name} {self._spec.base_url} {self._spec.model} {version}",
+            server=f"{api.name} at {self._spec.base_url}, which calls it {api.model!r}",
         )
 
     def _fingerprint(self, description: Description | None, version: str | None) -> str:
