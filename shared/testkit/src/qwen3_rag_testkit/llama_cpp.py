@@ -56,7 +56,8 @@ settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F3
 settings.n_ctx = 16_384
 settings.n_batch = settings.n_ubatch = 4_096
 settings.n_parallel = 4
-settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 2
+# More threads wait for each other in loops, and hardly get on beside other work.
+settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
 settings.hostnames = ["127.0.0.1"]
 settings.port = int(sys.argv[3])
 server = xllamacpp.Server(settings)
