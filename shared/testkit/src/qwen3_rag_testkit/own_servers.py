@@ -103,8 +103,9 @@ class VLLMServer(ModelServer):
         return openai_vectors(vectors, body, sum(map(len, prompts)))
 
     def _scoring(self, body: Any) -> Any:
-        prompts = [_joined(self, body["query"], item) for item in body["items"]]
-        self._checked(body, prompts)
+        joined = [_joined(self, body["query"], item) for item in body["items"]]
+        self._checked(body, [])
+        prompts = [ids[: self.limit - 1] for ids in joined]  # room for the token it generates
         scores = [self.model.shares(ids, body["label_token_ids"])[0] for ids in prompts]
         tokens = sum(map(len, prompts))
         data = [

@@ -22,6 +22,7 @@ class VLLM(ByIds):
 
     name = "vllm"
     title = "vLLM"
+    embeds = "vllm serve MODEL --runner pooling"
     remedy = (
         "Start it with `--runner generate`, or with a `--chat-template` that has the roles query "
         "and document and the variable `instruction`."
@@ -34,6 +35,9 @@ class VLLM(ByIds):
         await super().connect()
         if self.role == "reranking":
             self._route = await self._find_route()
+            if self._route == "ids" and self.context is not None:
+                # A longer prompt loses its end without a word, for the token that is generated.
+                self.context -= 1
 
     async def rerank(
         self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
