@@ -181,11 +181,13 @@ def test_a_server_that_stays_away_ends_in_an_error_that_names_the_texts(
             assert time.monotonic() - started < 30
 
 
-def test_an_embedder_refuses_a_reranking_server(reranking_server: LlamaCppServer) -> None:
-    embedder = Qwen3Embedder("tiny", backend=Remote(reranking_server.url))
+def test_an_embedder_refuses_a_reranking_server_of_its_own_size(tmp_path: Path) -> None:
+    write_gguf(folder("embedding"), tmp_path / "reranker.gguf", "reranking")
+    with LlamaCppServer(tmp_path / "reranker.gguf", "reranking") as server:
+        embedder = Qwen3Embedder("tiny", backend=Remote(server.url))
 
-    with pytest.raises(BackendError, match="reranker"):
-        embedder.warm_up()
+        with pytest.raises(BackendError, match=r"runs a reranker.*--pooling last"):
+            embedder.warm_up()
 
 
 def test_a_reranker_refuses_an_embedding_server(embedding_server: LlamaCppServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -172,7 +173,7 @@ def sglang(**options: Any) -> Callable[[], ModelServer]:
     [
         (vllm("embedding"), "reranking", "as an embedding model.*--runner generate"),
         (vllm("reranking", runner="embed"), "reranking", "as an embedding model.*--runner gen"),
-        (vllm("reranking"), "embedding", "404"),
+        (vllm("reranking"), "embedding", "--runner pooling"),
         (vllm("reranking", runner="embed"), "embedding", "128 numbers.*has 512"),
         (
             vllm("reranking", runner="classify", instructions=False),
@@ -196,6 +197,18 @@ def test_a_wrong_set_up_is_refused_with_what_mends_it(
             backend.open().result(60)
 
         backend.close()
+
+
+def test_an_embedder_refuses_a_reranker_of_its_own_size(
+    make_checkpoint: Callable[..., Path],
+) -> None:
+    """As those of the real pair are."""
+    with (
+        VLLMServer(make_checkpoint("reranking"), "reranking", runner="embed") as server,
+        Qwen3Embedder(make_checkpoint("embedding"), backend=Remote(server.url)) as embedder,
+        pytest.raises(BackendError, match=r"runs a reranker.*embedding checkpoint"),
+    ):
+        embedder.warm_up()
 
 
 @pytest.mark.parametrize("setup", ["vllm", "tei", "sglang"])
@@ -245,3 +258,19 @@ def test_the_longest_input_of_the_server_is_that_of_the_model() -> None:
 
     assert cut.cut_at[0] is not None
     assert cut.tokens == (100,)
+
+
+def test_a_pair_has_room_for_the_token_that_vllm_generates(
+    servers: Callable[[str], ModelServer],
+) -> None:
+    """Without it, vLLM cuts the prompt's end off without a word."""
+    server = servers("vllm ids")
+    pair = (QUERY, "word " * 6_000)
+    with (
+        Qwen3Reranker("tiny", max_length=server.limit - 1) as here,
+        Qwen3Reranker("tiny", max_length=server.limit, backend=Remote(server.url)) as there,
+    ):
+        ours, theirs = (one.score([pair], details=True) for one in (here, there))
+
+    np.testing.assert_allclose(theirs.scores, ours.scores, rtol=0, atol=1e-4)
+    assert theirs.cut_at == ours.cut_at

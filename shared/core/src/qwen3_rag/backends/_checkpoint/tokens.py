@@ -98,7 +98,7 @@ class PromptTokenizer:
         self._role = role
         self._longest = min(max_length or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
         if role == "embedding":
-            self.end = self._find_end(full)
+            self.end, self.appends_end = self._find_end(full)
             self.end_text = str(full.id_to_token(self.end))
             self.ends_as_published = self.end == full.token_to_id(END_TOKEN)
             used: tuple[int, ...] = (self.end,)
@@ -288,8 +288,8 @@ class PromptTokenizer:
             scale *= 2
         return results
 
-    def _find_end(self, full: Tokenizer) -> int:
-        """Return the token that is appended to every text."""
+    def _find_end(self, full: Tokenizer) -> tuple[int, bool]:
+        """Return the token behind every text, and whether the tokenizer appends it by itself."""
         bare = full.encode("a", add_special_tokens=False).ids
         ids = full.encode("a").ids
         appended = ids[len(bare) :]
@@ -299,7 +299,7 @@ class PromptTokenizer:
                 "token behind a text is implemented here. Use sentence-transformers for it."
             )
         if appended:
-            return int(appended[0])
+            return int(appended[0]), True
         end = full.token_to_id(END_TOKEN)
         if end is None:
             raise ModelError(
@@ -313,7 +313,7 @@ class PromptTokenizer:
             "give other vectors until tokenizer.json is replaced by the published one.",
             stacklevel=2,
         )
-        return int(end)
+        return int(end), False
 
     def _control(self, full: Tokenizer, segment: str) -> tuple[int, ...]:
         for token in ("<|im_start|>", "<|im_end|>", "<think>", "</think>"):

@@ -82,9 +82,9 @@ def check_vectors(
     if tokens == expected - len(TEXTS):
         raise BackendError(
             f"{server} does not append the end token {description.tokenizer.end_text!r}, which the "
-            "vector is read from, so its vectors are of something else. Serve the checkpoint with "
-            "the tokenizer files it was published with; for a GGUF file, convert it anew or set "
-            "`tokenizer.ggml.add_eos_token` to true."
+            "vector is read from: it runs a reranker, or its vectors are of something else. Serve "
+            "the embedding checkpoint with the tokenizer files it was published with; for a GGUF "
+            "file, convert it anew or set `tokenizer.ggml.add_eos_token` to true."
         )
     if tokens != expected:
         raise BackendError(

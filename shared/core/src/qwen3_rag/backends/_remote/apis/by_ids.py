@@ -11,7 +11,7 @@ from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
 from qwen3_rag.backends._remote.http import Refused
-from qwen3_rag.backends._remote.probe import PAIR
+from qwen3_rag.backends._remote.probe import PAIR, TEXTS, check_vectors
 from qwen3_rag.errors import BackendError
 
 __all__ = ["ABSENT", "ByIds"]
@@ -25,11 +25,13 @@ class ByIds(OpenAIEmbeddings):
 
     Attributes:
         title: The server's name in messages.
+        embeds: The command, or its option, that makes the server embed.
     """
 
     takes_ids = True
     rows = 256
     title: ClassVar[str]
+    embeds: ClassVar[str]
 
     async def answers(self) -> bool:
         return await self._models() is not None
@@ -42,6 +44,27 @@ class ByIds(OpenAIEmbeddings):
         self.choose(list(models))
         self.context = models[self.model]
         self.need()
+        if self.role == "embedding":
+            await self._check_texts()
+
+    async def _check_texts(self) -> None:
+        """Check that the server's own tokenizer is the checkpoint's.
+
+        Ids alone do not tell an embedder from a reranker of the same size, whose tokenizer appends
+        no end token.
+        """
+        try:
+            answer = await self.embed(TEXTS, None)
+        except Refused as error:
+            if error.status not in ABSENT:
+                raise
+            raise BackendError(
+                f"{self.http.address} runs {self.model!r} in a way that does not embed ({error}). "
+                f"Start it with `{self.embeds}`."
+            ) from error
+        if self.need().tokenizer.appends_end:
+            server = f"{self.http.address} ({self.name})"
+            check_vectors(server, answer.values, answer.tokens, self.need())
 
     @abstractmethod
     async def score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:

@@ -6,6 +6,9 @@ from typing import Any
 
 from qwen3_rag.backends._remote.apis.cohere import CohereRerank
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
+from qwen3_rag.backends._remote.http import Refused
+from qwen3_rag.backends._remote.probe import PAIR
+from qwen3_rag.errors import BackendError
 
 __all__ = ["LlamaCpp"]
 
@@ -27,6 +30,19 @@ class LlamaCpp(OpenAIEmbeddings, CohereRerank):
         self.context = (model.get("meta") or {}).get("n_ctx")
         if self.role == "embedding":
             self.need()
+            await self._check_pooling()
+
+    async def _check_pooling(self) -> None:
+        """Check that the server is no reranker, whose vectors are memory that was never written."""
+        body = {"model": self.model, "query": PAIR.query, "documents": [PAIR.document]}
+        try:
+            await self.http.post(self.path, body, lambda answer: answer)
+        except Refused:
+            return
+        raise BackendError(
+            f"{self.http.address} (llama.cpp) runs a reranker. Start it with an embedding model "
+            "and `--embedding --pooling last`."
+        )
 
     async def _model(self) -> dict[str, Any] | None:
         answer = await self.http.get("/v1/models")

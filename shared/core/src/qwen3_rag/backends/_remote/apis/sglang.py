@@ -23,6 +23,7 @@ class SGLang(ByIds):
 
     name = "sglang"
     title = "SGLang"
+    embeds = "--is-embedding"
     remedy = (
         "Start it with SGLang's own `--chat-template examples/chat_template/qwen3_reranker.jinja`, "
         "or with a version that has /v1/score."
