@@ -70,9 +70,9 @@ coverage: $(STAMP)  ## run the tests and list the lines and branches that they m
 	$(PY) -m coverage report
 
 .PHONY: integration
-integration: $(STAMP)  ## test the stores on servers: by URL, from binaries or in containers
+integration: $(STAMP)  ## test on servers of stores and models: by URL, from binaries or in containers
 	$(PY) -m pip install --quiet -c constraints.txt -r integration_tests/requirements.txt
-	$(PY) -m pytest integration_tests/stores $(ARGS)
+	$(PY) -m pytest integration_tests/stores integration_tests/servers $(ARGS)
 
 .PHONY: slow
 slow: $(STAMP)  ## run the tests that take minutes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,8 +20,6 @@ __all__ = ["MilvusLiteProcess", "QdrantProcess", "ServerProcess", "answers", "fr
 
 S = TypeVar("S", bound="ServerProcess")
 
-_PATIENCE = 120  # seconds until a server must answer
-
 
 class ServerProcess(ABC):
     """A context manager that runs a server.
@@ -29,6 +28,9 @@ class ServerProcess(ABC):
         port: Port of the server.
         folder: The data folder, which is deleted at the end.
     """
+
+    #: Seconds until the server must answer.
+    patience = 120
 
     def __init__(self) -> None:
         """Choose a port and make the folder; nothing is started yet."""
@@ -59,8 +61,9 @@ class ServerProcess(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + self.patience
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 self.kill()
@@ -71,7 +74,8 @@ class ServerProcess(ABC):
     def kill(self) -> None:
         """Kill the server without any warning; `start` starts it with the same data."""
         if self._process is not None:
-            self._process.kill()
+            # With the processes that it started, which may go on without it.
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
