@@ -54,6 +54,22 @@ class ShortVectorContract(SearchContract):
         assert 0 not in dict(store.search(in_stages, limit=5)[DENSE])
         assert 0 in dict(store.search(in_stages, limit=60)[DENSE])
 
+    def test_candidates_pass_the_filter(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create(fields=FIELDS, short_dim=32)
+        searcher.add(DOCUMENTS)
+        encoder, store = searcher.encoder, searcher.store
+        [query] = searcher.embedder.embed_queries([CAPITAL])
+        # As many as the first stage finds for either of two limits, and nearer than any other.
+        sparse, payload = encoder.encode_document("text"), {"path": "z.md"}
+        store.upsert([Point(Document(n, "text", payload), query, sparse) for n in range(100, 160)])
+        asked = Query(query, encoder.encode_query("text"), encoder.query_terms("text"), "", 32)
+
+        for limit in (2, 10):
+            filter = store.with_ids(self.equals("path", "a.md"))
+            found = store.search(asked, limit=limit, filter=filter)[DENSE]
+            assert {id_ for id_, _ in found} == {"france", "https://example.org/ü?q=1"}
+
     def test_everything_else_is_as_without_short_vectors(self, make: MakeSearcher) -> None:
         searcher = make()
         searcher.create(fields=FIELDS, short_dim=32)

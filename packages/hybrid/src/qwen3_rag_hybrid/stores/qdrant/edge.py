@@ -194,17 +194,18 @@ class QdrantEdgeStore(Store):
             if len(query.sparse):
                 queries[BM25] = engine.Query.Nearest(to_sparse(query.sparse), using=self._sparse)
             own = within(engine, self.tenant, filter)
-            requests = [
-                engine.QueryRequest(
+            requests = []
+            for name, one in queries.items():
+                first = _first_stage(query, limit, own) if name == DENSE else None
+                request = engine.QueryRequest(
                     limit=limit,
                     query=one,
-                    prefetches=_first_stage(query, limit, own) if name == DENSE else None,
-                    filter=own,
+                    prefetches=first,
+                    filter=own if first is None else None,  # candidates have passed it
                     params=self._idf if name == BM25 else None,
                     with_payload=[KEYS.id],
                 )
-                for name, one in queries.items()
-            ]
+                requests.append(request)
             answers = shard.query_batch(engine.QueryBatchRequest(requests))
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         for name, hits in zip(queries, answers, strict=True):

@@ -162,18 +162,19 @@ class Operations(Described):
         if len(query.sparse):
             queries[BM25] = (to_sparse(query.sparse), names.sparse)
         own = self._within(filter)
-        requests = [
-            models.QueryRequest(
-                prefetch=first_stage(query, limit, own) if name == DENSE else None,
+        requests = []
+        for name, (one, using) in queries.items():
+            first = first_stage(query, limit, own) if name == DENSE else None
+            request = models.QueryRequest(
+                prefetch=first,
                 query=one,
                 using=using,
-                filter=own,
+                filter=own if first is None else None,  # candidates have passed it
                 params=self._idf if name == BM25 else None,
                 limit=limit,
                 with_payload=models.PayloadSelectorInclude(include=[self._layout.keys.id]),
             )
-            for name, (one, using) in queries.items()
-        ]
+            requests.append(request)
         answers = yield self._requests.ask(
             lambda client: client.query_batch_points(self._collection, requests)
         )
