@@ -206,7 +206,7 @@ class TestLlamaIndex(MilvusContract):
         found = self.vector_store(64).query(wanted).nodes
         return [Document(one.node_id, one.get_content(), one.metadata) for one in found]
 
-    def vector_store(self, dim: int) -> Any:
+    def vector_store(self, dim: int, **options: Any) -> Any:
         from llama_index.vector_stores.milvus import MilvusVectorStore
 
         return MilvusVectorStore(
@@ -216,7 +216,20 @@ class TestLlamaIndex(MilvusContract):
             consistency_level="Strong",
             upsert_mode=True,
             use_async_client=False,
+            **options,
         )
+
+
+class TestLlamaIndexBM25(TestLlamaIndex):
+    """With Milvus's own BM25 function over the text."""
+
+    own_bm25 = True
+
+    def vector_store(self, dim: int, **options: Any) -> Any:
+        from llama_index.vector_stores.milvus.utils import BM25BuiltInFunction
+
+        bm25 = BM25BuiltInFunction()
+        return super().vector_store(dim, enable_sparse=True, sparse_embedding_function=bm25)
 
 
 class TestHaystack(MilvusContract):
