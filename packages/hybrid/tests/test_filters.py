@@ -143,6 +143,32 @@ def test_conditions_of_edge_keep_their_ids(tmp_path: Path) -> None:
             assert searcher.count(filter=filter) == number
 
 
+def test_true_and_false_are_not_numbers_in_a_declared_field_of_edge(tmp_path: Path) -> None:
+    def matches(field: str, value: Any) -> Any:
+        return edge.FieldCondition(key=field, match=edge.MatchValue(value))
+
+    with HybridSearcher(QdrantEdgeStore(tmp_path), make_embedder()) as searcher:
+        searcher.create(fields={"done": "bool", "number": "integer"})
+        searcher.add(
+            [
+                Document("done", "text", {"done": True, "number": 1}),
+                Document("open", "text", {"done": False, "number": 0}),
+                Document("mixed", "text", {"done": [True, False], "number": True}),
+            ]
+        )
+
+        for filter, passing in (
+            (edge.Filter(must=[matches("done", True)]), {"done", "mixed"}),
+            (edge.Filter(should=[edge.Filter(must=[matches("done", False)])]), {"open", "mixed"}),
+            (edge.Filter(must_not=[matches("done", True)]), {"open"}),
+            (edge.Filter(must=[matches("number", 1)]), {"done"}),
+        ):
+            assert {hit.id for hit in searcher.search("text", filter=filter)} == passing
+            assert searcher.count(filter=filter) == len(passing)
+        searcher.delete(filter=edge.Filter(must=[matches("done", True)]))
+        assert [point.document.id for point in searcher.scan()] == ["open"]
+
+
 @pytest.mark.parametrize("package", [models, edge])
 def test_a_filter_without_conditions_selects_everything(package: Any, tmp_path: Path) -> None:
     client = QdrantClient(":memory:")

@@ -210,6 +210,7 @@ def test_a_collection_of_your_own_is_taken_over_with_your_names(client: Any) -> 
     )
 
 
+@pytest.mark.parametrize("batch_size", [500, 1])
 @pytest.mark.parametrize(
     ("document", "message"),
     [
@@ -220,13 +221,13 @@ def test_a_collection_of_your_own_is_taken_over_with_your_names(client: Any) -> 
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
-    client: Any, document: Document, message: str
+    client: Any, document: Document, message: str, batch_size: int
 ) -> None:
     searcher = searcher_over(client)
     searcher.create()
 
     with pytest.raises(InputError, match=message):
-        searcher.add([*(Document(n, "fits") for n in range(300)), document], batch_size=500)
+        searcher.add([*(Document(n, "fits") for n in range(300)), document], batch_size=batch_size)
 
     assert searcher.count() == 0
 
@@ -301,6 +302,10 @@ def test_filters_are_passed_on(client: Any, filter: str) -> None:
         ("_id == payload['path']", "field '_id', whose values are derived"),
         ("_id == 1.5", "field '_id', whose values are derived"),
         ('_id == ""', "id must not be empty"),
+        ("_id == 007", r"'007' for ids of documents, which cannot be read.*`ids="),
+        ('_id == "\\x"', r"for ids of documents, which cannot be read.*`ids="),
+        ('_id in ["a" "b"]', "field '_id', whose values are derived"),
+        (f"_id == {'1' * 5_000}", "for ids of documents, which cannot be read"),
     ],
 )
 def test_a_filter_that_would_find_nothing_is_refused(
@@ -314,10 +319,11 @@ def test_a_filter_that_would_find_nothing_is_refused(
 
 
 @pytest.mark.parametrize("filter", ["", " "])
-def test_an_empty_filter_deletes_nothing(client: Any, filter: str) -> None:
+def test_an_empty_filter_finds_everything_and_deletes_nothing(client: Any, filter: str) -> None:
     searcher = searcher_over(client)
     searcher.create()
     searcher.add([Document("a", "text")])
+    assert len(searcher.search("text", filter=filter)) == searcher.count(filter=filter) == 1
 
     with pytest.raises(InputError, match="no conditions, so every document passes"):
         searcher.delete(filter=filter)

@@ -326,6 +326,18 @@ def test_vectors_of_other_lengths_are_refused_and_the_remedy_works(
     assert best.ranks["dense"].score > 0.8
 
 
+def test_searches_among_ids_of_any_characters(client: Any) -> None:
+    ids = ["ü/é", "\U0001f680", "'; \"--\\", "a\nb"]
+    searcher = make_langchain(client, "COSINE", 1)
+    searcher.create(adopt=True)
+    searcher.add([Document(id_, "text") for id_ in [*ids, "other"]])
+
+    assert {hit.id for hit in searcher.search("text", ids=ids)} == {*ids}
+    assert {*searcher.retrieve(ids)} == {*ids}
+    searcher.delete([*ids, "x', 'other"])
+    assert {*searcher.retrieve([*ids, "other"])} == {"other"}
+
+
 def test_other_names_are_given_or_found_missing(client: Any) -> None:
     make_langchain(client, "L2", 1)
     store = MilvusStore(client, NAME, layout="langchain", text_key="body", primary_key="id")

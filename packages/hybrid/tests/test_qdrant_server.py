@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from qwen3_rag import Hit, StoreError
+from qwen3_rag import Hit, InputError, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantStore
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.server_processes import QdrantProcess
@@ -156,9 +156,7 @@ def test_what_one_transport_cannot_carry_is_told(qdrant_address: dict[str, Any])
 
     rest.add([largest])
     assert over_grpc.add([Document(2**64 - 2, "text")]) == 1
-    with pytest.raises(
-        StoreError, match=r"Value out of range.*at most 2\^63 - 1: store it as a str"
-    ):
+    with pytest.raises(InputError, match=r"at most 2\^63 - 1: store it as a str"):
         over_grpc.add([largest])
     with pytest.raises(StoreError, match=r"larger than allowed.*max_request_size_mb"):
         rest.add([long])
@@ -167,3 +165,45 @@ def test_what_one_transport_cannot_carry_is_told(qdrant_address: dict[str, Any])
         assert isinstance(searcher.store, QdrantStore)
         searcher.store.client.delete_collection(name)
         searcher.store.client.close()
+
+
+@pytest.mark.parametrize("tenant", [None, "acme"])
+def test_ids_of_64_bits_are_the_same_over_both_transports(
+    tenant: str | None, qdrant_address: dict[str, Any], qdrant_collection: str
+) -> None:
+    ids: list[str | int] = [2**63 - 1, 2**63, 2**64 - 1, str(2**63), "٣" * 19]
+    clients = [QdrantClient(**qdrant_address, prefer_grpc=grpc) for grpc in (False, True)]
+    stores = [QdrantStore(client, qdrant_collection) for client in clients]
+    searchers = [HybridSearcher(store, make_embedder()) for store in stores]
+    searchers[0].create(tenants=tenant is not None)
+
+    for writer in searchers:
+        writer.add([Document(id_, "text", {"a": 1}) for id_ in ids], tenant=tenant)
+        for reader in searchers:
+            found = reader.search("text", tenant=tenant)
+            assert {(hit.id, str(hit.payload)) for hit in found} == {(i, "{'a': 1}") for i in ids}
+            assert {*reader.retrieve(ids, tenant=tenant)} == {*ids}
+            assert {point.document.id for point in reader.scan(tenant=tenant)} == {*ids}
+        writer.delete(ids, tenant=tenant)
+        assert writer.count(tenant=tenant) == 0
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("has_async_client", [False, True])
+async def test_numbers_without_room_in_grpc_are_refused_before_anything_is_written(
+    has_async_client: bool, qdrant_address: dict[str, Any], qdrant_collection: str
+) -> None:
+    arguments = {**qdrant_address, "prefer_grpc": True}
+    client, async_client = QdrantClient(**arguments), AsyncQdrantClient(**arguments)
+    given: dict[str, Any] = {"async_client": async_client} if has_async_client else {}
+    searcher = HybridSearcher(QdrantStore(client, qdrant_collection, **given), make_embedder())
+    searcher.create()
+    large = Document("large", "text", {"a": [{"b": 2**63}], "c": "text"})
+
+    with pytest.raises(InputError, match=r"'large' has the number 9223372036854775808.*REST"):
+        await searcher.aadd([Document("fine", "text"), large], batch_size=1)
+
+    assert searcher.count() == 0
+    client.close()
+    await async_client.close()

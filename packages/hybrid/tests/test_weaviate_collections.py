@@ -209,6 +209,31 @@ def test_fields_of_every_type_are_filtered_by_and_other_values_come_back(
     }
 
 
+def test_integers_that_the_server_would_change_are_refused_before_anything_is_written(
+    weaviate_client: WeaviateClient, collection: str
+) -> None:
+    searcher = searcher_over(weaviate_client, collection)
+    searcher.create(fields={"number": "integer"})
+    kept = [Document(str(n), "text", {"number": n, "other": 2**53 + 1}) for n in (2**53, -(2**60))]
+    searcher.add(kept)
+    where = Filter.by_property("number")
+
+    for number in (2**53 + 1, [0, -(2**53) - 1], 2**63 - 1):
+        wrong = Document("wrong", "text", {"number": number})
+        with pytest.raises(InputError, match=r"'number' of the document 'wrong'.*'keyword'"):
+            searcher.add([Document("new", "text"), wrong], batch_size=1)
+    for filter in (where.equal(2**53 + 1), where.equal(0) | where.contains_any([2**53 + 1])):
+        with pytest.raises(InputError, match="filter has the integer 9007199254740993"):
+            searcher.search("text", filter=filter)
+    with pytest.raises(InputError, match=r"`values` of 'number'"):
+        searcher.replace([], by="number", values=[2**53 + 1])
+
+    assert searcher.count() == 2
+    for document in kept:
+        [hit] = searcher.search("text", filter=where.equal(document.payload["number"]))
+        assert hit.payload == document.payload
+
+
 def test_documents_are_filtered_by_their_ids(
     weaviate_client: WeaviateClient, collection: str
 ) -> None:

@@ -131,6 +131,7 @@ class Collection:
         self._checked = None  # check the collection before every write
         record = yield from self.ready()
         check_use(self._store.name, record.tenants, calls.store.tenant)
+        yield calls.compute(partial(calls.store.check_documents, items, record))
         if self._follows_record and record.has_terms:
             yield from self._measure(record, [document.text for document in items])
         with progress_bar(progress, len(items), "Adding", "document") as on_done:

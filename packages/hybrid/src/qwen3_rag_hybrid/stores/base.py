@@ -13,7 +13,7 @@ from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
-from qwen3_rag_hybrid.documents import Id, Keys, Point
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.record import FIELD_TYPES, CollectionRecord, Finding
 from qwen3_rag_hybrid.stores.tenants import check_tenant
 
@@ -205,6 +205,18 @@ class Store(ABC):
     def selects_all(self, filter: Any) -> bool:
         """Whether a filter has no conditions, so that every document passes."""
         return filter is None
+
+    def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
+        """Reject documents that the store cannot hold, before any is embedded or written.
+
+        Args:
+            documents: The documents, which are valid in themselves.
+            record: The collection's record.
+
+        Raises:
+            InputError: The store cannot hold one of them; the message names it.
+        """
+        return
 
     @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:

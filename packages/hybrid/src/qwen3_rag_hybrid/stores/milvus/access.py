@@ -17,7 +17,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query
-from qwen3_rag_hybrid.stores.milvus.filters import within
+from qwen3_rag_hybrid.stores.milvus.filters import quoted, within
 from qwen3_rag_hybrid.stores.milvus.foreign import ForeignLayout, Found
 from qwen3_rag_hybrid.stores.milvus.rows import Names, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.record import CollectionRecord, no_collection
@@ -128,10 +128,17 @@ class Access:
             return str(point_id(id_, self.tenant))
         return self._foreign.key(id_, self._described())
 
-    def _pages(self, ids: Sequence[Id]) -> Iterator[list[Id]]:
-        """Yield the primary keys of ids, as many as one request should have."""
+    def _among(self, ids: Sequence[Id]) -> str:
+        """Make the expression that the rows of some ids pass.
+
+        The client makes one too, of the argument `ids`, and leaves quotes in ids as they are.
+        """
+        return f"{self._names.primary} in {quoted([self._key(id_) for id_ in ids])}"
+
+    def _pages(self, ids: Sequence[Id]) -> Iterator[str]:
+        """Yield the expressions for as many ids as one request should have."""
         for start in range(0, len(ids), PAGE):
-            yield [self._key(id_) for id_ in ids[start : start + PAGE]]
+            yield self._among(ids[start : start + PAGE])
 
     def _read(self, row: Mapping[str, Any], encoder: BM25Encoder | None) -> Point:
         if self._foreign is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.stores.milvus.rows import Names
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "matching", "with_places", "within"]
+__all__ = ["check_filter", "matching", "quoted", "with_places", "within"]
 
 _STRING = r"""[rR]?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
 # A name may be followed by a key in brackets. Strings, numbers and functions have no `name`.
@@ -84,7 +83,7 @@ def with_places(filter: str, names: Names, place: Callable[[Id], Id]) -> str:
 
     def placed(operator: str, ids: Id | list[Id]) -> str:
         places = [place(id_) for id_ in ids] if isinstance(ids, list) else place(ids)
-        return f"{names.primary} {operator} {json.dumps(places)}"
+        return f"{names.primary} {operator} {quoted(places)}"
 
     return _replace_comparisons(filter, names, placed)
 
@@ -102,14 +101,22 @@ def _replace_comparisons(filter: str, names: Names, replacement: Callable[[str, 
     comparison = re.compile(
         # A string that has a comparison in it is matched first, as a whole.
         rf"{_STRING}|\b(?:{fields})\s*(?P<operator>==|!=|(?i:(?:not\s+)?in\b))\s*"
-        rf"(?P<ids>{one}(?![\w.])|\[\s*(?:{one}\s*(?:,\s*)?)*\])",
+        rf"(?P<ids>{one}(?![\w.])|\[\s*(?:{one}\s*(?:,\s*{one}\s*)*,?\s*)?\])",
         re.DOTALL,
     )
 
     def replaced(match: re.Match[str]) -> str:
         if match["operator"] is None:
             return match[0]
-        return replacement(match["operator"], ast.literal_eval(match["ids"]))
+        try:
+            ids = ast.literal_eval(match["ids"])
+        except (SyntaxError, ValueError) as error:
+            raise InputError(
+                f"The filter has {match['ids']!r} for ids of documents, which cannot be read "
+                f"({error.msg if isinstance(error, SyntaxError) else error}). Search with "
+                "`ids=[...]` instead."
+            ) from error
+        return replacement(match["operator"], ids)
 
     return comparison.sub(replaced, filter)
 
@@ -130,12 +137,12 @@ def matching(values: Mapping[str, Sequence[Any]], names: Names) -> str:
     conditions = []
     for field, wanted in values.items():
         place = _place(field, names)
-        conditions.append(" or ".join(f"{place} == {_quoted(value)}" for value in wanted))
+        conditions.append(" or ".join(f"{place} == {quoted(value)}" for value in wanted))
     return " and ".join(f"({condition})" for condition in conditions)
 
 
 def _place(field: str, names: Names) -> str:
-    return f"{names.payload}[{_quoted(field)}]" if names.payload else field
+    return f"{names.payload}[{quoted(field)}]" if names.payload else field
 
 
 def within(tenant: str | None, filter: str | None, names: Names) -> str:
@@ -152,7 +159,7 @@ def within(tenant: str | None, filter: str | None, names: Names) -> str:
     """
     if tenant is None:
         return filter or ""
-    own = f"{names.tenant} == {_quoted(tenant)}"
+    own = f"{names.tenant} == {quoted(tenant)}"
     if not filter:
         return own
     _check_complete(filter)
@@ -174,5 +181,10 @@ def _check_complete(expression: str) -> None:
         )
 
 
-def _quoted(value: str | int) -> str:
-    return str(value) if isinstance(value, int) else f'"{value.translate(_ESCAPES)}"'
+def quoted(value: Id | Sequence[Id]) -> str:
+    """Write an id, another value or a list of them in the form of Milvus's expressions."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return f'"{value.translate(_ESCAPES)}"'
+    return f"[{', '.join(map(quoted, value))}]"

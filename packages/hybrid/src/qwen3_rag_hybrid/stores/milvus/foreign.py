@@ -10,7 +10,7 @@ import numpy as np
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
-from qwen3_rag_hybrid.documents import Id, Keys, Point, from_payload, to_payload
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, from_payload, to_payload
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names, check_size
 from qwen3_rag_hybrid.stores.milvus.schema import check_dense
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
@@ -40,11 +40,19 @@ class ForeignLayout:
         """Make a point's row.
 
         Raises:
+            InputError: As in `to_scalars`.
+            StoreError: As in `to_scalars`.
+        """
+        assert point.dense is not None
+        return {**self.to_scalars(point.document, found), self.names.dense: point.dense.tolist()}
+
+    def to_scalars(self, document: Document, found: Found) -> dict[str, Any]:
+        """Make the fields of a document's row that are no vectors.
+
+        Raises:
             InputError: The id is not a string, or the text is too long.
             StoreError: Milvus makes the ids of the collection.
         """
-        assert point.dense is not None
-        document = point.document
         if found.makes_ids:
             raise StoreError(
                 "Milvus makes the ids of this collection (`auto_id`), so documents cannot be added "
@@ -52,11 +60,7 @@ class ForeignLayout:
             )
         check_size(document.id, "text is", document.text, LONGEST, "Split the document.")
         fields = to_payload(document, self.keys)
-        return {
-            **fields,
-            self.names.primary: self.key(document.id, found),
-            self.names.dense: point.dense.tolist(),
-        }
+        return {**fields, self.names.primary: self.key(document.id, found)}
 
     def key(self, id_: Id, found: Found) -> Id:
         """Return the primary key of a document's row.

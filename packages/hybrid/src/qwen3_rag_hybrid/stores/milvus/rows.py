@@ -16,7 +16,16 @@ from qwen3_rag.lexical import BM25Encoder, tokens
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id, to_payload
 from qwen3_rag_hybrid.stores.short import SHORT, shortened
 
-__all__ = ["LONGEST", "Names", "check_size", "join_terms", "read_id", "read_point", "to_row"]
+__all__ = [
+    "LONGEST",
+    "Names",
+    "check_size",
+    "join_terms",
+    "read_id",
+    "read_point",
+    "to_row",
+    "to_scalars",
+]
 
 #: Bytes in UTF-8 that a field of the type VARCHAR holds at most.
 LONGEST = 65_535
@@ -83,10 +92,21 @@ def to_row(point: Point, names: Names, tenant: str | None, short_dim: int | None
         short_dim: Size of the collection's short vectors, if it has any.
 
     Raises:
-        InputError: Milvus cannot hold the document's id, text, terms, payload or tenant.
+        InputError: As in `to_scalars`.
     """
     assert point.dense is not None
-    document = point.document
+    row = {**to_scalars(point.document, names, tenant), names.dense: point.dense.tolist()}
+    if short_dim is not None:
+        row[SHORT] = shortened(point.dense, short_dim).tolist()
+    return row
+
+
+def to_scalars(document: Document, names: Names, tenant: str | None) -> dict[str, Any]:
+    """Make the fields of a document's row that are no vectors.
+
+    Raises:
+        InputError: Milvus cannot hold the document's id, text, terms, payload or tenant.
+    """
     payload = to_payload(document, names.keys)
     del payload[names.text], payload[names.id]
     row = {
@@ -95,12 +115,9 @@ def to_row(point: Point, names: Names, tenant: str | None, short_dim: int | None
         names.text: document.text,
         names.payload: payload,
         names.terms: join_terms(tokens(document.text)),
-        names.dense: point.dense.tolist(),
     }
     if tenant is not None:
         row[names.tenant] = tenant
-    if short_dim is not None:
-        row[SHORT] = shortened(point.dense, short_dim).tolist()
     _check(document, row, names)
     return row
 

@@ -10,10 +10,15 @@ from typing import Any, ClassVar
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
-from qwen3_rag_hybrid.documents import Id, Keys, Point
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.milvus.filters import check_filter, matching, with_places, within
-from qwen3_rag_hybrid.stores.milvus.rows import join_terms
+from qwen3_rag_hybrid.stores.milvus.filters import (
+    check_filter,
+    matching,
+    with_places,
+    within,
+)
+from qwen3_rag_hybrid.stores.milvus.rows import join_terms, to_scalars
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -199,12 +204,12 @@ class MilvusStore(Access, Store):
 
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send; see `Store.with_ids`."""
-        placed = filter
-        if filter and self._foreign is None:
-            placed = with_places(filter, self._names, self._key)
+        placed = None if self.selects_all(filter) else filter
+        if placed and self._foreign is None:
+            placed = with_places(placed, self._names, self._key)
         if ids is None:
             return placed
-        among = f"{self._names.primary} in {json.dumps([self._key(id_) for id_ in ids])}"
+        among = self._among(ids)
         return f"{among} and ({placed})" if placed else among
 
     def selects_all(self, filter: Any) -> bool:
@@ -227,6 +232,15 @@ class MilvusStore(Access, Store):
                 return []
             self._load()
         return sorted({row[self._names.tenant] for row in self._rows("", [self._names.tenant])})
+
+    def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
+        """Reject documents that are too long for Milvus; see `Store.check_documents`."""
+        with self._asking("Checking documents for"):
+            for document in documents:
+                if self._foreign is None:
+                    to_scalars(document, self._names, self.tenant)
+                else:
+                    self._foreign.to_scalars(document, self._described())
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
@@ -253,7 +267,7 @@ class MilvusStore(Access, Store):
         with self._asking("Deleting from", self._guard):
             self._ready()
             for page in self._pages(ids):
-                self.client.delete(self.collection, ids=page)
+                self.client.delete(self.collection, filter=page)
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching`."""
@@ -288,8 +302,11 @@ class MilvusStore(Access, Store):
             self._ready()
             encoder = self._encoder() if vectors else None
             for page in self._pages(ids):
-                rows += self.client.get(
-                    self.collection, page, self._output(vectors), consistency_level=STRONG
+                rows += self.client.query(
+                    self.collection,
+                    filter=page,
+                    output_fields=self._output(vectors),
+                    consistency_level=STRONG,
                 )
         points = [self._read(row, encoder) for row in rows]
         return {point.document.id: point for point in points}

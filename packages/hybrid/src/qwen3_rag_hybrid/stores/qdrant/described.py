@@ -156,7 +156,7 @@ class Described:
 
     def _points(self, records: Sequence[models.Record]) -> Flow[list[Point]]:
         names = yield from self._vector_names()
-        return [read_point(record, self._layout.keys, names) for record in records]
+        return [read_point(record, self._layout, names) for record in records]
 
     def _vector_names(self) -> Flow[VectorNames]:
         """Find the names of the vectors, once."""

@@ -8,12 +8,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from qwen3_rag.errors import MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
-from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
+from qwen3_rag_hybrid.stores.qdrant.filters import (
+    check_filter,
+    has_conditions,
+    replaced,
+    with_places,
+)
 from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
 from qwen3_rag_hybrid.stores.qdrant.tenants import (
     FIRST_TENANTS,
@@ -154,7 +161,7 @@ class QdrantEdgeStore(Store):
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send; see `Store.with_ids`."""
         place = partial(point_id, tenant=self.tenant)
-        placed = None if filter is None else with_places(filter, place)
+        placed = None if filter is None else self._with_bools(with_places(filter, place))
         if ids is None:
             return placed
         among = engine.HasIdCondition({place(id_) for id_ in ids})
@@ -274,6 +281,23 @@ class QdrantEdgeStore(Store):
         shard = self._folder.opened()
         check_use(self.name, self._recorded.tenants, self.tenant)
         return shard
+
+    def _with_bools(self, filter: Any) -> Any:
+        """Make a filter with true and false, for which the engine's `MatchValue` has 1 and 0.
+
+        It takes numpy's as they are, and the type of a declared field tells what is meant.
+        """
+        fields = self._recorded.fields if self._folder.open() else {}
+
+        def with_bool(condition: Any) -> Any:
+            match: Any = getattr(condition, "match", None)
+            is_number = isinstance(match, engine.MatchValue) and match.value in (0, 1)
+            if not is_number or fields.get(condition.key) != "bool":
+                return condition
+            value: Any = np.bool_(match.value)
+            return engine.FieldCondition(key=condition.key, match=engine.MatchValue(value))
+
+        return replaced(filter, with_bool)
 
     @property
     def _recorded(self) -> CollectionRecord:

@@ -41,11 +41,6 @@ _REMEDIES = {
     503: "Check that the server runs at that address, and that it is not starting or overloaded.",
 }
 
-_NOT_IN_GRPC = (
-    ". Over gRPC, an integer in a payload is at most 2^63 - 1: store it as a string, or use REST "
-    "(`prefer_grpc=False`)."
-)
-
 
 @dataclass(frozen=True)
 class _Answer:
@@ -68,8 +63,7 @@ def failure(action: str, name: str, collection: str, error: Exception) -> StoreE
     answer = _answer(error)
     failed = f"{action} {name[0].lower()}{name[1:]} failed: "
     if answer is None:
-        remedy = _NOT_IN_GRPC if "Value out of range" in str(error) else ""
-        return StoreError(f"{failed}{type(error).__name__}: {error}{remedy}")
+        return StoreError(f"{failed}{type(error).__name__}: {error}")
     if answer.status == 404 and f"Collection `{collection}`" in answer.message:
         return StoreError(str(no_collection(collection)))
     message = answer.message.rstrip(". ")

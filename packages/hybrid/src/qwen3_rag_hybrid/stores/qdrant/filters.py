@@ -12,7 +12,7 @@ from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Id, Keys
 from qwen3_rag_hybrid.stores.record import check_declared
 
-__all__ = ["check_filter", "fields_of", "has_conditions", "with_places"]
+__all__ = ["check_filter", "fields_of", "has_conditions", "replaced", "with_places"]
 
 _CLAUSES = ("must", "should", "must_not")
 
@@ -75,31 +75,46 @@ def has_conditions(filter: Any) -> bool:
     )
 
 
-def with_places(condition: Any, place: Callable[[Id], Any]) -> Any:
-    """Replace documents' ids in a filter or condition by the points' ids.
+def with_places(filter: Any, place: Callable[[Id], Any]) -> Any:
+    """Replace documents' ids in a filter by the points' ids.
+
+    Args:
+        filter: The filter; it is not changed.
+        place: Gives the id of a document's point.
+    """
+
+    def placed(condition: Any) -> Any:
+        kind = type(condition)
+        if hasattr(condition, "has_id"):  # of qdrant-client
+            return kind(has_id=[place(_own(id_)) for id_ in condition.has_id])
+        if hasattr(condition, "point_ids"):  # of Edge
+            return kind({place(_own(id_)) for id_ in condition.point_ids})
+        return condition
+
+    return replaced(filter, placed)
+
+
+def replaced(condition: Any, replacement: Callable[[Any], Any]) -> Any:
+    """Replace the conditions that a filter combines.
 
     Args:
         condition: The filter or condition; it is not changed.
-        place: Gives the id of a document's point.
+        replacement: Gives another condition for one, or the same.
     """
-    kind = type(condition)
-    if hasattr(condition, "has_id"):  # of qdrant-client
-        return kind(has_id=[place(_own(id_)) for id_ in condition.has_id])
-    if hasattr(condition, "point_ids"):  # of Edge
-        return kind({place(_own(id_)) for id_ in condition.point_ids})
     if not hasattr(condition, "must_not"):
-        return condition
-    clauses = {name: _placed(getattr(condition, name), place) for name in _CLAUSES}
+        return replacement(condition)
+    clauses = {name: _replaced(getattr(condition, name), replacement) for name in _CLAUSES}
     least = condition.min_should
     if least is not None:
-        least = type(least)(conditions=_placed(least.conditions, place), min_count=least.min_count)
-    return kind(**clauses, min_should=least)
+        conditions = _replaced(least.conditions, replacement)
+        least = type(least)(conditions=conditions, min_count=least.min_count)
+    return type(condition)(**clauses, min_should=least)
 
 
-def _placed(clause: Any, place: Callable[[Id], Any]) -> Any:
+def _replaced(clause: Any, replacement: Callable[[Any], Any]) -> Any:
     if isinstance(clause, (list, tuple)):
-        return [with_places(condition, place) for condition in clause]
-    return None if clause is None else with_places(clause, place)
+        return [replaced(condition, replacement) for condition in clause]
+    return None if clause is None else replaced(clause, replacement)
 
 
 def _own(id_: Any) -> Id:

@@ -112,8 +112,6 @@ class Operations(Described):
         """See `Store.upsert`."""
         yield from self._check_use(writing=True)
         names = yield from self._vector_names()
-        for point in points:
-            self._layout.place(point.document.id)  # refuses an id before anything is written
         for batch in batches(points):
             made = [to_point(point, self._layout, names) for point in batch]
             yield from self._requests.write(partial(_upsert, self._collection, made))
@@ -180,7 +178,7 @@ class Operations(Described):
         )
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         for name, answer in zip(queries, answers, strict=True):
-            ranked[name] = [(read_id(hit, self._layout.keys), hit.score) for hit in answer.points]
+            ranked[name] = [(read_id(hit, self._layout), hit.score) for hit in answer.points]
         return ranked
 
     @_doing("Reading")

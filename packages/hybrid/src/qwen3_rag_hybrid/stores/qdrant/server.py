@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
-from qwen3_rag_hybrid.documents import Id, Keys, Point
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
@@ -29,6 +29,7 @@ except ImportError as error:
 
 from qwen3_rag_hybrid.stores.qdrant.aio import AsyncQdrant
 from qwen3_rag_hybrid.stores.qdrant.operations import Operations
+from qwen3_rag_hybrid.stores.qdrant.points import check_numbers
 
 __all__ = ["QdrantStore"]
 
@@ -201,6 +202,14 @@ class QdrantStore(Store):
         while len(hits := self._run(self._operations.facet(limit))) == limit:
             limit *= 10
         return tenants_of(hits)
+
+    def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
+        """Reject ids that a framework has none of, and numbers that gRPC has none of."""
+        for document in documents:
+            self._layout.place(document.id)
+        clients = (self.client, self.async_client)
+        if any(each is not None and each.init_options.get("prefer_grpc") for each in clients):
+            check_numbers(documents)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.

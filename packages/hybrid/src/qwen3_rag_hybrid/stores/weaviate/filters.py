@@ -11,6 +11,7 @@ from weaviate.collections.classes.filters import FilterReturn
 from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Keys
 from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.stores.weaviate.layout import check_number
 
 __all__ = ["check_filter", "fields_of", "matching"]
 
@@ -28,7 +29,8 @@ def check_filter(filter: Any, fields: Mapping[str, str], keys: Keys) -> None:
 
     Raises:
         InputTypeError: The filter was not made with `weaviate.classes.query.Filter`.
-        InputError: The filter names an undeclared field.
+        InputError: The filter names an undeclared field, or has an integer that the server would
+            take for another one.
     """
     if filter is None:
         return
@@ -38,25 +40,42 @@ def check_filter(filter: Any, fields: Mapping[str, str], keys: Keys) -> None:
             'Make one with `Filter.by_property("path").equal("a.md")`, for example.'
         )
     check_declared(fields_of(filter), fields, keys)
+    for condition in _conditions_of(filter):
+        values = condition.value if isinstance(condition.value, list) else [condition.value]
+        for value in values:
+            check_number(value, "The filter")
 
 
 def fields_of(filter: Any) -> Iterator[str]:
     """Yield the properties in a filter, without the object's own id and times."""
+    for condition in _conditions_of(filter):
+        target = condition.target
+        name = target if isinstance(target, str) else target.link_on  # a reference's name
+        if name.startswith("len(") and name.endswith(")"):
+            name = name[4:-1]
+        if name not in _OF_OBJECTS:
+            yield name
+
+
+def _conditions_of(filter: Any) -> Iterator[Any]:
+    """Yield the conditions that a filter combines."""
     clauses = getattr(filter, "filters", None)
-    if clauses is not None:
-        for clause in clauses:
-            yield from fields_of(clause)
+    if clauses is None:
+        yield filter
         return
-    target = filter.target
-    name = target if isinstance(target, str) else target.link_on  # a reference's name
-    if name.startswith("len(") and name.endswith(")"):
-        name = name[4:-1]
-    if name not in _OF_OBJECTS:
-        yield name
+    for clause in clauses:
+        yield from _conditions_of(clause)
 
 
 def matching(values: Mapping[str, Sequence[Any]]) -> FilterReturn:
-    """Make a filter: each field has one of its values."""
+    """Make a filter: each field has one of its values.
+
+    Raises:
+        InputError: The server would take a value for another one.
+    """
+    for field, wanted in values.items():
+        for value in wanted:
+            check_number(value, f"`values` of {field!r}")
     conditions = [
         Filter.by_property(field).contains_any(list(wanted)) for field, wanted in values.items()
     ]

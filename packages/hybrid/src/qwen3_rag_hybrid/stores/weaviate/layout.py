@@ -24,6 +24,7 @@ __all__ = [
     "PROPERTIES",
     "TERMS",
     "check_field_names",
+    "check_number",
     "check_tenant_name",
     "field_property",
     "object_id",
@@ -90,6 +91,7 @@ FIELD_TYPES = tuple(_DATA_TYPES)
 
 _RESERVED = {"id", "vector", "_id", "_additional", *PROPERTIES}
 _LONGEST_NAME = 128  # below any server's limit
+_LARGEST = 2**64  # more than any integer in a payload
 
 _LONGEST_TENANT = 64
 _TENANT_NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{_LONGEST_TENANT}}}")
@@ -127,6 +129,23 @@ def check_tenant_name(name: str) -> None:
             f"The tenant {name[:_LONGEST_TENANT]!r} cannot be one of Weaviate: names consist of "
             f"ASCII letters, digits, '_' and '-', {_LONGEST_TENANT} of them at most. Use an id, "
             "such as a UUID, or a digest of the name."
+        )
+
+
+def check_number(value: Any, where: str) -> None:
+    """Reject an integer that the server would take for another one: it compares 64-bit floats.
+
+    Args:
+        value: An integer; any other value is allowed.
+        where: What has it, for the error message.
+
+    Raises:
+        InputError: No float is equal to it.
+    """
+    if isinstance(value, int) and abs(value) <= _LARGEST and float(value) != value:
+        raise InputError(
+            f"{where} has the integer {value}, and Weaviate compares integers as floats, which are "
+            "exact up to 2^53. Keep it as a string, in a field of the type 'keyword'."
         )
 
 

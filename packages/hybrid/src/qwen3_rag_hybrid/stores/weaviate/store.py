@@ -12,7 +12,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
-from qwen3_rag_hybrid.documents import Id, Keys, Point
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store, parts
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
@@ -39,6 +39,7 @@ from qwen3_rag_hybrid.stores.weaviate.filters import check_filter, matching
 from qwen3_rag_hybrid.stores.weaviate.layout import (
     FIELD_TYPES,
     check_field_names,
+    check_number,
     check_tenant_name,
 )
 from qwen3_rag_hybrid.stores.weaviate.layouts import layout_of
@@ -217,6 +218,17 @@ class WeaviateStore(Connection, Store):
         """Delete a tenant; see `Store.delete_tenant`."""
         with self.for_tenant(tenant)._asking("Deleting from"):
             self._handle().tenants.remove([tenant])
+
+    def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
+        """Reject ids that a framework has none of, and integers that the server would change."""
+        integers = [name for name, kind in record.fields.items() if kind == "integer"]
+        for document in documents:
+            self._layout.object_id(document.id)
+            # Else, all of the payload is in properties, and nowhere else.
+            for name in integers if self._layout.has_terms else document.payload:
+                value = document.payload.get(name)
+                for one in value if isinstance(value, (list, tuple)) else [value]:
+                    check_number(one, f"The field {name!r} of the document {document.id!r}")
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`.
