@@ -160,10 +160,10 @@ def test_relative_score_shares_the_weight_equally_in_a_list_without_distances(
 
 
 def test_relative_score_tie_on_paper_is_a_tie() -> None:
-    # On paper both get the shares of 0.9 and 0.2; as floats "b" is 1e-16 ahead.
+    # On paper both get the shares of 0.9 and 0.4; as floats "b" is 6e-17 ahead.
     lists: dict[str, RankedList] = {
-        "dense": [("top", 1.0), ("b", 0.9), ("a", 0.2), ("low", 0.1)],
-        "bm25": [("top", 2.0), ("b", 1.2), ("a", 1.9), ("low", 1.1)],
+        "dense": [("top", 1.0), ("b", 0.9), ("a", 0.4), ("low", 0.3)],
+        "bm25": [("top", 0.3), ("b", 0.12), ("a", 0.27), ("low", 0.09)],
     }
     hits = relative_score(lists)
     scores = {hit.id: hit.score for hit in hits}
@@ -171,6 +171,7 @@ def test_relative_score_tie_on_paper_is_a_tie() -> None:
     assert scores["a"] == pytest.approx(scores["b"], abs=1e-12)
     assert scores["a"] != scores["b"]
     assert order(hits) == ["top", "a", "b", "low"]
+    assert order(relative_score(lists, limit=2)) == ["top", "a"]
 
 
 # Ties, ids, duplicates.
@@ -350,6 +351,19 @@ def test_both_fusions_agree_with_exact_arithmetic(
     assert order(relative_score(lists, weights=weights)) == exactly(lists, weights, relative=True)
 
 
+@METHODS
+@given(lists=lists_of, weights=weights_of, limit=st.integers(0, 20))
+def test_limit_gives_the_first_of_all_hits(
+    method: Callable[..., list[Fused]],
+    lists: dict[str, RankedList],
+    weights: dict[str, float],
+    limit: int,
+) -> None:
+    weights = {name: weight for name, weight in weights.items() if name in lists}
+
+    assert method(lists, weights=weights, limit=limit) == method(lists, weights=weights)[:limit]
+
+
 # By name.
 
 
@@ -364,6 +378,8 @@ def test_fuse_passes_everything_on_to_the_method_it_is_asked_for() -> None:
     assert fuse(lists, "rrf") == rrf(lists)
     assert fuse(lists, "rrf", k=3, weights=weights) == rrf(lists, k=3, weights=weights)
     assert fuse(lists, "relative_score", weights=weights) == relative_score(lists, weights=weights)
+    assert fuse(lists, limit=2) == relative_score(lists)[:2]
+    assert fuse(lists, "rrf", limit=2) == rrf(lists)[:2]
     assert rrf(lists) != relative_score(lists)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from qwen3_rag import Hit, RankScore
@@ -19,14 +20,15 @@ __all__ = ["find_candidates", "find_hits"]
 _SLACK = 8
 _MOST = 16
 _DECIMALS = 5  # the same as in fusion
+_SCORE = itemgetter(1)
 
 
 def find_candidates(calls: StoreCalls, query: Query, depth: int, filter: Any) -> Flow[RankedLists]:
     """Find the best `depth` hits of each retriever, independent of how the store orders ties.
 
     A store returns hits of equal score in any order, so hits that tie at its limit would change
-    from query to query. Therefore a list is read until the score changes, sorted as in fusion, and
-    cut here.
+    from query to query. Therefore a list is read until the score changes, and cut here as fusion
+    orders it.
 
     Args:
         calls: Runs operations on the store.
@@ -36,9 +38,10 @@ def find_candidates(calls: StoreCalls, query: Query, depth: int, filter: Any) ->
     """
     limit = depth + _SLACK
     while True:
-        lists: RankedLists = yield calls.ask(_search(query, limit, filter))
+        found: RankedLists = yield calls.ask(_search(query, limit, filter))
+        lists = {name: sorted(hits, key=_SCORE, reverse=True) for name, hits in found.items()}
         if limit >= depth * _MOST or all(_settled(hits, depth, limit) for hits in lists.values()):
-            return {name: _ordered(name, hits)[:depth] for name, hits in lists.items()}
+            return {name: _cut(name, hits, depth) for name, hits in lists.items()}
         limit *= 2
 
 
@@ -72,12 +75,15 @@ def _search(query: Query, limit: int, filter: Any) -> Any:
 
 def _settled(hits: Sequence[tuple[Id, float]], depth: int, limit: int) -> bool:
     """Whether all hits that tie with the last kept hit have been read."""
-    if len(hits) < limit:
-        return True
-    scores = sorted((round(score, _DECIMALS) for _, score in hits), reverse=True)
-    return scores[depth - 1] != scores[-1]
+    return len(hits) < limit or not _ties(hits[depth - 1], hits[-1])
 
 
-def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:
-    """Order one list as fusion does."""
-    return [(one.id, one.ranks[name].score) for one in rrf({name: hits})]
+def _cut(name: str, hits: Sequence[tuple[Id, float]], depth: int) -> Sequence[tuple[Id, float]]:
+    """Keep the first hits; where the last of them ties, those that come first in fusion."""
+    if len(hits) > depth and _ties(hits[depth - 1], hits[depth]):
+        hits = [(one.id, one.ranks[name].score) for one in rrf({name: hits})]
+    return hits[:depth]
+
+
+def _ties(one: tuple[Id, float], other: tuple[Id, float]) -> bool:
+    return round(one[1], _DECIMALS) == round(other[1], _DECIMALS)

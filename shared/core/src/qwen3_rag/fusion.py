@@ -29,6 +29,9 @@ __all__ = [
 Id: TypeAlias = str | int
 #: Maps each retriever's name to its `(id, score)` pairs; higher is better.
 RankedLists: TypeAlias = Mapping[str, Sequence[tuple[Id, float]]]
+#: A hit that is being ordered: its score as rounded, negated so that the best come first; its id;
+#: its score.
+_Ranked: TypeAlias = tuple[float, Id, float]
 FusionMethod: TypeAlias = Literal["rrf", "relative_score"]
 
 DEFAULT_FUSION: FusionMethod = "relative_score"
@@ -40,9 +43,9 @@ the list goes well beyond them (`benchmarks/hybrid_quality.py` measures both).""
 
 _RRF_K = 60
 
-# Engines agree on a score to about 4e-6, and return equal scores in any order. Scores are rounded
-# to this many decimals, and ties are ordered by id.
-_DECIMALS = 5
+# Engines agree on a score to about 4e-6, and return equal scores in any order. Scores are counted
+# in whole units of 1e-5, which is faster than rounding to decimals, and ties are ordered by id.
+_UNITS = 1e5
 # Fused scores that are mathematically equal can differ by a few 1e-16 as floats.
 _FUSED_DECIMALS = 12
 
@@ -69,6 +72,7 @@ def fuse(
     *,
     k: float = _RRF_K,
     weights: Mapping[str, float] | None = None,
+    limit: int | None = None,
 ) -> list[Fused]:
     """Fuse ranked lists with the named method.
 
@@ -77,12 +81,13 @@ def fuse(
         method: `"relative_score"` or `"rrf"`.
         k: RRF's rank constant. Any but the default needs `method="rrf"`.
         weights: As in `rrf`.
+        limit: As in `rrf`.
 
     Raises:
         InputError: The method is unknown, or its arguments are invalid.
     """
     if method == "rrf":
-        return rrf(lists, k=k, weights=weights)
+        return rrf(lists, k=k, weights=weights, limit=limit)
     if method == "relative_score":
         _check_k(k)
         if k != _RRF_K:
@@ -90,12 +95,16 @@ def fuse(
                 f"`k` is RRF's rank constant, got {k!r} for 'relative_score', which has none. "
                 "Choose 'rrf' as the fusion, or leave `k` out."
             )
-        return relative_score(lists, weights=weights)
+        return relative_score(lists, weights=weights, limit=limit)
     raise InputError(f"`method` must be one of {get_args(FusionMethod)}, got {method!r}.")
 
 
 def rrf(
-    lists: RankedLists, *, k: float = _RRF_K, weights: Mapping[str, float] | None = None
+    lists: RankedLists,
+    *,
+    k: float = _RRF_K,
+    weights: Mapping[str, float] | None = None,
+    limit: int | None = None,
 ) -> list[Fused]:
     """Reciprocal rank fusion: the sum over retrievers of `weight / (k + rank)`, ranks from 1.
 
@@ -109,6 +118,7 @@ def rrf(
         k: Rank constant; larger values reduce the advantage of the top ranks. The authors use 60.
         weights: Weights by retriever name; 1 if not given. A retriever with weight 0 adds no score,
             but its hits are still listed, after those of the others.
+        limit: Number of hits to return; all when omitted.
 
     Returns:
         Best first. Ties are ordered by id: numbers before strings, each ascending.
@@ -126,17 +136,15 @@ def rrf(
     _check_k(k)
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
-    return _fused(
-        ordered,
-        {
-            name: [weighing[name] / (k + rank) for rank in range(1, len(hits) + 1)]
-            for name, hits in ordered.items()
-        },
-    )
+    shares = {
+        name: [weighing[name] / (k + rank) for rank in range(1, len(hits) + 1)]
+        for name, hits in ordered.items()
+    }
+    return _fused(ordered, shares, limit)
 
 
 def relative_score(
-    lists: RankedLists, *, weights: Mapping[str, float] | None = None
+    lists: RankedLists, *, weights: Mapping[str, float] | None = None, limit: int | None = None
 ) -> list[Fused]:
     """Relative score fusion: each retriever's weight is shared among its hits by their scores.
 
@@ -155,6 +163,7 @@ def relative_score(
     Args:
         lists: As in `rrf`.
         weights: As in `rrf`. They are not normalised to a sum of 1.
+        limit: As in `rrf`.
 
     Returns:
         Best first. Ties are ordered by id: numbers before strings, each ascending.
@@ -165,58 +174,75 @@ def relative_score(
     """
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
-    return _fused(
-        ordered,
-        {
-            name: [weighing[name] * share for share in _shares([score for _, score in hits])]
-            for name, hits in ordered.items()
-        },
-    )
+    shares = {name: _shares(hits, weighing[name]) for name, hits in ordered.items()}
+    return _fused(ordered, shares, limit)
 
 
-def _shares(scores: Sequence[float]) -> list[float]:
-    """Share 1 among best-first scores by their squared relative scores."""
-    rounded = [round(score, _DECIMALS) for score in scores]
-    if not rounded:
+def _shares(hits: Sequence[_Ranked], weight: float) -> list[float]:
+    """Share a weight among a list by the hits' squared relative scores."""
+    if not hits:
         return []
-    if rounded[0] == rounded[-1]:
-        return [1 / len(rounded)] * len(rounded)
-    span = rounded[0] - rounded[-1]
+    best, last = hits[0][0], hits[-1][0]  # negated, so the best is the least
+    if best == last:
+        return [weight / len(hits)] * len(hits)
     # The floor lies below the last hit, by the mean distance between two neighbours.
-    floor = rounded[-1] - span / (len(rounded) - 1)
-    squares = [((score - floor) / (rounded[0] - floor)) ** 2 for score in rounded]
-    total = math.fsum(squares)
-    return [square / total for square in squares]
+    floor = last + (last - best) / (len(hits) - 1)
+    span = floor - best
+    relative = [(floor - one) / span for one, _, _ in hits]
+    share = weight / math.fsum([one * one for one in relative])
+    return [share * one * one for one in relative]
 
 
-def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[tuple[Id, float]]:
+def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[_Ranked]:
     """Return a list with each id once, best first, ties by id."""
     best: dict[Id, float] = {}
     for id_, score in hits:
-        if not isinstance(id_, str | int):
+        if not isinstance(id_, (str, int)):
             raise InputTypeError(
                 f"Ids must be str or int, got {id_!r} ({type(id_).__name__}) from {name!r}."
             )
-        if not math.isfinite(score):
+        if not math.isfinite(score * _UNITS):
             raise InputError(
                 f"Scores must be finite numbers, got {score!r} for id {id_!r} from {name!r}."
             )
-        best[id_] = max(float(score), best.get(id_, -math.inf))
-    return sorted(best.items(), key=lambda hit: (-round(hit[1], _DECIMALS), _id_order(hit[0])))
+        if id_ not in best or score > best[id_]:
+            best[id_] = float(score)
+    return _sorted([(-round(score * _UNITS), id_, score) for id_, score in best.items()])
 
 
 def _fused(
-    ordered: Mapping[str, Sequence[tuple[Id, float]]], shares: Mapping[str, Sequence[float]]
+    ordered: Mapping[str, Sequence[_Ranked]],
+    shares: Mapping[str, Sequence[float]],
+    limit: int | None,
 ) -> list[Fused]:
-    ranks: dict[Id, dict[str, RankScore]] = {}
-    parts: dict[Id, list[float]] = {}
+    totals: dict[Id, float] = {}
     for name, hits in ordered.items():
-        for rank, ((id_, score), share) in enumerate(zip(hits, shares[name], strict=True), 1):
-            ranks.setdefault(id_, {})[name] = RankScore(rank, score)
-            parts.setdefault(id_, []).append(share)
+        for (_, id_, _), share in zip(hits, shares[name], strict=True):
+            totals[id_] = totals.get(id_, 0.0) + share
+    if limit is not None and limit < len(totals):
+        # Most of the time would be spent on the others. Those that may tie with the last are kept.
+        last = sorted(totals.values(), reverse=True)[limit - 1]
+        least = last - 2 * 10**-_FUSED_DECIMALS * (1 + last)
+        totals = {id_: total for id_, total in totals.items() if total >= least}
+    ranks: dict[Id, dict[str, RankScore]] = {id_: {} for id_ in totals}
+    parts: dict[Id, list[float]] = {id_: [] for id_ in totals}
+    for name, hits in ordered.items():
+        for rank, ((_, id_, score), share) in enumerate(zip(hits, shares[name], strict=True), 1):
+            if id_ in totals:
+                ranks[id_][name] = RankScore(rank, score)
+                parts[id_].append(share)
     # `fsum` is exact, so the order of the retrievers cannot break a tie.
-    fused = [Fused(id_, math.fsum(parts[id_]), by_name) for id_, by_name in ranks.items()]
-    return sorted(fused, key=lambda hit: (-round(hit.score, _FUSED_DECIMALS), _id_order(hit.id)))
+    exact = {id_: math.fsum(each) for id_, each in parts.items()}
+    best = _sorted([(-round(total, _FUSED_DECIMALS), id_, total) for id_, total in exact.items()])
+    return [Fused(id_, total, ranks[id_]) for _, id_, total in best[:limit]]
+
+
+def _sorted(hits: Sequence[_Ranked]) -> list[_Ranked]:
+    """Order by the first number, and equal ones by id: numbers before strings, each ascending."""
+    try:
+        return sorted(hits)
+    except TypeError:  # a number ties with a string
+        return sorted(hits, key=lambda hit: (hit[0], isinstance(hit[1], str), hit[1]))
 
 
 def _check_k(k: float) -> None:
@@ -231,10 +257,6 @@ def _is_finite(number: float, name: str) -> bool:
         raise InputTypeError(
             f"`{name}` must be a number, got {number!r} ({type(number).__name__})."
         ) from None
-
-
-def _id_order(id_: Id) -> tuple[bool, int, str]:
-    return (True, 0, id_) if isinstance(id_, str) else (False, id_, "")
 
 
 def _weights(lists: Iterable[str], weights: Mapping[str, float] | None) -> dict[str, float]:

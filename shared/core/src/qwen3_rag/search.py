@@ -219,7 +219,7 @@ class SearchPipeline:
             depth: Number of hits to keep; all when omitted.
         """
         weights = {name: weight for name, weight in (self.weights or {}).items() if name in lists}
-        return fuse(lists, self.fusion, k=self.k, weights=weights)[:depth]
+        return fuse(lists, self.fusion, k=self.k, weights=weights, limit=depth)
 
     def _rerank(
         self, reranker: Qwen3Reranker, query: str, hits: Sequence[Hit], instruction: str | None

@@ -111,7 +111,8 @@ def to_sparse(vector: SparseVector) -> engine.SparseVector:
 
 def own_id(record: engine.ScoredPoint) -> Id:
     """Return the document's own id from a search result."""
-    own: Id = (record.payload or {}).get(KEYS.id, _stored_id(record))
+    payload = record.payload or {}
+    own: Id = payload[KEYS.id] if KEYS.id in payload else _stored_id(record)
     return own
 
 

@@ -51,9 +51,7 @@ class OwnLayout:
         """Map a document's id to the UUID of its object."""
         return object_id(id_)
 
-    def own_id(self, uuid: Any, properties: Mapping[str, Any]) -> Id:
-        """Read a document's id."""
-        return own_id(uuid, properties)
+    own_id = staticmethod(own_id)
 
     def to_properties(self, document: Document, fields: Mapping[str, str]) -> dict[str, Any]:
         """Make an object's properties."""

@@ -59,18 +59,24 @@ def search(ask: Ask, layout: Layout, query: Query, limit: int, filter: Any) -> F
             return_metadata=MetadataQuery(score=True),
         )
 
-    def own_id(one: Any) -> Id:
-        return layout.own_id(one.uuid, one.properties)
-
+    own_id = layout.own_id
     first = dense if query.short_dim is None else short
     found = yield ask([first, bm25] if words else [first])
     candidates = found[0].objects
     if query.short_dim is None:
-        cosines = [(own_id(one), 1 - one.metadata.distance) for one in candidates]
+        cosines = [
+            (own_id(one.uuid, one.properties), 1 - one.metadata.distance) for one in candidates
+        ]
     else:
-        vectors = [(own_id(one), layout.read_vector(one)) for one in candidates]
+        vectors = [
+            (own_id(one.uuid, one.properties), layout.read_vector(one)) for one in candidates
+        ]
         cosines = rescored(query.vector, vectors, limit)
-    scores = [(own_id(one), one.metadata.score) for each in found[1:] for one in each.objects]
+    scores = [
+        (own_id(one.uuid, one.properties), one.metadata.score)
+        for each in found[1:]
+        for one in each.objects
+    ]
     return {DENSE: cosines, BM25: scores}
 
 
