@@ -85,13 +85,14 @@ def paragraphs(data: Path, texts: Path) -> Iterator[str]:
     for path in sorted((data / "text").glob("*.en.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
-                yield from _paragraphs(json.loads(line)["text"])
+                yield from split(json.loads(line)["text"])
     for path in sorted(texts.rglob("*")):
         if path.suffix in _SUFFIXES and path.is_file():
-            yield from _paragraphs(path.read_text(encoding="utf-8", errors="replace"))
+            yield from split(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _paragraphs(text: str) -> Iterator[str]:
+def split(text: str) -> Iterator[str]:
+    """Yield the paragraphs of a text that have at least ten words."""
     for paragraph in re.split(r"\n\s*\n", text):
         if len(re.findall(r"[^\W\d_]{2,}", paragraph)) >= _LEAST_WORDS:
             yield paragraph.strip()

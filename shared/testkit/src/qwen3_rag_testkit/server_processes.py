@@ -71,6 +71,11 @@ class ServerProcess(ABC):
                 raise RuntimeError(f"{self._command()[0]} does not serve: {last}")
             time.sleep(0.2)
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process id; `None` while it does not run."""
+        return None if self._process is None else self._process.pid
+
     def kill(self) -> None:
         """Kill the server without any warning; `start` starts it with the same data."""
         if self._process is not None:
