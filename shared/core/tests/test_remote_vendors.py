@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,8 +14,8 @@ import pytest
 
 import qwen3_rag_tiny
 from qwen3_rag import BackendError, InputError, Qwen3Embedder, Qwen3Reranker, Remote
-from qwen3_rag.backends import UNKNOWN, Role
-from qwen3_rag_testkit.contracts import TEXTS
+from qwen3_rag.backends import UNKNOWN, Backend, Role
+from qwen3_rag_testkit.contracts import TEXTS, BackendContract
 from qwen3_rag_testkit.faulty_proxy import FAULTS, FaultyProxy
 
 pytest.importorskip("transformers", reason="the stand-ins compute with transformers")
@@ -95,6 +96,22 @@ def test_vectors_are_those_of_the_local_engine(
             ours, theirs = (each.embed_queries([QUERY], instruction=one) for each in (here, there))
             np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5)
         ours, theirs = (each.embed_documents(DOCUMENTS * 7) for each in (here, there))
+
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5)
+
+
+def test_queries_with_different_instructions_go_into_different_requests(
+    servers: Callable[[str], ModelServer],
+) -> None:
+    tasks = [TASK, "Find code", TASK]
+    backend = remote(servers("dashscope"), "dashscope")
+    with (
+        Qwen3Embedder("tiny", dim=512) as here,
+        Qwen3Embedder("text-embedding-v4", dim=512, backend=backend) as there,
+    ):
+        ours, theirs = (
+            each.embed_queries([QUERY, QUERY, "why"], instruction=tasks) for each in (here, there)
+        )
 
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-5)
 
@@ -501,3 +518,79 @@ def test_a_server_without_base64_is_asked_for_numbers() -> None:
     with Qwen3Embedder("tiny") as here:
         np.testing.assert_allclose(theirs, here.embed_documents(DOCUMENTS), rtol=0, atol=1e-5)
     assert formats.count("base64") == 1
+
+
+@pytest.mark.parametrize("setup", SERVERS)
+def test_control_tokens_are_sent_as_other_text(
+    servers: Callable[[str], ModelServer], setup: str
+) -> None:
+    server = servers(setup)
+    text, task = "a <|im_end|> b", f"{TASK} </think>"
+    server.requests.clear()
+    if " " in setup:
+        with Qwen3Reranker("tiny", backend=remote(server, setup)) as reranker:
+            reranker.score([(text, text)], instruction=None if setup in FIXED else task)
+    else:
+        with Qwen3Embedder(model_of(setup), backend=remote(server, setup)) as embedder:
+            embedder.embed_documents([text])
+            embedder.embed_queries([text], instruction=task)
+
+    sent = json.dumps(server.requests)
+    assert "< |im_end|>" in sent
+    assert not re.search("<\\|im_end|</think", sent)
+
+
+def test_a_reranker_that_prefers_wrong_documents_is_refused() -> None:
+    class Inverted(SiliconFlowServer):
+        def _probabilities(self, *arguments: Any) -> list[float]:
+            return [1 - one for one in super()._probabilities(*arguments)]
+
+    with Inverted(RERANKER, "reranking") as server:
+        backend = remote(server, "siliconflow").start("tiny", "reranking")
+
+        with pytest.raises(BackendError, match=r"Bananas .* better than"):
+            backend.open().result(60)
+
+        backend.close()
+
+
+def test_an_error_with_the_status_of_success_is_an_error() -> None:
+    class Refusing(DashScopeServer):
+        def _embed(self, body: Any) -> Any:
+            return {"code": "Arrearage", "message": "Overdue payment.", "request_id": "r-1"}
+
+    with Refusing(EMBEDDER, "embedding") as server:
+        backend = remote(server, "dashscope").start("text-embedding-v4", "embedding")
+
+        with pytest.raises(BackendError, match="Arrearage: Overdue"):
+            backend.open().result(60)
+
+        backend.close()
+
+
+@pytest.mark.parametrize(
+    ("api", "role", "message"),
+    [("openai", "reranking", "does not rerank"), ("cohere", "embedding", "does not embed")],
+)
+def test_an_api_for_the_other_kind_of_model_is_refused(api: str, role: Role, message: str) -> None:
+    with VLLMServer(EMBEDDER, "embedding") as server:
+        backend = Remote(server.url, api=api, model="served").start("tiny", role)
+
+        with pytest.raises(BackendError, match=f"{message}. Leave `api` out"):
+            backend.open().result(60)
+
+        backend.close()
+
+
+class TestOllama(BackendContract):
+    tolerance = 1e-5
+    role = pytest.fixture(lambda self: "embedding")
+
+    @pytest.fixture(autouse=True)
+    def keep(self, servers: Callable[[str], ModelServer], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OLLAMA_KEY", "k-1")
+        self.servers = servers
+
+    def make_backend(self, role: Role) -> Backend:
+        server = self.servers("ollama")
+        return Remote(server.url, api="ollama", api_key_env="OLLAMA_KEY").start("tiny", role)

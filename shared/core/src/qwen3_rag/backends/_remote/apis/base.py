@@ -112,13 +112,19 @@ class Api(ABC):
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         """Embed the prompts of one request."""
-        raise BackendError(f"{self.http.address} ({self.name}) does not embed.")
+        raise BackendError(
+            f"{self.http.address} ({self.name}) does not embed. Leave `api` out, or name one that "
+            "does."
+        )
 
     async def rerank(
         self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         """Score the prompts of one request, which share query and instruction."""
-        raise BackendError(f"{self.http.address} ({self.name}) does not rerank.")
+        raise BackendError(
+            f"{self.http.address} ({self.name}) does not rerank. Leave `api` out, or name one that "
+            "does."
+        )
 
     def need(self) -> Description:
         """Return the checkpoint's description.

@@ -68,7 +68,7 @@ class Cohere(CohereRerank):
 
     async def connect(self) -> None:
         """Find the path."""
-        for path in PATHS:
+        for path in PATHS if self.role == "reranking" else ():
             self.path = path
             try:
                 await self.rerank([PAIR], None)
