@@ -170,6 +170,52 @@ def test_true_and_false_are_not_numbers_in_a_declared_field_of_edge(tmp_path: Pa
 
 
 @pytest.mark.parametrize("package", [models, edge])
+@pytest.mark.parametrize(
+    ("field", "payload"),
+    [
+        ("größe_1-a", {"größe_1-a": "x"}),
+        ("a.b", {"a": {"b": "x"}}),
+        ('"a.b"', {"a.b": "x"}),
+        ('"my field"."c[]"', {"my field": {"c[]": "x"}}),
+    ],
+)
+def test_a_declared_field_is_a_path(
+    package: Any, field: str, payload: dict[str, Any], tmp_path: Path
+) -> None:
+    client = QdrantClient(":memory:")
+    store = QdrantEdgeStore(tmp_path) if package is edge else QdrantStore(client, "documents")
+    condition = package.FieldCondition(key=field, match=package.MatchValue(value="x"))
+    with HybridSearcher(store, make_embedder()) as searcher:
+        searcher.create(fields={field: "keyword"})
+        searcher.add([Document("old", "text", payload), Document("other", "text", {"a": ["x"]})])
+
+        assert searcher.count(filter=package.Filter(must=[condition])) == 1
+        assert searcher.replace([Document("new", "text", payload)], by=field) == 1
+        assert {point.document.id for point in searcher.scan()} == {"new", "other"}
+    client.close()
+
+
+@pytest.mark.parametrize("package", [models, edge])
+def test_a_field_that_is_no_path_is_refused_before_anything_is_made(
+    package: Any, tmp_path: Path
+) -> None:
+    client = QdrantClient(":memory:")
+    store = QdrantEdgeStore(tmp_path) if package is edge else QdrantStore(client, "documents")
+    with HybridSearcher(store, make_embedder()) as searcher:
+        for field in ("my field", "a..b", ".a", "a[1]b", "🚀", "'q'"):
+            with pytest.raises(InputError, match=r"cannot be declared in Qdrant.*double quotes"):
+                searcher.create(fields={"path": "keyword", field: "keyword"})
+        assert store.record() is None
+        searcher.create(fields={"a.b": "keyword"})
+
+        with pytest.raises(InputError, match=r"'a.b', which is declared.*path.*'\"a.b\"'"):
+            searcher.add([Document("one", "text"), Document("two", "text", {"a.b": "x"})])
+
+        assert searcher.count() == 0
+    client.close()
+
+
+@pytest.mark.parametrize("package", [models, edge])
 def test_a_filter_without_conditions_selects_everything(package: Any, tmp_path: Path) -> None:
     client = QdrantClient(":memory:")
     of_edge = package is edge

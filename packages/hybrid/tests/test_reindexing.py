@@ -201,9 +201,10 @@ def test_a_searcher_that_is_open_refuses_another_model_behind_its_alias(
 ) -> None:
     from qdrant_client import QdrantClient
 
-    from qwen3_rag_hybrid import QdrantStore, collection
+    from qwen3_rag_hybrid import QdrantStore
+    from qwen3_rag_hybrid.stores import base
 
-    monkeypatch.setattr(collection, "LASTING", 0)
+    monkeypatch.setattr(base, "LASTING", 0)
     with closing(QdrantClient(":memory:")) as client:
         old, new = QdrantStore(client, "old"), QdrantStore(client, "new")
         fill(old, DOCUMENTS)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import qdrant_edge as edge
@@ -19,6 +22,7 @@ from qwen3_rag_hybrid import (
     Store,
 )
 from qwen3_rag_hybrid.documents import point_id
+from qwen3_rag_hybrid.stores import base
 from qwen3_rag_testkit import qdrant_server
 from qwen3_rag_testkit.memory_store import MemoryStore
 from qwen3_rag_testkit.store_corpus import make_embedder
@@ -120,6 +124,78 @@ def test_findings_of_a_qdrant_server(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (finding.code, finding.severity) == ("tenants", "warning")
         assert "Update Qdrant to 1.19" in finding.remedy
         client.close()
+
+
+@pytest.fixture(params=["qdrant", "milvus", "weaviate"])
+def over(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Store]]:
+    """Opens collections of stores that have aliases, by name."""
+    if request.param == "qdrant":
+        with closing(QdrantClient(":memory:")) as client:
+            yield lambda name: QdrantStore(client, name)
+        return
+    if request.param == "milvus":
+        from milvus_lite import server_manager_instance
+        from pymilvus import MilvusClient
+
+        from qwen3_rag_hybrid import MilvusStore
+
+        path = str(tmp_path / "milvus.db")
+        with closing(MilvusClient(path)) as milvus:
+            yield lambda name: MilvusStore(milvus, name)
+        server_manager_instance.release_server(path)
+        return
+    from qwen3_rag_hybrid import WeaviateStore
+
+    client = request.getfixturevalue("weaviate_client")
+    suffix = uuid4().hex
+    yield lambda name: WeaviateStore(client, f"{name.title()}_{suffix}")
+    for name in ("Plain", "Divided"):
+        client.collections.delete(f"{name}_{suffix}")
+
+
+@pytest.mark.parametrize("lasting", [0, 60])
+def test_an_alias_that_moves_never_mixes_tenants(
+    over: Callable[[str], Store], lasting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "LASTING", lasting)
+    plain, divided = over("plain"), over("divided")
+    before = HybridSearcher(plain, make_embedder())
+    before.create(fields={"path": "keyword"})
+    before.add([Document("plain", "bread", {"path": "a.md"})])
+    after = HybridSearcher(divided, make_embedder())
+    after.create(tenants=True, fields={"path": "keyword"})
+    after.add([Document("mine", "bread", {"path": "a.md"})], tenant="acme")
+    plain.move_alias(alias := over("alias").collection)  # type: ignore[attr-defined]
+    opened = HybridSearcher(over("alias"), make_embedder())
+    assert [hit.id for hit in opened.search("bread")] == ["plain"]
+    assert opened.count() == 1
+
+    divided.move_alias(alias)
+
+    for write in (
+        lambda: opened.delete(["mine"]),
+        lambda: opened.delete(everything=True),
+        lambda: opened.add([Document("new", "bread")]),
+        lambda: opened.replace([], by="path", values=["a.md"]),
+    ):
+        with pytest.raises(InputError, match=r"has tenants, and the call names none"):
+            write()
+    assert after.count(tenant="acme") == 1
+    if not lasting:  # else what reads may say so up to a minute later
+        for read in (
+            lambda: opened.search("bread"),
+            lambda: opened.retrieve(["mine"]),
+            lambda: [*opened.scan()],
+            opened.count,
+        ):
+            with pytest.raises(InputError, match=r"has tenants, and the call names none"):
+                read()
+        assert [hit.id for hit in opened.search("bread", tenant="acme")] == ["mine"]
+
+        plain.move_alias(alias)
+
+        assert opened.count() == 1
+        assert [hit.id for hit in opened.search("bread")] == ["plain"]
 
 
 @pytest.mark.parametrize("kind", ["langchain", "llama-index", "haystack"])

@@ -24,7 +24,7 @@ from qwen3_rag.lexical import BM25Encoder, mean_length
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, point_id
 from qwen3_rag_hybrid.lengths import LEAST_TEXTS, fitting_length
 from qwen3_rag_hybrid.removal import check_deletion, others_of, replaced_values
-from qwen3_rag_hybrid.stores.base import Store, parts
+from qwen3_rag_hybrid.stores.base import Store, is_recent, parts
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -39,10 +39,6 @@ from qwen3_rag_hybrid.version import VERSION
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["Collection"]
-
-#: Seconds after which the collection is checked again: its name may be an alias, which can move to
-#: a collection of another model.
-LASTING = 60.0
 
 _SAMPLED = 1_000  # documents whose mean length `check_collection` compares with the record
 _TOLERANCE = 0.25  # of the recorded mean length
@@ -78,7 +74,7 @@ class Collection:
                 remedy.
         """
         checked = self._checked
-        if checked is None or time.monotonic() - self._checked_at > LASTING:
+        if checked is None or not is_recent(self._checked_at):
             wanted = yield from self._wanted()
             recorded, findings = yield from self._findings(wanted)
             refuse(findings)
@@ -156,7 +152,7 @@ class Collection:
         items = check_documents(documents, calls.store.keys)
         record = yield from self.ready()
         check_use(self._store.name, record.tenants, calls.store.tenant)
-        replaced = replaced_values(items, by, values, record.fields)
+        replaced = replaced_values(calls.store, items, by, values, record.fields)
         yield from self.add(items, progress, batch_size, tenant)
         kept = {document.id for document in items}
         old: list[Id] = yield calls.compute(partial(others_of, calls.store, by, replaced, kept))

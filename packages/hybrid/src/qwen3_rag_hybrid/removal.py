@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag_hybrid.documents import Document, Id, check_ids
@@ -47,6 +48,7 @@ def check_deletion(
 
 
 def replaced_values(
+    store: Store,
     documents: Sequence[Document],
     by: str,
     values: Iterable[str | int] | None,
@@ -55,6 +57,7 @@ def replaced_values(
     """Check the arguments of `HybridSearcher.replace`, and return the values to replace.
 
     Args:
+        store: The collection.
         documents: The new documents.
         by: The field.
         values: The values that the caller gave.
@@ -72,17 +75,16 @@ def replaced_values(
         )
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable | None):
         raise InputTypeError(f"`values` must be a list, got {values!r}. Put it in a list.")
-    kind = int if fields[by] == "integer" else str
     given = None if values is None else list(values)
     for index, one in enumerate(given or ()):
-        _check_value(one, kind, f"values[{index}]")
+        _check_value(one, fields[by], f"values[{index}]")
     found: list[str | int] = []
     for index, document in enumerate(documents):
-        value, where = document.payload.get(by), f"documents[{index}].payload[{by!r}]"
-        _check_value(value, kind, where)
+        value, where = store.value_of(document.payload, by), f"documents[{index}].payload[{by!r}]"
+        _check_value(value, fields[by], where)
         if given is not None and value not in given:
             raise InputError(f"`{where}` is {value!r}, which is not in `values`.")
-        found.append(value)  # type: ignore[arg-type]  # checked
+        found.append(value)
     if given is None and not found:
         raise InputError(
             "There are no `documents` and no `values`, so nothing is replaced. Pass the values "
@@ -91,9 +93,15 @@ def replaced_values(
     return list(dict.fromkeys(found if given is None else given))
 
 
-def _check_value(value: Any, kind: type, where: str) -> None:
+def _check_value(value: Any, type_: str, where: str) -> None:
+    kind = int if type_ == "integer" else str
     if type(value) is not kind:
         raise InputTypeError(f"`{where}` must be of the type {kind.__name__}, got {value!r}.")
+    if type_ == "uuid":
+        try:
+            UUID(str(value))
+        except ValueError:
+            raise InputError(f"`{where}` must be a UUID, got {value!r}.") from None
 
 
 def others_of(
@@ -112,6 +120,9 @@ def others_of(
         some = values[start : start + _VALUES]
         for point in store.scan(filter=store.matching({field: some})):
             document = point.document
-            if document.payload.get(field) in some and document.id not in kept:
+            value = store.value_of(document.payload, field)
+            # To Python, and to some stores, 1 is also True and 1.0.
+            is_one = type(value) is type(some[0]) and value in some
+            if is_one and document.id not in kept:
                 found.append(document.id)
     return found

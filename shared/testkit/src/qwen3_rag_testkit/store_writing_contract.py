@@ -121,6 +121,23 @@ class WritingContract(SearchContract):
         assert asyncio.run(searcher.areplace([], by="page", values=[3, 4])) == 4
         assert searcher.count() == 19
 
+    def test_values_of_other_types_are_not_replaced(self, make: MakeSearcher) -> None:
+        searcher = make()
+        searcher.create(fields={"page": "integer", "source": "uuid"})
+        uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+        values: list[Any] = [1, True, 1.0, "1", [1], None]
+        searcher.add([Document(n, "text", {"page": value}) for n, value in enumerate(values)])
+        searcher.add([Document("chunk", "text", {"source": uuid})])
+
+        assert searcher.replace([], by="page", values=[1]) == 1
+        assert {point.document.id for point in searcher.scan()} == {1, 2, 3, 4, 5, "chunk"}
+        with pytest.raises(InputError, match="must be a UUID, got 'no'"):
+            searcher.replace([], by="source", values=["no"])
+        with pytest.raises(InputError, match="must be a UUID, got 'no'"):
+            searcher.replace([Document("new", "text", {"source": "no"})], by="source")
+        assert searcher.retrieve(["new"]) == {}
+        assert searcher.replace([], by="source", values=[uuid]) == 1
+
     def test_a_call_that_was_interrupted_is_repeated(self, make: MakeSearcher) -> None:
         searcher = make()
         searcher.create(fields={"path": "keyword"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,14 @@ from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.record import FIELD_TYPES, CollectionRecord, Finding
 from qwen3_rag_hybrid.stores.tenants import check_tenant
 
-__all__ = ["NO_TERMS", "AsyncStore", "Query", "Store", "parts"]
+__all__ = ["NO_TERMS", "AsyncStore", "Query", "Store", "is_recent", "parts"]
 
 #: The sparse vector of a query or document without terms.
 NO_TERMS = SparseVector(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.float32))
+
+#: Seconds after which a collection is looked at again: its name may be an alias, which can move to a
+#: collection of another model, with tenants or without.
+LASTING = 60.0
 
 AnyStore = TypeVar("AnyStore", bound="Store")
 
@@ -193,6 +198,15 @@ class Store(ABC):
                 values wanted. At least one field, with at least one value each.
         """
 
+    def value_of(self, payload: Mapping[str, Any], field: str) -> Any:
+        """Return the value of a declared field that a filter from `matching` compares.
+
+        Args:
+            payload: A document's payload.
+            field: The field, as it was declared.
+        """
+        return payload.get(field)
+
     @abstractmethod
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send, in which documents' ids are replaced by the store's.
@@ -318,6 +332,15 @@ class AsyncStore(Protocol):
 
     async def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """See `Store.retrieve`."""
+
+
+def is_recent(found_at: float) -> bool:
+    """Whether what was found out about a collection is still used for reading.
+
+    Args:
+        found_at: When it was found out, by `time.monotonic`.
+    """
+    return time.monotonic() - found_at <= LASTING
 
 
 def parts(store: AnyStore, record: CollectionRecord) -> list[AnyStore]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +18,7 @@ from qwen3_rag.errors import Qwen3RagError, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
-from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.base import Query, is_recent
 from qwen3_rag_hybrid.stores.milvus.filters import quoted, within
 from qwen3_rag_hybrid.stores.milvus.foreign import ForeignLayout, Found
 from qwen3_rag_hybrid.stores.milvus.rows import Names, read_id, read_point, to_row
@@ -50,9 +52,15 @@ _guards_guard = threading.Lock()
 
 @dataclass
 class Use:
-    """Whether a collection has tenants, once it is known; shared with the stores of its tenants."""
+    """What was found out about a collection, shared with the stores of its tenants.
 
-    has_tenants: bool | None = None
+    Attributes:
+        record: Its record.
+        at: When it was looked at and loaded, by `time.monotonic`.
+    """
+
+    record: CollectionRecord | None = None
+    at: float = -math.inf
 
 
 def guard_of(client: MilvusClient) -> threading.RLock:
@@ -71,7 +79,6 @@ class Access:
     _foreign: ForeignLayout | None
     _found: Found | None
     _use: Use
-    _is_loaded: bool
 
     @property
     def name(self) -> str:
@@ -98,7 +105,7 @@ class Access:
             rows.close()
 
     def _described(self) -> Found:
-        """Describe the collection, once."""
+        """Describe the collection, unless `_ready` has done so lately."""
         if self._found is None:
             description = self.client.describe_collection(self.collection)
             self._found = Found.of(description, self._indexes())
@@ -209,7 +216,7 @@ class Access:
                 f"The record of the collection {self.collection!r} cannot be read ({error}). A "
                 "later release of qwen3-rag-hybrid may have written it: update this one."
             ) from error
-        self._use.has_tenants = record is not None and record.tenants
+        self._use.record = record
         return record
 
     def _write_record(self, record: CollectionRecord) -> None:
@@ -219,19 +226,23 @@ class Access:
 
     def _load(self) -> None:
         """Load the collection, which a file of Milvus Lite is not when it has been opened."""
-        if not self._is_loaded:
-            self.client.load_collection(self.collection)
-            self._is_loaded = True
+        self.client.load_collection(self.collection)
 
-    def _ready(self) -> None:
-        """Load the collection; check that a tenant is named where there are any, and only there."""
-        self._load()
-        check_use(self.name, self._has_tenants(), self.tenant)
+    def _ready(self, *, writing: bool = False) -> None:
+        """Load the collection; check that a tenant is named where there are any, and only there.
 
-    def _has_tenants(self) -> bool:
-        if self._use.has_tenants is None:
+        Args:
+            writing: Whether to read the record anew.
+        """
+        if not is_recent(self._use.at):
+            self._found = None
+            self._load()
             self._recorded()
-        return bool(self._use.has_tenants)
+            self._use.at = time.monotonic()
+        elif writing:
+            self._recorded()
+        record = self._use.record
+        check_use(self.name, record is not None and record.tenants, self.tenant)
 
     def _encoder(self) -> BM25Encoder:
         record = self._recorded()

@@ -135,7 +135,6 @@ class MilvusStore(Access, Store):
         self._foreign = None if layout is None else foreign_layout(layout, named)
         self._names = replace(OWN, **named) if self._foreign is None else self._foreign.names
         self._found: Found | None = None
-        self._is_loaded = False
         self._use = Use()
         self._guard = guard_of(client)
 
@@ -228,7 +227,8 @@ class MilvusStore(Access, Store):
         """List the tenants; see `Store.tenants`. Reads the tenants of all documents."""
         check_whole(self.name, self.tenant)
         with self._asking("Listing the tenants of"):
-            if not self._has_tenants():
+            record = self._recorded()
+            if record is None or not record.tenants:
                 return []
             self._load()
         return sorted({row[self._names.tenant] for row in self._rows("", [self._names.tenant])})
@@ -249,10 +249,10 @@ class MilvusStore(Access, Store):
             InputError: Milvus cannot hold one of the documents; none is written then.
         """
         with self._asking("Writing to", self._guard):
-            recorded = None if self._foreign else self._recorded()
+            self._ready(writing=True)
+            recorded = None if self._foreign else self._use.record
             short_dim = None if recorded is None else recorded.short_dim
             rows = [self._row(point, short_dim) for point in points]
-            self._ready()
             for start in range(0, len(rows), PAGE):  # a server accepts 64 MB per request
                 self.client.upsert(self.collection, rows[start : start + PAGE])
 
@@ -265,14 +265,14 @@ class MilvusStore(Access, Store):
     def delete(self, ids: Sequence[Id]) -> None:
         """Delete documents; see `Store.delete`."""
         with self._asking("Deleting from", self._guard):
-            self._ready()
+            self._ready(writing=True)
             for page in self._pages(ids):
                 self.client.delete(self.collection, filter=page)
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching`."""
         with self._asking("Deleting from", self._guard):
-            self._ready()
+            self._ready(writing=True)
             matching = within(self.tenant, filter, self._names)
             if not matching:
                 has_numbers = self._foreign is not None and self._described().has_numbers

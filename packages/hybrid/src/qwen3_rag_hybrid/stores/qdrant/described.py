@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qwen3_rag.errors import StoreError
 from qwen3_rag.integration import Call, Flow
 from qwen3_rag_hybrid.documents import Point
+from qwen3_rag_hybrid.stores.base import is_recent
 from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
 from qwen3_rag_hybrid.stores.qdrant.points import read_point
 from qwen3_rag_hybrid.stores.qdrant.requests import Requests
@@ -40,12 +43,14 @@ class _Found:
     """What was found out about a collection, shared with the operations of its tenants.
 
     Attributes:
-        names: The names of its vectors.
+        names: The names of its vectors; `None` before anything was found out.
         tenants: Whether it has tenants.
+        at: When it was found out, by `time.monotonic`.
     """
 
     names: VectorNames | None = None
-    tenants: bool | None = None
+    tenants: bool = False
+    at: float = -math.inf
 
 
 class Described:
@@ -94,11 +99,11 @@ class Described:
         return kinds
 
     def _has_tenants(self, *, writing: bool = False) -> Flow[bool]:
-        if self._found.tenants is None:
+        if writing or not is_recent(self._found.at):
             asked = partial(_get_info, self._collection)
             info = yield from self._requests.write(asked) if writing else self._asked(asked)
             self._record_in(info)
-        return bool(self._found.tenants)
+        return self._found.tenants
 
     def _asked(self, request: Callable[[QdrantClient], Any]) -> Flow[Any]:
         return (yield self._requests.ask(request))
@@ -107,14 +112,14 @@ class Described:
         """Check that a tenant is named where there are tenants, and only there.
 
         Args:
-            writing: Whether to be as patient with the server as a write is.
+            writing: Whether to look at the collection anew, as patient with the server as a write.
         """
         has_tenants = yield from self._has_tenants(writing=writing)
         check_use(self._name, has_tenants, self._layout.tenant)
 
     def _findings(self, record: CollectionRecord) -> Flow[list[Finding]]:
         info: models.CollectionInfo = yield self._info()
-        self._found.names = names = self._layout.names(info.config.params)
+        names = self._layout.names(info.config.params)
         findings = check_shape(self._name, info.config.params, names, record.dim)
         findings += missing_short(self._name, record.short_dim, names.short_dim)
         if not findings and (yield from self._recorded()) is None:
@@ -145,7 +150,9 @@ class Described:
                 f"The record of the collection {self._collection!r} cannot be read ({error}). A "
                 "later release of qwen3-rag-hybrid may have written it: update this one."
             ) from error
+        self._found.names = self._layout.names(info.config.params)
         self._found.tenants = record is not None and record.tenants
+        self._found.at = time.monotonic()
         return record
 
     def _count(self, filter: Any) -> Flow[int]:
@@ -161,7 +168,8 @@ class Described:
     def _vector_names(self) -> Flow[VectorNames]:
         """Find the names of the vectors, once."""
         if self._found.names is None:
-            self._found.names = self._layout.names((yield self._info()).config.params)
+            yield from self._recorded()
+        assert self._found.names is not None
         return self._found.names
 
     def _exists(self) -> Call:

@@ -13,7 +13,7 @@ import numpy as np
 from qwen3_rag.errors import MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
-from qwen3_rag_hybrid.documents import Id, Keys, Point, point_id
+from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import (
     check_filter,
@@ -21,6 +21,7 @@ from qwen3_rag_hybrid.stores.qdrant.filters import (
     replaced,
     with_places,
 )
+from qwen3_rag_hybrid.stores.qdrant.paths import check_paths, check_payloads, value_at
 from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
 from qwen3_rag_hybrid.stores.qdrant.tenants import (
     FIRST_TENANTS,
@@ -102,6 +103,8 @@ class QdrantEdgeStore(Store):
         killed `create` leaves no partial collection.
         """
         with self._folder.using("Making the collection"):
+            known = self._recorded.fields if self._folder.open() else {}
+            check_paths(record.fields.keys() - known.keys())
             if not self._folder.open():
                 self._folder.make(record)
             kept = self._recorded
@@ -158,6 +161,10 @@ class QdrantEdgeStore(Store):
             ]
         )
 
+    def value_of(self, payload: Mapping[str, Any], field: str) -> Any:
+        """Return what a payload has at a path; see `Store.value_of`."""
+        return value_at(payload, field)
+
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send; see `Store.with_ids`."""
         place = partial(point_id, tenant=self.tenant)
@@ -170,6 +177,10 @@ class QdrantEdgeStore(Store):
     def selects_all(self, filter: Any) -> bool:
         """Whether a filter has no conditions; see `Store.selects_all`."""
         return filter is None or not has_conditions(filter)
+
+    def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
+        """Reject payloads in which filters would not find a declared field."""
+        check_payloads(documents, record.fields)
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""

@@ -16,6 +16,7 @@ from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
 from qwen3_rag_hybrid.stores.qdrant.described import RECORD, Described
+from qwen3_rag_hybrid.stores.qdrant.paths import check_paths
 from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, to_point, to_sparse
 from qwen3_rag_hybrid.stores.qdrant.shape import (
     old_idf,
@@ -61,7 +62,10 @@ class Operations(Described):
     @_doing("Making")
     def create(self, record: CollectionRecord, adopt: bool) -> Flow[None]:
         """See `Store.create`."""
-        made = not (yield self._exists()) and (yield from self._make(record))
+        exists = yield self._exists()
+        recorded = (yield from self._recorded()) if exists else None
+        check_paths(record.fields.keys() - (recorded.fields.keys() if recorded else ()))
+        made = not exists and (yield from self._make(record))
         kept = record
         if not made and (yield from self._recorded()) != record:
             kept = yield from self._take_over(record, adopt)

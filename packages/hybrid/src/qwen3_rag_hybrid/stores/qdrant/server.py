@@ -15,6 +15,7 @@ from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
+from qwen3_rag_hybrid.stores.qdrant.paths import check_payloads, value_at
 from qwen3_rag_hybrid.stores.qdrant.tenants import FIRST_TENANTS, tenants_of
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 from qwen3_rag_hybrid.stores.tenants import check_whole
@@ -182,6 +183,10 @@ class QdrantStore(Store):
             ]
         )
 
+    def value_of(self, payload: Mapping[str, Any], field: str) -> Any:
+        """Return what a payload has at a path; see `Store.value_of`."""
+        return value_at(payload, field)
+
     def with_ids(self, filter: Any, ids: Sequence[Id] | None = None) -> Any:
         """Make the filter to send; see `Store.with_ids`."""
         place = self._layout.place
@@ -204,7 +209,8 @@ class QdrantStore(Store):
         return tenants_of(hits)
 
     def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
-        """Reject ids that a framework has none of, and numbers that gRPC has none of."""
+        """Reject ids of a wrong type, payloads that filters would miss, and numbers too large."""
+        check_payloads(documents, record.fields)
         for document in documents:
             self._layout.place(document.id)
         clients = (self.client, self.async_client)
