@@ -23,8 +23,8 @@ __all__ = ["NO_TERMS", "AsyncStore", "Query", "Store", "is_recent", "parts"]
 #: The sparse vector of a query or document without terms.
 NO_TERMS = SparseVector(np.empty(0, dtype=np.uint32), np.empty(0, dtype=np.float32))
 
-#: Seconds after which a collection is looked at again: its name may be an alias, which can move to a
-#: collection of another model, with tenants or without.
+#: Seconds after which a collection is looked at again: its name may be an alias, which can move to
+#: a collection of another model, with tenants or without.
 LASTING = 60.0
 
 AnyStore = TypeVar("AnyStore", bound="Store")
