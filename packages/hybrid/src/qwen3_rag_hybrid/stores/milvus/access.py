@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pymilvus import MilvusClient, MilvusException
+from pymilvus import AsyncMilvusClient, MilvusClient, MilvusException
 
 from qwen3_rag.errors import Qwen3RagError, StoreError
+from qwen3_rag.integration import Call, Flow
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
-from qwen3_rag_hybrid.stores.base import Query, is_recent
-from qwen3_rag_hybrid.stores.milvus.filters import quoted, within
+from qwen3_rag_hybrid.stores.base import is_recent
+from qwen3_rag_hybrid.stores.milvus.filters import quoted
 from qwen3_rag_hybrid.stores.milvus.foreign import ForeignLayout, Found
 from qwen3_rag_hybrid.stores.milvus.rows import Names, read_id, read_point, to_row
+from qwen3_rag_hybrid.stores.reads import aside
 from qwen3_rag_hybrid.stores.record import CollectionRecord, no_collection
-from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, rescored, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["OWN", "PAGE", "RECORD", "STRONG", "Access", "Use", "guard_of"]
@@ -38,7 +40,6 @@ _SAMPLED = 20  # vectors of another program to look at
 #: Rows of one request.
 PAGE = 256
 
-_MOST_HITS = 16_384  # that Milvus returns
 _NOT_FOUND = 100  # the code of the error for a missing collection
 
 #: The consistency level of reads that find everything written before.
@@ -48,6 +49,9 @@ STRONG = "Strong"
 # writers.
 _guards: weakref.WeakKeyDictionary[MilvusClient, threading.RLock] = weakref.WeakKeyDictionary()
 _guards_guard = threading.Lock()
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -70,9 +74,10 @@ def guard_of(client: MilvusClient) -> threading.RLock:
 
 
 class Access:
-    """A collection, or one of its tenants, accessed through the caller's client."""
+    """A collection, or one of its tenants, accessed through the caller's clients."""
 
     client: MilvusClient
+    async_client: AsyncMilvusClient | None
     collection: str
     tenant: str | None = None
     _names: Names
@@ -163,40 +168,6 @@ class Access:
             return self._names.sparse
         return self._described().bm25_of(self._names.text) or self._names.sparse
 
-    def _search_dense(self, query: Query, limit: int, filter: Any) -> list[tuple[Id, float]]:
-        dense = self._names.dense
-        if query.short_dim is None:
-            hits = self._search(dense, query.vector.tolist(), limit, filter)
-            return self._scored(DENSE, hits)
-        short = shortened(query.vector, query.short_dim).tolist()
-        hits = self._search(SHORT, short, OVERSAMPLING * limit, filter, [dense])
-        vectors = [(self._read_id(hit), hit["entity"][dense]) for hit in hits]
-        return rescored(query.vector, vectors, limit)
-
-    def _search(
-        self, field: str, value: Any, limit: int, filter: Any, output: Sequence[str] = ()
-    ) -> Any:
-        """Search a vector's field among the tenant's documents that pass a filter."""
-        [hits] = self.client.search(
-            self.collection,
-            data=[value],
-            anns_field=field,
-            limit=min(limit, _MOST_HITS),
-            filter=within(self.tenant, filter, self._names),
-            output_fields=[self._names.id, *output],
-            consistency_level=STRONG,
-        )
-        return hits
-
-    def _scored(self, name: str, hits: Sequence[Mapping[str, Any]]) -> list[tuple[Id, float]]:
-        """Return the hits' ids and scores, of which more is better."""
-        scores = [hit["distance"] for hit in hits]
-        if name == BM25:  # Milvus Lite negates them
-            scores = [-one for one in scores] if any(one < 0 for one in scores) else scores
-        elif self._foreign is not None and self._described().metric(self._names.dense) == "L2":
-            scores = [1 - one / 2 for one in scores]  # the cosine of vectors of unit length
-        return [(self._read_id(hit), score) for hit, score in zip(hits, scores, strict=True)]
-
     def _is_lite(self) -> bool:
         return "lite" in self.client.get_server_version().lower()
 
@@ -243,6 +214,33 @@ class Access:
             self._recorded()
         record = self._use.record
         check_use(self.name, record is not None and record.tenants, self.tenant)
+        if self._foreign is not None:
+            self._described()
+
+    def _prepare(self) -> Flow[None]:
+        """Do as `_ready`, on a thread if that takes requests."""
+        is_known = self._foreign is None or self._found is not None
+        if is_recent(self._use.at) and is_known:
+            self._ready()
+        else:
+            yield aside(self._ready)
+
+    def _ask(self, requests: Sequence[Callable[[Any], Any]]) -> Call:
+        """Make a call that sends requests by the client of its caller, and gives their answers."""
+
+        async def awaited() -> list[Any]:
+            return await asyncio.gather(*(request(self.async_client) for request in requests))
+
+        return Call(lambda: [request(self.client) for request in requests], awaited)
+
+    def _doing(self, action: str, flow: Flow[T]) -> Flow[T]:
+        """Run a flow, and convert the clients' errors to `StoreError`."""
+        try:
+            return (yield from flow)
+        except Qwen3RagError:
+            raise
+        except Exception as error:
+            raise self._failure(action, error) from error
 
     def _encoder(self) -> BM25Encoder:
         record = self._recorded()
@@ -265,9 +263,10 @@ class Access:
         except Qwen3RagError:
             raise
         except Exception as error:
-            if isinstance(error, MilvusException) and error.code == _NOT_FOUND:
-                raise StoreError(str(no_collection(self.collection))) from error
-            raise StoreError(
-                f"{action} {self.name[0].lower()}{self.name[1:]} failed: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise self._failure(action, error) from error
+
+    def _failure(self, action: str, error: Exception) -> StoreError:
+        if isinstance(error, MilvusException) and error.code == _NOT_FOUND:
+            return StoreError(str(no_collection(self.collection)))
+        name = f"{self.name[0].lower()}{self.name[1:]}"
+        return StoreError(f"{action} {name} failed: {type(error).__name__}: {error}")

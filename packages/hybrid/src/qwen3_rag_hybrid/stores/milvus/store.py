@@ -8,17 +8,15 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
-from qwen3_rag.fusion import RankedLists
-from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
-from qwen3_rag_hybrid.stores.base import Query, Store
 from qwen3_rag_hybrid.stores.milvus.filters import (
     check_filter,
     matching,
     with_places,
     within,
 )
-from qwen3_rag_hybrid.stores.milvus.rows import join_terms, to_scalars
+from qwen3_rag_hybrid.stores.milvus.rows import to_scalars
+from qwen3_rag_hybrid.stores.reads import AsyncReads
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -30,7 +28,7 @@ from qwen3_rag_hybrid.stores.record import (
 from qwen3_rag_hybrid.stores.tenants import check_whole
 
 try:
-    from pymilvus import MilvusClient
+    from pymilvus import AsyncMilvusClient, MilvusClient
 except ImportError as error:
     raise MissingExtraError(
         "A collection behind a Milvus client needs the package 'pymilvus'. Install it with: "
@@ -42,17 +40,17 @@ from qwen3_rag_hybrid.stores.milvus.access import (
     PAGE,
     RECORD,
     STRONG,
-    Access,
     Use,
     guard_of,
 )
 from qwen3_rag_hybrid.stores.milvus.foreign import Found, foreign_layout
 from qwen3_rag_hybrid.stores.milvus.schema import check_schema, index_parameters, make_schema
+from qwen3_rag_hybrid.stores.milvus.searching import Searching
 
 __all__ = ["MilvusStore"]
 
 
-class MilvusStore(Access, Store):
+class MilvusStore(Searching):
     """A collection accessed through your own `MilvusClient`: a server, or a file of Milvus Lite.
 
     Milvus computes BM25 itself, of the terms of `qwen3_rag.lexical`. Writes through one client wait
@@ -79,6 +77,7 @@ class MilvusStore(Access, Store):
         client: MilvusClient,
         collection: str,
         *,
+        async_client: AsyncMilvusClient | None = None,
         layout: str | None = None,
         dense: str | None = None,
         sparse: str | None = None,
@@ -94,6 +93,9 @@ class MilvusStore(Access, Store):
         Args:
             client: A `pymilvus.MilvusClient`.
             collection: Name of the collection.
+            async_client: A `pymilvus.AsyncMilvusClient` for the same server, which `asearch` then
+                uses, on the event loop that it was made in. Without one, async methods call
+                `client` on one thread.
             layout: `"langchain"`, `"llama-index"` or `"haystack"` for a collection as that
                 framework's class for Milvus makes it, which sets the names below. Milvus's own BM25
                 searches the texts, if the collection has it.
@@ -111,7 +113,7 @@ class MilvusStore(Access, Store):
                 with tenants.
 
         Raises:
-            InputTypeError: The client is of another class.
+            InputTypeError: A client is of another class.
             InputError: The layout is unknown, or does not have a name that is given.
         """
         if not isinstance(client, MilvusClient):
@@ -119,7 +121,13 @@ class MilvusStore(Access, Store):
                 f"`client` must be a pymilvus.MilvusClient, got {type(client).__name__}. The "
                 "searcher's async methods work with it too: they call it on a thread."
             )
+        if async_client is not None and not isinstance(async_client, AsyncMilvusClient):
+            raise InputTypeError(
+                "`async_client` must be a pymilvus.AsyncMilvusClient, got "
+                f"{type(async_client).__name__}."
+            )
         self.client = client
+        self.async_client = async_client
         self.collection = collection
         given = {
             "dense": dense,
@@ -137,6 +145,7 @@ class MilvusStore(Access, Store):
         self._found: Found | None = None
         self._use = Use()
         self._guard = guard_of(client)
+        self.aio = None if async_client is None else AsyncReads(self)
 
     @property
     def keys(self) -> Keys:
@@ -279,37 +288,6 @@ class MilvusStore(Access, Store):
                 nothing = f"== {-(2**63)}" if has_numbers else '== ""'
                 matching = f"not ({self._names.primary} {nothing})"
             self.client.delete(self.collection, filter=matching)
-
-    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
-        """Search by vector and by terms, in two requests; see `Store.search`.
-
-        Milvus's hybrid search would be one, but it returns one fused list.
-        """
-        ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
-        with self._asking("Searching"):
-            self._ready()
-            ranked[DENSE] = self._search_dense(query, limit, filter)
-            if words := query.text or join_terms(query.terms):
-                ranked[BM25] = self._scored(
-                    BM25, self._search(self._sparse(), words, limit, filter)
-                )
-        return ranked
-
-    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look up documents; see `Store.retrieve`."""
-        rows: list[Any] = []
-        with self._asking("Reading"):
-            self._ready()
-            encoder = self._encoder() if vectors else None
-            for page in self._pages(ids):
-                rows += self.client.query(
-                    self.collection,
-                    filter=page,
-                    output_fields=self._output(vectors),
-                    consistency_level=STRONG,
-                )
-        points = [self._read(row, encoder) for row in rows]
-        return {point.document.id: point for point in points}
 
     def scan(self, *, filter: Any = None, vectors: bool = False) -> Iterator[Point]:
         """Iterate over all documents; see `Store.scan`."""

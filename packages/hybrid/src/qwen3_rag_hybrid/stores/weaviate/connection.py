@@ -14,10 +14,11 @@ from weaviate.exceptions import UnexpectedStatusCodeError
 
 from qwen3_rag.errors import InputError, InputTypeError, Qwen3RagError, StoreError
 from qwen3_rag.integration import Call, Flow
+from qwen3_rag_hybrid.stores.reads import aside
 from qwen3_rag_hybrid.stores.record import no_collection
 from qwen3_rag_hybrid.stores.tenants import check_use
 
-__all__ = ["Connection", "UnknownTenant", "aside"]
+__all__ = ["Connection", "UnknownTenant"]
 
 T = TypeVar("T")
 
@@ -147,8 +148,3 @@ class Connection:
             pass  # the server does not answer, as the first error says
         name = f"{self.name[0].lower()}{self.name[1:]}"
         return StoreError(f"{action} {name} failed: {type(error).__name__}: {error}")
-
-
-def aside(work: Callable[[], Any]) -> Call:
-    """Make a call that async callers run on a thread."""
-    return Call(work, partial(asyncio.to_thread, work))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from weaviate.classes.query import MetadataQuery
@@ -13,6 +14,7 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.reads import aside
 from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, rescored, shortened
 from qwen3_rag_hybrid.stores.weaviate.layouts import Layout
 
@@ -71,7 +73,7 @@ def search(ask: Ask, layout: Layout, query: Query, limit: int, filter: Any) -> F
         vectors = [
             (own_id(one.uuid, one.properties), layout.read_vector(one)) for one in candidates
         ]
-        cosines = rescored(query.vector, vectors, limit)
+        cosines = yield aside(partial(rescored, query.vector, vectors, limit))
     scores = [
         (own_id(one.uuid, one.properties), one.metadata.score)
         for each in found[1:]

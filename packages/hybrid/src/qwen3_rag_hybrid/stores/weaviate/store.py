@@ -9,11 +9,12 @@ from uuid import UUID
 
 from qwen3_rag.errors import MissingExtraError, StoreError
 from qwen3_rag.fusion import RankedLists
-from qwen3_rag.integration import Flow, run
+from qwen3_rag.integration import Flow
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
-from qwen3_rag_hybrid.stores.base import Query, Store, parts
+from qwen3_rag_hybrid.stores.base import Query, parts
+from qwen3_rag_hybrid.stores.reads import AsyncReads, ReadingStore, aside
 from qwen3_rag_hybrid.stores.record import (
     CollectionRecord,
     Finding,
@@ -33,8 +34,7 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[weaviate]"'
     ) from error
 
-from qwen3_rag_hybrid.stores.weaviate.aio import AsyncWeaviate
-from qwen3_rag_hybrid.stores.weaviate.connection import Connection, UnknownTenant, aside
+from qwen3_rag_hybrid.stores.weaviate.connection import Connection, UnknownTenant
 from qwen3_rag_hybrid.stores.weaviate.filters import check_filter, matching
 from qwen3_rag_hybrid.stores.weaviate.layout import (
     FIELD_TYPES,
@@ -60,7 +60,7 @@ _NO_OBJECT = UUID(int=0)
 _MOST_FILTERED = 9_000  # objects to read by pages; a server gives 10,000 if it is not set to fewer
 
 
-class WeaviateStore(Connection, Store):
+class WeaviateStore(Connection, ReadingStore):
     """A collection on a Weaviate server, from 1.27, accessed through your own client.
 
     Safe to share between threads. Filters are those of `weaviate.classes.query.Filter`. Connecting
@@ -107,7 +107,7 @@ class WeaviateStore(Connection, Store):
         """
         super().__init__(client, collection, async_client)
         self._layout = layout_of(layout, dense=dense, text=text_key)
-        self.aio = None if async_client is None else AsyncWeaviate(self)
+        self.aio = None if async_client is None else AsyncReads(self)
 
     def for_tenant(self, tenant: str) -> Self:
         """Give the store of one tenant; see `Store.for_tenant`.
@@ -116,8 +116,6 @@ class WeaviateStore(Connection, Store):
         """
         bound = super().for_tenant(tenant)
         check_tenant_name(tenant)
-        if self.async_client is not None:
-            bound.aio = AsyncWeaviate(bound)
         return bound
 
     def check_tenants(self) -> None:
@@ -265,14 +263,6 @@ class WeaviateStore(Connection, Store):
         with suppress(UnknownTenant), self._asking("Deleting from"):
             while self._delete(matching):
                 pass
-
-    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
-        """Search by vector and by terms, in two requests; see `Store.search`."""
-        return run(self.searching(query, limit, filter))
-
-    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
-        """Look up documents; see `Store.retrieve`."""
-        return run(self.retrieving(ids, vectors))
 
     def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
         """Search, for blocking and for async callers."""

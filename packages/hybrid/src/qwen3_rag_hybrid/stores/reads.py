@@ -1,30 +1,62 @@
-"""The async form of `WeaviateStore`."""
+"""`ReadingStore`: a store whose searches and look-ups are flows, and its async form."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Self
 
 from qwen3_rag.fusion import RankedLists
-from qwen3_rag.integration import run_async
+from qwen3_rag.integration import Call, Flow, run, run_async
 from qwen3_rag_hybrid.documents import Id, Point
-from qwen3_rag_hybrid.stores.base import AsyncStore, Query
+from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
 from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
 
-if TYPE_CHECKING:
-    from qwen3_rag_hybrid.stores.weaviate.store import WeaviateStore
-
-__all__ = ["AsyncWeaviate"]
+__all__ = ["AsyncReads", "ReadingStore", "aside"]
 
 
-class AsyncWeaviate(AsyncStore):
+class ReadingStore(Store):
+    """A store that has its searches and look-ups as flows, for its blocking or its async client.
+
+    Attributes:
+        async_client: The async client; `None` if there is none.
+    """
+
+    async_client: Any = None
+
+    def for_tenant(self, tenant: str) -> Self:
+        """Give the store of one tenant; see `Store.for_tenant`."""
+        bound = super().for_tenant(tenant)
+        if self.async_client is not None:
+            bound.aio = AsyncReads(bound)
+        return bound
+
+    @abstractmethod
+    def searching(self, query: Query, limit: int, filter: Any) -> Flow[RankedLists]:
+        """See `Store.search`."""
+
+    @abstractmethod
+    def retrieving(self, ids: Sequence[Id], vectors: bool) -> Flow[dict[Id, Point]]:
+        """See `Store.retrieve`."""
+
+    def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+        """Search by vector and by terms, in two requests; see `Store.search`."""
+        return run(self.searching(query, limit, filter))
+
+    def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
+        """Look up documents; see `Store.retrieve`."""
+        return run(self.retrieving(ids, vectors))
+
+
+class AsyncReads(AsyncStore):
     """Searches and look-ups await the async client; everything else runs on a thread.
 
     Writing computes terms and encodes vectors, which would block the event loop.
     """
 
-    def __init__(self, store: WeaviateStore) -> None:
+    def __init__(self, store: ReadingStore) -> None:
         """Set the blocking form."""
         self._store = store
 
@@ -59,3 +91,8 @@ class AsyncWeaviate(AsyncStore):
     async def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:
         """See `Store.retrieve`."""
         return await run_async(self._store.retrieving(ids, vectors))
+
+
+def aside(work: Callable[[], Any]) -> Call:
+    """Make a call that async callers run on a thread."""
+    return Call(work, partial(asyncio.to_thread, work))
