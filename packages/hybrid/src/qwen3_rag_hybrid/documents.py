@@ -137,7 +137,7 @@ def from_payload(stored_id: Id, payload: Mapping[str, Any], keys: Keys) -> Docum
         StoreError: It has no text.
     """
     id_ = own_id(stored_id, payload, keys)
-    text, rest = _without(payload, keys.text)
+    text, rest = _without(payload, keys.text) if keys.text else (None, dict(payload))
     if keys.id and rest.get(keys.id) == id_:
         del rest[keys.id]
     if keys.node:

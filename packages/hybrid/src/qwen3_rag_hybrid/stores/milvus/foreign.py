@@ -50,7 +50,8 @@ class ForeignLayout:
         """Make the fields of a document's row that are no vectors.
 
         Raises:
-            InputError: The id is not a string, or the text is too long.
+            InputError: The id is not a string, the text is too long, or the payload has a field of
+                the name of the primary key or of a vector.
             StoreError: Milvus makes the ids of the collection.
         """
         if found.makes_ids:
@@ -60,6 +61,12 @@ class ForeignLayout:
             )
         check_size(document.id, "text is", document.text, LONGEST, "Split the document.")
         fields = to_payload(document, self.keys)
+        taken = found.own_fields.intersection(fields)
+        if taken and not self.keys.node:
+            raise InputError(
+                f"The payload of the document {document.id!r} has the field {min(taken)!r}, where "
+                "the collection has a primary key or a vector. Rename it."
+            )
         return {**fields, self.names.primary: self.key(document.id, found)}
 
     def key(self, id_: Id, found: Found) -> Id:
@@ -201,6 +208,16 @@ class Found:
     def makes_ids(self) -> bool:
         """Whether Milvus makes the primary keys."""
         return any(one.get("is_primary") and one.get("auto_id") for one in self._all)
+
+    @property
+    def own_fields(self) -> frozenset[str]:
+        """The primary key and the vectors, which no payload can have."""
+        vectors = (DataType.FLOAT_VECTOR, DataType.SPARSE_FLOAT_VECTOR)
+        return frozenset(
+            name
+            for name, one in self.fields.items()
+            if one.get("is_primary") or one["type"] in vectors
+        )
 
     def bm25_of(self, text: str) -> str | None:
         """Return the sparse vector that Milvus computes of a text, if it does."""

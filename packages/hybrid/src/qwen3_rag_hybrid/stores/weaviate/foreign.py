@@ -19,6 +19,8 @@ from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["ForeignLayout", "foreign_layout"]
 
+_FORBIDDEN = {"id", "vector", "_id", "_additional"}
+
 # A field holds one value, as the server's own schema for new properties has it.
 _DATA_TYPES = {
     "keyword": DataType.TEXT,
@@ -79,6 +81,23 @@ class ForeignLayout:
     def own_id(self, uuid: Any, properties: Mapping[str, Any]) -> Id:
         """Read a document's id."""
         return own_id(str(uuid), properties, self.keys)
+
+    def check_payload(self, document: Document) -> None:
+        """Reject a payload whose fields cannot be properties, or not under their names.
+
+        Raises:
+            InputError: It has such a field.
+        """
+        for name in document.payload:
+            usable = name.isascii() and name.isidentifier() and name not in _FORBIDDEN
+            renamed = not self.keys.node and (name in self.others or name[:1].isupper())
+            if not usable or renamed:
+                raise InputError(
+                    f"The payload of the document {document.id!r} has the field {name!r}, which "
+                    "cannot be a property of Weaviate: names consist of ASCII letters, digits and "
+                    "underscores, begin with a lower-case letter or an underscore, and some are "
+                    "taken. Rename it."
+                )
 
     def to_properties(self, document: Document, fields: Mapping[str, str]) -> dict[str, Any]:
         """Make an object's properties; a property has no null."""

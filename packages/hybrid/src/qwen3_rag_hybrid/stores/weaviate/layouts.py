@@ -53,6 +53,9 @@ class OwnLayout:
 
     own_id = staticmethod(own_id)
 
+    def check_payload(self, document: Document) -> None:
+        """Accept any payload, as it is JSON."""
+
     def to_properties(self, document: Document, fields: Mapping[str, str]) -> dict[str, Any]:
         """Make an object's properties."""
         return to_properties(document, fields)

@@ -218,12 +218,13 @@ class WeaviateStore(Connection, ReadingStore):
             self._handle().tenants.remove([tenant])
 
     def check_documents(self, documents: Sequence[Document], record: CollectionRecord) -> None:
-        """Reject ids that a framework has none of, and integers that the server would change."""
+        """Reject what the server has no place for or would change; see `Store.check_documents`."""
         integers = [name for name, kind in record.fields.items() if kind == "integer"]
+        in_properties = not self._layout.has_terms and not self._layout.keys.node
         for document in documents:
             self._layout.object_id(document.id)
-            # Else, all of the payload is in properties, and nowhere else.
-            for name in integers if self._layout.has_terms else document.payload:
+            self._layout.check_payload(document)
+            for name in document.payload if in_properties else integers:
                 value = document.payload.get(name)
                 for one in value if isinstance(value, (list, tuple)) else [value]:
                     check_number(one, f"The field {name!r} of the document {document.id!r}")
