@@ -215,8 +215,8 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "no key": (["--base-url", "{url}"], 6, "Give `--api-key-env`"),
     "unset variable": (
         ["--base-url", "{url}", "--api-key-env", "NOT_SET"],
-        6,
-        "The environment variable 'NOT_SET' with the key",
+        2,
+        "The environment variable 'NOT_SET', which `--api-key-env` names, is not set",
     ),
     "no address": (["--api", "vllm"], 2, "Give the server's address with `--base-url`"),
     "not an address": (["--base-url", "gpu:8000"], 2, "`--base-url` must be like 'http://"),

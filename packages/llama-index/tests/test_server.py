@@ -52,7 +52,7 @@ def test_a_changed_address_is_used_and_a_wrong_one_refused(kind: Any) -> None:
     adapter.api_base = "http://127.0.0.1:2"
 
     assert adapter._open()._spec.base_url == "http://127.0.0.1:2"
-    with pytest.raises(ValueError, match="http://localhost:8000"):
+    with pytest.raises(ValueError, match="`api_base` must be like"):
         adapter.api_base = "localhost"
     assert adapter.api_base == "http://127.0.0.1:2"
 

@@ -114,9 +114,11 @@ def running_arguments(adapter: Any, address: str) -> dict[str, Any]:
             raise InputError(
                 f"`{address}` and `backend` both say what runs the model. Leave one of them out."
             )
-        backend = _server(
-            url, adapter.api_key, {"revision": arguments.pop("revision", None), **given}
-        )
+        given["revision"] = arguments.pop("revision", None)
+        try:
+            backend = _server(url, adapter.api_key, given)
+        except InputError as error:
+            raise type(error)(str(error).replace("`base_url`", f"`{address}`")) from None
     elif given:
         names = ", ".join(f"`{name}`" for name in given)
         raise InputError(f"{names}: this is for a model on a server. Give `{address}` too.")

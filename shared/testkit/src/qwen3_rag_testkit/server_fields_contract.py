@@ -138,7 +138,7 @@ class ServerFieldsContract(ABC):
     def test_values_out_of_range_are_refused(self, fields: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
             self.on_server(**fields)
-        with pytest.raises(InputError, match="http://localhost:8000"):
+        with pytest.raises(InputError, match=f"`{self.address}` must be like 'http://"):
             self.make(**{self.address: "localhost:8000"})
 
     def test_a_model_on_a_server_gives_the_same_numbers_and_they_are_kept(

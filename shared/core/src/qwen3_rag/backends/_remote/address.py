@@ -39,27 +39,25 @@ def check_address(address: str, api: str | None = None) -> str:
         InputError: It is not an HTTP address, or holds a password, a query or a fragment.
     """
     if not isinstance(address, str):
-        raise InputTypeError(
-            f"The address of a server must be a str, got {type(address).__name__}."
-        )
+        raise InputTypeError(f"`base_url` must be a str, got {type(address).__name__}.")
     try:
         parts = urlsplit(address.strip())
         port = parts.port
     except ValueError as error:
-        raise InputError(f"The address of a server cannot be read: {error}.") from error
+        raise InputError(f"`base_url` is no address: {error}.") from error
     if parts.username is not None or parts.password is not None:
         # Not shown, because it holds a secret.
         raise InputError(
-            "The address of a server holds a user or a password. Leave them out and give the key "
-            "as `api_key` or `api_key_env`."
+            "`base_url` holds a user or a password. Leave them out and give `api_key` or "
+            "`api_key_env`."
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise InputError(
-            "The address of a server must be like 'http://localhost:8000' or "
-            f"'https://host/path', got {address!r}."
+            f"`base_url` must be like 'http://localhost:8000' or 'https://host/path', got "
+            f"{address!r}."
         )
     if parts.query or parts.fragment:
-        raise InputError("The address of a server must have no `?` and no `#`.")
+        raise InputError("`base_url` must have no `?` and no `#`.")
     short = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     for ending in (*ENDINGS.get(api or vendor(short) or "", ()), "/v1", "/v2"):
         if short.endswith(ending):
