@@ -81,42 +81,51 @@ def run(spec: BackendSpec, prompts: Sequence[Prompt], limits: Limits | None = No
         backend.close()
 
 
-#: Few values, so that two settings are often equal in most, and such that run into each other.
-WORDS = st.sampled_from(["", "a", "b", "ab", "None", "1", "a\nQuery:", "Instruct: a\nQuery:"])
-COUNTS = st.sampled_from([None, 1, 11, 512])
-SETTINGS = st.tuples(
-    st.builds(
-        Counting,
-        fingerprint=WORDS,
-        variant=st.none() | WORDS,
-        context=st.sampled_from([1, 11, 512]),
-    ),
-    st.builds(Limits, COUNTS, COUNTS, COUNTS),
-    st.builds(EmbedPrompt, WORDS, st.none() | WORDS, st.none() | WORDS),
-)
-PAIRS = st.tuples(
-    st.just(Counting(role="reranking")),
-    st.builds(Limits, COUNTS, COUNTS, COUNTS),
-    st.builds(RerankPrompt, WORDS, WORDS, WORDS),
-)
+#: Few values, and such that run into each other.
+PARTS: dict[str, list[Any]] = {
+    "fingerprint": ["a", "aa"],
+    "variant": ["a", "", None],
+    "context": [1, 11],
+    "max_length": [None, 1, 11],
+    "max_query_tokens": [None, 1, 11],
+    "max_document_tokens": [None, 1, 11],
+}
+EMBED: dict[str, list[Any]] = {
+    "text": ["a", "Instruct: a\nQuery:a", ""],
+    "instruction": [None, "a", ""],
+    "prefix": [None, "Instruct: a\nQuery:", ""],
+}
+RERANK: dict[str, list[Any]] = {
+    "query": ["a", "a\n<Query>: a"],
+    "document": ["a", "aa"],
+    "instruction": ["a", "a\n<Query>: a"],
+}
 Setting = tuple[Counting, Limits, Prompt]
 
 
 @st.composite
 def two(draw: st.DrawFn) -> tuple[Setting, Setting]:
-    """Two settings, of which none, some or all parts are drawn anew."""
-    kind: st.SearchStrategy[Setting] = draw(st.sampled_from([SETTINGS, PAIRS]))
-    first, other = draw(kind), draw(kind)
-    (spec, limits, prompt), parts = first, draw(st.sets(st.sampled_from("slp")))
-    second = (
-        other[0] if "s" in parts else spec,
-        other[1] if "l" in parts else limits,
-        other[2] if "p" in parts else prompt,
+    """Two settings that differ in up to two parts."""
+    own = draw(st.sampled_from([EMBED, RERANK]))
+    parts = PARTS | own
+    values = {name: draw(st.sampled_from(among)) for name, among in parts.items()}
+    changed = draw(st.lists(st.sampled_from(list(parts)), max_size=2))
+    others = values | {name: draw(st.sampled_from(parts[name])) for name in changed}
+    return made(values, own), made(others, own)
+
+
+def made(values: dict[str, Any], own: dict[str, list[Any]]) -> Setting:
+    role: Role = "embedding" if own is EMBED else "reranking"
+    prompt = {name: values[name] for name in own}
+    fingerprint, variant, context, *limits = (values[name] for name in PARTS)
+    return (
+        Counting(fingerprint, variant, context, role),
+        Limits(*limits),
+        EmbedPrompt(**prompt) if own is EMBED else RerankPrompt(**prompt),
     )
-    return first, second
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(two())
 def test_an_entry_answers_its_own_settings_and_no_others(pair: tuple[Setting, Setting]) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
