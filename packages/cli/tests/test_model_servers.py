@@ -212,7 +212,7 @@ def test_a_model_that_only_a_server_has_is_known_by_its_name(
 
 
 WRONG: dict[str, tuple[list[str], int, str]] = {
-    "no key": (["--base-url", "{url}"], 6, "Give `--api-key-env`"),
+    "no key": (["--base-url", "{url}"], 6, "Give `--api-key-env NAME`."),
     "unset variable": (
         ["--base-url", "{url}", "--api-key-env", "NOT_SET"],
         2,
@@ -220,7 +220,7 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     ),
     "no address": (["--api", "vllm"], 2, "Give the server's address with `--base-url`"),
     "not an address": (["--base-url", "gpu:8000"], 2, "`--base-url` must be like 'http://"),
-    "password": (["--base-url", "http://me:pw@gpu"], 2, "give `--api-key-env`"),
+    "password": (["--base-url", "http://me:pw@gpu"], 2, "give `--api-key-env NAME`."),
     "unknown api": (["--base-url", "{url}", "--api", "rest"], 2, "`--api` must be one of vllm"),
     "another name": (
         ["--base-url", "{url}", "--api-key-env", "MY_KEY", "--served-model", "x"],
@@ -273,6 +273,7 @@ def test_a_remembered_server_that_is_gone_ends_with_what_to_do(
 
     assert said.code == 6
     assert server.url in said.err
+    assert "Check that the server runs and is not overloaded. The index remembers" in said.err
     assert "`--base-url none` runs the model here" in said.err
     assert cli.hits(QUERY, store, "--base-url", "none")
 
@@ -292,7 +293,7 @@ def test_doctor_tells_of_servers_what_they_are_and_what_is_wrong(
 
     wrong = cli.run("doctor", "--store", served, "--reranker-base-url", reranking.url, "--json")
     assert "error: " in wrong.json["models"]["embedding"]
-    assert "Give `--api-key-env`" in wrong.json["models"]["embedding"]
+    assert "Give `--api-key-env NAME`." in wrong.json["models"]["embedding"]
     assert "not measured" in wrong.json["speed"]["embedding"]
 
 

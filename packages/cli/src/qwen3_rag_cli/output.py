@@ -77,13 +77,13 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]
 
 
 @contextmanager
-def waiting(what: str, silent: bool) -> Iterator[None]:
+def waiting(what: str, silent: bool = False) -> Iterator[None]:
     """Show that something takes a while, only on a terminal."""
     err = Console(stderr=True)
     if silent or not err.is_terminal:
         yield
         return
-    with err.status(f"{what} ..."):
+    with err.status(f"{escape(what)} ..."):
         yield
 
 

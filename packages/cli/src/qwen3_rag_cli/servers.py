@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker, Remote
 from qwen3_rag.errors import InputError, Qwen3RagError, StoreError
+from qwen3_rag_cli.output import waiting
 from qwen3_rag_cli.runtime import HERE, ServerOptions
 
 __all__ = ["chosen_server", "connected", "recorded_server", "server_record"]
@@ -15,13 +16,15 @@ __all__ = ["chosen_server", "connected", "recorded_server", "server_record"]
 #: a variable with a key is none of them: a key is sent only where the user says.
 REMEMBERED = ("base_url", "api", "model")
 
-#: The options, as the messages of `Remote` name them.
+#: What the messages of `Remote` name, and the options; `{}` stands for how their names begin.
 NAMES = {
-    "`api_key` or `api_key_env`": "api-key-env",
-    "`base_url`": "base-url",
-    "`api_key_env`": "api-key-env",
-    "`api`": "api",
-    "`Remote(model=...)`": "served-model",
+    "`api_key` or `api_key_env`": "`--{}api-key-env NAME`",
+    "; a key given as a value is not kept in pickles and files": "",
+    ", or raise `timeout` or `max_retries`": "",
+    "`base_url`": "`--{}base-url`",
+    "`api_key_env`": "`--{}api-key-env`",
+    "`api`": "`--{}api`",
+    "`Remote(model=...)`": "`--{}served-model`",
 }
 
 M = TypeVar("M", Qwen3Embedder, Qwen3Reranker)
@@ -96,7 +99,9 @@ def connected(model: M, server: Remote | None, options: ServerOptions, prefix: s
     if server is None:
         return model
     try:
-        model.warm_up()
+        # A server that is not there is tried for a quarter of a minute.
+        with waiting(f"Connecting to {server.base_url}"):
+            model.warm_up()
     except Qwen3RagError as error:
         model.close()
         text = _in_options(str(error), prefix)
@@ -111,5 +116,5 @@ def connected(model: M, server: Remote | None, options: ServerOptions, prefix: s
 
 def _in_options(message: str, prefix: str) -> str:
     for name, option in NAMES.items():
-        message = message.replace(name, f"`--{prefix}{option}`")
+        message = message.replace(name, option.format(prefix))
     return message
