@@ -114,6 +114,7 @@ def test_an_index_remembers_its_servers_and_no_key(
     with VLLMServer(cli.embedding, "embedding") as server:
         addresses = ["--base-url", server.url, "--reranker-base-url", f"{reranking.url}/v1"]
         named = ["--reranker-api", "vllm", "--reranker-served-model", "served"]
+        named += ["--reranker-served-revision", "2026-11"]
         cli.index(notes, "--store", store, *models, *addresses, *named)
         server.requests.clear()
         reranking.requests.clear()
@@ -123,11 +124,17 @@ def test_an_index_remembers_its_servers_and_no_key(
         assert server.requests
         assert reranking.requests
         kept = record(store)
-        assert kept["server"] == {"base_url": server.url, "api": None, "model": None}
+        assert kept["server"] == {
+            "base_url": server.url,
+            "api": None,
+            "model": None,
+            "revision": None,
+        }
         assert kept["reranker_server"] == {
             "base_url": reranking.url,
             "api": "vllm",
             "model": "served",
+            "revision": "2026-11",
         }
         server.requests.clear()
         cli.index(notes, "--store", store, "--base-url", "none")

@@ -160,12 +160,17 @@ def _server(prefix: str, what: str) -> dict[str, Any]:
             "The model's name there (default: its only model, or "
             f"--{'reranker' if prefix else 'model'}).",
         ),
+        "served_revision": declared(
+            "served_revision",
+            "NAME",
+            "Any name for the model's version there, to be changed with its weights.",
+        ),
     }
 
 
 def _runtime(options: dict[str, str | None]) -> Runtime:
     def server(prefix: str) -> ServerOptions:
-        names = ("base_url", "api", "api_key_env", "served_model")
+        names = ("base_url", "api", "api_key_env", "served_model", "served_revision")
         return ServerOptions(*(options[f"{prefix}{name}"] for name in names))
 
     return Runtime(

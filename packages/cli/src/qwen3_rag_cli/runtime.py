@@ -19,12 +19,14 @@ class ServerOptions:
         api: What the server speaks.
         api_key_env: Environment variable with the key.
         model: The model's name on the server.
+        revision: Any name for the version of the model there.
     """
 
     base_url: str | None = None
     api: str | None = None
     api_key_env: str | None = None
     model: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)

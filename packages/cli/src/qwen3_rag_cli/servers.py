@@ -14,11 +14,12 @@ __all__ = ["chosen_server", "connected", "recorded_server", "server_record"]
 
 #: Fields of `Remote` that an index remembers. An index may come from somebody else, so the name of
 #: a variable with a key is none of them: a key is sent only where the user says.
-REMEMBERED = ("base_url", "api", "model")
+REMEMBERED = ("base_url", "api", "model", "revision")
 
 #: What the messages of `Remote` name, and the options; `{}` stands for how their names begin.
 NAMES = {
     "`api_key` or `api_key_env`": "`--{}api-key-env NAME`",
+    "`Remote(..., revision=...)`": "`--{}served-revision`",
     "; a key given as a value is not kept in pickles and files": "",
     ", or raise `timeout` or `max_retries`": "",
     "`base_url`": "`--{}base-url`",
@@ -51,6 +52,7 @@ def chosen_server(
             "api": options.api,
             "api-key-env": options.api_key_env,
             "served-model": options.model,
+            "served-revision": options.revision,
         }
         for name, value in others.items():
             if value is not None:
@@ -62,7 +64,13 @@ def chosen_server(
     if options.base_url == HERE:
         return None
     try:
-        return Remote(options.base_url, options.api, options.model, api_key_env=options.api_key_env)
+        return Remote(
+            options.base_url,
+            options.api,
+            options.model,
+            api_key_env=options.api_key_env,
+            revision=options.revision,
+        )
     except InputError as error:
         raise InputError(_in_options(str(error), prefix)) from error
 
