@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = ["check_address", "check_headers", "vendor"]
+
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 #: Ends of vendors' host names, and the API that they speak.
 VENDORS = {
@@ -40,8 +43,12 @@ def check_address(address: str, api: str | None = None) -> str:
     """
     if not isinstance(address, str):
         raise InputTypeError(f"`base_url` must be a str, got {type(address).__name__}.")
+    address = address.strip()
+    if any(character.isspace() or not character.isprintable() for character in address):
+        # Not shown, because it may hold a secret.
+        raise InputError("`base_url` must have no white space and no control characters.")
     try:
-        parts = urlsplit(address.strip())
+        parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
         raise InputError(f"`base_url` is no address: {error}.") from error
@@ -78,9 +85,16 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         InputTypeError: They are not. The values are not shown: one may be a secret.
+        InputError: One cannot be sent.
     """
     if not isinstance(headers, Mapping) or not all(
         isinstance(name, str) and isinstance(text, str) for name, text in headers.items()
     ):
         raise InputTypeError("`headers` must be a mapping of names to texts.")
+    for name, text in headers.items():
+        if not _NAME.fullmatch(name) or not (text.isascii() and (text.isprintable() or not text)):
+            raise InputError(
+                f"The header {name!r} cannot be sent: names have letters, digits and dashes, and "
+                "values printable ASCII characters."
+            )
     return dict(headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -11,14 +11,16 @@ import httpx
 
 from qwen3_rag._key import Key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
-from qwen3_rag.backends._remote.spec import Remote
-from qwen3_rag.errors import BackendError
+from qwen3_rag.backends._remote.spec import Remote, secrets_in
+from qwen3_rag.errors import BackendError, Qwen3RagError
 
-__all__ = ["BrokenAnswer", "Http", "Refused"]
+__all__ = ["BrokenAnswer", "Http", "Refused", "Unreadable"]
 
 T = TypeVar("T")
 
 SHOWN = 300  # characters of a server's message
+#: Hosts of this machine, which are asked directly whatever proxy the environment names.
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Refused(BackendError):
@@ -31,6 +33,10 @@ class Refused(BackendError):
     status = 0
 
 
+class Unreadable(BackendError):
+    """The server answers, but never with what was asked."""
+
+
 class BrokenAnswer(Exception):
     """An answer is incomplete or wrong, as after an interrupted connection."""
 
@@ -40,26 +46,41 @@ class Failure(Exception):
 
     Attributes:
         asked: Seconds that the server asks to wait; `None` if it does not say.
+        kind: The error after the last attempt.
     """
 
-    def __init__(self, what: str, asked: float | None = None) -> None:
+    def __init__(
+        self, what: str, asked: float | None = None, kind: type[BackendError] = BackendError
+    ) -> None:
         super().__init__(what)
         self.asked = asked
+        self.kind = kind
 
 
 class Http:
     """A client of one server. Belongs to the event loop that it is used on."""
 
     def __init__(self, spec: Remote) -> None:
-        """Store the settings; no connection is made."""
+        """Store the settings; no connection is made.
+
+        Raises:
+            BackendError: The environment names an unusable proxy or certificate.
+        """
         self._spec = spec
-        self._client = httpx.AsyncClient(
-            headers=dict(spec.headers),
-            timeout=spec.timeout,
-            http2=find_spec("h2") is not None,
-            limits=httpx.Limits(max_connections=spec.concurrency),
-            follow_redirects=False,
-        )
+        try:
+            self._client = httpx.AsyncClient(
+                headers=dict(spec.headers),
+                timeout=spec.timeout,
+                http2=find_spec("h2") is not None,
+                limits=httpx.Limits(max_connections=spec.concurrency),
+                follow_redirects=False,
+                mounts={f"all://{host}": None for host in LOCAL},
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            raise BackendError(
+                f"No client can be made for {spec.base_url}: {error}. Look at the environment "
+                "variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
+            ) from None
         self._turns = asyncio.Semaphore(spec.concurrency)
 
     @property
@@ -91,7 +112,8 @@ class Http:
 
         Raises:
             Refused: The server refuses the request.
-            BackendError: It cannot be reached, or gives no usable answer.
+            Unreadable: Its answers are not what was asked.
+            BackendError: It cannot be reached, or is never ready.
         """
         return await self._send("POST", path, body, read)
 
@@ -107,7 +129,7 @@ class Http:
                     return await self._try(method, path, body, read)
                 except Failure as failure:
                     if turn + 1 == tries or (failure.asked or 0) > MAX_WAIT:
-                        raise BackendError(
+                        raise failure.kind(
                             f"{self.address}{path} could not be used in {turn + 1} attempts; the "
                             f"last gave: {failure}. Check that the server runs and is not "
                             "overloaded, or raise `timeout` or `max_retries`."
@@ -117,56 +139,105 @@ class Http:
 
     async def _try(self, method: str, path: str, body: Any, read: Callable[[Any], T]) -> T:
         key = read_key(self._spec.api_key, self._spec.api_key_env)
-        sent = {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
-        url = f"{self._spec.base_url}{path}"
-        try:
-            answer = await self._client.request(method, url, json=body, headers=sent)
-        except httpx.TimeoutException as error:
-            raise Failure(f"no answer within {self._spec.timeout:g} seconds") from error
-        except httpx.HTTPError as error:
-            raise Failure(_hidden(str(error) or type(error).__name__, key)) from error
+        answer = await self._answer(method, path, body, key)
+        if isinstance(answer, Exception):
+            raise answer
         if answer.is_success:
             try:
                 return read(answer.json())
-            except (BrokenAnswer, ValueError, KeyError, TypeError, IndexError) as error:
-                what = f"{type(error).__name__}: {error}"
-                raise Failure(f"an answer that cannot be read ({what})") from error
+            except Qwen3RagError:
+                raise
+            except Exception as error:  # servers answer anything
+                raise self._unreadable(answer, error, key) from None
         if may_repeat(answer.status_code):
-            said = f"status {answer.status_code}: {_message(answer, key)}"
+            said = f"status {answer.status_code}: {self._message(answer, key)}"
             raise Failure(said, asked_wait(answer.headers))
         raise self._refused(path, answer, key)
 
+    async def _answer(
+        self, method: str, path: str, body: Any, key: Key | None
+    ) -> httpx.Response | Failure | BackendError:
+        """Send a request once.
+
+        httpx's errors hold the request, and with it the key. So errors are returned, not raised:
+        they would keep those as their context.
+        """
+        auth = None if key is None else Bearer(key)
+        try:
+            # httpx limits each read, and a server that sends byte after byte needs many.
+            async with asyncio.timeout(self._spec.timeout):
+                url = f"{self._spec.base_url}{path}"
+                return await self._client.request(method, url, json=body, auth=auth)
+        except (TimeoutError, httpx.TimeoutException):
+            return Failure(f"no answer within {self._spec.timeout:g} seconds")
+        except httpx.HTTPError as error:
+            what = self._hidden(str(error) or type(error).__name__, key)
+        if "CERTIFICATE_VERIFY_FAILED" in what:
+            return BackendError(
+                f"The certificate of {self.address} is not trusted here: {what}. Let the "
+                "environment variable SSL_CERT_FILE name a file with its issuer's certificate."
+            )
+        return Failure(what)
+
+    def _unreadable(self, answer: httpx.Response, error: Exception, key: Key | None) -> Failure:
+        what = f"{type(error).__name__}: {error}; it begins with {answer.text[:80]!r}"
+        return Failure(
+            f"an answer that cannot be read ({self._hidden(what, key)})", kind=Unreadable
+        )
+
     def _refused(self, path: str, answer: httpx.Response, key: Key | None) -> Refused:
-        status = answer.status_code
+        status, said = answer.status_code, self._message(answer, key)
         if status in (401, 403):
             known = "the key" if key is not None else "a request without a key"
             text = (
-                f"{self.address} refuses {known} (status {status}: {_message(answer, key)}). Give "
-                "`api_key` or `api_key_env`; a key given as a value is not kept in pickles and "
-                "files."
+                f"{self.address} refuses {known} (status {status}: {said}). Give `api_key` or "
+                "`api_key_env`; a key given as a value is not kept in pickles and files."
+            )
+        elif answer.has_redirect_location:
+            there = answer.headers["Location"].partition("?")[0]
+            text = (
+                f"{self.address}{path} sends to {there!r}, and nothing is sent there, since the "
+                "key may be for this server alone. If it is right, give that as the address."
             )
         else:
-            text = f"{self.address}{path} answers with status {status}: {_message(answer, key)}"
+            text = f"{self.address}{path} answers with status {status}: {said}"
         error = Refused(text)
         error.status = status
         return error
 
+    def _message(self, answer: httpx.Response, key: Key | None) -> str:
+        """The server's own words, wherever it puts them."""
+        try:
+            found: Any = answer.json()
+        except (ValueError, RecursionError):
+            found = answer.text
+        code = ""
+        for _ in range(3):
+            if isinstance(found, dict):
+                if (
+                    isinstance(found.get("code"), (str, int))
+                    and found["code"] != answer.status_code
+                ):
+                    code = f"{found['code']}: "
+                names = ("error", "message", "detail", "msg")
+                found = next((found[name] for name in names if name in found), str(found))
+        return self._hidden(f"{code}{' '.join(str(found).split())}", key)[:SHOWN] or "no message"
 
-def _message(answer: httpx.Response, key: Key | None) -> str:
-    """The server's own words, wherever it puts them."""
-    try:
-        found: Any = answer.json()
-    except ValueError:
-        found = answer.text
-    code = ""
-    for _ in range(3):
-        if isinstance(found, dict):
-            if isinstance(found.get("code"), (str, int)) and found["code"] != answer.status_code:
-                code = f"{found['code']}: "
-            names = ("error", "message", "detail", "msg")
-            found = next((found[name] for name in names if name in found), str(found))
-    return _hidden(f"{code}{' '.join(str(found).split())}", key)[:SHOWN] or "no message"
+    def _hidden(self, text: str, key: Key | None) -> str:
+        """Replace all secrets in a text, as servers may repeat them in their messages."""
+        for secret in secrets_in(self._spec.headers):
+            text = text.replace(secret, "***")
+        return text if key is None else key.hide_in(text)
 
 
-def _hidden(text: str, key: Key | None) -> str:
-    return text if key is None else key.hide_in(text)
+class Bearer(httpx.Auth):
+    """Adds the key as a request is sent, so that no variable shows it in a traceback."""
+
+    def __init__(self, key: Key) -> None:
+        """Store the key."""
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the key."""
+        request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
+        yield request

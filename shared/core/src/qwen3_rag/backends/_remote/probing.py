@@ -10,7 +10,7 @@ from typing import cast
 from qwen3_rag._prompts import Prompt, RerankPrompt
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._remote.apis.base import Answer, Api
-from qwen3_rag.backends._remote.http import Refused
+from qwen3_rag.backends._remote.http import Refused, Unreadable
 from qwen3_rag.backends._remote.items import Items, encode, uncut
 from qwen3_rag.backends._remote.probe import (
     INSTRUCTED,
@@ -55,11 +55,9 @@ async def probe(api: Api) -> int:
         return 0
     try:
         answer = await _about(api, TEXTS)
-    except Refused:
-        raise
-    except BackendError as error:
+    except Unreadable as error:
         # Such as numbers that are not finite.
-        raise BackendError(f"{error} Or it runs a reranker, which does not embed.") from error
+        raise Unreadable(f"{error} Or it runs a reranker, which does not embed.") from error
     check_vectors(server, answer.values, answer.tokens, api.description)
     if api.makes_prompts:
         queries = [(await _about(api, [query])).values for query in QUERIES]

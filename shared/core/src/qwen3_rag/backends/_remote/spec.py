@@ -12,7 +12,7 @@ from qwen3_rag.backends._base import Backend, BackendSpec
 from qwen3_rag.backends._remote.address import check_address, check_headers
 from qwen3_rag.errors import InputError, InputTypeError
 
-__all__ = ["APIS", "Remote", "plain_headers"]
+__all__ = ["APIS", "Remote", "plain_headers", "secrets_in"]
 
 #: Names of the APIs: servers that one runs oneself, vendors, and what many others speak.
 APIS = (
@@ -111,6 +111,12 @@ class Remote(BackendSpec, kind="remote"):
 def plain_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers whose name does not speak of a secret."""
     return {name: text for name, text in headers.items() if not _is_secret(name)}
+
+
+def secrets_in(headers: Mapping[str, str]) -> list[str]:
+    """Return what must not be shown: the other headers' values, without a scheme like `Bearer`."""
+    secret = [text.split() for name, text in headers.items() if _is_secret(name)]
+    return [words[-1] for words in secret if words]
 
 
 def _is_secret(header: str) -> bool:
