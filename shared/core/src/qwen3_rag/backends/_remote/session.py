@@ -16,7 +16,7 @@ from qwen3_rag.backends._base import Capabilities, Limits, Output
 from qwen3_rag.backends._checkpoint.description import Description, describe
 from qwen3_rag.backends._checkpoint.hub import Source
 from qwen3_rag.backends._remote.address import vendor
-from qwen3_rag.backends._remote.apis.base import Api
+from qwen3_rag.backends._remote.apis.base import Answer, Api
 from qwen3_rag.backends._remote.apis.cohere import Cohere
 from qwen3_rag.backends._remote.apis.dashscope import DashScope
 from qwen3_rag.backends._remote.apis.deepinfra import DeepInfra
@@ -29,7 +29,7 @@ from qwen3_rag.backends._remote.apis.siliconflow import SiliconFlow
 from qwen3_rag.backends._remote.apis.tei import TEI
 from qwen3_rag.backends._remote.apis.vllm import VLLM
 from qwen3_rag.backends._remote.http import Http
-from qwen3_rag.backends._remote.items import Items, batches, encode, uncut
+from qwen3_rag.backends._remote.items import Items, batches, encode, neutral, uncut
 from qwen3_rag.backends._remote.probing import ask, probe
 from qwen3_rag.backends._remote.spec import Remote
 from qwen3_rag.errors import BackendError, InputError, ModelError, Qwen3RagError
@@ -74,7 +74,7 @@ class Session:
             [places.setdefault(prompt, len(places)) for prompt in prompts], dtype=np.int64
         )
         times = np.bincount(order, minlength=len(places))
-        first = [int((order == index).argmax()) for index in range(len(places))]
+        first = np.unique(order, return_index=True)[1]
         items = await self._encoded(list(places), limits, api, capabilities)
         empty = np.zeros((0, capabilities.dim) if capabilities.dim else 0, dtype=np.float32)
         values: list[FloatArray] = [empty] * len(places)
@@ -82,6 +82,8 @@ class Session:
         async def compute(indices: Sequence[int]) -> None:
             try:
                 answer = await ask(api, items, indices)
+                _check_size(answer, capabilities, api)
+                _check_read(answer, items, indices, api)
             except Qwen3RagError as error:
                 where = f"prompts {first[indices[0]]} to {first[indices[-1]]} of {len(prompts)}"
                 raise type(error)(f"{error} This was about {where}.") from error
@@ -92,11 +94,6 @@ class Session:
 
         await _together([compute(indices) for indices in _requests(items, api, self._spec)])
         result = np.stack(values) if values else empty
-        if capabilities.dim and len(values) and result.shape[1] != capabilities.dim:
-            raise BackendError(
-                f"{self._spec.base_url} answered with vectors of {result.shape[1]} numbers, and "
-                f"with {capabilities.dim} before. Its model has changed: make a new embedder."
-            )
         lengths = None
         if items.sequences is not None:
             lengths = np.asarray(items.lengths, dtype=np.int64)[order]
@@ -104,6 +101,8 @@ class Session:
 
     async def close(self) -> None:
         """Close the connections."""
+        if self._opening is not None:
+            self._opening.cancel()
         http, self._http = self._http, None
         if http is not None:
             await http.close()
@@ -111,6 +110,8 @@ class Session:
     async def _opened(self) -> tuple[Api, Capabilities]:
         if self._opening is None or (self._opening.done() and _failed(self._opening)):
             self._opening = asyncio.create_task(self._connect())
+            # Else asyncio would log an error that nobody waits for any more.
+            self._opening.add_done_callback(_failed)
         # Shielded, because others may wait for the same connection.
         return await asyncio.shield(self._opening)
 
@@ -228,6 +229,32 @@ def _requests(items: Items, api: Api, spec: Remote) -> list[Sequence[int]]:
             [lengths[index] for index in group], spec.batch_size or api.rows, api.tokens
         )
     ]
+
+
+def _check_size(answer: Answer, capabilities: Capabilities, api: Api) -> None:
+    """Reject vectors of another size than when the server was probed."""
+    if capabilities.dim and answer.values.shape[1] != capabilities.dim:
+        raise BackendError(
+            f"{api.http.address} answered with vectors of {answer.values.shape[1]} numbers, and "
+            f"with {capabilities.dim} before. Its model has changed: make a new embedder."
+        )
+
+
+def _check_read(answer: Answer, items: Items, indices: Sequence[int], api: Api) -> None:
+    """Reject results of prompts that the server did not read whole.
+
+    When it was probed, it read as many tokens as it should.
+    """
+    if answer.tokens is None or not api.counts or items.sequences is None:
+        return
+    expected = sum(items.sequences[index].length for index in indices)
+    changed = any(neutral(one) != one for one in (items.prompts[i].rendered for i in indices))
+    if answer.tokens < expected and not changed:
+        raise BackendError(
+            f"{api.http.address} ({api.name}) read {answer.tokens} tokens of prompts that have "
+            f"{expected}, so it cut them, or its model has changed. Start it with a longer limit, "
+            "or give a shorter `max_length`."
+        )
 
 
 async def _together(work: Sequence[Any]) -> None:

@@ -18,7 +18,10 @@ from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.http import BrokenAnswer, Http
 from qwen3_rag.errors import BackendError, InputError
 
-__all__ = ["Answer", "Api", "log_odds", "read_indexed", "read_rows", "read_scores", "read_vectors"]
+__all__ = [
+    *("Answer", "Api", "log_odds"),
+    *("read_count", "read_indexed", "read_rows", "read_scores", "read_vectors"),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +167,13 @@ def read_vectors(answer: Any, count: int) -> Answer:
         BrokenAnswer: A vector is missing, damaged or of another length than the others.
     """
     vectors = read_indexed(answer["data"], count, "index")
-    return Answer(vectors, (answer.get("usage") or {}).get("prompt_tokens"))
+    return Answer(vectors, read_count(answer.get("usage"), "prompt_tokens"))
+
+
+def read_count(answer: Any, name: str) -> int | None:
+    """Read a count of tokens; `None` if the server tells none."""
+    value = answer.get(name) if isinstance(answer, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def read_indexed(items: Any, count: int, index: str) -> FloatArray:
@@ -262,5 +271,10 @@ def _place(index: Any, rows: Sequence[object]) -> int:
 def _vector(data: Any) -> FloatArray:
     """Read a vector, from numbers or base64."""
     if isinstance(data, str):
-        return np.frombuffer(base64.b64decode(data), dtype="<f4").astype(np.float32)
-    return np.asarray(data, dtype=np.float32)
+        bits = base64.b64decode(data, validate=True)
+        return np.frombuffer(bits, dtype="<f4").astype(np.float32)
+    row = np.asarray(data)
+    if row.dtype.kind not in "fiu":
+        raise BrokenAnswer("a vector that is no list of numbers")
+    with np.errstate(over="ignore"):  # what is too large is not finite then
+        return row.astype(np.float32)

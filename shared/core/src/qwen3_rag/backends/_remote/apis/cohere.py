@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from qwen3_rag._prompts import DEFAULT_INSTRUCTION, RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, Api, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.base import Answer, Api, log_odds, read_count, read_scores
 from qwen3_rag.backends._remote.http import Refused
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.backends._remote.probe import PAIR
@@ -82,4 +82,4 @@ class Cohere(CohereRerank):
 def read(answer: Any, count: int) -> Answer:
     """Read probabilities, and the tokens that were read."""
     probabilities = read_scores(answer["results"], count, "relevance_score")
-    return Answer(log_odds(probabilities), (answer.get("usage") or {}).get("prompt_tokens"))
+    return Answer(log_odds(probabilities), read_count(answer.get("usage"), "prompt_tokens"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from qwen3_rag._prompts import RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, log_odds
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_count
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
 from qwen3_rag.backends._remote.http import BrokenAnswer
 from qwen3_rag.backends._remote.items import neutral
@@ -55,4 +55,4 @@ def _read(answer: Any, count: int) -> Answer:
     scores = np.asarray(answer["scores"], dtype=np.float64)
     if scores.shape != (count,) or not np.isfinite(scores).all():
         raise BrokenAnswer(f"scores of shape {scores.shape} for {count} documents")
-    return Answer(log_odds(scores), answer.get("input_tokens"))  # type: ignore[arg-type]
+    return Answer(log_odds(scores), read_count(answer, "input_tokens"))  # type: ignore[arg-type]

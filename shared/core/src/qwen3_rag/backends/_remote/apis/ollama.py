@@ -7,7 +7,7 @@ from typing import Any
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, Api, read_rows
+from qwen3_rag.backends._remote.apis.base import Answer, Api, read_count, read_rows
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.errors import BackendError
 
@@ -55,7 +55,7 @@ class Ollama(Api):
             "/api/embed",
             {"model": self.model, "input": texts, "truncate": False},
             lambda answer: Answer(
-                read_rows(answer["embeddings"], len(texts)), answer.get("prompt_eval_count")
+                read_rows(answer["embeddings"], len(texts)), read_count(answer, "prompt_eval_count")
             ),
         )
 

@@ -50,6 +50,7 @@ class OpenAI(OpenAIEmbeddings):
 
     name = "openai"
     tokenizer = "used"
+    _answered = False
 
     async def answers(self) -> bool:
         return self.role == "embedding"
@@ -64,17 +65,19 @@ class OpenAI(OpenAIEmbeddings):
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         try:
-            return await super().embed(prompts, sequences)
+            answer = await super().embed(prompts, sequences)
         except Refused as error:
-            # Some servers know no base64.
-            if self.encoding == "float" or error.status not in (400, 422):
+            # Some servers know no base64, which shows when they are probed.
+            if self._answered or self.encoding == "float" or error.status not in (400, 422):
                 raise
             self.encoding = "float"
             try:
-                return await super().embed(prompts, sequences)
+                answer = await super().embed(prompts, sequences)
             except Refused:
                 self.encoding = "base64"
                 raise
+        self._answered = True
+        return answer
 
 
 def _lists(models: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX, RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_count, read_scores
 from qwen3_rag.backends._remote.apis.by_ids import ABSENT, ByIds
 from qwen3_rag.backends._remote.apis.cohere import read
 from qwen3_rag.backends._remote.http import Refused
@@ -91,7 +91,7 @@ class VLLM(ByIds):
             {**self.scoring(sequences), "add_special_tokens": False},
             lambda answer: Answer(
                 log_odds(read_scores(answer["data"], len(sequences), "score")),
-                (answer.get("usage") or {}).get("prompt_tokens"),
+                read_count(answer.get("usage"), "prompt_tokens"),
             ),
         )
 
