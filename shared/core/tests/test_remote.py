@@ -115,6 +115,24 @@ def test_scores_and_cuts_are_those_of_the_local_engine(reranking_server: LlamaCp
     assert theirs.cut_at == ours.cut_at
 
 
+@pytest.mark.parametrize("role", ["embedding", "reranking"])
+def test_the_longest_input_is_that_of_the_server(
+    embedding_server: LlamaCppServer, reranking_server: LlamaCppServer, role: Role
+) -> None:
+    server = embedding_server if role == "embedding" else reranking_server
+    kind: Any = Qwen3Embedder if role == "embedding" else Qwen3Reranker
+    with (
+        kind("tiny", max_length=4_095) as here,
+        kind("tiny", max_length=4_096, backend=Remote(server.url)) as there,
+    ):
+        if role == "embedding":
+            ours, theirs = (one.embed_documents(["word " * 6_000])[0] for one in (here, there))
+        else:
+            ours, theirs = (one.score([(QUERY, "word " * 6_000)]) for one in (here, there))
+
+    np.testing.assert_allclose(theirs, ours, atol=1e-3)
+
+
 def test_async_calls_give_the_same_numbers(embedding_server: LlamaCppServer) -> None:
     embedder = Qwen3Embedder("tiny", backend=Remote(embedding_server.url))
 

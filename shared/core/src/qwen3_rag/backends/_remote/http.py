@@ -200,7 +200,7 @@ class Http:
                 "key may be for this server alone. If it is right, give that as the address."
             )
         else:
-            text = f"{self.address}{path} answers with status {status}: {said}"
+            text = f"{self.address}{path} answers with status {status}: {said}."
         error = Refused(text)
         error.status = status
         return error
@@ -221,7 +221,8 @@ class Http:
                     code = f"{found['code']}: "
                 names = ("error", "message", "detail", "msg")
                 found = next((found[name] for name in names if name in found), str(found))
-        return self._hidden(f"{code}{' '.join(str(found).split())}", key)[:SHOWN] or "no message"
+        said = self._hidden(f"{code}{' '.join(str(found).split())}", key)
+        return said[:SHOWN].rstrip(".") or "no message"
 
     def _hidden(self, text: str, key: Key | None) -> str:
         """Replace all secrets in a text, as servers may repeat them in their messages."""

@@ -27,7 +27,9 @@ class LlamaCpp(OpenAIEmbeddings, CohereRerank):
     async def connect(self) -> None:
         model = await self._model() or {}
         self.choose([model["id"]] if "id" in model else [])
-        self.context = (model.get("meta") or {}).get("n_ctx")
+        context = (model.get("meta") or {}).get("n_ctx")
+        if context is not None:
+            self.context = context - 1  # an input that fills all of it is refused
         if self.role == "embedding":
             self.need()
             await self._check_pooling()
