@@ -63,6 +63,17 @@ def reranking_server(files: dict[str, Path]) -> Iterator[LlamaCppServer]:
         yield server
 
 
+def make(role: Role, remote: Remote) -> Qwen3Embedder | Qwen3Reranker:
+    kind = Qwen3Embedder if role == "embedding" else Qwen3Reranker
+    return kind("tiny", backend=remote)
+
+
+def compute(model: Qwen3Embedder | Qwen3Reranker, texts: list[str]) -> Any:
+    if isinstance(model, Qwen3Embedder):
+        return model.embed_documents(texts)
+    return model.score([(QUERY, text) for text in texts])
+
+
 class TestContract(BackendContract):
     tolerance = 1e-4
 
@@ -120,15 +131,12 @@ def test_the_longest_input_is_that_of_the_server(
     embedding_server: LlamaCppServer, reranking_server: LlamaCppServer, role: Role
 ) -> None:
     server = embedding_server if role == "embedding" else reranking_server
-    kind: Any = Qwen3Embedder if role == "embedding" else Qwen3Reranker
+    kind = Qwen3Embedder if role == "embedding" else Qwen3Reranker
     with (
         kind("tiny", max_length=4_095) as here,
         kind("tiny", max_length=4_096, backend=Remote(server.url)) as there,
     ):
-        if role == "embedding":
-            ours, theirs = (one.embed_documents(["word " * 6_000])[0] for one in (here, there))
-        else:
-            ours, theirs = (one.score([(QUERY, "word " * 6_000)]) for one in (here, there))
+        ours, theirs = (compute(one, ["word " * 6_000]) for one in (here, there))
 
     np.testing.assert_allclose(theirs, ours, atol=1e-3)
 
@@ -145,41 +153,65 @@ def test_async_calls_give_the_same_numbers(embedding_server: LlamaCppServer) -> 
     embedder.close()
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("role", ["embedding", "reranking"])
+@pytest.mark.parametrize(
+    ("requests", "share"), [(60, 0.4), pytest.param(1_000, 0.1, marks=pytest.mark.slow)]
+)
 def test_broken_answers_lose_nothing_and_nothing_is_sent_again_after_success(
-    embedding_server: LlamaCppServer, count: int
+    embedding_server: LlamaCppServer,
+    reranking_server: LlamaCppServer,
+    role: Role,
+    requests: int,
+    share: float,
 ) -> None:
-    texts = [f"text number {number}" for number in range(count)]
-    with Qwen3Embedder("tiny", backend=Remote(embedding_server.url)) as direct:
-        expected = direct.embed_documents(texts)
+    server = embedding_server if role == "embedding" else reranking_server
+    texts = [f"text number {number}" for number in range(2 * requests)]
+    with make(role, Remote(server.url)) as direct:
+        expected = compute(direct, texts)
 
-    with FaultyProxy(embedding_server.url, share=0.3) as proxy:
-        remote = Remote(proxy.url, batch_size=1, max_retries=10)
-        with Qwen3Embedder("tiny", backend=remote) as embedder:
-            found = embedder.embed_documents(texts)
+    with (
+        FaultyProxy(server.url, share=share) as proxy,
+        make(role, Remote(proxy.url, batch_size=2, max_retries=10)) as model,
+    ):
+        model.warm_up()
+        proxy.seen.clear()
+        found = compute(model, texts)
 
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert len(proxy.broken) >= 8
     assert set(proxy.seen.values()) == {1}
+    assert len(proxy.seen) == requests
 
 
-def test_a_server_that_is_killed_and_started_again_loses_nothing(files: dict[str, Path]) -> None:
-    texts = [f"text number {number}" for number in range(200)]
+@pytest.mark.parametrize(
+    ("requests", "kills"), [(100, 1), pytest.param(1_000, 5, marks=pytest.mark.slow)]
+)
+def test_a_server_that_is_killed_and_started_again_loses_nothing(
+    files: dict[str, Path], requests: int, kills: int
+) -> None:
+    texts = [f"text number {number}" for number in range(2 * requests)]
     with LlamaCppServer(files["embedding"], "embedding") as server:
-        remote = Remote(server.url, batch_size=4, max_retries=12)
+        remote = Remote(server.url, batch_size=2, max_retries=12)
         with Qwen3Embedder("tiny", backend=remote) as embedder:
             expected = embedder.embed_documents(texts)
+            ended = threading.Event()
+            killed = 0
 
             def kill_and_start() -> None:
-                server.kill()
-                server.start()
+                nonlocal killed
+                while killed < kills and not ended.wait(0.2):
+                    server.kill()
+                    killed += 1
+                    server.start()
 
-            restart = threading.Timer(0.2, kill_and_start)
-            restart.start()
+            restarts = threading.Thread(target=kill_and_start)
+            restarts.start()
             found = embedder.embed_documents(texts)
-            restart.join()
+            ended.set()
+            restarts.join()
 
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert killed
 
 
 def test_a_server_that_stays_away_ends_in_an_error_that_names_the_texts(
