@@ -47,6 +47,14 @@ REQUIREMENTS = {
     ),
     # It pins another pymilvus than the other classes for Milvus.
     "llama_index_milvus": ("llama-index-vector-stores-milvus==1.2.0", "milvus-lite==3.2.2"),
+    "remote": (
+        "haystack-ai==3.4.0",
+        "langchain-openai==1.7.4",
+        "llama-index-embeddings-openai-like==0.4.0",
+        "llama-index-postprocessor-jinaai-rerank==0.6.0",
+        "llama-index-postprocessor-tei-rerank==0.6.0",
+        "vllm-haystack==3.0.1",
+    ),
     "bm25": ("bm25s==0.3.16", "PyStemmer==3.1.0", "qdrant-edge-py==0.9.0"),
 }
 """What is installed in each environment."""
