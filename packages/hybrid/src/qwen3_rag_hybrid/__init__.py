@@ -15,7 +15,8 @@ from qwen3_rag_hybrid.renewal import renew_bm25
 from qwen3_rag_hybrid.searcher import HybridSearcher
 from qwen3_rag_hybrid.stores.address import StoreAddress
 from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.findings import Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.version import VERSION
 
 if TYPE_CHECKING:

@@ -25,14 +25,9 @@ from qwen3_rag_hybrid.documents import Document, Id, Point, check_documents, poi
 from qwen3_rag_hybrid.lengths import LEAST_TEXTS, fitting_length
 from qwen3_rag_hybrid.removal import check_deletion, others_of, replaced_values
 from qwen3_rag_hybrid.stores.base import Store, is_recent, parts
-from qwen3_rag_hybrid.stores.record import (
-    CollectionRecord,
-    Finding,
-    check_fields,
-    compare,
-    refuse,
-    tenant_finding,
-)
+from qwen3_rag_hybrid.stores.fields import check_fields
+from qwen3_rag_hybrid.stores.findings import Finding, compare, refuse, tenant_finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import check_short_dim
 from qwen3_rag_hybrid.stores.tenants import check_use
 from qwen3_rag_hybrid.version import VERSION

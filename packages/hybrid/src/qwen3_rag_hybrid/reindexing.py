@@ -14,7 +14,8 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.documents import Document, Id
 from qwen3_rag_hybrid.searcher import HybridSearcher
 from qwen3_rag_hybrid.stores.base import Store, parts
-from qwen3_rag_hybrid.stores.record import CollectionRecord, refuse, tenant_finding
+from qwen3_rag_hybrid.stores.findings import refuse, tenant_finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_whole
 
 __all__ = ["reindex"]

@@ -15,7 +15,7 @@ from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Document, Id, Point, check_ids
 from qwen3_rag_hybrid.searching import Request, search
 from qwen3_rag_hybrid.stores.base import Store
-from qwen3_rag_hybrid.stores.record import Finding
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.worker import StoreCalls
 
 __all__ = ["HybridSearcher"]

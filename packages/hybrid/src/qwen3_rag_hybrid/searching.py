@@ -16,7 +16,8 @@ from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Id
 from qwen3_rag_hybrid.retrieval import find_candidates, find_hits
 from qwen3_rag_hybrid.stores.base import NO_TERMS, Query, Store
-from qwen3_rag_hybrid.stores.record import CollectionRecord, check_declared
+from qwen3_rag_hybrid.stores.fields import check_declared
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_use
 from qwen3_rag_hybrid.worker import StoreCalls
 

@@ -18,7 +18,8 @@ from qwen3_rag.fusion import Id, RankedLists
 from qwen3_rag.lexical import tokens
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid import AsyncStore, CollectionRecord, Finding, Point, Query, Store
-from qwen3_rag_hybrid.stores.record import check_declared, compare, refuse
+from qwen3_rag_hybrid.stores.fields import check_declared
+from qwen3_rag_hybrid.stores.findings import compare, refuse
 from qwen3_rag_hybrid.stores.short import OVERSAMPLING, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 

@@ -15,7 +15,9 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import FloatArray
 from qwen3_rag.lexical import SparseVector
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
-from qwen3_rag_hybrid.stores.record import FIELD_TYPES, CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.fields import FIELD_TYPES
+from qwen3_rag_hybrid.stores.findings import Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_tenant
 
 __all__ = ["NO_TERMS", "AsyncStore", "Query", "Store", "is_recent", "parts"]

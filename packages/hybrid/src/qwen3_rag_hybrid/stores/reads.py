@@ -12,7 +12,8 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Call, Flow, run, run_async
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import AsyncStore, Query, Store
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.findings import Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["AsyncReads", "ReadingStore", "aside"]
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from qwen3_rag.errors import InputError
 from qwen3_rag.fusion import Id
 from qwen3_rag.integration import FloatArray, check_count
-from qwen3_rag_hybrid.stores.record import Finding
+from qwen3_rag_hybrid.stores.findings import Finding
 
 __all__ = ["OVERSAMPLING", "SHORT", "check_short_dim", "missing_short", "rescored", "shortened"]
 

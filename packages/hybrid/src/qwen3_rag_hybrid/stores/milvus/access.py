@@ -21,11 +21,12 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point, point_id
 from qwen3_rag_hybrid.stores.base import is_recent
+from qwen3_rag_hybrid.stores.findings import no_collection
 from qwen3_rag_hybrid.stores.milvus.filters import quoted
 from qwen3_rag_hybrid.stores.milvus.foreign import ForeignLayout, Found
 from qwen3_rag_hybrid.stores.milvus.rows import Names, read_id, read_point, to_row
 from qwen3_rag_hybrid.stores.reads import aside
-from qwen3_rag_hybrid.stores.record import CollectionRecord, no_collection
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["OWN", "PAGE", "RECORD", "STRONG", "Access", "Use", "guard_of"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from qwen3_rag.errors import InputError, InputTypeError
 from qwen3_rag_hybrid.documents import Id
+from qwen3_rag_hybrid.stores.fields import check_declared
 from qwen3_rag_hybrid.stores.milvus.rows import Names
-from qwen3_rag_hybrid.stores.record import check_declared
 
 __all__ = ["check_filter", "matching", "quoted", "with_places", "within"]
 

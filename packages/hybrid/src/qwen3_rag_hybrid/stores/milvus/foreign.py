@@ -11,9 +11,10 @@ from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusC
 
 from qwen3_rag.errors import InputError, InputTypeError, StoreError
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, from_payload, to_payload
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names, check_size
 from qwen3_rag_hybrid.stores.milvus.schema import check_dense
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import missing_short
 
 __all__ = ["ForeignLayout", "Found", "foreign_layout"]

@@ -9,8 +9,9 @@ from typing import Any
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
 from qwen3_rag.lexical import BM25Encoder
+from qwen3_rag_hybrid.stores.findings import Finding, tenant_finding
 from qwen3_rag_hybrid.stores.milvus.rows import LONGEST, Names
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import SHORT, missing_short
 
 __all__ = ["check_dense", "check_schema", "index_parameters", "make_schema"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from qwen3_rag.errors import InputError, InputTypeError, MissingExtraError, StoreError
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
+from qwen3_rag_hybrid.stores.findings import Finding, adopted, no_collection, refuse, taken
 from qwen3_rag_hybrid.stores.milvus.filters import (
     check_filter,
     matching,
@@ -17,14 +18,7 @@ from qwen3_rag_hybrid.stores.milvus.filters import (
 )
 from qwen3_rag_hybrid.stores.milvus.rows import to_scalars
 from qwen3_rag_hybrid.stores.reads import AsyncReads
-from qwen3_rag_hybrid.stores.record import (
-    CollectionRecord,
-    Finding,
-    adopted,
-    no_collection,
-    refuse,
-    taken,
-)
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_whole
 
 try:

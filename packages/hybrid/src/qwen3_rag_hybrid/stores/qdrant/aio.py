@@ -9,8 +9,9 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import run_async
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import AsyncStore, Query
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.qdrant.operations import Operations
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["AsyncQdrant"]
 

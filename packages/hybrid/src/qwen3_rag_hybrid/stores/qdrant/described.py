@@ -16,6 +16,7 @@ from qwen3_rag.errors import StoreError
 from qwen3_rag.integration import Call, Flow
 from qwen3_rag_hybrid.documents import Point
 from qwen3_rag_hybrid.stores.base import is_recent
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.qdrant.layouts import Layout, VectorNames
 from qwen3_rag_hybrid.stores.qdrant.points import read_point
 from qwen3_rag_hybrid.stores.qdrant.requests import Requests
@@ -25,10 +26,7 @@ from qwen3_rag_hybrid.stores.qdrant.shape import (
     missing_indexes,
 )
 from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT
-from qwen3_rag_hybrid.stores.record import (
-    CollectionRecord,
-    Finding,
-)
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import missing_short
 from qwen3_rag_hybrid.stores.tenants import check_use
 

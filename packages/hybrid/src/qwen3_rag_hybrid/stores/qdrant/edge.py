@@ -15,6 +15,7 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id
 from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.findings import Finding, compare, refuse
 from qwen3_rag_hybrid.stores.qdrant.filters import (
     check_filter,
     has_conditions,
@@ -30,7 +31,7 @@ from qwen3_rag_hybrid.stores.qdrant.tenants import (
     tenants_of,
     within,
 )
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, compare, refuse
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import OVERSAMPLING, SHORT, missing_short, shortened
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 

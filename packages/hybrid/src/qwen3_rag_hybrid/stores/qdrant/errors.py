@@ -11,7 +11,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from qwen3_rag.errors import StoreError
-from qwen3_rag_hybrid.stores.record import no_collection
+from qwen3_rag_hybrid.stores.findings import no_collection
 
 __all__ = ["failure", "retry_after"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Id, Keys
-from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.stores.fields import check_declared
 
 __all__ = ["check_filter", "fields_of", "has_conditions", "replaced", "with_places"]
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import qdrant_edge as engine
 
 from qwen3_rag.errors import Qwen3RagError, StoreError
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.qdrant.layout import configuration, read_record, write_record
 from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["EdgeFolder"]
 

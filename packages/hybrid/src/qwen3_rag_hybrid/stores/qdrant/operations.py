@@ -15,6 +15,7 @@ from qwen3_rag.integration import Flow
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Id, Point
 from qwen3_rag_hybrid.stores.base import Query
+from qwen3_rag_hybrid.stores.findings import Finding, adopted, no_collection, refuse, taken
 from qwen3_rag_hybrid.stores.qdrant.described import RECORD, Described
 from qwen3_rag_hybrid.stores.qdrant.paths import check_paths
 from qwen3_rag_hybrid.stores.qdrant.points import batches, read_id, to_point, to_sparse
@@ -24,14 +25,7 @@ from qwen3_rag_hybrid.stores.qdrant.shape import (
 from qwen3_rag_hybrid.stores.qdrant.tenants import TENANT, of_tenant, within
 from qwen3_rag_hybrid.stores.qdrant.terms import ONLY_VECTOR, add_sparse, renewals
 from qwen3_rag_hybrid.stores.qdrant.vectors import dense_vectors, first_stage
-from qwen3_rag_hybrid.stores.record import (
-    CollectionRecord,
-    Finding,
-    adopted,
-    no_collection,
-    refuse,
-    taken,
-)
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["Operations"]
 

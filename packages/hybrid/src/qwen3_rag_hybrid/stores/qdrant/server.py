@@ -13,11 +13,12 @@ from qwen3_rag.fusion import RankedLists
 from qwen3_rag.integration import Flow, run
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.qdrant.filters import check_filter, has_conditions, with_places
 from qwen3_rag_hybrid.stores.qdrant.layouts import layout_of
 from qwen3_rag_hybrid.stores.qdrant.paths import check_payloads, value_at
 from qwen3_rag_hybrid.stores.qdrant.tenants import FIRST_TENANTS, tenants_of
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_whole
 
 try:

@@ -9,8 +9,8 @@ import numpy as np
 
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag_hybrid.documents import Point
+from qwen3_rag_hybrid.stores.findings import Finding
 from qwen3_rag_hybrid.stores.qdrant.layouts import VectorNames
-from qwen3_rag_hybrid.stores.record import Finding
 
 __all__ = ["check_sample", "check_shape", "missing_indexes", "old_idf"]
 

@@ -14,8 +14,8 @@ from weaviate.exceptions import UnexpectedStatusCodeError
 
 from qwen3_rag.errors import InputError, InputTypeError, Qwen3RagError, StoreError
 from qwen3_rag.integration import Call, Flow
+from qwen3_rag_hybrid.stores.findings import no_collection
 from qwen3_rag_hybrid.stores.reads import aside
-from qwen3_rag_hybrid.stores.record import no_collection
 from qwen3_rag_hybrid.stores.tenants import check_use
 
 __all__ = ["Connection", "UnknownTenant"]

@@ -10,7 +10,7 @@ from weaviate.collections.classes.filters import FilterReturn
 
 from qwen3_rag.errors import InputTypeError
 from qwen3_rag_hybrid.documents import Keys
-from qwen3_rag_hybrid.stores.record import check_declared
+from qwen3_rag_hybrid.stores.fields import check_declared
 from qwen3_rag_hybrid.stores.weaviate.layout import check_number
 
 __all__ = ["check_filter", "fields_of", "matching"]

@@ -17,7 +17,8 @@ from weaviate.classes.config import (
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import DENSE
-from qwen3_rag_hybrid.stores.record import CollectionRecord, Finding, tenant_finding
+from qwen3_rag_hybrid.stores.findings import Finding, tenant_finding
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.short import SHORT, missing_short
 from qwen3_rag_hybrid.stores.weaviate.foreign import ForeignLayout
 from qwen3_rag_hybrid.stores.weaviate.layout import PROPERTIES, TERMS, field_property

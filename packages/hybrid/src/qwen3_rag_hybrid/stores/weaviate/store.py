@@ -14,15 +14,9 @@ from qwen3_rag.lexical import BM25Encoder
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point
 from qwen3_rag_hybrid.stores.base import Query, parts
+from qwen3_rag_hybrid.stores.findings import Finding, adopted, no_collection, refuse, taken
 from qwen3_rag_hybrid.stores.reads import AsyncReads, ReadingStore, aside
-from qwen3_rag_hybrid.stores.record import (
-    CollectionRecord,
-    Finding,
-    adopted,
-    no_collection,
-    refuse,
-    taken,
-)
+from qwen3_rag_hybrid.stores.record import CollectionRecord
 from qwen3_rag_hybrid.stores.tenants import check_use, check_whole
 
 try:
