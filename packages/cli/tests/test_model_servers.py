@@ -226,8 +226,8 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
         "The environment variable 'NOT_SET', which `--api-key-env` names, is not set",
     ),
     "no address": (["--api", "vllm"], 2, "Give the server's address with `--base-url`"),
-    "not an address": (["--base-url", "gpu:8000"], 2, "must be like 'http://localhost"),
-    "password": (["--base-url", "http://me:pw@gpu"], 2, "give the key as `--api-key-env NAME`."),
+    "not an address": (["--base-url", "gpu:8000"], 2, "`--base-url` must be like 'http://"),
+    "password": (["--base-url", "http://me:pw@gpu"], 2, "give `--api-key-env NAME`."),
     "unknown api": (["--base-url", "{url}", "--api", "rest"], 2, "`--api` must be one of vllm"),
     "another name": (
         ["--base-url", "{url}", "--api-key-env", "MY_KEY", "--served-model", "x"],

@@ -22,6 +22,7 @@ NAMES = {
     "`Remote(..., revision=...)`": "`--{}served-revision`",
     "; a key given as a value is not kept in pickles and files": "",
     ", or raise `timeout` or `max_retries`": "",
+    "`base_url`": "`--{}base-url`",
     "`api_key_env`": "`--{}api-key-env`",
     "`api`": "`--{}api`",
     "`Remote(model=...)`": "`--{}served-model`",
