@@ -25,7 +25,8 @@ ALL = ("packages/langchain", "packages/llama-index", "packages/haystack")
 
 def run(tests: Sequence[str], server: str) -> None:
     """Run tests in a process of their own, and expect all to pass."""
-    options = ["-q", "-p", "no:cacheprovider", f"--models-on={server}"]
+    # Not about warnings: old releases of the frameworks emit some.
+    options = ["-q", "-W", "default", "-p", "no:cacheprovider", f"--models-on={server}"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],
         cwd=ROOT,
