@@ -38,7 +38,7 @@ over_many_sequences = pytest.mark.parametrize("seeds", SEQUENCES)
 def test_edge(seeds: range, tmp_path: Path) -> None:
     for seed in seeds:
         store = QdrantEdgeStore(tmp_path / str(seed))
-        run_operations(seed, [store], of_qdrant(edge), leaves=PAYLOAD)
+        run_operations(seed, [store], of_qdrant(edge), conditions=PAYLOAD)
 
 
 @over_many_sequences
@@ -96,5 +96,5 @@ def test_weaviate(seeds: range, weaviate_client: Any) -> None:
     for seed in seeds:
         name = f"Test_{uuid4().hex}"
         stores = [WeaviateStore(weaviate_client, name) for _ in range(2)]
-        run_operations(seed, stores, of_weaviate, leaves=PAYLOAD, most=2**53)
+        run_operations(seed, stores, of_weaviate, conditions=PAYLOAD, most=2**53)
         weaviate_client.collections.delete(name)

@@ -105,7 +105,7 @@ class VLLMServer(ModelServer):
     def _scoring(self, body: Any) -> Any:
         joined = [_joined(self, body["query"], item) for item in body["items"]]
         self._checked(body, [])
-        prompts = [ids[: self.limit - 1] for ids in joined]  # room for the token it generates
+        prompts = [ids[: self.limit - 1] for ids in joined]  # one is for its answer
         scores = [self.model.shares(ids, body["label_token_ids"])[0] for ids in prompts]
         tokens = sum(map(len, prompts))
         data = [

@@ -73,7 +73,7 @@ def run_operations(
     native: Callable[[Condition], Any],
     *,
     operations: int = 30,
-    leaves: Sequence[type[Condition]] = (Equal, Holds, Range, Among),
+    conditions: Sequence[type[Condition]] = (Equal, Holds, Range, Among),
     negates: bool = True,
     most: int = 2**63 - 1,
 ) -> None:
@@ -85,12 +85,12 @@ def run_operations(
             They are closed at the end.
         native: Makes the store's own filter.
         operations: Length of the sequence.
-        leaves: The conditions that the store has filters for.
+        conditions: The conditions that the store has filters for.
         negates: Whether the store's `not` is true of a document without the field.
         most: The largest integer that the store's filters tell from its neighbours.
     """
     with asyncio.Runner() as runner:
-        session = _Session(random.Random(seed), stores, native, runner, leaves, negates, most)
+        session = _Session(random.Random(seed), stores, native, runner, conditions, negates, most)
         session.create()
         for _ in range(operations):
             session.step()
@@ -104,7 +104,7 @@ class _Session:
     stores: Sequence[Store]
     native: Callable[[Condition], Any]
     runner: asyncio.Runner
-    leaves: Sequence[type[Condition]]
+    conditions: Sequence[type[Condition]]
     negates: bool
     most: int
     documents: dict[str | None, dict[Id, Document]] = field(default_factory=dict)
@@ -342,12 +342,12 @@ class _Session:
             if self.negates:
                 kinds.append(Not(inner[0]))
             return self.random.choice(kinds)
-        leaf = self.random.choice([*self.leaves])
-        if leaf is Among:
+        chosen = self.random.choice([*self.conditions])
+        if chosen is Among:
             return Among(tuple(self._some_ids()) or ("a",))
-        if leaf is Holds:
+        if chosen is Holds:
             return Holds("tags", self.random.choice(["x", "y", "ü 'z'"]))
-        if leaf is Range:
+        if chosen is Range:
             name, least, below = self.random.choice(
                 [("year", -6, 1), ("year", 0, 2000), ("price", 0.0, 2.5), ("price", -1.0, 0.5)]
             )

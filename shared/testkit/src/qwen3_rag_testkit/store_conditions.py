@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +26,12 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(ABC):
     """What a store's own filter is made of; a document passes it or does not."""
 
+    @abstractmethod
     def passes(self, document: Document) -> bool:
         """Whether a document passes."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

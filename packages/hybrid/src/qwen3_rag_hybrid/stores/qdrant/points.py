@@ -59,7 +59,7 @@ def to_sparse(vector: SparseVector) -> models.SparseVector:
 
 
 def check_numbers(documents: Sequence[Document]) -> None:
-    """Reject integers that gRPC has no room for.
+    """Reject integers that gRPC cannot send.
 
     Raises:
         InputError: A payload has one.
