@@ -15,6 +15,7 @@ from qwen3_rag import Hit, InputTypeError, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.server_processes import MilvusLiteProcess
+from qwen3_rag_testkit.store_async_contract import check_writing_and_reading
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
 
 pymilvus = pytest.importorskip("pymilvus", reason="pymilvus is not installed")
@@ -78,21 +79,9 @@ def test_writing_and_reading_with_an_async_client(client: Any, address: str) -> 
     async def everything() -> None:
         async_client = pymilvus.AsyncMilvusClient(address)
         store = MilvusStore(client, "documents", async_client=async_client)
-        searcher = HybridSearcher(store, make_embedder())
-        with pytest.raises(StoreError, match=r"no collection .*create\(\)"):
-            await searcher.asearch("x")
-        await searcher.acreate(fields=FIELDS)
-        await asyncio.gather(*(searcher.aadd(DOCUMENTS[n::3]) for n in range(3)))
-        await searcher.adelete(["germany"])
-        assert await searcher.acheck_collection() == []
-        assert (await searcher.asearch(CAPITAL))[0].id == "france"
-        assert store.aio is not None
-        [point] = (await store.aio.retrieve(["france", "germany"], vectors=True)).values()
-        assert point.document == DOCUMENTS[0]
-        assert point.dense is not None
-        client.drop_collection("documents")
-        with pytest.raises(StoreError, match="There is no collection"):
-            await searcher.asearch(CAPITAL)
+        await check_writing_and_reading(
+            store, lambda: asyncio.to_thread(client.drop_collection, "documents")
+        )
         await async_client.close()
 
     asyncio.run(everything())

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
-from qwen3_rag import Hit, InputError, InputTypeError, StoreError
+from qwen3_rag import Hit, InputError, InputTypeError
 from qwen3_rag_hybrid import HybridSearcher, QdrantStore
 from qwen3_rag_testkit.loops import keeps_ticking
 from qwen3_rag_testkit.qdrant_server import QdrantServer
+from qwen3_rag_testkit.store_async_contract import check_writing_and_reading
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
 
 QUERIES = [f"{CAPITAL} {n}" for n in range(200)]
@@ -75,21 +76,11 @@ def test_writing_and_reading_with_an_async_client(
     async def everything() -> None:
         async_client = AsyncQdrantClient(url=server.url, check_compatibility=False)
         store = QdrantStore(client, "documents", async_client=async_client)
-        searcher = HybridSearcher(store, make_embedder())
-        with pytest.raises(StoreError, match=r"no collection .*create\(\)"):
-            await searcher.asearch("x")
-        await searcher.acreate(fields=FIELDS)
-        await asyncio.gather(*(searcher.aadd(DOCUMENTS[n::3]) for n in range(3)))
-        await searcher.adelete(["germany"])
-        assert await searcher.acheck_collection() == []
-        assert (await searcher.asearch(CAPITAL))[0].id == "france"
-        assert store.aio is not None
-        [point] = (await store.aio.retrieve(["france", "germany"], vectors=True)).values()
-        assert point.document == DOCUMENTS[0]
-        assert point.dense is not None
-        client.delete_collection("documents")
-        with pytest.raises(StoreError, match="There is no collection 'documents'"):
-            await searcher.asearch(CAPITAL)
+
+        async def drop() -> None:
+            await async_client.delete_collection("documents")
+
+        await check_writing_and_reading(store, drop)
         await async_client.close()
 
     asyncio.run(everything())

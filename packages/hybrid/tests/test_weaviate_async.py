@@ -15,6 +15,7 @@ from weaviate.connect import ConnectionParams
 from qwen3_rag import Hit, InputTypeError, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, WeaviateStore
 from qwen3_rag_testkit.loops import keeps_ticking
+from qwen3_rag_testkit.store_async_contract import check_writing_and_reading
 from qwen3_rag_testkit.store_corpus import CAPITAL, DOCUMENTS, FIELDS, make_embedder
 
 QUERIES = [f"{CAPITAL} {n}" for n in range(200)]
@@ -51,21 +52,7 @@ def test_writing_and_reading_with_an_async_client(
     async def everything() -> None:
         async with weaviate.use_async_with_local(**weaviate_address) as client:
             store = WeaviateStore(weaviate_client, collection, async_client=client)
-            searcher = HybridSearcher(store, make_embedder())
-            with pytest.raises(StoreError, match=r"no collection .*create\(\)"):
-                await searcher.asearch("x")
-            await searcher.acreate(fields=FIELDS)
-            await asyncio.gather(*(searcher.aadd(DOCUMENTS[n::3]) for n in range(3)))
-            await searcher.adelete(["germany"])
-            assert await searcher.acheck_collection() == []
-            assert (await searcher.asearch(CAPITAL))[0].id == "france"
-            assert store.aio is not None
-            [point] = (await store.aio.retrieve(["france", "germany"], vectors=True)).values()
-            assert point.document == DOCUMENTS[0]
-            assert point.dense is not None
-            await client.collections.delete(collection)
-            with pytest.raises(StoreError, match="There is no collection"):
-                await searcher.asearch(CAPITAL)
+            await check_writing_and_reading(store, lambda: client.collections.delete(collection))
 
     asyncio.run(everything())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ from qwen3_rag_testkit.contracts import TEXTS, BackendContract
 
 pytest.importorskip("transformers", reason="the stand-ins compute with transformers")
 
-from qwen3_rag_testkit.model_server import ModelServer
+from qwen3_rag_testkit.model_server import ModelServer, started_once
 from qwen3_rag_testkit.own_servers import SGLangServer, TEIServer, VLLMServer
 
 EMBEDDER = qwen3_rag_tiny.embedding_folder()
@@ -45,14 +44,7 @@ TEXT_ONLY = ("vllm template", "vllm no template", "sglang template")
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Callable[[str], ModelServer]]:
-    started: dict[str, ModelServer] = {}
-    with ExitStack() as stack:
-
-        def start(name: str) -> ModelServer:
-            if name not in started:
-                started[name] = stack.enter_context(RIGHT[name]())
-            return started[name]
-
+    with started_once(RIGHT) as start:
         yield start
 
 

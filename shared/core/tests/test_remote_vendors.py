@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from qwen3_rag_testkit.faulty_proxy import FAULTS, FaultyProxy
 
 pytest.importorskip("transformers", reason="the stand-ins compute with transformers")
 
-from qwen3_rag_testkit.model_server import ModelServer, openai_vectors
+from qwen3_rag_testkit.model_server import ModelServer, openai_vectors, started_once
 from qwen3_rag_testkit.own_servers import VLLMServer
 from qwen3_rag_testkit.vendor_servers import (
     CohereServer,
@@ -61,14 +60,7 @@ FIXED = ("openrouter rerank", "cohere rerank")
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[Callable[[str], ModelServer]]:
-    started: dict[str, ModelServer] = {}
-    with ExitStack() as stack:
-
-        def start(name: str) -> ModelServer:
-            if name not in started:
-                started[name] = stack.enter_context(SERVERS[name]())
-            return started[name]
-
+    with started_once(SERVERS) as start:
         yield start
 
 

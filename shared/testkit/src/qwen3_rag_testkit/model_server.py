@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, lru_cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -21,7 +22,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from qwen3_rag.backends import Role
 from qwen3_rag_testkit.http_server import LoopbackServer
 
-__all__ = ["Model", "ModelServer", "Rejected", "Route", "cosine", "openai_vectors"]
+__all__ = [
+    "Model",
+    "ModelServer",
+    "Rejected",
+    "Route",
+    "cosine",
+    "openai_vectors",
+    "started_once",
+]
 
 Route = Callable[[Any], Any]
 
@@ -197,3 +206,19 @@ def openai_vectors(
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": body.get("model"), "usage": usage}
+
+
+@contextmanager
+def started_once(
+    kinds: Mapping[str, Callable[[], ModelServer]],
+) -> Iterator[Callable[[str], ModelServer]]:
+    """Start each server when it is first asked for by its name, and end all with the context."""
+    started: dict[str, ModelServer] = {}
+    with ExitStack() as stack:
+
+        def start(name: str) -> ModelServer:
+            if name not in started:
+                started[name] = stack.enter_context(kinds[name]())
+            return started[name]
+
+        yield start
