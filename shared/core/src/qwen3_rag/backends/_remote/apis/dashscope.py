@@ -7,7 +7,8 @@ from typing import Any
 
 from qwen3_rag._prompts import EmbedPrompt, Prompt, RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, Api, log_odds, read_indexed, read_scores
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_indexed, read_scores
+from qwen3_rag.backends._remote.apis.vendor import Vendor
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.errors import BackendError, InputError
 
@@ -21,17 +22,13 @@ RERANK = f"{SERVICES}/rerank/text-rerank/text-rerank"
 FULL_SIZES = {"text-embedding-v4": 2_048}
 
 
-class DashScope(Api):
+class DashScope(Vendor):
     """The vendor's models, which are not those that were published."""
 
     name = "dashscope"
     tokenizer = "none"
     makes_prompts = True
-    counts = False
     may_ignore = True
-
-    async def answers(self) -> bool:
-        return False  # known by its host's name alone
 
     async def connect(self) -> None:
         """Set the documented limits."""

@@ -11,30 +11,24 @@ from qwen3_rag._prompts import RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_count
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
+from qwen3_rag.backends._remote.apis.vendor import Vendor
 from qwen3_rag.backends._remote.http import BrokenAnswer
 from qwen3_rag.backends._remote.items import neutral
 
 __all__ = ["DeepInfra"]
 
 
-class DeepInfra(OpenAIEmbeddings):
+class DeepInfra(Vendor, OpenAIEmbeddings):
     """`/v1/openai/embeddings` with prompts as texts, `/v1/inference/MODEL` with pairs."""
 
     name = "deepinfra"
     tokenizer = "used"
-    counts = False
     may_ignore = True
     embeddings = "/v1/openai/embeddings"
     encoding = "float"  # base64 is not documented
     tokens = 32_768
     context = 8_192  # some models take more, which only their pages tell
     whole = 8_192
-
-    async def answers(self) -> bool:
-        return False  # known by its host's name alone
-
-    async def connect(self) -> None:
-        """Nothing is asked before the first request."""
 
     async def rerank(
         self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None

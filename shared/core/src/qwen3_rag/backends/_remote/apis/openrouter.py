@@ -6,27 +6,21 @@ from typing import Any
 
 from qwen3_rag.backends._remote.apis.cohere import CohereRerank
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
+from qwen3_rag.backends._remote.apis.vendor import Vendor
 
 __all__ = ["OpenRouter"]
 
 
-class OpenRouter(OpenAIEmbeddings, CohereRerank):
+class OpenRouter(Vendor, OpenAIEmbeddings, CohereRerank):
     """`/v1/embeddings` and `/v1/rerank` with texts. A reranker takes no instruction."""
 
     name = "openrouter"
     tokenizer = "used"
-    counts = False
     instructions = False
     instruction = None
     tokens = 32_768
     context = 32_768
     whole = 32_768
-
-    async def answers(self) -> bool:
-        return False  # known by its host's name alone
-
-    async def connect(self) -> None:
-        """Nothing is asked before the first request."""
 
     def extra(self) -> dict[str, Any]:
         # Without it, vendors may be chosen that ignore fields of the request.
