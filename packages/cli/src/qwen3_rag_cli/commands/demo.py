@@ -1,0 +1,48 @@
+"""The command `demo`: its options and function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import MODEL_METAVAR, Json, with_runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+
+__all__ = ["demo_command"]
+
+
+@reported
+@with_runtime()
+def demo_command(
+    model: Annotated[
+        str, typer.Option("--model", metavar=MODEL_METAVAR, help="Embedding model.")
+    ] = "tiny",
+    reranker: Annotated[
+        str | None,
+        typer.Option(
+            "--reranker",
+            metavar=MODEL_METAVAR,
+            help="Reranker (default: tiny with --model tiny, otherwise Qwen/Qwen3-Reranker-0.6B).",
+        ),
+    ] = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    json_: Json = False,
+) -> None:
+    """Index this project's documentation, ask three questions, and compare the rankings.
+
+    Ends with exit code 1 when the right section is not among the first three.
+    """
+    from qwen3_rag_cli import demo, output
+    from qwen3_rag_cli.models import Models
+
+    models = Models.chosen(model, reranker, runtime=runtime)
+    answers = demo.run(models, output.note_to(silent=json_))
+    if json_:
+        output.print_json([answer.as_dict() for answer in answers])
+    else:
+        for answer in answers:
+            output.print_answer(answer)
+    if not all(answer.right for answer in answers):
+        raise typer.Exit(1)

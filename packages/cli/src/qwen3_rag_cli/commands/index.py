@@ -1,0 +1,122 @@
+"""The command `index`: its options and function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import STORE, Json, Model, Quiet, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+
+__all__ = ["index_command"]
+
+
+@reported
+@with_runtime()
+def index_command(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],
+    store: Store = STORE,
+    tenant: Tenant = None,
+    model: Model = None,
+    reranker: Reranker = None,
+    dim: Annotated[
+        int | None,
+        typer.Option("--dim", metavar="N", help="Vector size (default: the model's)."),
+    ] = None,
+    chunk_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-tokens",
+            metavar="N",
+            help="Maximum tokens per chunk (default: the index's; 384 for a new one).",
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--overlap",
+            metavar="N",
+            help="Maximum tokens shared by neighbouring chunks (default: the index's; 48 for a "
+            "new one).",
+        ),
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--include",
+            metavar="GLOB",
+            help="Index the matching files in folders instead of Markdown, text and source code. "
+            "Can be repeated.",
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Leave out matching files and folders. Can be repeated.",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            metavar="NAME",
+            help="First part of the paths in a collection on a server (default: the current "
+            "folder's name).",
+        ),
+    ] = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring an index up to date: add new and changed files, remove deleted ones.
+
+    Reads Markdown, text and source code. If a run is interrupted, run the command again to
+    continue.
+    """
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_cli import files, output
+    from qwen3_rag_cli.chunking import Chunking
+    from qwen3_rag_cli.index import Index
+    from qwen3_rag_cli.indexing import Indexing
+    from qwen3_rag_cli.places import Place
+
+    place = Place.of(store, source)
+    selection = files.find(
+        paths,
+        base=place.base,
+        include=include or [],
+        exclude=exclude or [],
+        leave_out=place.path,
+    )
+    # An existing index may still have files to remove.
+    if selection.is_empty and place.folder is not None and not place.folder.exists():
+        raise InputError(_nothing_in(paths))
+    with Index(place, create=True, tenant=tenant) as index:
+        if selection.is_empty and not index.manifest.paths():
+            raise InputError(_nothing_in(paths))
+        models = index.models(model, reranker, runtime, dim=dim)
+        chunking = Chunking.chosen(chunk_tokens, overlap, index.manifest.record())
+        with Indexing(index, models, chunking) as indexing:
+            pending = indexing.plan(selection)
+            silent = quiet or json_
+            with output.progress(sum(file.size for file in pending), silent) as advance:
+                summary = indexing.run(pending, advance)
+    if json_:
+        output.print_json({"store": str(place), **output.summary_record(summary)})
+    elif not quiet:
+        output.print_summary(summary, place)
+    if summary.skipped and not summary.files and not summary.removed:
+        raise InputError("None of the files could be indexed; see the reasons above.")
+
+
+def _nothing_in(paths: list[Path]) -> str:
+    return (
+        f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no "
+        "Markdown, text or source file that matches the patterns. Name files, or say which "
+        "to index with --include GLOB."
+    )

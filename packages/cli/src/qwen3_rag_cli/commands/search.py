@@ -1,0 +1,102 @@
+"""The command `search`: its options and function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.exits import reported
+from qwen3_rag_cli.options import STORE, Json, Model, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+
+__all__ = ["search_command"]
+
+
+@reported
+@with_runtime()
+def search_command(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],
+    store: Store = STORE,
+    tenant: Tenant = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", help="Number of hits to show.")
+    ] = 10,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            "--candidates", metavar="N", help="Number of hits to take from each retriever."
+        ),
+    ] = 200,
+    rerank: Annotated[
+        int,
+        typer.Option(
+            "--rerank", metavar="N", help="Number of fused hits to rerank; 0 turns it off."
+        ),
+    ] = 20,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            "--min-score",
+            metavar="SCORE",
+            help="Leave out hits with a lower reranked score, and those not reranked.",
+        ),
+    ] = None,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            metavar="FIELD=VALUE",
+            help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
+            "a hit must match one of the values given for each field.",
+        ),
+    ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            "--instruction", metavar="TEXT", help="Task the query is part of, in English."
+        ),
+    ] = None,
+    model: Model = None,
+    reranker: Reranker = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show full texts, with rank and score in every list."),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Search an index with dense vectors and BM25, fuse the results, and rerank the best."""
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_cli import output
+    from qwen3_rag_cli.index import Depths, Index
+    from qwen3_rag_cli.places import Place
+
+    depths = Depths(limit, candidates, rerank)
+    if min_score is not None and not rerank:
+        raise InputError("`--min-score` is a reranked score, and `--rerank 0` turns that off.")
+    with Index(Place.of(store), tenant=tenant) as index:
+        models = index.models(model, reranker, runtime)
+        condition = None
+        if filter_:
+            from qwen3_rag_cli.filters import parse_filters
+
+            values = parse_filters(filter_, index.manifest.paths)
+            condition = index.collection.matching(values)
+        with index.searcher(models, depths) as searcher:
+            hits = searcher.search(
+                query,
+                limit=limit,
+                filter=condition,
+                instruction=instruction,
+                min_score=min_score,
+                tenant=tenant,
+            )
+            if not hits:
+                index.check_known()
+    if json_:
+        output.print_json({"query": query, "hits": [output.hit_record(hit) for hit in hits]})
+    elif explain:
+        output.print_explained(hits)
+    else:
+        output.print_hits(hits)
