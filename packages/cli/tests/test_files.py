@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from qwen3_rag import InputError
-from qwen3_rag_cli.files import find, kind_of
+from qwen3_rag_cli.files import find
 from qwen3_rag_cli.places import Base
 
 
@@ -85,13 +85,3 @@ def test_pipes_and_names_that_are_no_text_are_skipped(tmp_path: Path) -> None:
 def test_missing_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file or folder"):
         find([tmp_path / "nowhere"], base=Base(tmp_path))
-
-
-def test_kinds_follow_the_name() -> None:
-    assert [kind_of(Path(name)) for name in ("a.MD", "a.py", "Makefile", "a.txt", "README")] == [
-        "markdown",
-        "code",
-        "code",
-        "text",
-        "text",
-    ]

@@ -14,7 +14,7 @@ from typing import Any
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from qwen3_rag.errors import InputError
-from qwen3_rag_cli.files import Kind
+from qwen3_rag_cli.formats import Kind
 from qwen3_rag_cli.headings import Section, sections
 
 __all__ = ["CHUNK_TOKENS", "OVERLAP", "Chunk", "Chunking", "chunks"]

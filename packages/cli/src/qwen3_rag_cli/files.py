@@ -8,32 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from qwen3_rag.errors import InputError
+from qwen3_rag_cli import formats
 from qwen3_rag_cli.places import Base
 
 __all__ = [
     "Found",
-    "Kind",
     "Selection",
     "Skipped",
     "find",
-    "kind_of",
 ]
-
-Kind: TypeAlias = Literal["markdown", "text", "code"]
-
-MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd"})
-TEXT = frozenset({".txt", ".text", ".rst", ".adoc", ".org", ".tex"})
-_CODE_SUFFIXES = """
-.bash .bat .c .cc .clj .cmake .cpp .cs .css .cu .cxx .dart .el .erl .ex .exs .f90 .fish .go
-.gradle .graphql .groovy .h .hpp .hs .html .java .jl .js .json .jsx .kt .less .lua .m .mjs
-.ml .nim .php .pl .pm .proto .ps1 .py .pyi .r .rb .rs .scala .scss .sh .sol .sql .svelte
-.swift .tf .toml .ts .tsx .vb .vim .vue .xml .yaml .yml .zig .zsh
-"""
-CODE = frozenset(_CODE_SUFFIXES.split())
-NAMES = frozenset({"makefile", "dockerfile", "readme", "license", "changelog"})
 
 #: Folders with generated files; hidden folders are left out too.
 TOOLS_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
@@ -88,14 +73,6 @@ class Selection:
     def is_empty(self) -> bool:
         """Whether no files matched."""
         return not self.files and not self.skipped
-
-
-def kind_of(path: Path) -> Kind:
-    """Decide by its name how a file is split into chunks."""
-    suffix = path.suffix.lower()
-    if suffix in MARKDOWN:
-        return "markdown"
-    return "code" if suffix in CODE or path.stem.lower() in ("makefile", "dockerfile") else "text"
 
 
 def find(
@@ -172,12 +149,7 @@ def _walk(
 
 
 def _known(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if not suffix:
-        return path.name.lower() in NAMES
-    return not path.name.startswith(".") and (
-        suffix in MARKDOWN or suffix in TEXT or suffix in CODE
-    )
+    return not path.name.startswith(".") and formats.of(path) is not None
 
 
 def _matches(path: Path, root: Path, patterns: Sequence[str]) -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import get_args
 
 from qwen3_rag.errors import InputError
-from qwen3_rag_cli.files import Kind
+from qwen3_rag_cli.formats import KINDS
 from qwen3_rag_cli.index import FIELDS
 
 __all__ = ["parse_filters"]
@@ -32,10 +31,8 @@ def parse_filters(
             raise InputError(f"`--filter` must be FIELD=VALUE, got {given!r}.")
         if name not in FIELDS:
             raise InputError(f"`--filter` can be on {', '.join(sorted(FIELDS))}, got {name!r}.")
-        if name == "kind" and value not in get_args(Kind):
-            raise InputError(
-                f"`--filter kind=` must be one of {', '.join(get_args(Kind))}, got {value!r}."
-            )
+        if name == "kind" and value not in KINDS:
+            raise InputError(f"`--filter kind=` must be one of {', '.join(KINDS)}, got {value!r}.")
         values = _matching(value, paths()) if name == "path" else [value]
         wanted.setdefault(name, []).extend(values)
     return {name: list(dict.fromkeys(values)) for name, values in wanted.items()}

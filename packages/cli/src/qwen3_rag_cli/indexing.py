@@ -17,7 +17,8 @@ from qwen3_rag.integration import Closing
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.contents import Content, Unusable, read
-from qwen3_rag_cli.files import Found, Selection, Skipped, kind_of
+from qwen3_rag_cli.files import Found, Selection, Skipped
+from qwen3_rag_cli.formats import kind_of
 from qwen3_rag_cli.index import FIELDS, Index
 from qwen3_rag_cli.models import Models
 from qwen3_rag_hybrid import Document, HybridSearcher
