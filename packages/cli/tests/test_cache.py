@@ -98,7 +98,15 @@ def test_a_file_that_is_no_cache_is_refused_and_kept(
     assert "There is no cache at" in missing.err
     text = tmp_path / "text"
     text.write_text("no database\n" * 500)
-    assert cli.run("cache", "info", text).code == 6
+    for command in (
+        ["cache", "info", text],
+        ["cache", "clear", text],
+        ["index", notes, "--store", tmp_path / "i", *cli.models, "--cache", text],
+    ):
+        said = cli.run(*command)
+        assert said.code == 2
+        assert "is no cache but a file of something else" in said.err
+    assert text.read_text() == "no database\n" * 500
 
 
 @pytest.mark.parametrize(

@@ -363,7 +363,9 @@ def test_errors_of_the_model_reach_the_caller_and_nothing_is_kept(path: Path) ->
     assert cache_info(path).entries == 1
 
 
-@pytest.mark.parametrize("where", ["header", "half", "everywhere", "empty", "text", "schema"])
+@pytest.mark.parametrize(
+    "where", ["header", "half", "everywhere", "empty", "text", "schema", "letters"]
+)
 def test_a_damaged_file_gives_no_wrong_number_and_one_warning(
     path: Path, where: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -382,9 +384,11 @@ def test_a_damaged_file_gives_no_wrong_number_and_one_warning(
     elif where == "empty":
         data.clear()
     elif where == "text":
-        data = bytearray(b"This is no database.\n" * 1_000)
+        data = bytearray(b"This is no database.\n" * 1_000)[: 4 * 4_096]  # whole pages
     elif where == "schema":
         data = data.replace(b"key BLOB PRIMARY", b"kex BLOB PRIMARY")
+    elif where == "letters":  # which SQLite's message repeats, and Python cannot decode
+        data = data.replace(b"CREATE TABLE", b"CR\xc6ATE TABLE")
     path.write_bytes(data)
 
     with caplog.at_level(logging.WARNING, "qwen3_rag"):

@@ -18,7 +18,7 @@ from qwen3_rag._inputs import (
     check_texts,
     spread_instruction,
 )
-from qwen3_rag._model import ModelBase
+from qwen3_rag._model import ModelBase, check_finite
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import EmbedPrompt
@@ -357,7 +357,7 @@ class Qwen3Embedder(ModelBase):
                 output = yield self._backend.run(prompts, limits, on_done)
         else:
             output = yield self._backend.run(prompts, limits)
-        vectors = _shorten(output.values, self.dim or capabilities.dim)
+        vectors = _shorten(check_finite(output.values), self.dim or capabilities.dim)
         if not details:
             return vectors
         return Embeddings(

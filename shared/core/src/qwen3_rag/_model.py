@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from qwen3_rag._flow import Flow, run, run_async
-from qwen3_rag._options import check_options
+from qwen3_rag._options import check_names, check_options, local_options
 from qwen3_rag._published import PublishedModel, Role, published
+from qwen3_rag._results import FloatArray
 from qwen3_rag.backends._base import Backend, BackendSpec, Capabilities
 from qwen3_rag.backends._local.spec import Local
 from qwen3_rag.cache import Cached
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelError
 
-__all__ = ["Closing", "ModelBase", "arguments_of"]
+__all__ = ["Closing", "ModelBase", "arguments_of", "check_finite"]
 
 #: The class for each role, for error messages.
 CLASSES = {"embedding": "Qwen3Embedder", "reranking": "Qwen3Reranker"}
@@ -99,6 +102,7 @@ class ModelBase(Closing):
         options: Mapping[str, Any],
     ) -> None:
         """Start the caller's backend, or the local engine with the caller's options."""
+        check_names(options, local_options())
         if backend is None:
             backend = Local(check_options(options))
         elif not isinstance(backend, BackendSpec):
@@ -131,6 +135,21 @@ class ModelBase(Closing):
             raise ModelError(_wrong_role(capabilities.model, capabilities.role))
         self._capabilities = capabilities
         return capabilities
+
+
+def check_finite(values: FloatArray) -> FloatArray:
+    """Check a backend's numbers, one or a row for each text, and return them.
+
+    Raises:
+        ModelError: There is NaN or infinity.
+    """
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise ModelError(
+            f"The model gave NaN or infinity for text {int(finite.argmin())}. The checkpoint is "
+            "damaged, or the backend computes in a number format that is too small for it."
+        )
+    return values
 
 
 def arguments_of(model: ModelBase) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -28,6 +28,7 @@ __all__ = [
     "LoadingOptions",
     "LocalOptions",
     "Option",
+    "check_names",
     "check_options",
     "declared_options",
     "given_options",
@@ -173,13 +174,7 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
         InputTypeError: A name is unknown, or a value has the wrong type.
     """
     known = local_options()
-    for name in given:
-        if name not in known:
-            close = get_close_matches(str(name), known, 1)
-            raise InputTypeError(
-                f"There is no option {name!r}"
-                + (f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}.")
-            )
+    check_names(given, known)
     values = {
         name: option.normalize(option.default if given.get(name) is None else given[name])
         for name, option in known.items()
@@ -191,6 +186,22 @@ def check_options(given: Mapping[str, Any]) -> LocalOptions:
             _check_value(option, values[option.name])
     values["model_kwargs"] = _checked_kwargs(values["model_kwargs"] or {})
     return cast(LocalOptions, values)
+
+
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """Check that options exist.
+
+    Raises:
+        InputTypeError: One does not.
+    """
+    names = list(known)
+    for name in given:
+        if name not in names:
+            close = get_close_matches(str(name), names, 1)
+            raise InputTypeError(
+                f"There is no option {name!r}"
+                + (f". Did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}.")
+            )
 
 
 def _check_value(option: Option, value: Any) -> None:

@@ -18,7 +18,7 @@ from qwen3_rag._inputs import (
     check_texts,
     spread_instruction,
 )
-from qwen3_rag._model import ModelBase
+from qwen3_rag._model import ModelBase, check_finite
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import RerankPrompt
@@ -390,6 +390,7 @@ class Qwen3Reranker(ModelBase):
                 output: Output = yield self._backend.run(prompts, self.limits, on_done)
         else:
             output = yield self._backend.run(prompts, self.limits)
+        check_finite(output.values)
         return output
 
     def _own_arguments(self) -> dict[str, Any]:

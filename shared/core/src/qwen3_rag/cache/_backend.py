@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ class CachedBackend:
     def __init__(self, spec: Cached, model: str, role: Role) -> None:
         """Start the backend behind the cache, which loads and connects to nothing."""
         self._spec, self._model = spec, model
+        # The working folder may be another one at the first call.
+        self._path = str(Path(spec.path).absolute())
         self._inner: Backend = spec.backend.start(model, role)
         self._worker: Worker | None = None
         self._closed = False
@@ -62,7 +65,7 @@ class CachedBackend:
             if self._worker is None or self._worker.pid != os.getpid():  # or in a forked child
                 if self._worker is not None:
                     self._worker.close()
-                self._worker = Worker(self._spec, self._model)
+                self._worker = Worker(self._path, self._spec.max_bytes, self._model)
                 weakref.finalize(self, self._worker.close).atexit = False
             worker = self._worker
         call = Call(self._inner, self._spec, worker.store, prompts, limits, on_done or _ignore)
@@ -116,7 +119,7 @@ class Call:
             firsts = [self._prompts[places[key][0]] for key in piece]
             output: Output = yield self._inner.run(firsts, self._limits, self._on_done)
             new = dict(zip(piece, _entries(output), strict=True))
-            self._store.put(new)
+            self._store.put({key: entry for key, entry in new.items() if _is_usable(entry)})
             found.update(new)
             self._report(sum(len(places[key]) - 1 for key in piece))
         return _output([found[key] for key in keys], capabilities)
@@ -129,10 +132,10 @@ class Call:
 class Worker:
     """The thread that works on a backend's file, in one process."""
 
-    def __init__(self, spec: Cached, model: str) -> None:
+    def __init__(self, path: str, max_bytes: int | None, model: str) -> None:
         """Start the thread."""
         self.pid = os.getpid()
-        self.store = Store(os.fspath(spec.path), spec.max_bytes)
+        self.store = Store(path, max_bytes)
         self._model = model
         # The one queue into which a finaliser, which may run anywhere, can put something.
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -210,6 +213,11 @@ def _entries(output: Output) -> list[Entry]:
         Entry(row, count, cut_at, query_cut_at)
         for row, count, (cut_at, query_cut_at) in zip(values, tokens, cuts, strict=True)
     ]
+
+
+def _is_usable(entry: Entry) -> bool:
+    """Whether the numbers are right to keep: those of a broken model would outlive its repair."""
+    return bool(np.isfinite(entry.values).all() and (len(entry.values) == 1 or entry.values.any()))
 
 
 def _output(entries: Sequence[Entry], capabilities: Capabilities) -> Output:

@@ -9,7 +9,7 @@ from typing import Any
 from qwen3_rag._inputs import check_count
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Backend, BackendSpec
-from qwen3_rag.errors import InputTypeError
+from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = ["Cached"]
 
@@ -43,11 +43,7 @@ class Cached(BackendSpec, kind="cached"):
                 f"`backend` must be a `BackendSpec`, got {type(self.backend).__name__}. For the "
                 "local engine, give `cache=` to Qwen3Embedder or Qwen3Reranker instead."
             )
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise InputTypeError(
-                f"The path of a cache must be a string or a path, got {type(self.path).__name__}."
-            )
-        object.__setattr__(self, "path", os.fspath(self.path))
+        object.__setattr__(self, "path", check_path(self.path))
         check_count(self.max_bytes, "max_bytes", 1_000_000)
 
     def start(self, model: str, role: Role) -> Backend:
@@ -66,3 +62,26 @@ class Cached(BackendSpec, kind="cached"):
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Cached:
         return cls(**{**fields, "backend": BackendSpec.from_dict(fields["backend"])})
+
+
+def check_path(path: object) -> str:
+    """Check that a path can be that of a file, and return it as a string.
+
+    Raises:
+        InputTypeError: It is no string and no path.
+        InputError: It is blank, or has characters that no path can have.
+    """
+    name = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(name, str):
+        raise InputTypeError(
+            f"The path of a cache must be a string or a path, got {type(name).__name__}."
+        )
+    try:
+        usable = bool(name.strip()) and b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable or name == ":memory:":  # which would be forgotten, and shared with nobody
+        raise InputError(
+            f"{name!r} cannot be the path of a cache. Give that of a file, or leave `cache` out."
+        )
+    return name

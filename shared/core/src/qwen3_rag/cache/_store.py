@@ -34,6 +34,8 @@ LEFT = 0.99  # share of the limit that eviction leaves
 
 _HEAD = struct.Struct("<qqq")  # tokens, cut_at, query_cut_at
 _UNCOUNTED = -1
+_MAGIC = b"SQLite format 3\0"
+_PAGE = 4_096  # bytes, of which every database of SQLite is a multiple
 _CHECK = 8  # bytes of an entry's checksum
 #: Errors that mean damage. The queries never change, so one that is wrong means a damaged schema.
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -77,7 +79,7 @@ class Store:
     """The entries in one file. Used by one thread at a time.
 
     A file that cannot be used stops no caller: that is logged once, and what cannot be read is
-    computed again. Only a path to a database of something else is an `InputError`.
+    computed again. Only a path to a file of something else is an `InputError`.
     """
 
     def __init__(self, path: str, max_bytes: int | None) -> None:
@@ -162,9 +164,8 @@ class Store:
         """Do work on the file; after a failure, warn and start anew at the next use."""
         try:
             return work()
-        except sqlite3.Error as error:
-            # Errors of Python's module itself have no code.
-            broken = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            broken = _is_damage(error)
             same = self._opened == _identity(self._path)
             self._disconnect()
             if not broken:
@@ -193,7 +194,7 @@ class Store:
             with suppress(sqlite3.Error):
                 connection.close()
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _set_aside(self, error: Exception) -> None:
         aside = f"{self._path}.damaged"
         try:
             # The database last: until then, another process opens the same damaged file.
@@ -223,6 +224,8 @@ def cache_info(path: str | os.PathLike[str]) -> CacheInfo:
 
     def read(connection: sqlite3.Connection) -> CacheInfo:
         count, oldest = connection.execute("SELECT count(*), min(used) FROM entries").fetchone()
+        if not isinstance(oldest, int | None):
+            raise sqlite3.DatabaseError("an entry has no time")
         return CacheInfo(count, _size(connection), None if oldest is None else oldest / 1e9)
 
     return _with_file(path, read)
@@ -252,7 +255,7 @@ def _with_file(path: str | os.PathLike[str], work: Callable[[sqlite3.Connection]
     try:
         with closing(_connect(name)) as connection:
             return work(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise BackendError(
             f"The cache {name!r} cannot be used: {error}. If it is damaged, delete the file."
         ) from error
@@ -262,8 +265,10 @@ def _connect(path: str) -> sqlite3.Connection:
     """Open a cache's file, and make its table if it is new.
 
     Raises:
-        InputError: It is a database of something else.
+        InputError: It is a file of something else.
     """
+    if _is_foreign(path):
+        raise InputError(f"{path!r} is no cache but a file of something else. Give another path.")
     # Used by one thread at a time, but closed by whichever collects it.
     connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes  # so that damaged text is no error of Python's module
@@ -275,6 +280,28 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether a file is neither a database nor what damage leaves of one.
+
+    SQLite writes over files that are shorter than its own header.
+    """
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        start = file.read(len(_MAGIC))
+    # After a crash there may be zeros, or a page of something else in the place of another.
+    is_left_of_one = not any(start) or os.path.getsize(path) % _PAGE == 0
+    return not _MAGIC.startswith(start) and not is_left_of_one
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether an error means a damaged file; else it may pass, or the disk is at fault."""
+    # Python's module cannot decode messages that quote a damaged schema. Its own have no code.
+    return isinstance(error, UnicodeDecodeError) or (
+        getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
+    )
 
 
 def _create(connection: sqlite3.Connection, path: str) -> None:
