@@ -112,6 +112,28 @@ def test_a_key_is_in_no_representation_pickle_or_dictionary(given: dict[str, Any
     assert BackendSpec.from_dict(remote.to_dict()) == again
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, "4711") for name in ("Cookie", "X-Api-Key", "Proxy-Authorization", "X-Jwt")),
+        *((name, "4711") for name in ("X-Password", "X-Credential", "X-Session-Id")),
+        *((name, "4711") for name in ("X-Bearer", "X-Goog-Signature", "X-Secret", "X-Amz-Token")),
+        ("X-Upstream", "Bearer 4711"),
+        ("X-Upstream", "basic 4711"),
+    ],
+)
+def test_a_header_with_a_secret_is_in_nothing_that_is_written(name: str, text: str) -> None:
+    remote = Remote("http://127.0.0.1:1", headers={name: text, "X-Team": "search"})
+
+    assert "4711" not in repr(remote) + json.dumps(remote.to_dict()) + repr(pickle.dumps(remote))
+    assert pickle.loads(pickle.dumps(remote)).headers == {"X-Team": "search"}
+
+
+def test_a_key_that_pydantic_has_masked_is_refused() -> None:
+    with pytest.raises(InputError, match="in place of a secret"):
+        Remote("http://127.0.0.1:1", api_key="**********")
+
+
 def test_copies_keep_the_key_and_pickles_the_name_of_its_variable() -> None:
     remote = Remote("http://127.0.0.1:1", api_key=KEY, headers={"X-Api-Key": KEY})
 

@@ -120,6 +120,11 @@ def _checked(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise InputTypeError(f"{name} must hold a string, got {type(value).__name__}.")
     value = value.strip()  # keys read from files end with a newline
+    if value and not value.strip("*"):
+        raise InputError(
+            f"{name} is what pydantic shows in place of a secret, and was read from a text "
+            "without it. Give the key again."
+        )
     if not value or not all("!" <= character <= "~" for character in value):
         raise InputError(
             f"{name} is empty, or has white space or characters that are not ASCII, so it cannot "

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from qwen3_rag._address import read_address
 from qwen3_rag.errors import InputError, InputTypeError
 
 __all__ = ["check_address", "check_headers", "vendor"]
@@ -39,32 +40,10 @@ def check_address(address: str, api: str | None = None) -> str:
         api: What the server speaks, if that is known.
 
     Raises:
-        InputError: It is not an HTTP address, or holds a password, a query or a fragment.
+        InputTypeError: It is no string.
+        InputError: It is no HTTP address, or holds a password, a query or a fragment.
     """
-    if not isinstance(address, str):
-        raise InputTypeError(f"`base_url` must be a str, got {type(address).__name__}.")
-    address = address.strip()
-    if any(character.isspace() or not character.isprintable() for character in address):
-        # Not shown, because it may hold a secret.
-        raise InputError("`base_url` must have no white space and no control characters.")
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise InputError(f"`base_url` is no address: {error}.") from error
-    if parts.username is not None or parts.password is not None:
-        # Not shown, because it holds a secret.
-        raise InputError(
-            "`base_url` holds a user or a password. Leave them out and give `api_key` or "
-            "`api_key_env`."
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise InputError(
-            f"`base_url` must be like 'http://localhost:8000' or 'https://host/path', got "
-            f"{address!r}."
-        )
-    if parts.query or parts.fragment:
-        raise InputError("`base_url` must have no `?` and no `#`.")
+    parts = read_address(address)
     short = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     for ending in (*ENDINGS.get(api or vendor(short) or "", ()), "/v1", "/v2"):
         if short.endswith(ending):

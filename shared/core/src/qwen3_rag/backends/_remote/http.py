@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from qwen3_rag._address import LOCAL, no_client
 from qwen3_rag._key import Key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
 from qwen3_rag.backends._remote.spec import Remote, secrets_in
@@ -19,8 +20,6 @@ __all__ = ["BrokenAnswer", "Http", "Refused", "Unreadable"]
 T = TypeVar("T")
 
 SHOWN = 300  # characters of a server's message
-#: Hosts of this machine, which are asked directly whatever proxy the environment names.
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Refused(BackendError):
@@ -77,10 +76,7 @@ class Http:
                 mounts={f"all://{host}": None for host in LOCAL},
             )
         except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
-            raise BackendError(
-                f"No client can be made for {spec.base_url}: {error}. Look at the environment "
-                "variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
-            ) from None
+            raise no_client(spec.base_url, error) from None
         self._turns = asyncio.Semaphore(spec.concurrency)
 
     @property

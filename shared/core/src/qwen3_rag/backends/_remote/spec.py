@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from qwen3_rag._inputs import check_count
 from qwen3_rag._key import check_key
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Backend, BackendSpec
@@ -19,6 +20,12 @@ APIS = (
     *("vllm", "sglang", "tei", "llama.cpp", "ollama"),
     *("dashscope", "siliconflow", "deepinfra", "openrouter"),
     *("openai", "cohere"),
+)
+
+
+_SECRET_WORDS = (
+    *("auth", "bearer", "cookie", "credential", "jwt", "key"),
+    *("passw", "secret", "session", "signature", "token"),
 )
 
 
@@ -54,8 +61,8 @@ class Remote(BackendSpec, kind="remote"):
             a broken answer, and the statuses 408, 429 and 5xx.
         concurrency: Requests under way at the same time.
         batch_size: Texts in a request; `None` for what suits the server.
-        headers: Further headers of every request. Those whose name speaks of a secret are left out
-            of pickles and files too.
+        headers: Further headers of every request. Those whose name speaks of a secret, or whose
+            value begins with `Bearer` or `Basic`, are left out of pickles and files too.
     """
 
     base_url: str
@@ -83,8 +90,11 @@ class Remote(BackendSpec, kind="remote"):
                 raise InputTypeError(f"`{name}` must be a number, got {type(value).__name__}.")
             if value < least or (name == "timeout" and not 0 < value < float("inf")):
                 raise InputError(f"`{name}` must be at least {least}, got {value}.")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"`batch_size` must be at least 1, got {self.batch_size}.")
+        check_count(self.batch_size, "batch_size", 1)
+        for name in ("model", "revision"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, str) or not value.strip()):
+                raise InputTypeError(f"`{name}` must be a name or None, got {value!r}.")
 
     def start(self, model: str, role: Role) -> Backend:
         from qwen3_rag.backends._remote.backend import RemoteBackend
@@ -109,16 +119,18 @@ class Remote(BackendSpec, kind="remote"):
 
 
 def plain_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers whose name does not speak of a secret."""
-    return {name: text for name, text in headers.items() if not _is_secret(name)}
+    """Return the headers that are no secrets."""
+    return {name: text for name, text in headers.items() if not _is_secret(name, text)}
 
 
 def secrets_in(headers: Mapping[str, str]) -> list[str]:
     """Return what must not be shown: the other headers' values, without a scheme like `Bearer`."""
-    secret = [text.split() for name, text in headers.items() if _is_secret(name)]
+    secret = [text.split() for name, text in headers.items() if _is_secret(name, text)]
     return [words[-1] for words in secret if words]
 
 
-def _is_secret(header: str) -> bool:
-    """Whether a header's name speaks of a secret."""
-    return any(word in header.lower() for word in ("auth", "cookie", "key", "secret", "token"))
+def _is_secret(name: str, text: str) -> bool:
+    """Whether a header's name speaks of a secret, or its value begins with a scheme of keys."""
+    return text.lower().startswith(("bearer ", "basic ")) or any(
+        word in name.lower() for word in _SECRET_WORDS
+    )
