@@ -102,6 +102,7 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) ->
         ({"timeout": float("nan")}, "above 0"),
         ({"timeout": "1"}, "number of seconds"),
         ({"retries": -1}, "at least 0"),
+        ({"options": None}, "must be a dictionary of further fields, got NoneType"),
         ({"options": {"stream": True, "n": 2}}, "'n', 'stream'"),
     ],
 )

@@ -13,6 +13,7 @@ from functools import cache, partial
 from ssl import SSLContext
 from typing import Any, TypeAlias, TypeVar
 
+from qwen3_rag._address import LOCAL, no_client, read_address
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
 from qwen3_rag._key import Key, check_key, read_key
@@ -36,6 +37,7 @@ C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 _OWN_FIELDS = {"messages", "model", "n", "stream"}
 _CONNECT_SECONDS = 10.0
+_LONGEST_REPLY = 50_000_000  # bytes
 
 _ADVICE = {
     401: "Check the key that `api_key` or `api_key_env` gives.",
@@ -89,6 +91,11 @@ class Chat:
         if not 0 < self.timeout < float("inf"):
             raise InputError(f"`timeout` must be above 0 seconds, got {self.timeout}.")
         check_count(self.retries, "retries", 0, required=True)
+        if not isinstance(self.options, Mapping):
+            raise InputTypeError(
+                "`options` must be a dictionary of further fields, got "
+                f"{type(self.options).__name__}."
+            )
         if taken := sorted(_OWN_FIELDS.intersection(self.options)):
             raise InputError(
                 f"`options` must not have {', '.join(map(repr, taken))}, which this client sets."
@@ -109,15 +116,16 @@ class Chat:
         """
         key = self._key()
         with _errors(key), self._open(httpx.Client) as client:
-            return read_completion(run(self._send(client, key, messages)).content)
+            _, body = run(self._send(client, key, messages))
+            return read_completion(body)
 
     async def acomplete(self, messages: Sequence[Message]) -> Completion:
         """Send messages without blocking the event loop; see `complete`."""
         key = self._key()
         with _errors(key):
             async with await asyncio.to_thread(self._open, httpx.AsyncClient) as client:
-                response = await run_async(self._send(client, key, messages))
-                return read_completion(response.content)
+                _, body = await run_async(self._send(client, key, messages))
+                return read_completion(body)
 
     def stream(self, messages: Sequence[Message]) -> CompletionStream:
         """Send messages and read the reply as it is written.
@@ -139,7 +147,11 @@ class Chat:
         connection takes little time beside a reply.
         """
         timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, _CONNECT_SECONDS))
-        return kind(verify=_tls(), timeout=timeout)
+        direct = {f"all://{host}": None for host in LOCAL}
+        try:
+            return kind(verify=_tls(), timeout=timeout, mounts=direct)
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+            raise no_client(self.base_url, error) from None
 
     def _send(
         self,
@@ -148,7 +160,7 @@ class Chat:
         messages: Sequence[Message],
         *,
         stream: bool = False,
-    ) -> Flow[httpx.Response]:
+    ) -> Flow[tuple[httpx.Response, bytes]]:
         """Send a request until it succeeds; the response is read unless it is streamed."""
         body = _to_json(
             {
@@ -168,12 +180,13 @@ class Chat:
             asked = None
             try:
                 response: httpx.Response = yield Call(send, send)
+                received = b""
                 if not (stream and response.is_success):
-                    yield Call(response.read, response.aread)
+                    received = yield Call(partial(_read, response), partial(_aread, response))
                 if response.is_success:
-                    return response
+                    return response, received
                 asked = asked_wait(response.headers)
-                problem = self._refusal(response, asked)
+                problem = self._refusal(response, received, asked)
                 repeatable = may_repeat(response.status_code)
             except httpx.TransportError as error:
                 problem = self._unreachable(error)
@@ -191,8 +204,10 @@ class Chat:
     def _address(self) -> str:
         return f"{self.base_url}/chat/completions"
 
-    def _refusal(self, response: httpx.Response, asked: float | None) -> BackendError:
-        said = error_text(response.content) or response.reason_phrase
+    def _refusal(
+        self, response: httpx.Response, received: bytes, asked: float | None
+    ) -> BackendError:
+        said = error_text(received) or response.reason_phrase
         if response.is_redirect:  # not followed, as the key is for this address alone
             said = f"it has moved to {response.headers.get('Location', '')!r}"
         sentences = [
@@ -242,7 +257,7 @@ class CompletionStream:
         chat, reader, shown = self._chat, StreamReader(), 0
         key = chat._key()
         with _errors(key), chat._open(httpx.Client) as client:
-            response = run(chat._send(client, key, self._messages, stream=True))
+            response, _ = run(chat._send(client, key, self._messages, stream=True))
             for data in response.iter_bytes():
                 for part in reader.feed(data):
                     shown += len(part)
@@ -258,7 +273,7 @@ class CompletionStream:
         key = chat._key()
         with _errors(key):
             async with await asyncio.to_thread(chat._open, httpx.AsyncClient) as client:
-                response = await run_async(chat._send(client, key, self._messages, stream=True))
+                response, _ = await run_async(chat._send(client, key, self._messages, stream=True))
                 async for data in response.aiter_bytes():
                     for part in reader.feed(data):
                         shown += len(part)
@@ -268,6 +283,30 @@ class CompletionStream:
                 self._completion = reader.finish()
         if rest := self._completion.text[shown:]:
             yield rest
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Read a reply to its end, which some have not."""
+    received = bytearray()
+    for data in response.iter_bytes():
+        _add(received, data)
+    return bytes(received)
+
+
+async def _aread(response: httpx.Response) -> bytes:
+    received = bytearray()
+    async for data in response.aiter_bytes():
+        _add(received, data)
+    return bytes(received)
+
+
+def _add(received: bytearray, data: bytes) -> None:
+    received += data
+    if len(received) > _LONGEST_REPLY:
+        raise BackendError(
+            f"The endpoint sent more than {_LONGEST_REPLY // 10**6} MB, which is no chat "
+            "completion. Check `base_url`."
+        )
 
 
 @cache
@@ -293,22 +332,12 @@ def _errors(key: Key | None) -> Iterator[None]:
 
 
 def _check_address(address: str) -> str:
+    parts = read_address(address)
     try:
-        url = httpx.URL(address)
-        known = url.scheme in ("http", "https") and bool(url.host)
-    except (TypeError, httpx.InvalidURL):
-        known = False
-    if not known:
-        raise InputError(
-            "`base_url` must be an address that begins with http:// or https://, such as "
-            f"'http://localhost:8000/v1', got {address!r}."
-        )
-    if url.userinfo or url.query or url.fragment:  # not shown, as it may hold a key
-        raise InputError(
-            "`base_url` has a user name, a query or a fragment. Give the address alone, and the "
-            "key as `api_key_env` or `api_key`."
-        )
-    return address.rstrip("/")
+        httpx.URL(parts.geturl())
+    except httpx.InvalidURL as error:  # a host's name that has no ASCII form
+        raise InputError(f"`base_url` cannot be used: {error}.") from None
+    return parts.geturl().rstrip("/")
 
 
 def _check_messages(messages: Sequence[Message]) -> list[Message]:

@@ -11,8 +11,13 @@ from qwen3_rag.errors import BackendError
 
 __all__ = ["Completion", "StreamReader", "error_text", "read_completion"]
 
+#: What `json` raises for what is no JSON, is nested too deeply, or has too long a number, and what
+#: reading fields raises where something else is than expected.
+_WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 _THINK, _END_THINK = "<think>", "</think>"
 _SHOWN = 300
+_LONGEST_EVENT = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def read_completion(body: bytes) -> Completion:
             raise BackendError(f"The endpoint failed while it answered: {error_text(body)}")
         choice = reply["choices"][0]
         content, finish = choice["message"].get("content"), choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except _WRONG:
         raise BackendError(
             f"The endpoint sent no chat completion: {_excerpt(body)!r}. Check that `base_url` is "
             "the address of an OpenAI-compatible server, which usually ends in /v1."
@@ -59,8 +64,10 @@ class StreamReader:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._start = b""  # of the reply, for the message if it has no events
         self._text = _TextReader()
         self._finish: str | None = None
+        self._has_events = False
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[str]:
@@ -69,11 +76,20 @@ class StreamReader:
         Raises:
             BackendError: The server reports an error, or this is not a streamed reply.
         """
+        if len(self._start) < 4 * _SHOWN:
+            self._start += data[: 4 * _SHOWN]
         # Lines end with line feeds alone: JSON may contain the other ends that str.splitlines has.
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if line.startswith(b"data:") and (part := self._read(line[5:].strip())):
-                yield part
+            if line.startswith(b"data:"):
+                self._has_events = True
+                if part := self._read(line[5:].strip()):
+                    yield part
+        if len(self._rest) > _LONGEST_EVENT:
+            raise BackendError(
+                f"The endpoint sent an event of more than {_LONGEST_EVENT // 10**6} MB, which is "
+                f"no part of a chat completion. It begins with {_excerpt(self._rest)!r}."
+            )
 
     def finish(self) -> Completion:
         """Return the whole reply.
@@ -81,6 +97,13 @@ class StreamReader:
         Raises:
             BackendError: The stream ended early, or without text.
         """
+        begins = self._start.lstrip()
+        if begins and not self._has_events and not begins.startswith((b":", b"event:", b"data")):
+            raise BackendError(
+                f"The endpoint sent no stream of events: {_excerpt(begins)!r}. Check that "
+                "`base_url` is the address of an OpenAI-compatible server, which usually ends in "
+                "/v1, or ask without streaming."
+            )
         if not self.done and self._finish is None:
             raise BackendError(
                 "The endpoint's stream ended before the reply was complete. Ask again; if it "
@@ -99,7 +122,7 @@ class StreamReader:
             choices = event.get("choices") or [{}]  # the event with token counts has none
             self._finish = choices[0].get("finish_reason") or self._finish
             content = (choices[0].get("delta") or {}).get("content")
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except _WRONG:
             raise BackendError(
                 f"The endpoint sent an event that is no part of a chat completion: "
                 f"{_excerpt(data)!r}."
@@ -114,7 +137,7 @@ def error_text(body: bytes) -> str:
         for name in ("error", "message", "detail"):
             if isinstance(found, dict) and found.get(name):
                 found = found[name]
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return _excerpt(found.encode("utf-8", "replace") if isinstance(found, str) else body)
 
@@ -124,10 +147,12 @@ class _TextReader:
 
     def __init__(self) -> None:
         self._held: str | None = ""  # until it is clear whether it is a block
+        self._half = ""  # of a character that is divided between two parts
         self._parts: list[str] = []
 
     def feed(self, part: str) -> str:
         """Take a part and return what it adds to the text."""
+        part, self._half = _characters(self._half + part)
         if self._held is not None:
             self._held += part
             start = self._held.lstrip()
@@ -152,6 +177,8 @@ class _TextReader:
         """
         if self._held and not self._held.lstrip().startswith(_THINK):
             self._parts.append(self._held)
+        if self._half:
+            self._parts.append("\N{REPLACEMENT CHARACTER}")
         text = "".join(self._parts)
         if not text.strip():
             raise BackendError(
@@ -160,6 +187,19 @@ class _TextReader:
                 "`options`, or turn thinking off."
             )
         return Completion(text, cut=reason == "length")
+
+
+def _characters(text: str) -> tuple[str, str]:
+    """Put divided characters together, and keep a half at the end for the next part.
+
+    JSON can write a character as two halves (surrogates), and servers send one token after the
+    other, which may be half a character. A half that stays alone cannot be printed or sent on.
+    """
+    if text.isascii():
+        return text, ""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    is_divided = "\ud800" <= text[-1] <= "\udbff"
+    return (whole[:-1], text[-1]) if is_divided else (whole, "")
 
 
 def _excerpt(body: bytes) -> str:
