@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from langchain_core.load.serializable import Serializable
-from langchain_core.utils import secret_from_env
 from pydantic import (
     BeforeValidator,
     ConfigDict,
@@ -92,6 +91,11 @@ class ModelOptions(AdapterOptions, total=False):
     token: str | SecretStr | None
 
 
+def _key_from_environment() -> SecretStr | None:
+    value = os.environ.get(KEY_VARIABLE, "").strip()
+    return SecretStr(value) if value else None
+
+
 class ModelFields(CheckedSettings):
     """The arguments of the core's model classes that apply to every backend, and the backend."""
 
@@ -121,7 +125,7 @@ class ModelFields(CheckedSettings):
     there."""
 
     api_key: SecretStr | None = Field(
-        default_factory=secret_from_env(KEY_VARIABLE, default=None),
+        default_factory=_key_from_environment,
         description="The server's key; defaults to the environment variable `QWEN3_RAG_API_KEY`. "
         "In no pickle and no repr.",
     )
@@ -254,5 +258,7 @@ class ModelSettings(RunningFields, Closing):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.base_url is None and "api_key" not in self.model_fields_set:
+            self.__dict__["api_key"] = None  # the environment's, which nobody asked for
         check_arguments(self._kind, self._arguments())
         return self

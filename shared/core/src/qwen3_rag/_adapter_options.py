@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any, TypedDict, TypeVar
@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict, TypeVar
 from qwen3_rag._options import (
     LoadingOptions,
     Option,
+    check_names,
     declared_options,
     given_options,
     local_options,
@@ -23,6 +24,7 @@ __all__ = [
     "KEY_VARIABLE",
     "AdapterOptions",
     "adapter_options",
+    "check_adapter_options",
     "running_arguments",
     "with_adapter_options",
 ]
@@ -83,7 +85,16 @@ def with_adapter_options(constructor: F) -> F:
     return with_options(constructor, adapter_options())
 
 
-def running_arguments(adapter: Any, address: str) -> dict[str, Any]:
+def check_adapter_options(names: Iterable[str]) -> None:
+    """Check that options of an adapter exist.
+
+    Raises:
+        InputTypeError: One does not.
+    """
+    check_names(names, adapter_options())
+
+
+def running_arguments(adapter: Any, address: str, *, default_key: object = None) -> dict[str, Any]:
     """Read from an adapter's attributes how its model is run.
 
     These are the options of `adapter_options`, `backend`, `cache`, `api_key`, and the address of a
@@ -92,6 +103,7 @@ def running_arguments(adapter: Any, address: str) -> dict[str, Any]:
     Args:
         adapter: The adapter.
         address: The name of its attribute for the address.
+        default_key: Its `api_key` if the caller gave none.
 
     Returns:
         The arguments for the core's class: options of the local engine, or a `backend`; and
@@ -119,6 +131,9 @@ def running_arguments(adapter: Any, address: str) -> dict[str, Any]:
             backend = _server(url, adapter.api_key, given)
         except InputError as error:
             raise type(error)(str(error).replace("`base_url`", f"`{address}`")) from None
+    elif adapter.api_key not in (None, default_key):
+        remedy = f"Give `{address}` too." if backend is None else "Give it to `backend`."
+        raise InputError(f"`api_key`: this is for a model on a server. {remedy}")
     elif given:
         names = ", ".join(f"`{name}`" for name in given)
         raise InputError(f"{names}: this is for a model on a server. Give `{address}` too.")
@@ -130,6 +145,8 @@ def running_arguments(adapter: Any, address: str) -> dict[str, Any]:
 
 
 def _server(url: str, key: object, options: dict[str, Any]) -> Remote:
-    variable = KEY_VARIABLE if key is None and KEY_VARIABLE in os.environ else None
+    # An empty variable is none, as in the files of containers.
+    is_set = bool(os.environ.get(KEY_VARIABLE, "").strip())
+    variable = KEY_VARIABLE if key is None and is_set else None
     name = options.pop("served_model", None)
     return Remote(url, model=name, api_key=key, api_key_env=variable, **options)

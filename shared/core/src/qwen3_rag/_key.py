@@ -112,7 +112,9 @@ def _revealed(given: str | SecretString | ResolvedSecret) -> str | None:
         value = given.resolve_value()
     except ValueError as error:  # Haystack's, whose message names the environment variables
         raise InputError(str(error)) from None
-    return None if value is None else _checked(value, "`api_key`")
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None  # an environment variable without a value
+    return _checked(value, "`api_key`")
 
 
 def _checked(value: object, name: str) -> str:

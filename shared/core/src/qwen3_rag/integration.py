@@ -15,6 +15,7 @@ from qwen3_rag._adapter_options import (
     KEY_VARIABLE,
     AdapterOptions,
     adapter_options,
+    check_adapter_options,
     running_arguments,
     with_adapter_options,
 )
@@ -88,6 +89,7 @@ __all__ = [
     "adapter_options",
     "arguments_of",
     "canonical",
+    "check_adapter_options",
     "check_arguments",
     "check_count",
     "check_device",

@@ -123,6 +123,39 @@ class ServerFieldsContract(ABC):
         with pytest.raises(InputError, match=f"`{name}`.*Give `{self.address}` too"):
             self.make(**{name: OPTIONS[name]})
 
+    def test_a_key_is_of_no_use_without_a_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(InputError, match=f"`api_key`.*Give `{self.address}` too"):
+            self.make(api_key=KEY)
+        with pytest.raises(InputError, match=r"`api_key`.*Give it to `backend`"):
+            self.make(api_key=KEY, backend=Remote(URL))
+        monkeypatch.setenv(KEY_VARIABLE, KEY)
+        for made in (self.make(), self.make(backend=Remote(URL))):  # nobody asked for that one
+            assert self.core(made).role
+            for _, read in self.forms(made).values():
+                assert self.core(read()).role
+
+    @pytest.mark.parametrize("empty", ["", " "])
+    def test_an_empty_variable_is_none(self, monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+        monkeypatch.setenv(KEY_VARIABLE, empty)
+
+        found = self.backend(self.on_server())
+
+        assert found.api_key_env is None
+        assert found.api_key is None or found.api_key.reveal() == ""
+
+    @pytest.mark.parametrize("name", ["timeoutt", "concurency", "dtypee"])
+    def test_a_misspelt_option_is_told_with_the_right_one(self, name: str) -> None:
+        meant = {"timeoutt": "timeout", "concurency": "concurrency", "dtypee": "dtype"}[name]
+        with pytest.raises((InputError, ValueError), match=f"{name}.*Did you mean '{meant}'"):
+            self.on_server(**{name: 1})
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("cache", 5), ("cache", ""), ("served_model", 5), ("served_model", "")]
+    )
+    def test_values_of_the_wrong_type_are_refused(self, name: str, value: Any) -> None:
+        with pytest.raises(ValueError, match=r"cache|model"):
+            self.on_server(**{name: value})
+
     def test_options_of_the_local_engine_are_of_no_use_with_one(self) -> None:
         with pytest.raises(InputError, match="`dtype` cannot be combined"):
             self.on_server(dtype="float32")

@@ -22,6 +22,7 @@ from qwen3_rag.integration import (
     ModelBase,
     adapter_options,
     arguments_of,
+    check_adapter_options,
     check_arguments,
     check_device,
     plain_headers,
@@ -156,18 +157,18 @@ class ModelComponent(Generic[M]):
         self.backend = backend
         self.api_base_url = api_base_url
         self.api_key = _check_secret(api_key, "api_key", KEY_VARIABLE)
-        self.cache = None if cache is None else os.fspath(cache)
+        self.cache = os.fspath(cache) if isinstance(cache, os.PathLike) else cache
         self.device = _device_names(device)
         self.token = _check_secret(token, "token", "HF_TOKEN")
         self._lazy = LazyModel()
-        unknown = {name: v for name, v in options.items() if name not in adapter_options()}
+        check_adapter_options(options)
         # The token is read when the model is created.
         known = {name: None if name == "token" else v for name, v in self._all_arguments().items()}
-        check_arguments(self._kind, {**unknown, **known})
+        check_arguments(self._kind, known)
 
     def _all_arguments(self) -> dict[str, Any]:
         """Return the model class's arguments; of the options, only non-default ones."""
-        running = running_arguments(self, "api_base_url")
+        running = running_arguments(self, "api_base_url", default_key=API_KEY)
         if "backend" in running and self.token == HF_TOKEN:  # the default, which nobody asked for
             running.pop("token", None)
         return {**self._model_arguments(), **running}
