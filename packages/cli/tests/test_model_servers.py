@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import qwen3_rag_tiny
 
 pytest.importorskip("transformers", reason="the stand-ins compute with transformers")
 
-from qwen3_rag_testkit.model_server import ModelServer
+from qwen3_rag_testkit.model_server import ModelServer, Rejected, Route
 from qwen3_rag_testkit.own_servers import VLLMServer
 
 KEY = "the-key-of-the-test"
@@ -228,7 +228,13 @@ WRONG: dict[str, tuple[list[str], int, str]] = {
     "no address": (["--api", "vllm"], 2, "Give the server's address with `--base-url`"),
     "not an address": (["--base-url", "gpu:8000"], 2, "`--base-url` must be like 'http://"),
     "password": (["--base-url", "http://me:pw@gpu"], 2, "give `--api-key-env NAME`."),
-    "unknown api": (["--base-url", "{url}", "--api", "rest"], 2, "`--api` must be one of vllm"),
+    "password elsewhere": (["--base-url", "me:pw@gpu"], 2, "got something else."),
+    "unknown api": (["--base-url", "{url}", "--api", "rest"], 2, "cohere; got 'rest'."),
+    "no name": (
+        ["--base-url", "{url}", "--served-model", " "],
+        2,
+        "`--served-model` must be a name",
+    ),
     "another name": (
         ["--base-url", "{url}", "--api-key-env", "MY_KEY", "--served-model", "x"],
         6,
@@ -285,6 +291,47 @@ def test_a_remembered_server_that_is_gone_ends_with_what_to_do(
     assert cli.hits(QUERY, store, "--base-url", "none")
 
 
+class Failing(VLLMServer):
+    """A server that fails from the second request with many texts on, until it is mended."""
+
+    many = 0
+    mended = False
+
+    def routes(self) -> Mapping[str, Route]:
+        routes = dict(super().routes())
+        embed = routes["/v1/embeddings"]
+
+        def fail(body: Any) -> Any:
+            self.many += len(body["input"]) > 8
+            if self.many > 1 and not self.mended:
+                raise Rejected(503, {"error": "out of memory"})
+            return embed(body)
+
+        return {**routes, "/v1/embeddings": fail}
+
+
+def test_an_index_whose_server_fails_is_continued(
+    cli: Any, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qwen3_rag.backends._remote.http.wait_before", lambda *given: 0)
+    store, folder = tmp_path / "index", tmp_path / "files"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.md").write_text(f"# {number}\n\nThe note with the number {number}.\n")
+    server = Failing(cli.embedding, "embedding")
+    with server:
+        options = ["--store", store, *models, "--base-url", server.url]
+
+        said = cli.run("index", folder, *options)
+        server.mended = True
+        again = cli.index(folder, *options)
+
+    assert said.code == 6
+    assert "out of memory. Check that the server runs and is not overloaded. This" in said.err
+    assert again["unchanged"] > 0
+    assert again["unchanged"] + again["indexed"] == again["files"] == again["chunks"] == 200
+
+
 def test_doctor_tells_of_servers_what_they_are_and_what_is_wrong(
     cli: Any, served: Path, embedding: ModelServer, reranking: ModelServer
 ) -> None:
@@ -293,7 +340,7 @@ def test_doctor_tells_of_servers_what_they_are_and_what_is_wrong(
 
     assert f"vllm at {embedding.url}, which calls it 'served'" in found["models"]["embedding"]
     assert "fingerprint" in found["models"]["embedding"]
-    assert "answers to the test inputs are right" in found["models"]["embedding"]
+    assert "answers the test inputs as such a model does" in found["models"]["embedding"]
     assert f"vllm at {reranking.url}, which calls it 'served'" in found["models"]["reranking"]
     assert found["index"]["state"] == "sound"
     assert found["speed"]["embedding, tokens per second"] > 0

@@ -165,8 +165,8 @@ def _is_ready(found: Examination, models: Models, role: Role, server: Remote | N
         found.models[role] = f"{name} on a server: error: {error}"
         return False
     found.models[role] = (
-        f"{name} by {capabilities.server}, fingerprint {capabilities.fingerprint}; its answers to "
-        "the test inputs are right"
+        f"{name} by {capabilities.server}, fingerprint {capabilities.fingerprint}; it answers the "
+        "test inputs as such a model does, and which weights it has it does not tell"
     )
     return True
 

@@ -21,6 +21,9 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 
+#: What the core's messages advise and the command line has no options for.
+_NO_OPTIONS = ", or raise `timeout` or `max_retries`"
+
 P = ParamSpec("P")
 
 
@@ -56,7 +59,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     # Compared by name: importing the classes would load the core for every usage error.
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
-        return f"Error: {error}", next((EXIT_CODES[n] for n in names if n in EXIT_CODES), 1)
+        code = next((EXIT_CODES[name] for name in names if name in EXIT_CODES), 1)
+        return f"Error: {error}".replace(_NO_OPTIONS, ""), code
     if isinstance(error, ModuleNotFoundError):
         return (
             f"Error: the package {error.name!r} is not installed. Reinstall the command line: "

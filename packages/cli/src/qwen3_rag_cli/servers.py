@@ -21,11 +21,13 @@ NAMES = {
     "`api_key` or `api_key_env`": "`--{}api-key-env NAME`",
     "`Remote(..., revision=...)`": "`--{}served-revision`",
     "; a key given as a value is not kept in pickles and files": "",
-    ", or raise `timeout` or `max_retries`": "",
+    ", or None; got": "; got",
     "`base_url`": "`--{}base-url`",
     "`api_key_env`": "`--{}api-key-env`",
     "`api`": "`--{}api`",
-    "`Remote(model=...)`": "`--{}served-model`",
+    "`Remote(model=...)`, which adapters call `served_model`": "`--{}served-model`",
+    "`model` must be a name or None": "`--{}served-model` must be a name",
+    "`revision` must be a name or None": "`--{}served-revision` must be a name",
 }
 
 M = TypeVar("M", Qwen3Embedder, Qwen3Reranker)

@@ -35,6 +35,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 KEY_VARIABLE = "QWEN3_RAG_API_KEY"
 
 
+#: What the messages of `Remote` name, and how adapters call it.
+_NAMES = {"`model` must": "`served_model` must", "`api_key` or `api_key_env`": "`api_key`"}
+
+
 class ServerOptions(TypedDict, total=False):
     """Options of a model on a server whose values are the same in every framework."""
 
@@ -130,7 +134,10 @@ def running_arguments(adapter: Any, address: str, *, default_key: object = None)
         try:
             backend = _server(url, adapter.api_key, given)
         except InputError as error:
-            raise type(error)(str(error).replace("`base_url`", f"`{address}`")) from None
+            text = str(error)
+            for name, own in {**_NAMES, "`base_url`": f"`{address}`"}.items():
+                text = text.replace(name, own)
+            raise type(error)(text) from None
     elif adapter.api_key not in (None, default_key):
         remedy = f"Give `{address}` too." if backend is None else "Give it to `backend`."
         raise InputError(f"`api_key`: this is for a model on a server. {remedy}")

@@ -35,7 +35,7 @@ LEFT = 0.99  # share of the limit that eviction leaves
 _HEAD = struct.Struct("<qqq")  # tokens, cut_at, query_cut_at
 _UNCOUNTED = -1
 _MAGIC = b"SQLite format 3\0"
-_PAGE = 4_096  # bytes, of which every database of SQLite is a multiple
+_PAGE = 4_096  # bytes: the size of the pages that SQLite makes a database of
 _CHECK = 8  # bytes of an entry's checksum
 #: Errors that mean damage. The queries never change, so one that is wrong means a damaged schema.
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)

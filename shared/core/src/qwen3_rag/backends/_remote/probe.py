@@ -169,7 +169,8 @@ def check_swapped(server: str, plain: float, swapped: float, remedy: str) -> Non
     if abs(plain - swapped) < SAME:
         raise BackendError(
             f"{server} gives the same score when query and document are exchanged, so it compares "
-            f"vectors of an embedding model. Name a reranker in `Remote(model=...)`. {remedy}"
+            "vectors of an embedding model. Name a reranker in `Remote(model=...)`, which adapters "
+            f"call `served_model`. {remedy}"
         )
 
 

@@ -139,7 +139,7 @@ class Api(ABC):
             raise InputError(
                 f"{self.http.address} ({self.name}) takes token ids, so the model's tokenizer is "
                 "needed here. Give the checkpoint's id or folder as the model, and its name on the "
-                "server in `Remote(model=...)`."
+                "server in `Remote(model=...)`, which adapters call `served_model`."
             )
         return self.description
 
@@ -156,7 +156,8 @@ class Api(ABC):
             return
         raise BackendError(
             f"{self.http.address} serves {', '.join(map(repr, served)) or 'no model'}, not "
-            f"{self.model!r}. Give one of its names in `Remote(model=...)`."
+            f"{self.model!r}. Give one of its names in `Remote(model=...)`, which adapters call "
+            "`served_model`."
         )
 
 

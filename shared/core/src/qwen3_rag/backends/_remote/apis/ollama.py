@@ -72,7 +72,8 @@ class Ollama(Api):
             raise BackendError(
                 f"{self.model!r} at {self.http.address} is no embedding model that reads the last "
                 f"token (capabilities {', '.join(map(repr, abilities))}, pooling {pooling}). Use "
-                "one such as `ollama pull qwen3-embedding`, and its name in `Remote(model=...)`."
+                "one such as `ollama pull qwen3-embedding`, and its name in `Remote(model=...)`, "
+                "which adapters call `served_model`."
             )
         if info.get("tokenizer.ggml.add_eos_token") is False:
             raise BackendError(
