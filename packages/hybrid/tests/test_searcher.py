@@ -358,15 +358,24 @@ def test_a_store_with_less_than_was_asked_for_is_asked_once() -> None:
     assert store.searches == 1
 
 
-def test_the_bar_advances_by_what_was_written(
+def test_the_bar_advances_by_batches(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with HybridSearcher(SlowStore(), make_embedder()) as searcher:
         searcher.create()
-        searcher.add(DOCUMENTS, progress=True, batch_size=4)
+        searcher.add(DOCUMENTS, progress=True, batch_size=2)
 
     assert f"4/{len(DOCUMENTS)}" in capsys.readouterr().err
+
+
+def test_a_function_is_told_of_every_document_also_of_one_given_twice() -> None:
+    counts: list[int] = []
+    with HybridSearcher(MemoryStore(), make_embedder()) as searcher:
+        searcher.create()
+        searcher.add([*DOCUMENTS, DOCUMENTS[0]], progress=counts.append, batch_size=100)
+
+    assert sum(counts) == len(DOCUMENTS) + 1
 
 
 async def test_the_event_loop_keeps_ticking_while_a_store_blocks() -> None:

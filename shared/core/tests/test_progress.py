@@ -41,3 +41,15 @@ def test_progress_shows_a_bar_on_a_terminal() -> None:
 def test_no_progress_gives_no_callback() -> None:
     with progress_bar(False, 3, "Embedding", "text") as advance:
         assert advance is None
+
+
+def test_a_function_is_called_in_place_of_a_bar(capfd: pytest.CaptureFixture[str]) -> None:
+    from qwen3_rag import Qwen3Embedder
+    from qwen3_rag_testkit.backends import DeterministicBackend
+
+    counts: list[int] = []
+    with Qwen3Embedder("any", backend=DeterministicBackend()) as embedder:
+        embedder.embed_documents(["a", "b", "c"], progress=counts.append)
+
+    assert sum(counts) == 3
+    assert capfd.readouterr().err == ""

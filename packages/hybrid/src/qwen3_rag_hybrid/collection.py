@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -16,6 +16,7 @@ from qwen3_rag.integration import (
     Call,
     FloatArray,
     Flow,
+    Progress,
     check_count,
     check_texts,
     progress_bar,
@@ -111,7 +112,7 @@ class Collection:
         yield self._calls.ask(lambda store: store.create(record, adopt=adopt))
 
     def add(
-        self, documents: Iterable[Document], progress: bool, batch_size: int, tenant: str | None
+        self, documents: Iterable[Document], progress: Progress, batch_size: int, tenant: str | None
     ) -> Flow[int]:
         """See `HybridSearcher.add`."""
         check_count(batch_size, "batch_size", 1, required=True)
@@ -128,9 +129,7 @@ class Collection:
         with progress_bar(progress, len(items), "Adding", "document") as on_done:
             for start in range(0, len(items), batch_size):
                 given = items[start : start + batch_size]
-                yield from self._write(calls, given, record)
-                if on_done is not None:
-                    on_done(len(given))
+                yield from self._write(calls, given, record, on_done)
         return len(items)
 
     def replace(
@@ -138,7 +137,7 @@ class Collection:
         documents: Iterable[Document],
         by: str,
         values: Iterable[str | int] | None,
-        progress: bool,
+        progress: Progress,
         batch_size: int,
         tenant: str | None,
     ) -> Flow[int]:
@@ -270,20 +269,27 @@ class Collection:
         return {**old, **new}
 
     def _write(
-        self, calls: StoreCalls, given: Sequence[Document], record: CollectionRecord
+        self,
+        calls: StoreCalls,
+        given: Sequence[Document],
+        record: CollectionRecord,
+        on_done: Callable[[int], None] | None,
     ) -> Flow[None]:
         # If several documents have the same id, the last one counts, as if they were added one by
         # one.
         documents = list({point_id(document.id): document for document in given}.values())
         texts = [document.text for document in documents]
+        progress: Progress = on_done or False
         vectors: FloatArray = yield Call(
-            partial(self._embedder.embed_documents, texts),
-            partial(self._embedder.aembed_documents, texts),
+            partial(self._embedder.embed_documents, texts, progress=progress),
+            partial(self._embedder.aembed_documents, texts, progress=progress),
         )
         points = yield self._calls.compute(
             partial(self._points, documents, vectors, record.has_terms)
         )
         yield calls.ask(lambda store: store.upsert(points))
+        if on_done is not None and len(documents) < len(given):
+            on_done(len(given) - len(documents))
 
     def _points(
         self, documents: Sequence[Document], vectors: FloatArray, has_terms: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qwen3_rag.integration import run, run_async
+from qwen3_rag.integration import Progress, run, run_async
 from qwen3_rag_hybrid.collection import Collection
 from qwen3_rag_hybrid.documents import Document, Id
 from qwen3_rag_hybrid.stores.base import Store
@@ -75,7 +75,7 @@ class Writing:
         self,
         documents: Iterable[Document],
         *,
-        progress: bool = False,
+        progress: Progress = False,
         batch_size: int = 256,
         tenant: str | None = None,
     ) -> int:
@@ -91,7 +91,8 @@ class Writing:
 
         Args:
             documents: The documents to add. If several have the same id, the last one counts.
-            progress: Whether to show a progress bar on a terminal.
+            progress: Whether to show a progress bar on a terminal; or a function to call, from
+                another thread, with the number of newly embedded documents.
             batch_size: Number of documents to embed and write at once.
             tenant: The tenant that the documents belong to; needed if the collection has tenants.
 
@@ -112,7 +113,7 @@ class Writing:
         self,
         documents: Iterable[Document],
         *,
-        progress: bool = False,
+        progress: Progress = False,
         batch_size: int = 256,
         tenant: str | None = None,
     ) -> int:
@@ -125,7 +126,7 @@ class Writing:
         *,
         by: str,
         values: Iterable[str | int] | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         batch_size: int = 256,
         tenant: str | None = None,
     ) -> int:
@@ -164,7 +165,7 @@ class Writing:
         *,
         by: str,
         values: Iterable[str | int] | None = None,
-        progress: bool = False,
+        progress: Progress = False,
         batch_size: int = 256,
         tenant: str | None = None,
     ) -> int:

@@ -20,7 +20,7 @@ from qwen3_rag._inputs import (
 )
 from qwen3_rag._model import ModelBase, check_finite
 from qwen3_rag._options import LocalOptions, with_local_options
-from qwen3_rag._progress import progress_bar
+from qwen3_rag._progress import Progress, progress_bar
 from qwen3_rag._prompts import EmbedPrompt
 from qwen3_rag._published import MIN_DIM
 from qwen3_rag._results import Embeddings, FloatArray
@@ -242,12 +242,16 @@ class Qwen3Embedder(ModelBase):
 
     @overload
     def embed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: Literal[False] = False
+        self,
+        documents: Iterable[str],
+        *,
+        progress: Progress = False,
+        details: Literal[False] = False,
     ) -> FloatArray: ...
 
     @overload
     def embed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: Literal[True]
+        self, documents: Iterable[str], *, progress: Progress = False, details: Literal[True]
     ) -> Embeddings: ...
 
     @overload
@@ -255,12 +259,12 @@ class Qwen3Embedder(ModelBase):
         self,
         documents: Iterable[str],
         *,
-        progress: bool = False,
+        progress: Progress = False,
         details: bool,
     ) -> FloatArray | Embeddings: ...
 
     def embed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: bool = False
+        self, documents: Iterable[str], *, progress: Progress = False, details: bool = False
     ) -> FloatArray | Embeddings:
         """Embed documents, which get no instruction.
 
@@ -268,7 +272,8 @@ class Qwen3Embedder(ModelBase):
 
         Args:
             documents: Texts, used unchanged: white space and newlines matter.
-            progress: Whether to show a progress bar on a terminal.
+            progress: Whether to show a progress bar on a terminal; or a function to call, from
+                another thread, with the number of newly embedded texts.
             details: Whether to also return token counts and where texts were cut.
 
         Returns:
@@ -284,12 +289,16 @@ class Qwen3Embedder(ModelBase):
 
     @overload
     async def aembed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: Literal[False] = False
+        self,
+        documents: Iterable[str],
+        *,
+        progress: Progress = False,
+        details: Literal[False] = False,
     ) -> FloatArray: ...
 
     @overload
     async def aembed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: Literal[True]
+        self, documents: Iterable[str], *, progress: Progress = False, details: Literal[True]
     ) -> Embeddings: ...
 
     @overload
@@ -297,12 +306,12 @@ class Qwen3Embedder(ModelBase):
         self,
         documents: Iterable[str],
         *,
-        progress: bool = False,
+        progress: Progress = False,
         details: bool,
     ) -> FloatArray | Embeddings: ...
 
     async def aembed_documents(
-        self, documents: Iterable[str], *, progress: bool = False, details: bool = False
+        self, documents: Iterable[str], *, progress: Progress = False, details: bool = False
     ) -> FloatArray | Embeddings:
         """Embed documents without blocking the event loop; see `embed_documents`."""
         return await run_async(self._embed_documents(documents, progress, details))
@@ -330,7 +339,7 @@ class Qwen3Embedder(ModelBase):
         return (yield from self._embed(list(map(make, texts, instructions)), progress, details))
 
     def _embed_documents(
-        self, documents: Iterable[str], progress: bool, details: bool
+        self, documents: Iterable[str], progress: Progress, details: bool
     ) -> Flow[FloatArray | Embeddings]:
         texts = check_texts(documents, "documents")
         capabilities = self._capabilities or (yield from self._open())
@@ -348,12 +357,12 @@ class Qwen3Embedder(ModelBase):
         return capabilities
 
     def _embed(
-        self, prompts: list[EmbedPrompt], progress: bool, details: bool
+        self, prompts: list[EmbedPrompt], progress: Progress, details: bool
     ) -> Flow[FloatArray | Embeddings]:
         capabilities = self._capabilities or (yield from self._open())
         limits = Limits(self.max_length)
         if progress:
-            with progress_bar(True, len(prompts), "Embedding", "text") as on_done:
+            with progress_bar(progress, len(prompts), "Embedding", "text") as on_done:
                 output = yield self._backend.run(prompts, limits, on_done)
         else:
             output = yield self._backend.run(prompts, limits)

@@ -41,7 +41,7 @@ from qwen3_rag._options import (
     given_options,
     local_options,
 )
-from qwen3_rag._progress import progress_bar
+from qwen3_rag._progress import Progress, progress_bar
 from qwen3_rag._prompts import RERANK_PREFIX, RERANK_SUFFIX
 from qwen3_rag._published import (
     KNOWN,
@@ -84,6 +84,7 @@ __all__ = [
     "LocalOptions",
     "ModelBase",
     "Option",
+    "Progress",
     "PublishedModel",
     "TrainableModel",
     "adapter_options",
