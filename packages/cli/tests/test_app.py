@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from qwen3_rag_cli.app import app
-from qwen3_rag_cli.exits import EXIT_CODES, INTERRUPTED, reported
+from qwen3_rag_cli.exits import CLOSED, EXIT_CODES, INTERRUPTED
 from qwen3_rag_cli.reference import with_reference
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -60,6 +60,7 @@ def test_the_page_lists_every_exit_code() -> None:
     for name, code in EXIT_CODES.items():
         assert f"| {code} | `{name}` |" in page
     assert f"| {INTERRUPTED} |" in page
+    assert f"| {CLOSED} |" in page
 
 
 def test_every_error_class_has_an_exit_code() -> None:
@@ -111,22 +112,26 @@ def test_pages_have_examples(page: str, names: set[str]) -> None:
 
 
 @pytest.mark.parametrize("name", [*EXIT_CODES, "InputTypeError", "Qwen3RagError"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
 def test_errors_end_with_the_code_of_their_class(
-    name: str, capsys: pytest.CaptureFixture[str]
+    cli: Any, name: str, options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from qwen3_rag import errors
 
-    code = {"InputTypeError": 2, "Qwen3RagError": 1}.get(name) or EXIT_CODES[name]
-
-    @reported
-    def command() -> None:
+    def broken(*arguments: object, **more: object) -> None:
         raise getattr(errors, name)("what to do")
 
-    with pytest.raises(typer.Exit) as ended:
-        command()
+    monkeypatch.setattr("qwen3_rag_cli.places.Place.of", broken)
+    code = {"InputTypeError": 2, "Qwen3RagError": 1}.get(name) or EXIT_CODES[name]
 
-    assert ended.value.exit_code == code
-    assert "what to do" in capsys.readouterr().err
+    said = cli.run("search", "roof", *options)
+
+    assert (said.code, said.out) == (code, "")
+    if options:
+        error = {"type": name, "message": "what to do", "code": code}
+        assert json.loads(said.err) == {"error": error}
+    else:
+        assert said.err == "Error: what to do\n"
 
 
 def test_the_quiet_index_says_nothing(cli: Any, notes: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from qwen3_rag_cli import terminal
 from qwen3_rag_cli.commands.cache import cache
 from qwen3_rag_cli.commands.demo import demo_command
 from qwen3_rag_cli.commands.doctor import doctor_command
@@ -15,12 +16,13 @@ from qwen3_rag_cli.commands.models import models_command
 from qwen3_rag_cli.commands.reindex import reindex_command
 from qwen3_rag_cli.commands.search import search_command
 from qwen3_rag_cli.commands.training import merge_command, train
-from qwen3_rag_cli.exits import State
+from qwen3_rag_cli.exits import Commands, State
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="qwen3-rag",
+    cls=Commands,
     help="Index a folder and search it with Qwen3-Embedding and Qwen3-Reranker.",
     no_args_is_help=True,
     add_completion=False,
@@ -66,6 +68,7 @@ app.command("reindex", short_help="Embed a collection anew, or renew its BM25 te
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    terminal.show_warnings()
     # Over Milvus Lite, its client warns with every reading that it takes its own clock. A filter,
     # because importing the client sets the levels of its loggers anew.
     logger = logging.getLogger("pymilvus.client.iterator.query_iterator")

@@ -91,7 +91,7 @@ def run(models: Models, note: Callable[[str], None]) -> list[Answer]:
         note(f"Indexing {len(selection.files)} files of {folder} with {models.embedding} ...")
         with Index(target, create=True) as index:
             with Indexing(index, models, Chunking()) as indexing:
-                indexing.run(indexing.plan(selection), lambda done, key: None)
+                indexing.run(indexing.plan(selection), lambda done, chunks, key: None)
             note(f"{index.manifest.count()} chunks. Asking with {models.reranking} ...")
             with index.searcher(models, DEPTHS) as searcher:
                 return [

@@ -1,15 +1,20 @@
-"""Reports each error as one message on stderr and an exit code."""
+"""Runs a command, and reports each error as one message on stderr and an exit code."""
 
 from __future__ import annotations
 
-import functools
+import io
+import os
+import sys
 import traceback
-from collections.abc import Callable
-from typing import ParamSpec
+from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-__all__ = ["EXIT_CODES", "INTERRUPTED", "State", "reported"]
+from qwen3_rag_cli import terminal
+
+__all__ = ["CLOSED", "EXIT_CODES", "INTERRUPTED", "Commands", "State"]
 
 #: Exit code by error class, including subclasses. The code of any other error is 1.
 EXIT_CODES = {
@@ -24,51 +29,106 @@ INTERRUPTED = 130
 #: What the core's messages advise and the command line has no options for.
 _NO_OPTIONS = ", or raise `timeout` or `max_retries`"
 
-P = ParamSpec("P")
+#: As if killed by SIGPIPE, which is how most programs end when nobody reads on.
+CLOSED = 141
+
+#: Commands that go on where an interrupted run stopped.
+CONTINUED = frozenset({"index", "reindex", "train"})
 
 
 class State:
-    """The options before the command's name."""
+    """The options that concern all commands.
+
+    Attributes:
+        debug: Whether to print tracebacks.
+        json: Whether to print errors as JSON.
+    """
 
     debug = False
+    json = False
 
 
-def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command report any exception as a message and an exit code."""
+class Commands(TyperGroup):
+    """The console command: its commands, and what becomes of their errors."""
 
-    @functools.wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command, and end the process with its exit code."""
+        terminal.prepare()
+        given = list(sys.argv[1:] if args is None else args)
+        State.debug = False
+        # Read here, because an error can be in the options themselves.
+        State.json = "--json" in given[: given.index("--") if "--" in given else None]
         try:
-            command(*args, **kwargs)
-        except (typer.Exit, typer.Abort, BrokenPipeError):
-            raise
-        except KeyboardInterrupt:
-            typer.echo("Interrupted.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            terminal.finish()
         except Exception as error:
-            if State.debug:
-                traceback.print_exc()
-            message, code = _explain(error)
-            typer.echo(message, err=True)
-            raise typer.Exit(code) from None
+            code = _report(error)
+        sys.exit(code or 0)
 
-    return wrapper
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # which typer takes for an error
+            terminal.give_up()
+            raise typer.Exit(CLOSED) from None
+        except KeyboardInterrupt:
+            said = "Interrupted."
+            if ctx.invoked_subcommand in CONTINUED:
+                said += " What was done is kept: run the same command again to continue."
+            raise typer.Exit(_say("Interrupted", said, INTERRUPTED)) from None
 
 
-def _explain(error: Exception) -> tuple[str, int]:
+def _report(error: Exception) -> int:
+    """Print an error, and return its exit code."""
+    if isinstance(error, BrokenPipeError):
+        terminal.give_up()
+        return CLOSED
+    if isinstance(error, terminal.OutputError):
+        terminal.give_up()
+        return _say("OutputError", f"Error: The results cannot be written ({error.strerror}).", 1)
+    if State.debug:
+        terminal.complain(traceback.format_exc().rstrip())
     # Compared by name: importing the classes would load the core for every usage error.
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
         code = next((EXIT_CODES[name] for name in names if name in EXIT_CODES), 1)
-        return f"Error: {error}".replace(_NO_OPTIONS, ""), code
+        return _say(names[0], f"Error: {error}".replace(_NO_OPTIONS, ""), code)
+    if hasattr(error, "format_message") and hasattr(error, "show"):  # the parser's
+        page = io.StringIO()
+        error.show(page)
+        message = error.format_message() if State.json else page.getvalue().rstrip()
+        return _say("UsageError", message, EXIT_CODES["InputError"])
+    if isinstance(error, typer.Abort):
+        return _say("Abort", "Aborted.", 1)
     if isinstance(error, ModuleNotFoundError):
-        return (
-            f"Error: the package {error.name!r} is not installed. Reinstall the command line: "
-            'pip install "qwen3-rag-cli"',
-            EXIT_CODES["MissingExtraError"],
+        message = (
+            f"Error: The package {error.name!r} is not installed. Reinstall the command line: "
+            'pip install "qwen3-rag-cli"'
         )
-    return (
+        return _say("MissingExtraError", message, EXIT_CODES["MissingExtraError"])
+    if isinstance(error, OSError):  # of the machine, and not of this program
+        where = "" if error.filename is None else f": {os.fsdecode(error.filename)!r}"
+        return _say("OSError", f"Error: {error.strerror or error}{where}.", 1)
+    message = (
         f"Unexpected error: {type(error).__name__}: {error}\n"
-        "This is a bug. `qwen3-rag --debug COMMAND ...` shows the traceback.",
-        1,
+        "This is a bug. `qwen3-rag --debug COMMAND ...` shows the traceback."
     )
+    return _say(type(error).__name__, message, 1)
+
+
+def _say(kind: str, message: str, code: int) -> int:
+    """Print a message, as JSON if that was asked for, and return the exit code."""
+    if State.json:
+        error = {"type": kind, "message": message.removeprefix("Error: "), "code": code}
+        message = terminal.to_json({"error": error}, sys.stderr, indent=None)
+    terminal.complain(message)
+    return code

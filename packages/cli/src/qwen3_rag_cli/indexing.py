@@ -35,8 +35,8 @@ SAMPLED = 1000
 # Number of unchanged files to record at once.
 RECORDED = 256
 
-#: Called with the number of bytes processed and the current file.
-Progress: TypeAlias = Callable[[float, str], None]
+#: Called with the number of bytes processed, the number of chunks embedded, and the current file.
+Progress: TypeAlias = Callable[[float, int, str], None]
 
 
 @dataclass
@@ -148,14 +148,14 @@ class Indexing(Closing):
         self._pending = pending
         group = _Group()
         for found in pending:
-            progress(0, found.key)
+            progress(0, 0, found.key)
             try:
                 content = read(found.path)
             except Unusable as error:
                 self.summary.skipped.append(Skipped(found.key, error.reason, error.keep))
                 if not error.keep:
                     self._remove([found.key])
-                progress(found.size, found.key)
+                progress(found.size, 0, found.key)
                 continue
             if content.note:
                 self.summary.notes.append(Skipped(found.key, content.note))
@@ -227,13 +227,19 @@ class Indexing(Closing):
         if touched:
             manifest.mark_dirty(touched)
         if searcher is not None:
-            self.summary.embedded += searcher.add(group.documents, tenant=self._index.tenant)
+            share = group.size / len(group.documents)
+            self.summary.embedded += searcher.add(
+                group.documents,
+                tenant=self._index.tenant,
+                progress=lambda count: progress(share * count, count, key),
+            )
         self._replace_payloads(group.kept)
         stale = [id_ for id_, _ in group.stale]
         if stale:
             self._index.collection.delete(stale)
         manifest.mark_clean(written=group.written, deleted=stale, done=group.done)
-        progress(group.size, key)
+        if searcher is None:
+            progress(group.size, 0, key)
         return _Group()
 
     def _replace_payloads(self, documents: Sequence[Document]) -> None:

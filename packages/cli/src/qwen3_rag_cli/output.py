@@ -1,22 +1,26 @@
-"""Prints results as tables and as JSON. Results go to stdout, progress to stderr."""
+"""Prints results as tables and as JSON. Results go to stdout, progress to stderr.
+
+Everything is printed through `_Console`, `plain` or `print_json`, which show control characters
+instead of passing them on.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from qwen3_rag import Hit
+from qwen3_rag_cli.terminal import can_show, to_json, visible, visible_text, writing
 
 if TYPE_CHECKING:
     from qwen3_rag_cli.demo import Answer
@@ -44,13 +48,46 @@ PIPE_WIDTH = 120
 SHOWN = 20
 
 
+class _Console(Console):
+    """A console that reads no markup, and shows control characters of strings as escapes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with suppress(OSError) if self.stderr else writing():
+            super().print(*objects, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible_text(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Make a line of any text, in a style, with its control characters shown as escapes."""
+    return Text(visible(text), style=style)
+
+
 def console() -> Console:
     """Return a console for stdout that is wide enough for tables in a pipe."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    is_given = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return _Console(width=None if is_given else PIPE_WIDTH)
+
+
+def errors() -> Console:
+    """Return a console for stderr."""
+    return _Console(stderr=True)
+
+
+def is_animated(console: Console) -> bool:
+    """Whether what changes can be shown; colours alone can be forced in a pipe, too."""
+    return console.is_interactive and console.file.isatty()
 
 
 @contextmanager
-def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]:
+def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], None]]:
     """Show a progress bar while the context is open, only on a terminal.
 
     Args:
@@ -58,50 +95,65 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, str], None]]
         silent: Whether to suppress all output.
 
     Yields:
-        A function to call with the number of bytes processed and the current file.
+        A function to call with the number of bytes processed, the number of chunks embedded, and
+        the current file.
     """
-    err = Console(stderr=True)
-    if silent or not total or not err.is_terminal:
-        yield lambda done, key: None
+    err = errors()
+    if silent or not total or not is_animated(err):
+        yield lambda done, chunks, key: None
         return
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
         TaskProgressColumn(),
+        TextColumn("{task.fields[chunks]}", markup=False),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[file]}", style="dim"),
+        TextColumn("{task.fields[file]}", markup=False, style="dim"),
     )
+    count = 0
     with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("Indexing", total=total, file="")
-        yield lambda done, key: bar.update(task, advance=done, file=escape(key[-60:]))
+        task = bar.add_task("Indexing", total=total, file="", chunks="")
+
+        def advance(done: float, chunks: int, key: str) -> None:
+            nonlocal count
+            count += chunks
+            bar.update(task, advance=done, file=visible(key))
+            share = bar.tasks[0].percentage / 100
+            if count and share:
+                # Files are divided as they are reached, so their chunks are not known before.
+                told = f"{count:,} of about {max(count, round(count / share)):,} chunks"
+                bar.update(task, chunks=told)
+
+        yield advance
 
 
 @contextmanager
 def waiting(what: str, silent: bool = False) -> Iterator[None]:
     """Show that something takes a while, only on a terminal."""
-    err = Console(stderr=True)
-    if silent or not err.is_terminal:
+    err = errors()
+    if silent or not is_animated(err):
         yield
         return
-    with err.status(f"{escape(what)} ..."):
+    with err.status(plain(f"{what} ...")):
         yield
 
 
 def note_to(silent: bool) -> Callable[[str], None]:
     """Make a function that prints progress messages on stderr."""
-    err = Console(stderr=True, highlight=False)
-    return lambda text: None if silent else err.print(text, markup=False, style="dim")
+    err = errors()
+    return lambda text: None if silent else err.print(text, style="dim", soft_wrap=True)
 
 
 def print_json(value: object) -> None:
     """Print a value as JSON, which has no NaN."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
-    sys.stdout.write(text + "\n")
+    with writing():
+        sys.stdout.write(to_json(value, sys.stdout) + "\n")
+        sys.stdout.flush()
 
 
 def print_line(text: str) -> None:
     """Print a sentence or two."""
-    console().print(text, markup=False, soft_wrap=True)
+    console().print(text, soft_wrap=True)
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:
@@ -119,7 +171,6 @@ def print_summary(summary: Summary, place: object) -> None:
         f"{_counted(summary.indexed, 'file')} indexed, {summary.unchanged} unchanged, "
         f"{summary.removed} removed; {_counted(summary.embedded, 'chunk')} embedded. The index at "
         f"{place} has {_counted(summary.chunks, 'chunk')}.",
-        markup=False,
         soft_wrap=True,
     )
     if summary.renewed:
@@ -130,7 +181,7 @@ def print_summary(summary: Summary, place: object) -> None:
         )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
-            out.print(f"{title}: {entry.key}: {entry.reason}", markup=False, soft_wrap=True)
+            out.print(f"{title}: {visible(entry.key)}: {entry.reason}", soft_wrap=True)
         if len(entries) > SHOWN:
             out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
 
@@ -156,11 +207,11 @@ def print_hits(hits: Sequence[Hit]) -> None:
     out.print(columns.format("", *RANKINGS, "file and line"), style="bold")
     for place, hit in enumerate(hits, 1):
         line = columns.format(place, *_rank_cells(hit), where(hit))
-        out.print(line, style="bold", markup=False, soft_wrap=True)
+        out.print(line, style="bold", soft_wrap=True)
         # On a separate line, so that it fits in a narrow terminal.
         for text, style in ((str(hit.payload.get("heading") or ""), ""), (snippet(hit), "dim")):
             if text:
-                out.print(Padding(Text(text, style=style), (0, 0, 0, 5)))
+                out.print(Padding(plain(text, style), (0, 0, 0, 5)))
     out.print("dense and bm25 show ranks, fused and rerank show scores.", style="dim")
 
 
@@ -170,12 +221,12 @@ def print_explained(hits: Sequence[Hit]) -> None:
     if not hits:
         out.print("Nothing found.")
     for place, hit in enumerate(hits, 1):
-        out.print(f"{place}. {where(hit)}", style="bold", markup=False)
+        out.print(f"{place}. {where(hit)}", style="bold")
         for name in RANKINGS:
             entry = hit.ranks.get(name)
             told = f"rank {entry.rank}, score {entry.score:.6f}" if entry else "not in this list"
             out.print(f"   {name:6} {told}")
-        out.print(hit.text, markup=False, soft_wrap=True)
+        out.print(hit.text, soft_wrap=True)
         out.print()
 
 
@@ -183,26 +234,26 @@ def print_sections(sections: Mapping[str, Any]) -> None:
     """Print names with values, one block per subject."""
     out = console()
     for title, lines in sections.items():
-        out.print(title, style="bold", markup=False)
+        out.print(title, style="bold")
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in lines.items():
-            table.add_row(f"  {escape(name)}", escape(_told(value)))
+            table.add_row(plain(f"  {name}"), _told(value))
         out.print(table)
 
 
 def print_answer(answer: Answer) -> None:
     """Print one question with its rankings side by side."""
     out = console()
-    out.print(f"\n{answer.question}", style="bold", markup=False)
+    out.print(f"\n{answer.question}", style="bold")
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     table.add_column("", no_wrap=True)
     for name in answer.rankings:
         table.add_column(name, ratio=1, overflow="fold")
     for place in range(max(map(len, answer.rankings.values()))):
         row = [
-            _demo_cell(ranking[place], answer.expected) if place < len(ranking) else ""
+            _demo_cell(ranking[place], answer.expected) if place < len(ranking) else plain("")
             for ranking in answer.rankings.values()
         ]
         table.add_row(str(place + 1), *row)
@@ -212,16 +263,16 @@ def print_answer(answer: Answer) -> None:
         if answer.right
         else f"The right section, {answer.expected}, is not among the first three."
     )
-    out.print(verdict, markup=False, style="green" if answer.right else "red")
+    out.print(verdict, style="green" if answer.right else "red")
 
 
 def where(hit: Hit) -> str:
     """Return the file and lines of a hit."""
     line, end = hit.payload.get("line"), hit.payload.get("end_line")
     if line is None:  # a document that another program added
-        return str(hit.payload.get("path", hit.id))
+        return visible(str(hit.payload.get("path", hit.id)))
     lines = f"{line}-{end}" if end and end != line else str(line)
-    return f"{hit.payload.get('path', hit.id)}:{lines}"
+    return visible(f"{hit.payload.get('path', hit.id)}:{lines}")
 
 
 def snippet(hit: Hit) -> str:
@@ -230,7 +281,7 @@ def snippet(hit: Hit) -> str:
         line for line in hit.text.split("\n\n", 1)[-1].split("\n") if not line.startswith("#")
     )
     text = " ".join(text.split())
-    return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}…"
+    return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}{_ellipsis()}"
 
 
 def size(count: int) -> str:
@@ -243,6 +294,10 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.3g} {unit}"
 
 
+def _ellipsis() -> str:
+    return "…" if can_show("…", sys.stdout) else "..."
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -253,17 +308,16 @@ def _rank_cells(hit: Hit) -> list[str]:
     return ranks + scores
 
 
-def _demo_cell(section: str, expected: str) -> str:
+def _demo_cell(section: str, expected: str) -> Text:
     # Without the suffix, a file's name fits in a column of a narrow terminal.
-    text = escape(section.replace(".md:", ":"))
-    return f"[green]{text}[/green]" if section == expected else text
+    return plain(section.replace(".md:", ":"), "green" if section == expected else "")
 
 
 def _told(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(visible(str(one)) for one in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-    return str(value)
+    return visible(str(value))

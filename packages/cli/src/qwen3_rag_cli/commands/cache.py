@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import Json, Quiet
 
 __all__ = ["cache"]
@@ -20,7 +19,6 @@ CacheFile = Annotated[str, typer.Argument(metavar="FILE", help="What was given a
 
 
 @cache.command("info", short_help="Show what a cache holds.")
-@reported
 def info_command(file: CacheFile, json_: Json = False) -> None:
     """Show how many vectors and scores a cache holds, its size, and how old they are."""
     from dataclasses import asdict
@@ -44,7 +42,6 @@ def info_command(file: CacheFile, json_: Json = False) -> None:
 
 
 @cache.command("clear", short_help="Remove all entries of a cache.")
-@reported
 def clear_command(file: CacheFile, json_: Json = False, quiet: Quiet = False) -> None:
     """Remove all entries of a cache, which may be in use, and give its space back."""
     from qwen3_rag.cache import cache_info, clear_cache

@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import MODEL_METAVAR, Json, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["demo_command"]
 
 
-@reported
 @with_runtime()
 def demo_command(
     model: Annotated[

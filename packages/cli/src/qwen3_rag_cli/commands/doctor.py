@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import STORE, Json, Model, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["doctor_command"]
 
 
-@reported
 @with_runtime(cache=False)
 def doctor_command(
     store: Store = STORE,

@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import STORE, Json, Model, Quiet, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["index_command"]
 
 
-@reported
 @with_runtime()
 def index_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import Json
 
 __all__ = ["models_command"]
 
 
-@reported
 def models_command(json_: Json = False) -> None:
     """List the models that are known to run, what each needs, and where that was read.
 

@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import STORE, Json, Model, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["search_command"]
 
 
-@reported
 @with_runtime()
 def search_command(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],

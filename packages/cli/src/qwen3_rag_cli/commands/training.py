@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qwen3_rag_cli.exits import reported
 from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet
 
 if TYPE_CHECKING:
@@ -118,7 +117,6 @@ Dtype = Annotated[
 
 
 @train.command("embed", short_help="Fine-tune an embedding model.")
-@reported
 def train_embed_command(
     data: Data,
     output: Output,
@@ -191,7 +189,6 @@ def train_embed_command(
 
 
 @train.command("rerank", short_help="Fine-tune a reranker.")
-@reported
 def train_rerank_command(
     data: Data,
     output: Output,
@@ -249,7 +246,6 @@ def train_rerank_command(
     _print_run(run, json_, quiet)
 
 
-@reported
 def merge_command(
     models: Annotated[
         list[Path],
