@@ -38,6 +38,10 @@ def test_missing_fields_take_the_defaults(tmp_path: Path) -> None:
         ('{"query": " ", "positive": "d"}', "line 2: `query`"),
         ('{"query": "q", "positive": "d", "negatives": "n"}', "line 2: `negatives`"),
         ('{"query": "q", "positive": "d", "instruction": 3}', "line 2: `instruction`"),
+        ('{"query": "\\ud83d", "positive": "d"}', "line 2: a text has half a surrogate pair"),
+        ('{"query": "q", "positive": "d", "negatives": ["\\ude00"]}', "line 2: a text has half"),
+        ('{"query": "q", "positive": "d", "instruction": "\\ud83d"}', "line 2: a text has half"),
+        ('{"query": ' + "[" * 100_000, "line 2: brackets are nested too deeply"),
     ],
 )
 def test_invalid_line_is_reported_with_its_number(tmp_path: Path, line: str, message: str) -> None:

@@ -176,6 +176,12 @@ def test_metrics_that_are_not_finite_stop_the_run(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
+def test_seeds_that_no_generator_takes_are_input_errors(seed: Any) -> None:
+    with pytest.raises(InputError, match="`seed` must be"):
+        Schedule(steps=1, seed=seed)
+
+
 def test_learning_rate_warms_up_then_decays() -> None:
     schedule = Schedule(steps=100, learning_rate=1.0, warmup=0.1)
 

@@ -61,6 +61,13 @@ def test_something_else_than_a_model(model: Any) -> None:
             kind(model)
 
 
+def test_addresses_as_model_are_refused_and_not_repeated() -> None:
+    with pytest.raises(InputError, match="address") as refused:
+        Qwen3Embedder("https://me:hidden@host/model")
+
+    assert "hidden" not in str(refused.value)
+
+
 @pytest.mark.parametrize("device", [0, [], ["cpu", 1], ""])
 def test_something_else_than_a_device(device: Any) -> None:
     with pytest.raises(InputTypeError, match="`device` must be a torch device"):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from qwen3_rag.errors import InputError
+from qwen3_rag.integration import check_texts
 
 __all__ = ["Example", "batches", "read_examples", "write_examples"]
 
@@ -47,7 +48,16 @@ def _example(record: Any, place: str) -> Example:
     instruction = record.get("instruction") or None
     if instruction is not None and not isinstance(instruction, str):
         raise InputError(f"{place}: `instruction` must be a string.")
-    return Example(record["query"], record["positive"], tuple(negatives), instruction)
+    example = Example(record["query"], record["positive"], tuple(negatives), instruction)
+    texts = (example.query, example.positive, *negatives, instruction or "")
+    try:
+        check_texts(texts, "texts")
+    except InputError:
+        raise InputError(
+            f"{place}: a text has half a surrogate pair, such as \\ud83d alone, which is not valid "
+            "Unicode. Write the whole pair, or the character itself."
+        ) from None
+    return example
 
 
 def read_examples(file: Path) -> list[Example]:
@@ -74,6 +84,8 @@ def read_examples(file: Path) -> list[Example]:
             record = json.loads(line)
         except ValueError as error:
             raise InputError(f"{place} is not JSON: {error}.") from error
+        except RecursionError:
+            raise InputError(f"{place}: brackets are nested too deeply.") from None
         examples.append(_example(record, place))
     if not examples:
         raise InputError(f"Training data {str(file)!r} holds no examples.")

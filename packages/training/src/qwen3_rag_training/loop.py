@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen3_rag.errors import InputError, ModelError
-from qwen3_rag.integration import progress_bar
+from qwen3_rag.integration import check_count, progress_bar
 
 __all__ = ["LOG", "STATE", "Schedule", "TrainedRun", "optimise"]
 
@@ -67,6 +67,7 @@ class Schedule:
         for name in ("steps", "batch_size", "block", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        check_count(self.seed, "seed", 0, 2**63 - 1, required=True)
         if not 0 < self.learning_rate < math.inf:
             raise InputError(
                 f"`learning_rate` must be a positive number, got {self.learning_rate}."

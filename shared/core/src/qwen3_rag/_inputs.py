@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from qwen3_rag._published import CONTEXT
 from qwen3_rag.errors import InputError, InputTypeError
@@ -20,8 +23,12 @@ __all__ = [
     "check_query",
     "check_text",
     "check_texts",
+    "full_path",
     "spread_instruction",
 ]
+
+#: How many characters of a path are shown in the message that it is too long.
+SHOWN_PATH = 80
 
 # Approximate number of tokens in a reranking prompt without any text.
 MIN_LENGTH = 64
@@ -174,7 +181,48 @@ def check_model(model: str | os.PathLike[str]) -> str:
             f"`model` must be the name or folder of a checkpoint, got {model!r}. Give for example "
             "'Qwen/Qwen3-Embedding-0.6B'."
         )
+    if "://" in model:
+        raise InputError(
+            "A model is named by its folder or its id, such as 'Qwen/Qwen3-Embedding-0.6B', and "
+            "this name is an address, which is not repeated here because it may hold a password. "
+            "Where the model is on a server, give the server's address as its base URL."
+        )
     return model
+
+
+def full_path(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute form of a path from a user, with `~` replaced; links are kept.
+
+    Raises:
+        InputError: It names an unknown user or is too long, or it is relative and the current
+            folder no longer exists.
+    """
+    shown = os.fspath(path)
+    shown = repr(shown if len(shown) <= SHOWN_PATH else f"{shown[:SHOWN_PATH]}...")
+    try:
+        full = Path(os.path.abspath(Path(path).expanduser()))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            full.lstat()
+    except RuntimeError:
+        raise InputError(
+            f"The path {shown} begins with the folder of a user who is not known here. Give the "
+            "folder's full path."
+        ) from None
+    except ValueError:
+        raise InputError(f"The path {shown} has a NUL character. Remove it.") from None
+    except FileNotFoundError:
+        raise InputError(
+            f"The path {shown} is relative to the current folder, which no longer exists. Change "
+            "to another folder, or give a full path."
+        ) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return full
+        raise InputError(
+            f"The path {shown} is too long ({len(os.fspath(path)):,} characters). Give a shorter "
+            "one."
+        ) from None
+    return full
 
 
 def check_device(device: object) -> str | tuple[str, ...] | None:

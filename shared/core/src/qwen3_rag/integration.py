@@ -30,6 +30,7 @@ from qwen3_rag._inputs import (
     check_query,
     check_text,
     check_texts,
+    full_path,
 )
 from qwen3_rag._lazy import LazyModel
 from qwen3_rag._model import Closing, ModelBase, arguments_of
@@ -103,6 +104,7 @@ __all__ = [
     "check_texts",
     "device_report",
     "document_prefix",
+    "full_path",
     "given_options",
     "local_options",
     "plain_headers",

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from qwen3_rag.errors import InputError, InputTypeError
+from qwen3_rag.integration import full_path
 
 __all__ = ["KEY_VARIABLES", "Kind", "StoreAddress"]
 
@@ -186,6 +187,7 @@ def _on_disk(kind: Kind, rest: str, options: Mapping[str, str], address: str) ->
             f"{_shown(address)!r} must name a place on this machine and a collection: {form}, or a "
             f"server: {kind}://HOST:{_PORTS[kind]}/COLLECTION."
         )
+    full_path(path)  # refuses what is none
     return StoreAddress(
         kind=kind, collection=unquote(name), path=Path(path).expanduser(), names=options
     )
