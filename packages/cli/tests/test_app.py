@@ -13,7 +13,7 @@ import typer
 
 from qwen3_rag_cli.app import app
 from qwen3_rag_cli.exits import CLOSED, EXIT_CODES, INTERRUPTED
-from qwen3_rag_cli.reference import with_reference
+from qwen3_rag_cli.reference import reference
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,10 +48,10 @@ def test_help_and_usage_errors_load_neither_torch_nor_the_core(arguments: list[s
 
 
 def test_the_pages_help_is_the_programs() -> None:
-    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "command-line-help.md").read_text(encoding="utf-8")
 
-    # If this fails: python -m qwen3_rag_cli.reference docs/command-line.md
-    assert with_reference(page) == page
+    # If this fails: python -m qwen3_rag_cli.reference docs/command-line-help.md
+    assert reference() == page
 
 
 def test_the_page_lists_every_exit_code() -> None:
