@@ -217,6 +217,52 @@ def test_options_out_of_range_are_input_errors(
     assert said.code == 2
     assert word in said.err
     assert "Traceback" not in said.err
+    assert not (tmp_path / "index").exists()
+
+
+def test_another_model_is_refused_before_it_is_downloaded(
+    cli: Any, notes: Path, indexed: Path
+) -> None:
+    for arguments in (["index", str(notes)], ["search", "roof"]):
+        said = cli.run(*arguments, "--store", indexed, "--model", "Qwen/Qwen3-Embedding-8B")
+
+        assert said.code == 3
+        assert f"made with the model {str(cli.embedding)!r}" in said.err
+        assert "Leave out --model" in said.err
+
+
+def test_a_folder_as_model_gets_no_reranker_that_nobody_named(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "index"
+    cli.index(notes, "--store", store, "--model", cli.embedding)
+
+    plain = cli.run("search", "roof", "--store", store)
+    silent = cli.run("search", "roof", "--store", store, "--json")
+    asked = [
+        cli.run("search", "roof", "--store", store, *options)
+        for options in (["--rerank", "5"], ["--min-score", "0.5"])
+    ]
+    named = cli.hits("roof", store, "--reranker", str(cli.reranking))
+    examined = cli.run("doctor", "--store", store, "--no-measure", "--json").json
+
+    assert (plain.code, plain.err[:13]) == (0, "Not reranked.")
+    assert "--reranker" in plain.err
+    assert (silent.code, silent.err) == (0, "")
+    assert all("rerank" not in hit["ranks"] for hit in silent.json["hits"])
+    assert [(said.code, "--reranker" in said.err) for said in asked] == [(2, True)] * 2
+    assert all("rerank" in hit["ranks"] for hit in named)
+    assert examined["models"]["reranking"].startswith("none.")
+
+
+def test_doctor_knows_no_models_of_an_index_that_cannot_be_opened(cli: Any, indexed: Path) -> None:
+    (indexed / "manifest.sqlite3").write_bytes(b"not a database" * 100)
+
+    said = cli.run("doctor", "--store", indexed, "--json")
+
+    assert said.code == 3
+    assert "cannot be opened" in said.json["models"]["embedding"]
+    assert "cannot be opened" in said.json["models"]["reranking"]
 
 
 def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, indexed: Path) -> None:

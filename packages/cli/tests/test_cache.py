@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qwen3_rag.cache import cache_info
-from qwen3_rag_cli.output import size
+from qwen3_rag_cli.console import size
 
 QUERY = "Who decided about the roof?"
 

@@ -12,8 +12,11 @@ from qwen3_rag_cli.commands.cache import cache
 from qwen3_rag_cli.commands.demo import demo_command
 from qwen3_rag_cli.commands.doctor import doctor_command
 from qwen3_rag_cli.commands.index import index_command
+from qwen3_rag_cli.commands.info import info_command
+from qwen3_rag_cli.commands.list import list_command
 from qwen3_rag_cli.commands.models import models_command
 from qwen3_rag_cli.commands.reindex import reindex_command
+from qwen3_rag_cli.commands.remove import remove_command
 from qwen3_rag_cli.commands.search import search_command
 from qwen3_rag_cli.commands.training import merge_command, train
 from qwen3_rag_cli.exits import Commands, State
@@ -55,6 +58,9 @@ def common(
 
 app.command("index", short_help="Bring an index up to date with files.")(index_command)
 app.command("search", short_help="Search an index.")(search_command)
+app.command("list", short_help="List the files in an index.")(list_command)
+app.command("remove", short_help="Remove files from an index.")(remove_command)
+app.command("info", short_help="Show what an index holds and how it was made.")(info_command)
 app.command("doctor", short_help="Show what is installed, and check an index.")(doctor_command)
 app.command("demo", short_help="Search this project's documentation.")(demo_command)
 app.command("models", short_help="List the models that are known to run.")(models_command)

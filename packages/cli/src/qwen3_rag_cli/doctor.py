@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
-from qwen3_rag import Remote
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import BackendError, InputError, MissingExtraError, ModelError, StoreError
 from qwen3_rag.integration import device_report
 from qwen3_rag_cli.index import Index, NoIndexError
-from qwen3_rag_cli.models import TINY, Models, Runtime
+from qwen3_rag_cli.models import TINY, Models, Runtime, no_reranker
 from qwen3_rag_cli.places import Place
 from qwen3_rag_hybrid import HybridSearcher
 
@@ -103,10 +102,14 @@ def examine(
         else:
             models = index.models(model, reranker, runtime)
         found.machine = _machine(runtime, models)
-        ready = {
-            "embedding": _is_ready(found, models, "embedding", models.embedding_server),
-            "reranking": _is_ready(found, models, "reranking", models.reranking_server),
-        }
+        ready: dict[Role, bool] = {}
+        named: dict[Role, str | None] = {"embedding": model, "reranking": reranker}
+        for role, name in named.items():
+            if found.broken and name is None:
+                found.models[role] = "the index's, which is not known: it cannot be opened"
+                ready[role] = False
+            else:
+                ready[role] = _is_ready(found, models, role)
         if index is not None:
             _index(found, index, models, ready["embedding"])
         if documents:
@@ -153,8 +156,12 @@ def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
     }
 
 
-def _is_ready(found: Examination, models: Models, role: Role, server: Remote | None) -> bool:
+def _is_ready(found: Examination, models: Models, role: Role) -> bool:
     """Check whether a model can be used now."""
+    server = models.embedding_server if role == "embedding" else models.reranking_server
+    if role == "reranking" and models.reranking is None:
+        found.models[role] = f"none. {no_reranker(models.embedding)}"
+        return False
     if server is None:
         return _on_disk(found, models, role)
     name = models.embedding if role == "embedding" else models.reranking
@@ -180,7 +187,8 @@ def _on_disk(found: Examination, models: Models, role: Role) -> bool:
     try:
         checkpoint = models.checkpoint(role)
     except (ModelError, MissingExtraError) as error:
-        reason = "not downloaded yet; the first use fetches it" if _is_absent(name) else error
+        is_absent = name is not None and _is_absent(name)
+        reason = "not downloaded yet; the first use fetches it" if is_absent else error
         found.models[role] = f"{name}: {reason}"
         return False
     found.models[role] = f"{name} in {checkpoint.folder}, fingerprint {checkpoint.fingerprint}"
@@ -238,9 +246,9 @@ def _index(found: Examination, index: Index, models: Models, ready: bool) -> Non
     found.index["state"] = problems or "sound"
 
 
-def _speed(found: Examination, models: Models, ready: dict[str, bool], documents: int) -> None:
+def _speed(found: Examination, models: Models, ready: dict[Role, bool], documents: int) -> None:
     """Measure each model that can be loaded, and report errors."""
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
+    measures: dict[Role, Callable[[], dict[str, Any]]] = {
         "embedding": lambda: _embedding_speed(models),
         "reranking": lambda: _reranking_speed(models, documents),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -116,7 +115,7 @@ def _report(error: Exception) -> int:
         )
         return _say("MissingExtraError", message, EXIT_CODES["MissingExtraError"])
     if isinstance(error, OSError):  # of the machine, and not of this program
-        where = "" if error.filename is None else f": {os.fsdecode(error.filename)!r}"
+        where = "" if error.filename is None else f": {str(error.filename)[:200]!r}"
         return _say("OSError", f"Error: {error.strerror or error}{where}.", 1)
     message = (
         f"Unexpected error: {type(error).__name__}: {error}\n"

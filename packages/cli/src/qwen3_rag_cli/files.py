@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from qwen3_rag.errors import InputError
+from qwen3_rag.integration import full_path
 from qwen3_rag_cli import formats
 from qwen3_rag_cli.places import Base
 
@@ -99,7 +100,7 @@ def find(
     selection = Selection()
     found: dict[str, Found] = {}
     for given in paths:
-        root = Path(os.path.abspath(given.expanduser()))
+        root = full_path(given)
         selection.roots.append(root)
         if not root.exists():
             raise InputError(

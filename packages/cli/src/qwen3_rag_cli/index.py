@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class Index(Closing):
         """
         self.place, self.tenant = place, tenant
         folder = place.folder
+        self._is_made = False
         if folder is None:
             self.store = open_store(place.address)
             try:
@@ -123,6 +125,7 @@ class Index(Closing):
         if not create and not (folder / MANIFEST).is_file():
             raise self._missing()
         if create:
+            self._is_made = not folder.exists()
             _make_folder(folder)
         # Open the collection first: its lock shows which process has the index open.
         self.store = self.collection = open_store(folder)
@@ -174,6 +177,23 @@ class Index(Closing):
         raise StoreError(
             f"{where} another version of the BM25 encoder. Run `qwen3-rag index` with the same "
             "paths, which renews its terms and embeds nothing again."
+        )
+
+    def check_name(self, models: Models) -> None:
+        """Check that a model which would be downloaded is the index's own.
+
+        One on disk is compared by its content, in `check_models`.
+
+        Raises:
+            StoreError: The index was made with another model.
+        """
+        record = self.collection.record()
+        if record is None or models.embedding == record.model or models.is_at_hand():
+            return
+        raise StoreError(
+            f"{self.name} was made with the model {record.model!r}, not with "
+            f"{models.embedding!r}, which is not on this machine. Leave out --model, or index into "
+            "another --store."
         )
 
     def check_models(self, models: Models, identity: Checkpoint | Capabilities) -> str:
@@ -247,6 +267,7 @@ class Index(Closing):
         if self.collection.record() is None:
             raise StoreError(f"{self.name} is empty. Fill it with `qwen3-rag index PATHS`.")
         models.check_options(reranks=depths.rerank > 0)
+        self.check_name(models)
         with ExitStack() as opened:
             embedder = opened.enter_context(models.embedder())
             self.check_models(models, models.identity(embedder))
@@ -280,10 +301,32 @@ class Index(Closing):
         if stored - listed:
             self.collection.delete(sorted(stored - listed))
 
+    def remove(self, path: str) -> int:
+        """Remove a file's chunks.
+
+        Args:
+            path: Its path in the index.
+
+        Returns:
+            The number of chunks removed.
+
+        Raises:
+            StoreError: The index cannot be written.
+        """
+        ids = sorted(self.manifest.chunks(path))
+        self.manifest.mark_dirty((id_, path) for id_ in ids)
+        if ids:
+            self.collection.delete(ids)
+        self.manifest.mark_clean(deleted=ids, gone=[path])
+        return len(ids)
+
     def close(self) -> None:
-        """Close manifest and collection."""
+        """Close manifest and collection; a new folder in which nothing was written is removed."""
+        is_unused = self._is_made and self.collection.record() is None
         self.manifest.close()
         self.store.close()
+        if is_unused and self.place.folder is not None:
+            shutil.rmtree(self.place.folder, ignore_errors=True)
 
     @property
     def has_tenants(self) -> bool:

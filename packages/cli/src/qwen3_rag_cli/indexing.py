@@ -97,6 +97,7 @@ class Indexing(Closing):
         self._index = index
         self._chunking = settings
         models.check_options(reranks=False)
+        index.check_name(models)
         self._embedder = models.embedder()
         fingerprint = index.check_models(models, models.identity(self._embedder))
         self.summary.renewed = index.renew()
@@ -258,11 +259,7 @@ class Indexing(Closing):
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            ids = sorted(self._index.manifest.chunks(path))
-            self._index.manifest.mark_dirty((id_, path) for id_ in ids)
-            if ids:
-                self._index.collection.delete(ids)
-            self._index.manifest.mark_clean(deleted=ids, gone=[path])
+            self._index.remove(path)
             self.summary.removed += 1
 
     def _open(self) -> HybridSearcher:

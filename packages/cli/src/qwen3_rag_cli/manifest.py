@@ -96,6 +96,14 @@ class Manifest:
         with self._errors():
             return int(self._rows.execute("SELECT count(*) FROM chunks").fetchone()[0])
 
+    def counts(self) -> dict[str, int]:
+        """Count the chunks of each file that has any, in order."""
+        with self._errors():
+            rows = self._rows.execute(
+                "SELECT path, count(*) FROM chunks GROUP BY path ORDER BY path"
+            )
+            return dict(rows.fetchall())
+
     def ids(self) -> set[str]:
         """Return the ids of all chunks."""
         with self._errors():

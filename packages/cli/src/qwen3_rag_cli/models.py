@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker, Remote
@@ -16,13 +16,15 @@ from qwen3_rag.integration import (
     TINY,
     Checkpoint,
     KnownModel,
+    full_path,
     prompt_tokenizer,
+    published,
     resolve_checkpoint,
 )
-from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, HERE, Runtime
 from qwen3_rag_cli.servers import chosen_server, connected, recorded_server, server_record
 
-__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "known"]
+__all__ = ["DEFAULT_MODEL", "DEFAULT_RERANKER", "TINY", "Models", "Runtime", "known", "no_reranker"]
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_RERANKER = "Qwen/Qwen3-Reranker-0.6B"
@@ -34,7 +36,8 @@ class Models:
 
     Attributes:
         embedding: The embedding model: a folder, an id or `"tiny"`.
-        reranking: The reranker, in the same form.
+        reranking: The reranker, in the same form; `None` where none is known to go with the
+            embedding model, and none was named.
         dim: Vector size; `None` for the model's.
         runtime: Where they run.
         embedding_server: The embedding model's server; `None` to run it in this process.
@@ -42,7 +45,7 @@ class Models:
     """
 
     embedding: str
-    reranking: str
+    reranking: str | None
     dim: int | None = None
     runtime: Runtime = DEFAULT_RUNTIME
     embedding_server: Remote | None = None
@@ -71,9 +74,11 @@ class Models:
             InputError: The options of a server cannot be used.
         """
         embedding = _absolute(model) or (recorded.embedding if recorded else DEFAULT_MODEL)
-        reranking = TINY if embedding == TINY else DEFAULT_RERANKER
+        reranking = _reranker_of(embedding)
         if recorded and embedding == recorded.embedding:
             reranking = recorded.reranking
+        if reranking is None and runtime.reranking.base_url not in (None, HERE):
+            reranking = DEFAULT_RERANKER  # its tokenizer; the server has the model
         reranking = _absolute(reranker) or reranking
         same = cls(embedding, reranking)
         if recorded and embedding == recorded.embedding:
@@ -133,8 +138,11 @@ class Models:
         """Make the reranker; one on a server is connected to.
 
         Raises:
+            InputError: There is none.
             BackendError: The server does not answer, or does not run this model.
         """
+        if self.reranking is None:
+            raise InputError(no_reranker(self.embedding))
         server = self.reranking_server
         model = Qwen3Reranker(self.reranking, **self._options(server))
         return connected(model, server, self.runtime.reranking, "reranker-")
@@ -144,9 +152,22 @@ class Models:
 
         Raises:
             ModelError: It does not exist and cannot be downloaded, or cannot be run.
+            InputError: There is none.
         """
         name = self.embedding if role == "embedding" else self.reranking
+        if name is None:
+            raise InputError(no_reranker(self.embedding))
         return resolve_checkpoint(name, role, local_files_only=self.runtime.offline)
+
+    def is_at_hand(self) -> bool:
+        """Whether the embedding model needs no download: it is on disk, or on a server."""
+        if self.embedding_server is not None or os.path.isdir(self.embedding):
+            return True
+        try:
+            resolve_checkpoint(self.embedding, "embedding", local_files_only=True)
+        except ModelError:
+            return False
+        return True
 
     def identity(self, embedder: Qwen3Embedder) -> Checkpoint | Capabilities:
         """Return what has the embedding model's fingerprints, without loading weights."""
@@ -180,7 +201,8 @@ class Models:
         Raises:
             InputError: They do not.
         """
-        here = self.embedding_server is None or (reranks and self.reranking_server is None)
+        reranks_here = reranks and self.reranking is not None and self.reranking_server is None
+        here = self.embedding_server is None or reranks_here
         if not here and (self.runtime.device or self.runtime.dtype):
             raise InputError(
                 "`--device` and `--dtype` are for a model in this process, and this command runs "
@@ -210,8 +232,30 @@ def known() -> list[KnownModel]:
     return [*qwen, *KNOWN]
 
 
+def no_reranker(embedding: str) -> str:
+    """Say that there is no reranker, and what to do."""
+    return (
+        f"No reranker is known to go with the model {embedding!r}, and none was named. Name one "
+        f"with --reranker, such as {DEFAULT_RERANKER} (a download of 1.2 GB)."
+    )
+
+
+def _reranker_of(embedding: str) -> str | None:
+    """Return the reranker to use with an embedding model when none is named.
+
+    Somebody's own model gets none: a download that nobody asked for would be a surprise.
+    """
+    if embedding == TINY:
+        return TINY
+    return DEFAULT_RERANKER if published(embedding) else None
+
+
 def _absolute(name: str | None) -> str | None:
     """Return a folder's full path, so that an index's record is valid in any working folder."""
-    if name and name != TINY and Path(name).expanduser().is_dir():
-        return str(Path(name).expanduser().resolve())
-    return name
+    if not name or name == TINY:
+        return name
+    try:
+        folder = full_path(name)
+        return str(folder.resolve()) if folder.is_dir() else name
+    except (InputError, OSError):  # opening it says what is wrong
+        return name

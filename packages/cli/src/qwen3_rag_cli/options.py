@@ -13,7 +13,6 @@ from qwen3_rag_cli.runtime import HERE, Runtime, ServerOptions
 
 __all__ = [
     "MODEL_METAVAR",
-    "STORE",
     "STORE_METAVAR",
     "Device",
     "Dtype",
@@ -26,18 +25,18 @@ __all__ = [
     "with_runtime",
 ]
 
-STORE = ".qwen3-rag"
 MODEL_METAVAR = "tiny|ID|FOLDER"
 
 STORE_METAVAR = "FOLDER|ADDRESS"
 
 Store = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--store",
         metavar=STORE_METAVAR,
-        help="Folder of the index, or a collection: qdrant://HOST/NAME, weaviate://HOST/NAME, "
-        "milvus://HOST/NAME, milvus:FILE.db/NAME.",
+        help="Folder of the index (default: the nearest .qwen3-rag, from this folder upwards), or "
+        "a collection: qdrant://HOST/NAME, weaviate://HOST/NAME, milvus://HOST/NAME, "
+        "milvus:FILE.db/NAME.",
     ),
 ]
 Tenant = Annotated[
@@ -62,8 +61,8 @@ Reranker = Annotated[
     typer.Option(
         "--reranker",
         metavar=MODEL_METAVAR,
-        help="Reranker (default: the index's; tiny with --model tiny, otherwise "
-        "Qwen/Qwen3-Reranker-0.6B).",
+        help="Reranker (default: the index's; for a new index tiny with --model tiny, "
+        "Qwen/Qwen3-Reranker-0.6B with another published model, otherwise none).",
     ),
 ]
 Device = Annotated[

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker, Remote
 from qwen3_rag.errors import InputError, Qwen3RagError, StoreError
-from qwen3_rag_cli.output import waiting
+from qwen3_rag_cli.console import waiting
 from qwen3_rag_cli.runtime import HERE, ServerOptions
 
 __all__ = ["chosen_server", "connected", "recorded_server", "server_record"]

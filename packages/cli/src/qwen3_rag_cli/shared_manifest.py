@@ -72,6 +72,10 @@ class SharedManifest:
         """Count the documents in the collection."""
         return self._collection.count()
 
+    def counts(self) -> dict[str, int]:
+        """Count the chunks of each file, in order."""
+        return {path: len(self._states[path]) for path in self.paths()}
+
     def state(self, digest: str, file: str, settings: str, chunks: int) -> dict[str, Any]:
         """Return what to add to a chunk's payload.
 

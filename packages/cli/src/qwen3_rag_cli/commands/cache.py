@@ -24,35 +24,35 @@ def info_command(file: CacheFile, json_: Json = False) -> None:
     from dataclasses import asdict
 
     from qwen3_rag.cache import cache_info
-    from qwen3_rag_cli import output
+    from qwen3_rag_cli import console
 
-    with output.waiting("Counting", silent=json_):
+    with console.waiting("Counting", silent=json_):
         info = cache_info(file)
     if json_:
-        output.print_json({"file": file, **asdict(info)})
+        console.print_json({"file": file, **asdict(info)})
         return
     told: dict[str, object] = {
         "entries": f"{info.entries:,}",
-        "size": output.size(info.size),
+        "size": console.size(info.size),
     }
     if info.oldest is not None:
         used = datetime.fromtimestamp(info.oldest)
         told["least recently used"] = f"{used:%Y-%m-%d %H:%M}"
-    output.print_sections({file: told})
+    console.print_sections({file: told})
 
 
 @cache.command("clear", short_help="Remove all entries of a cache.")
 def clear_command(file: CacheFile, json_: Json = False, quiet: Quiet = False) -> None:
     """Remove all entries of a cache, which may be in use, and give its space back."""
     from qwen3_rag.cache import cache_info, clear_cache
-    from qwen3_rag_cli import output
+    from qwen3_rag_cli import console
 
     silent = json_ or quiet
-    with output.waiting("Clearing", silent=silent):
+    with console.waiting("Clearing", silent=silent):
         before = cache_info(file).size
         removed = clear_cache(file)
         freed = max(before - cache_info(file).size, 0)
     if json_:
-        output.print_json({"file": file, "removed": removed, "freed": freed})
+        console.print_json({"file": file, "removed": removed, "freed": freed})
     elif not quiet:
-        output.print_line(f"{removed:,} entries removed, {output.size(freed)} freed.")
+        console.print_line(f"{removed:,} entries removed, {console.size(freed)} freed.")

@@ -22,7 +22,8 @@ def demo_command(
         typer.Option(
             "--reranker",
             metavar=MODEL_METAVAR,
-            help="Reranker (default: tiny with --model tiny, otherwise Qwen/Qwen3-Reranker-0.6B).",
+            help="Reranker (default: tiny with --model tiny, Qwen/Qwen3-Reranker-0.6B with another "
+            "published model).",
         ),
     ] = None,
     runtime: Runtime = DEFAULT_RUNTIME,
@@ -32,13 +33,16 @@ def demo_command(
 
     Ends with exit code 1 when the right section is not among the first three.
     """
-    from qwen3_rag_cli import demo, output
-    from qwen3_rag_cli.models import Models
+    from qwen3_rag.errors import InputError
+    from qwen3_rag_cli import console, demo, output
+    from qwen3_rag_cli.models import Models, no_reranker
 
     models = Models.chosen(model, reranker, runtime=runtime)
-    answers = demo.run(models, output.note_to(silent=json_))
+    if models.reranking is None:
+        raise InputError(no_reranker(models.embedding))
+    answers = demo.run(models, console.note_to(silent=json_))
     if json_:
-        output.print_json([answer.as_dict() for answer in answers])
+        console.print_json([answer.as_dict() for answer in answers])
     else:
         for answer in answers:
             output.print_answer(answer)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import STORE, Json, Model, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.options import Json, Model, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["doctor_command"]
@@ -15,7 +15,7 @@ __all__ = ["doctor_command"]
 
 @with_runtime(cache=False)
 def doctor_command(
-    store: Store = STORE,
+    store: Store = None,
     tenant: Tenant = None,
     model: Model = None,
     reranker: Reranker = None,
@@ -36,7 +36,7 @@ def doctor_command(
     Downloads nothing. Ends with exit code 3 when the index has an error.
     """
     from qwen3_rag.errors import InputError, StoreError
-    from qwen3_rag_cli import output
+    from qwen3_rag_cli import console
     from qwen3_rag_cli.doctor import examine
     from qwen3_rag_cli.places import Place
 
@@ -47,8 +47,8 @@ def doctor_command(
     measured = documents if measure else 0
     found = examine(place, model, reranker, offline, documents=measured, tenant=tenant)
     if json_:
-        output.print_json(found.as_dict())
+        console.print_json(found.as_dict())
     else:
-        output.print_sections(found.as_dict())
+        console.print_sections(found.as_dict())
     if found.broken:
         raise StoreError(f"The index at {str(place)!r} has an error; see above.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import STORE, Json, Model, Quiet, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.options import Json, Model, Quiet, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["index_command"]
@@ -16,7 +16,7 @@ __all__ = ["index_command"]
 @with_runtime()
 def index_command(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Folders and files.")],
-    store: Store = STORE,
+    store: Store = None,
     tenant: Tenant = None,
     model: Model = None,
     reranker: Reranker = None,
@@ -77,7 +77,7 @@ def index_command(
     continue.
     """
     from qwen3_rag.errors import InputError
-    from qwen3_rag_cli import files, output
+    from qwen3_rag_cli import console, files, output
     from qwen3_rag_cli.chunking import Chunking
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Indexing
@@ -102,10 +102,10 @@ def index_command(
         with Indexing(index, models, chunking) as indexing:
             pending = indexing.plan(selection)
             silent = quiet or json_
-            with output.progress(sum(file.size for file in pending), silent) as advance:
+            with console.progress(sum(file.size for file in pending), silent) as advance:
                 summary = indexing.run(pending, advance)
     if json_:
-        output.print_json({"store": str(place), **output.summary_record(summary)})
+        console.print_json({"store": str(place), **output.summary_record(summary)})
     elif not quiet:
         output.print_summary(summary, place)
     if summary.skipped and not summary.files and not summary.removed:

@@ -15,15 +15,15 @@ def models_command(json_: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from qwen3_rag_cli import output
+    from qwen3_rag_cli import console
     from qwen3_rag_cli.models import known
 
     if json_:
-        output.print_json([asdict(record) for record in known()])
+        console.print_json([asdict(record) for record in known()])
     else:
         sections: dict[str, dict[str, str]] = {}
         for record in known():
             title = f"Needs {record.needs} ({record.source})"
             told = f"{record.role}, {record.dim:,} numbers, {record.licence}"
             sections.setdefault(title, {})[record.name] = told
-        output.print_sections(sections)
+        console.print_sections(sections)

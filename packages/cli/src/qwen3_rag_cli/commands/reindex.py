@@ -64,7 +64,7 @@ def reindex_command(
     SOURCE can be of any program. If a run is interrupted, run the command again to continue.
     """
     from qwen3_rag.errors import InputError
-    from qwen3_rag_cli import output
+    from qwen3_rag_cli import console
     from qwen3_rag_cli.places import Place
     from qwen3_rag_cli.reindexing import Choice, reindexed, renewed
 
@@ -79,6 +79,6 @@ def reindex_command(
         choice = Choice(model, reranker, dim, short_dim, alias, runtime)
         done = reindexed(Place.of(source), Place.of(target), choice, progress=progress)
     if json_:
-        output.print_json(done)
+        console.print_json(done)
     elif not quiet:
-        output.print_sections({"reindex": {k: v for k, v in done.items() if v is not None}})
+        console.print_sections({"reindex": {k: v for k, v in done.items() if v is not None}})

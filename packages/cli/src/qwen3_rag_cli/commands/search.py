@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import STORE, Json, Model, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.options import Json, Model, Reranker, Store, Tenant, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["search_command"]
@@ -15,7 +15,7 @@ __all__ = ["search_command"]
 @with_runtime()
 def search_command(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A question or keywords.")],
-    store: Store = STORE,
+    store: Store = None,
     tenant: Tenant = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", help="Number of hits to show.")
@@ -27,11 +27,13 @@ def search_command(
         ),
     ] = 200,
     rerank: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--rerank", metavar="N", help="Number of fused hits to rerank; 0 turns it off."
+            "--rerank",
+            metavar="N",
+            help="Number of fused hits to rerank; 0 turns it off (default: 20).",
         ),
-    ] = 20,
+    ] = None,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -65,36 +67,36 @@ def search_command(
     json_: Json = False,
 ) -> None:
     """Search an index with dense vectors and BM25, fuse the results, and rerank the best."""
-    from qwen3_rag.errors import InputError
-    from qwen3_rag_cli import output
-    from qwen3_rag_cli.index import Depths, Index
+    from qwen3_rag_cli import console, output
+    from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.places import Place
+    from qwen3_rag_cli.searching import Question, find
 
-    depths = Depths(limit, candidates, rerank)
-    if min_score is not None and not rerank:
-        raise InputError("`--min-score` is a reranked score, and `--rerank 0` turns that off.")
+    question = Question(
+        query=query,
+        limit=limit,
+        candidates=candidates,
+        rerank=rerank,
+        min_score=min_score,
+        filters=filter_ or (),
+        instruction=instruction,
+        model=model,
+        reranker=reranker,
+        runtime=runtime,
+        silent=json_,
+    )
     with Index(Place.of(store), tenant=tenant) as index:
-        models = index.models(model, reranker, runtime)
-        condition = None
-        if filter_:
-            from qwen3_rag_cli.filters import parse_filters
-
-            values = parse_filters(filter_, index.manifest.paths)
-            condition = index.collection.matching(values)
-        with index.searcher(models, depths) as searcher:
-            hits = searcher.search(
-                query,
-                limit=limit,
-                filter=condition,
-                instruction=instruction,
-                min_score=min_score,
-                tenant=tenant,
-            )
-            if not hits:
-                index.check_known()
+        hits = find(index, question)
+        base = index.place.base
     if json_:
-        output.print_json({"query": query, "hits": [output.hit_record(hit) for hit in hits]})
+        console.print_json(
+            {
+                "query": query,
+                "base": str(base.folder),
+                "hits": [output.hit_record(hit) for hit in hits],
+            }
+        )
     elif explain:
-        output.print_explained(hits)
+        output.print_explained(hits, base.shown)
     else:
-        output.print_hits(hits)
+        output.print_hits(hits, base.shown)

@@ -270,7 +270,7 @@ def merge_command(
     Configuration and tokenizer are taken from the first model.
     """
     _require_training()
-    from qwen3_rag_cli.output import print_json, print_line
+    from qwen3_rag_cli.console import print_json, print_line
     from qwen3_rag_training import Merging, merge
 
     report = merge(
@@ -355,7 +355,7 @@ def _steps(given: int | None, data: Path, batch_size: int) -> int:
 
 
 def _print_run(run: TrainedRun, as_json: bool, quiet: bool) -> None:
-    from qwen3_rag_cli.output import print_json, print_line
+    from qwen3_rag_cli.console import print_json, print_line
 
     if as_json:
         print_json(

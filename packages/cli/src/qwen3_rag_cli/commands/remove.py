@@ -1,0 +1,43 @@
+"""The command `remove`: its options and function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.options import Json, Quiet, Store, Tenant
+
+__all__ = ["remove_command"]
+
+
+def remove_command(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH", help="Files, folders and patterns of indexed files."),
+    ],
+    store: Store = None,
+    tenant: Tenant = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove files from an index. The files themselves are left alone, and may be gone already.
+
+    The next `index` of a folder adds those that are still in it, unless it leaves them out.
+    """
+    from qwen3_rag_cli import console
+    from qwen3_rag_cli.index import Index
+    from qwen3_rag_cli.listing import indexed_files
+    from qwen3_rag_cli.places import Place
+
+    place = Place.of(store)
+    with Index(place, tenant=tenant) as index:
+        index.check_known()
+        files = indexed_files(index, paths)
+        chunks = sum(index.remove(file.path) for file in files)
+    if json_:
+        removed = [file.path for file in files]
+        console.print_json({"store": str(place), "removed": removed, "chunks": chunks})
+    elif not quiet:
+        told = f"{console.counted(len(files), 'file')} with {console.counted(chunks, 'chunk')}"
+        console.print_line(f"{told} removed from the index at {place}.")

@@ -1,0 +1,184 @@
+"""The terminal: tables, lines and JSON on stdout, progress on stderr.
+
+Everything is printed through `_Console`, `plain` or `print_json`, which show control characters
+instead of passing them on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from qwen3_rag_cli.terminal import to_json, visible, visible_text, writing
+
+__all__ = [
+    "console",
+    "counted",
+    "errors",
+    "is_animated",
+    "note_to",
+    "plain",
+    "print_json",
+    "print_line",
+    "print_sections",
+    "progress",
+    "size",
+    "waiting",
+]
+
+#: Columns of a pipe, which has none of its own.
+PIPE_WIDTH = 120
+
+
+class _Console(Console):
+    """A console that reads no markup, and shows control characters of strings as escapes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        with suppress(OSError) if self.stderr else writing():
+            super().print(*objects, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible_text(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Make a line of any text, in a style, with its control characters shown as escapes."""
+    return Text(visible(text), style=style)
+
+
+def console() -> Console:
+    """Return a console for stdout that is wide enough for tables in a pipe."""
+    is_given = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return _Console(width=None if is_given else PIPE_WIDTH)
+
+
+def errors() -> Console:
+    """Return a console for stderr."""
+    return _Console(stderr=True)
+
+
+def is_animated(console: Console) -> bool:
+    """Whether what changes can be shown; colours alone can be forced in a pipe, too."""
+    return console.is_interactive and console.file.isatty()
+
+
+@contextmanager
+def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], None]]:
+    """Show a progress bar while the context is open, only on a terminal.
+
+    Args:
+        total: Total number of bytes.
+        silent: Whether to suppress all output.
+
+    Yields:
+        A function to call with the number of bytes processed, the number of chunks embedded, and
+        the current file.
+    """
+    err = errors()
+    if silent or not total or not is_animated(err):
+        yield lambda done, chunks, key: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[chunks]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[file]}", markup=False, style="dim"),
+    )
+    count = 0
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("Indexing", total=total, file="", chunks="")
+
+        def advance(done: float, chunks: int, key: str) -> None:
+            nonlocal count
+            count += chunks
+            bar.update(task, advance=done, file=visible(key))
+            share = bar.tasks[0].percentage / 100
+            if count and share:
+                # Files are divided as they are reached, so their chunks are not known before.
+                told = f"{count:,} of about {max(count, round(count / share)):,} chunks"
+                bar.update(task, chunks=told)
+
+        yield advance
+
+
+@contextmanager
+def waiting(what: str, silent: bool = False) -> Iterator[None]:
+    """Show that something takes a while, only on a terminal."""
+    err = errors()
+    if silent or not is_animated(err):
+        yield
+        return
+    with err.status(plain(f"{what} ...")):
+        yield
+
+
+def note_to(silent: bool) -> Callable[[str], None]:
+    """Make a function that prints progress messages on stderr."""
+    err = errors()
+    return lambda text: None if silent else err.print(text, style="dim", soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, which has no NaN."""
+    with writing():
+        sys.stdout.write(to_json(value, sys.stdout) + "\n")
+        sys.stdout.flush()
+
+
+def print_line(text: str) -> None:
+    """Print a sentence or two."""
+    console().print(text, soft_wrap=True)
+
+
+def print_sections(sections: Mapping[str, Any]) -> None:
+    """Print names with values, one block per subject."""
+    out = console()
+    for title, lines in sections.items():
+        out.print(title, style="bold")
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in lines.items():
+            table.add_row(plain(f"  {name}"), _told(value))
+        out.print(table)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in words."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 999.5 or unit == "GB":
+            break
+        value /= 1_000
+    return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.3g} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _told(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(visible(str(one)) for one in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return visible(str(value))
