@@ -4,6 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_doctor_tells_packages_machine_models_and_index(cli: Any, indexed: Path) -> None:
     said = cli.run("doctor", "--store", indexed, "--no-measure", "--json")
@@ -65,3 +67,20 @@ def test_doctor_of_a_damaged_index_ends_with_3(cli: Any, indexed: Path) -> None:
 
     assert said.code == 3
     assert "manifest.sqlite3" in said.json["index"]["state"]
+
+
+def test_threads_are_set_before_torch_starts_and_shown(cli: Any, tmp_path: Path) -> None:
+    command = ["doctor", "--store", tmp_path / "none", "--model", "tiny", "--no-measure", "--json"]
+
+    said = cli.process(*command, "--threads", "1")
+
+    assert said.code == 0, said.err
+    assert said.json["machine"]["threads"].startswith("1 (--threads, of ")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "100000"])
+def test_threads_without_a_cpu_are_an_input_error(cli: Any, count: str) -> None:
+    said = cli.run("search", "roof", "--threads", count)
+
+    assert said.code == 2
+    assert "`--threads` must be from 1 to" in said.err

@@ -28,7 +28,8 @@ from qwen3_rag import (
 from qwen3_rag.backends._checkpoint.fingerprint import fingerprint
 from qwen3_rag.backends._checkpoint.hub import FILES, NOT_FILES
 from qwen3_rag.backends._local import device as machine
-from qwen3_rag.integration import PUBLISHED, resolve_checkpoint
+from qwen3_rag.backends._local.cpus import allowed_threads, container_quota
+from qwen3_rag.integration import PUBLISHED, device_report, resolve_checkpoint
 from qwen3_rag_testkit.checkpoints import write_checkpoint
 
 MakeCheckpoint = Callable[..., Path]
@@ -475,11 +476,22 @@ def test_container_quota(tmp_path: Path, files: dict[str, str], expected: int | 
     for name, content in files.items():
         (tmp_path / name).write_text(content)
 
-    assert machine.container_quota(tmp_path) == expected
+    assert container_quota(tmp_path) == expected
 
 
 def test_threads_never_exceed_what_the_process_may_use() -> None:
-    assert 1 <= machine.allowed_threads() <= (machine.container_quota() or 10_000)
+    assert 1 <= allowed_threads() <= (container_quota() or 10_000)
+
+
+def test_the_report_has_the_threads_that_torch_was_given() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        assert device_report("cpu").threads == 1
+        torch.set_num_threads(10_000)
+        assert device_report("cpu").threads == device_report("cpu").cpus == allowed_threads()
+    finally:
+        torch.set_num_threads(before)
 
 
 # ------------------------------------------------------------------ the caller's own objects

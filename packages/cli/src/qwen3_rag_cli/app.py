@@ -20,6 +20,7 @@ from qwen3_rag_cli.commands.remove import remove_command
 from qwen3_rag_cli.commands.search import search_command
 from qwen3_rag_cli.commands.training import merge_command, train
 from qwen3_rag_cli.exits import Commands, State
+from qwen3_rag_cli.threads import spare_neighbours
 
 __all__ = ["app", "main"]
 
@@ -75,6 +76,7 @@ app.command("reindex", short_help="Embed a collection anew, or renew its BM25 te
 def main() -> None:
     """Run the command; the entry point of the package."""
     terminal.show_warnings()
+    spare_neighbours()
     # Over Milvus Lite, its client warns with every reading that it takes its own clock. A filter,
     # because importing the client sets the levels of its loggers anew.
     logger = logging.getLogger("pymilvus.client.iterator.query_iterator")

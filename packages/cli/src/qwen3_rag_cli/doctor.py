@@ -146,9 +146,9 @@ def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
         why = "the CPU has neither AMX-BF16 nor AVX512-BF16"
     else:
         why = "the default of the device"
-    limit = (
-        f"the container may use {report.quota} CPUs" if report.quota else "the CPUs of this process"
-    )
+    limit = f"of {report.cpus} CPUs" + (", the container's quota" if report.quota else "")
+    if runtime.threads:
+        limit = f"--threads, {limit}"
     return {
         "device": device,
         "dtype": f"{dtype} ({why})",

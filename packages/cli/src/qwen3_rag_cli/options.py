@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen3_rag_cli.runtime import HERE, Runtime, ServerOptions
+from qwen3_rag_cli.threads import use_threads
 
 __all__ = [
     "MODEL_METAVAR",
@@ -22,6 +23,7 @@ __all__ = [
     "Reranker",
     "Store",
     "Tenant",
+    "Threads",
     "with_runtime",
 ]
 
@@ -81,6 +83,15 @@ Dtype = Annotated[
         help="float32, bfloat16 or float16 (default: depends on the device).",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        help="Threads for models on this machine's CPU (default: one per CPU).",
+        envvar="QWEN3_RAG_THREADS",
+    ),
+]
 Cache = Annotated[
     str | None,
     typer.Option(
@@ -100,7 +111,7 @@ def with_runtime(*, cache: bool = True) -> Callable[[Callable[..., None]], Calla
     Args:
         cache: Whether the command takes `--cache`.
     """
-    added: dict[str, Any] = {"device": Device, "dtype": Dtype}
+    added: dict[str, Any] = {"device": Device, "dtype": Dtype, "threads": Threads}
     for prefix, what in (("", "the embedding model"), ("reranker_", "the reranker")):
         added |= {f"{prefix}{name}": kind for name, kind in _server(prefix, what).items()}
     if cache:
@@ -167,14 +178,16 @@ def _server(prefix: str, what: str) -> dict[str, Any]:
     }
 
 
-def _runtime(options: dict[str, str | None]) -> Runtime:
+def _runtime(options: dict[str, Any]) -> Runtime:
     def server(prefix: str) -> ServerOptions:
         names = ("base_url", "api", "api_key_env", "served_model", "served_revision")
         return ServerOptions(*(options[f"{prefix}{name}"] for name in names))
 
+    use_threads(options["threads"])
     return Runtime(
         options["device"],
         options["dtype"],
+        options["threads"],
         embedding=server(""),
         reranking=server("reranker_"),
         cache=options.get("cache"),

@@ -36,6 +36,7 @@ class Runtime:
     Attributes:
         device: A torch device; `None` to choose one.
         dtype: Number format; `None` to choose one.
+        threads: Threads to compute with; `None` for one per CPU.
         offline: Whether to work without the network.
         embedding: The embedding model's server.
         reranking: The reranker's server.
@@ -44,6 +45,7 @@ class Runtime:
 
     device: str | None = None
     dtype: str | None = None
+    threads: int | None = None
     offline: bool = False
     embedding: ServerOptions = ServerOptions()
     reranking: ServerOptions = ServerOptions()

@@ -57,6 +57,7 @@ from qwen3_rag._templates import document_prefix, query_template, saved_instruct
 from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint, require_extra, resolve
 from qwen3_rag.backends._checkpoint.layout import check_layout, check_settings
 from qwen3_rag.backends._checkpoint.words import read_words
+from qwen3_rag.backends._local.cpus import allowed_threads, container_quota
 from qwen3_rag.backends._local.loading.trainable import TrainableModel, trainable_model
 from qwen3_rag.backends._local.spec import LocalSpec, canonical
 from qwen3_rag.backends._remote.spec import plain_headers
@@ -89,6 +90,7 @@ __all__ = [
     "PublishedModel",
     "TrainableModel",
     "adapter_options",
+    "allowed_threads",
     "arguments_of",
     "canonical",
     "check_adapter_options",
@@ -131,7 +133,8 @@ class DeviceReport:
         devices: Names of the torch devices.
         dtype: Number format of the weights.
         native_bfloat16: Whether the CPU multiplies bfloat16 natively.
-        threads: CPUs this process may use.
+        threads: Threads the engine computes with.
+        cpus: CPUs this process may use.
         quota: CPUs its container may use, `None` without a quota.
     """
 
@@ -139,6 +142,7 @@ class DeviceReport:
     dtype: str
     native_bfloat16: bool
     threads: int
+    cpus: int
     quota: int | None
 
 
@@ -210,6 +214,7 @@ def device_report(device: object = None, dtype: str | None = None) -> DeviceRepo
         devices=devices,
         dtype=str(chosen).removeprefix("torch."),
         native_bfloat16=machine.cpu_has_bfloat16(),
-        threads=machine.allowed_threads(),
-        quota=machine.container_quota(),
+        threads=machine.used_threads(),
+        cpus=allowed_threads(),
+        quota=container_quota(),
     )

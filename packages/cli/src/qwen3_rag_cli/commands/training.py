@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet
+from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet, Threads
+from qwen3_rag_cli.threads import use_threads
 
 if TYPE_CHECKING:
     from qwen3_rag_training import LoRA, TrainedRun
@@ -151,6 +152,7 @@ def train_embed_command(
     max_document_tokens: DocumentTokens = 512,
     device: Device = None,
     dtype: Dtype = "float32",
+    threads: Threads = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -160,6 +162,7 @@ def train_embed_command(
     run the command again: it continues from the saved state and gives the same result.
     """
     _require_training()
+    use_threads(threads)
     from qwen3_rag_training import EmbeddingTraining, Schedule, train_embedder
 
     job = EmbeddingTraining(
@@ -211,6 +214,7 @@ def train_rerank_command(
     max_document_tokens: DocumentTokens = 512,
     device: Device = None,
     dtype: Dtype = "float32",
+    threads: Threads = None,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -220,6 +224,7 @@ def train_rerank_command(
     run the command again: it continues from the saved state and gives the same result.
     """
     _require_training()
+    use_threads(threads)
     from qwen3_rag_training import RerankingTraining, Schedule, train_reranker
 
     job = RerankingTraining(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,18 +11,18 @@ from pathlib import Path
 
 import torch
 
+from qwen3_rag.backends._local.cpus import allowed_threads
 from qwen3_rag.errors import InputError
 
 __all__ = [
-    "allowed_threads",
     "choose_devices",
     "choose_dtype",
-    "container_quota",
     "cpu_has_bfloat16",
     "default_budget",
     "empty_cache",
     "keep_freed_memory",
     "onednn_takes_bfloat16",
+    "used_threads",
 ]
 
 DTYPES = {
@@ -157,28 +155,9 @@ def onednn_takes_bfloat16() -> bool:
         return False
 
 
-def allowed_threads() -> int:
-    """Count the CPUs that this process may use, given its affinity and its container's quota.
+def used_threads() -> int:
+    """Count the threads to compute with: torch's, but no more than there are CPUs to use.
 
     Torch counts the host's cores; in a container with a CPU quota, that many threads are slower.
     """
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, container_quota() or cores))
-
-
-def container_quota(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Read how many CPUs the container may use, `None` without a quota (cgroup v2, then v1)."""
-    try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        try:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text(encoding="ascii").strip()
-        except OSError:
-            return None
-    if not quota.isdigit():  # "max", or -1 for none
-        return None
-    return max(1, math.ceil(int(quota) / int(period)))
+    return min(torch.get_num_threads(), allowed_threads())

@@ -18,11 +18,11 @@ from qwen3_rag.backends._checkpoint.layout import check_layout
 from qwen3_rag.backends._checkpoint.tokens import PromptTokenizer
 from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.backends._local.device import (
-    allowed_threads,
     choose_devices,
     choose_dtype,
     default_budget,
     keep_freed_memory,
+    used_threads,
 )
 from qwen3_rag.backends._local.loading.caller import (
     caller_fingerprint,
@@ -182,7 +182,7 @@ class _CallerLoader:
 
 def _limit_threads(device: str) -> None:
     if device == "cpu":
-        torch.set_num_threads(min(torch.get_num_threads(), allowed_threads()))
+        torch.set_num_threads(used_threads())
 
 
 def _variant(dtype: object, model_kwargs: object = None) -> str:
