@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,32 @@ class Cli:
         """Run it in a process of its own."""
         done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Give an environment for a process, without what changes its output."""
+        hidden = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING", "PYTHONUTF8")
+        kept = {name: value for name, value in os.environ.items() if name not in hidden}
+        return {**kept, **variables}
+
+    def on_terminal(self, *arguments: str | Path, **variables: str) -> str:
+        """Run it on a terminal of its own, and give what it wrote."""
+        import pty
+
+        terminal, inner = pty.openpty()
+        with subprocess.Popen(
+            self.command(*arguments),
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env=self.environment(**{"TERM": "xterm-256color", **variables}),
+        ):
+            os.close(inner)
+            said = b""
+            with suppress(OSError):  # how Linux tells the end
+                while part := os.read(terminal, 65536):
+                    said += part
+        os.close(terminal)
+        return said.decode()
 
     def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
         """All an index holds: by id the text, the payload, and both vectors, bit by bit."""

@@ -104,12 +104,6 @@ def test_json_has_the_real_names_and_texts(cli: Any, hostile: Path) -> None:
     assert HOSTILE.replace("\r", "\n") in hit["text"]
 
 
-def _environment(**variables: str) -> dict[str, str]:
-    hidden = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING", "PYTHONUTF8")
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return {**kept, **variables}
-
-
 @pytest.fixture
 def latin(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose name and files no single 8-bit encoding has."""
@@ -124,7 +118,7 @@ def latin(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8:strict"])
 def test_any_encoding_takes_any_name(cli: Any, latin: Path, encoding: str) -> None:
     def run(*command: str) -> subprocess.CompletedProcess[bytes]:
-        env = _environment(PYTHONIOENCODING=encoding)
+        env = cli.environment(PYTHONIOENCODING=encoding)
         return subprocess.run(cli.command(*command), capture_output=True, env=env)
 
     codec = encoding.partition(":")[0]
@@ -194,41 +188,19 @@ def test_errors_in_options_are_json_when_asked_for(cli: Any) -> None:
     assert literal.err.startswith("Usage: qwen3-rag search")
 
 
-def _on_terminal(command: list[str], **variables: str) -> str:
-    """Run a command on a terminal, and return what it wrote."""
-    import pty
-
-    main, child = pty.openpty()
-    with subprocess.Popen(
-        command, stdin=child, stdout=child, stderr=child, env=_environment(**variables)
-    ):
-        os.close(child)
-        said = b""
-        while part := _read(main):
-            said += part
-    os.close(main)
-    return said.decode()
-
-
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 65536)
-    except OSError:  # how Linux tells the end
-        return b""
-
-
 @POSIX
 def test_colours_are_for_terminals_that_want_them(cli: Any, indexed: Path) -> None:
-    command = cli.command("list", "--store", indexed)
+    arguments = ["list", "--store", indexed]
+    command = cli.command(*arguments)
     piped = subprocess.run(
-        command, capture_output=True, text=True, env=_environment(TERM="xterm-256color")
+        command, capture_output=True, text=True, env=cli.environment(TERM="xterm-256color")
     )
     forced = subprocess.run(
-        command, capture_output=True, text=True, env=_environment(FORCE_COLOR="1")
+        command, capture_output=True, text=True, env=cli.environment(FORCE_COLOR="1")
     )
-    seen = _on_terminal(command, TERM="xterm-256color")
-    plain = _on_terminal(command, TERM="xterm-256color", NO_COLOR="1")
-    dumb = _on_terminal(command, TERM="dumb")
+    seen = cli.on_terminal(*arguments)
+    plain = cli.on_terminal(*arguments, NO_COLOR="1")
+    dumb = cli.on_terminal(*arguments, TERM="dumb")
 
     assert "\x1b[" in seen
     assert "\x1b[" in forced.stdout
@@ -239,9 +211,9 @@ def test_colours_are_for_terminals_that_want_them(cli: Any, indexed: Path) -> No
 
 @POSIX
 def test_the_bar_counts_chunks_on_a_terminal_only(cli: Any, notes: Path, tmp_path: Path) -> None:
-    command = cli.command("index", notes, "--store", tmp_path / "index", *cli.models)
+    arguments = ["index", notes, "--store", tmp_path / "index", *cli.models]
 
-    seen = _on_terminal(command, TERM="xterm-256color", COLUMNS="200")
+    seen = cli.on_terminal(*arguments, COLUMNS="200")
 
     assert "5 of about 5 chunks" in seen
     assert "100%" in seen

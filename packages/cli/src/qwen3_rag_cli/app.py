@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qwen3_rag_cli import terminal
+from qwen3_rag_cli.commands.ask import ask_command
 from qwen3_rag_cli.commands.cache import cache
 from qwen3_rag_cli.commands.demo import demo_command
 from qwen3_rag_cli.commands.doctor import doctor_command
@@ -59,6 +60,7 @@ def common(
 
 app.command("index", short_help="Bring an index up to date with files.")(index_command)
 app.command("search", short_help="Search an index.")(search_command)
+app.command("ask", short_help="Answer a question from an index, with sources.")(ask_command)
 app.command("list", short_help="List the files in an index.")(list_command)
 app.command("remove", short_help="Remove files from an index.")(remove_command)
 app.command("info", short_help="Show what an index holds and how it was made.")(info_command)

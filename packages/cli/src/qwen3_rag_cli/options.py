@@ -15,11 +15,16 @@ from qwen3_rag_cli.threads import use_threads
 __all__ = [
     "MODEL_METAVAR",
     "STORE_METAVAR",
+    "Candidates",
     "Device",
     "Dtype",
+    "Filter",
+    "Instruction",
     "Json",
+    "MinScore",
     "Model",
     "Quiet",
+    "Rerank",
     "Reranker",
     "Store",
     "Tenant",
@@ -100,6 +105,39 @@ Cache = Annotated[
         help="File that keeps vectors and scores, so that none is computed twice.",
         envvar="QWEN3_RAG_CACHE",
     ),
+]
+Candidates = Annotated[
+    int,
+    typer.Option("--candidates", metavar="N", help="Number of hits to take from each retriever."),
+]
+Rerank = Annotated[
+    int | None,
+    typer.Option(
+        "--rerank",
+        metavar="N",
+        help="Number of fused hits to rerank; 0 turns it off (default: 20).",
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score",
+        metavar="SCORE",
+        help="Leave out hits with a lower reranked score, and those not reranked.",
+    ),
+]
+Filter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="FIELD=VALUE",
+        help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
+        "a hit must match one of the values given for each field.",
+    ),
+]
+Instruction = Annotated[
+    str | None,
+    typer.Option("--instruction", metavar="TEXT", help="Task the query is part of, in English."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -18,6 +18,7 @@ COMMANDS = (
     "",
     "index",
     "search",
+    "ask",
     "list",
     "remove",
     "info",

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import Json, Model, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.options import (
+    Candidates,
+    Filter,
+    Instruction,
+    Json,
+    MinScore,
+    Model,
+    Rerank,
+    Reranker,
+    Store,
+    Tenant,
+    with_runtime,
+)
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["search_command"]
@@ -20,43 +32,11 @@ def search_command(
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", help="Number of hits to show.")
     ] = 10,
-    candidates: Annotated[
-        int,
-        typer.Option(
-            "--candidates", metavar="N", help="Number of hits to take from each retriever."
-        ),
-    ] = 200,
-    rerank: Annotated[
-        int | None,
-        typer.Option(
-            "--rerank",
-            metavar="N",
-            help="Number of fused hits to rerank; 0 turns it off (default: 20).",
-        ),
-    ] = None,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            "--min-score",
-            metavar="SCORE",
-            help="Leave out hits with a lower reranked score, and those not reranked.",
-        ),
-    ] = None,
-    filter_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter",
-            metavar="FIELD=VALUE",
-            help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
-            "a hit must match one of the values given for each field.",
-        ),
-    ] = None,
-    instruction: Annotated[
-        str | None,
-        typer.Option(
-            "--instruction", metavar="TEXT", help="Task the query is part of, in English."
-        ),
-    ] = None,
+    candidates: Candidates = 200,
+    rerank: Rerank = None,
+    min_score: MinScore = None,
+    filter_: Filter = None,
+    instruction: Instruction = None,
     model: Model = None,
     reranker: Reranker = None,
     runtime: Runtime = DEFAULT_RUNTIME,
