@@ -30,7 +30,6 @@ app = typer.Typer(
     cls=Commands,
     help="Index a folder and search it with Qwen3-Embedding and Qwen3-Reranker.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help looks the same on a terminal, in a pipe and in the documentation.
     rich_markup_mode=None,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from qwen3_rag_cli.completing import EMBEDDERS, RERANKERS, one_of
 from qwen3_rag_cli.runtime import HERE, Runtime, ServerOptions
 from qwen3_rag_cli.threads import use_threads
 
@@ -61,6 +62,7 @@ Model = Annotated[
         metavar=MODEL_METAVAR,
         help="Embedding model (default: the index's; for a new index "
         "Qwen/Qwen3-Embedding-0.6B). tiny is a small pair of models for trying things out.",
+        autocompletion=one_of(*EMBEDDERS),
     ),
 ]
 Reranker = Annotated[
@@ -70,6 +72,7 @@ Reranker = Annotated[
         metavar=MODEL_METAVAR,
         help="Reranker (default: the index's; for a new index tiny with --model tiny, "
         "Qwen/Qwen3-Reranker-0.6B with another published model, otherwise none).",
+        autocompletion=one_of(*RERANKERS),
     ),
 ]
 Device = Annotated[
@@ -78,6 +81,7 @@ Device = Annotated[
         "--device",
         metavar="NAME",
         help="cpu, cuda, cuda:1 or mps (default: the best one available).",
+        autocompletion=one_of("cpu", "cuda", "mps"),
     ),
 ]
 Dtype = Annotated[
@@ -86,6 +90,7 @@ Dtype = Annotated[
         "--dtype",
         metavar="NAME",
         help="float32, bfloat16 or float16 (default: depends on the device).",
+        autocompletion=one_of("float32", "bfloat16", "float16"),
     ),
 ]
 Threads = Annotated[
@@ -133,6 +138,7 @@ Filter = Annotated[
         metavar="FIELD=VALUE",
         help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
         "a hit must match one of the values given for each field.",
+        autocompletion=one_of("path=", "kind=markdown", "kind=text", "kind=code"),
     ),
 ]
 Instruction = Annotated[

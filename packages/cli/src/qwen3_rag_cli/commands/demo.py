@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qwen3_rag_cli.completing import EMBEDDERS, RERANKERS, one_of
 from qwen3_rag_cli.options import MODEL_METAVAR, Json, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
@@ -15,7 +16,13 @@ __all__ = ["demo_command"]
 @with_runtime()
 def demo_command(
     model: Annotated[
-        str, typer.Option("--model", metavar=MODEL_METAVAR, help="Embedding model.")
+        str,
+        typer.Option(
+            "--model",
+            metavar=MODEL_METAVAR,
+            help="Embedding model.",
+            autocompletion=one_of(*EMBEDDERS),
+        ),
     ] = "tiny",
     reranker: Annotated[
         str | None,
@@ -24,6 +31,7 @@ def demo_command(
             metavar=MODEL_METAVAR,
             help="Reranker (default: tiny with --model tiny, Qwen/Qwen3-Reranker-0.6B with another "
             "published model).",
+            autocompletion=one_of(*RERANKERS),
         ),
     ] = None,
     runtime: Runtime = DEFAULT_RUNTIME,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qwen3_rag_cli.completing import EMBEDDERS, one_of
 from qwen3_rag_cli.options import MODEL_METAVAR, Json, Quiet, Reranker, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
@@ -39,6 +40,7 @@ def reindex_command(
             "--model",
             metavar=MODEL_METAVAR,
             help="Embedding model of TARGET (default: the model of SOURCE).",
+            autocompletion=one_of(*EMBEDDERS),
         ),
     ] = None,
     reranker: Reranker = None,

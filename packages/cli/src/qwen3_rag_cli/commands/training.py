@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qwen3_rag_cli.completing import EMBEDDERS, RERANKERS, one_of
 from qwen3_rag_cli.options import MODEL_METAVAR, Device, Json, Quiet, Threads
 from qwen3_rag_cli.threads import use_threads
 
@@ -30,7 +31,13 @@ Data = Annotated[
     ),
 ]
 Start = Annotated[
-    str, typer.Option("--model", metavar=MODEL_METAVAR, help="Checkpoint to start from.")
+    str,
+    typer.Option(
+        "--model",
+        metavar=MODEL_METAVAR,
+        help="Checkpoint to start from.",
+        autocompletion=one_of(*EMBEDDERS, *RERANKERS[1:]),
+    ),
 ]
 Output = Annotated[
     Path,
