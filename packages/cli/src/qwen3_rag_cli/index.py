@@ -322,7 +322,9 @@ class Index(Closing):
 
     def close(self) -> None:
         """Close manifest and collection; a new folder in which nothing was written is removed."""
-        is_unused = self._is_made and self.collection.record() is None
+        # A searcher may have closed the collection before.
+        is_unused = self._is_made and not self.manifest.paths()
+        self._is_made = False
         self.manifest.close()
         self.store.close()
         if is_unused and self.place.folder is not None:
