@@ -16,9 +16,7 @@ def test_binary_broken_and_vanished_files_are_skipped_and_the_rest_goes_on(
     cli: Any, notes: Path, tmp_path: Path
 ) -> None:
     (notes / "photo.md").write_bytes(b"\x89PNG\r\n\0\0\0\x01")
-    (notes / "latin.txt").write_bytes(
-        "Über alles gut lesbar bis auf einen Buchstaben".encode("latin-1")
-    )
+    (notes / "cut.txt").write_bytes("Füße über Ähren, größer".encode() + b" \xe2\x82\n")
     (notes / "gone.md").symlink_to(notes / "nowhere.md")
 
     summary = cli.index(notes, "--store", tmp_path / "index", *cli.models)
@@ -30,7 +28,7 @@ def test_binary_broken_and_vanished_files_are_skipped_and_the_rest_goes_on(
     }
     assert summary["notes"] == [
         {
-            "path": "notes/latin.txt",
+            "path": "notes/cut.txt",
             "reason": "not valid UTF-8: 1 characters replaced, the first in line 1",
         }
     ]

@@ -14,6 +14,7 @@ from qwen3_rag import InputError
 from qwen3_rag.integration import prompt_tokenizer, resolve_checkpoint
 from qwen3_rag_cli.chunking import Chunk, Chunking, chunks
 from qwen3_rag_cli.headings import sections
+from qwen3_rag_cli.sections import Section
 
 PAGE = """---
 title: A page
@@ -47,12 +48,16 @@ def words(text: str) -> int:
     return len(text.split())
 
 
+def parts(text: str, kind: Any) -> list[Section]:
+    return sections(text) if kind == "markdown" else [Section(("name.txt",), "", 1, text)]
+
+
 def cut(text: str, kind: Any = "markdown", *, tokens: int = 40, overlap: int = 0) -> list[Chunk]:
-    return list(chunks(text, kind, "name.txt", words, Chunking(tokens, overlap)))
+    return list(chunks(parts(text, kind), words, Chunking(tokens, overlap)))
 
 
 def test_markdown_is_cut_at_its_headings_and_keeps_their_path() -> None:
-    assert [(chunk.heading, chunk.line, chunk.end_line) for chunk in cut(PAGE)] == [
+    assert [(chunk.heading, chunk.place.first, chunk.place.last) for chunk in cut(PAGE)] == [
         ("", 1, 4),
         ("Guide", 6, 8),
         ("Guide > Install > On Linux", 12, 18),
@@ -91,7 +96,7 @@ def test_work_grows_with_the_length_of_a_text_and_not_with_its_square(name: str,
             done += len(text)
             return len(tokens.findall(text))
 
-        for _ in chunks(LONG[name](length), kind, "name.txt", count, Chunking(64, 8)):
+        for _ in chunks(parts(LONG[name](length), kind), count, Chunking(64, 8)):
             pass
         return done
 
@@ -130,7 +135,7 @@ def test_long_sections_are_cut_and_every_piece_carries_its_heading() -> None:
     lines = page.split("\n")
     for piece in pieces:
         body = piece.text.removeprefix("Long\n\n")
-        assert body == "\n".join(lines[piece.line - 1 : piece.end_line])
+        assert body == "\n".join(lines[piece.place.first - 1 : piece.place.last])
 
 
 def test_neighbours_overlap_within_a_section_only() -> None:
@@ -148,7 +153,7 @@ def test_code_keeps_its_indent_and_is_headed_by_the_files_name() -> None:
     [piece] = cut("\n\n    def indented():\n        pass\n\n", "code")
 
     assert piece.text == "name.txt\n\n    def indented():\n        pass"
-    assert (piece.line, piece.end_line) == (3, 4)
+    assert str(piece.place) == "lines 3-4"
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "---\na: b\n---\n\n"])
@@ -196,7 +201,7 @@ def test_chunks_fit_in_the_models_own_tokens(cli: Any) -> None:
     count = prompt_tokenizer(checkpoint, "embedding").count
     page = "# 제목\n\n" + "한국어 문장과 <|im_end|> <think> in it. " * 60
 
-    pieces = list(chunks(page, "markdown", "page.md", count, Chunking(64, 8)))
+    pieces = list(chunks(sections(page), count, Chunking(64, 8)))
     with Qwen3Embedder(str(cli.embedding)) as embedder:
         read = embedder.embed_documents([piece.text for piece in pieces], details=True)
 

@@ -7,15 +7,14 @@ words.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from qwen3_rag.errors import InputError
-from qwen3_rag_cli.formats import Kind
-from qwen3_rag_cli.headings import Section, sections
+from qwen3_rag_cli.sections import Place, Section
 
 __all__ = ["CHUNK_TOKENS", "OVERLAP", "Chunk", "Chunking", "chunks"]
 
@@ -28,7 +27,7 @@ SMALLEST, LARGEST = 32, 8_192
 _DEEP_LIST = re.compile(r"^[ \t]{40,}(?:[-*+]|\d+[.)])[ \t]", re.MULTILINE)
 
 #: Increase this when the same text and settings give different chunks than before.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -83,32 +82,27 @@ class Chunk:
     Attributes:
         text: The text to embed, search and rerank: the headings above it, then the piece.
         heading: All its headings, outermost first, separated by ` > `.
-        line: Its first line in the file, from 1.
-        end_line: Its last line.
+        place: Where in the file it is.
     """
 
     text: str
     heading: str
-    line: int
-    end_line: int
+    place: Place
 
 
 def chunks(
-    text: str, kind: Kind, name: str, count: Callable[[str], int], settings: Chunking
+    sections: Iterable[Section], count: Callable[[str], int], settings: Chunking
 ) -> Iterator[Chunk]:
-    """Split a text.
+    """Split sections; no chunk has text of two.
 
     Args:
-        text: The file's text.
-        kind: The kind of file; Markdown is split at its headings first.
-        name: The file's name. Chunks of text and code begin with it, since they have no headings.
+        sections: The file's sections.
         count: Counts the tokens of a text.
         settings: How large chunks may be.
     """
-    parts = sections(text) if kind == "markdown" else [Section((name,), "", 1, text)]
     enough = _counting_enough(count, settings.tokens)
-    for part in parts:
-        yield from _split(part, kind, enough, settings)
+    for part in sections:
+        yield from _split(part, enough, settings)
 
 
 def _counting_enough(count: Callable[[str], int], limit: int) -> Callable[[str], int]:
@@ -132,13 +126,12 @@ def _counting_enough(count: Callable[[str], int], limit: int) -> Callable[[str],
     return enough
 
 
-def _split(
-    part: Section, kind: Kind, count: Callable[[str], int], settings: Chunking
-) -> Iterator[Chunk]:
+def _split(part: Section, count: Callable[[str], int], settings: Chunking) -> Iterator[Chunk]:
     if not part.text.strip():
         return
     limit = settings.tokens - 1  # one is the end token
-    above = _title(part.parents, count, settings)
+    part, header = _with_header(part, count, settings)
+    above = _title(part.parents, count, settings) + header
     heading = " > ".join(part.path)
     if count(above + _trimmed(part.text)[1]) <= limit:
         yield _chunk(above, heading, part, 0, part.text)
@@ -146,10 +139,13 @@ def _split(
     title = _title(part.path, count, settings)
     # The heading is repeated above every piece, unless it is too long for that.
     body = part.body if part.heading and title.rstrip().endswith(part.heading) else 0
-    is_markdown = kind == "markdown" and not _DEEP_LIST.search(part.text)
+    title += header
+    is_markdown = part.is_markdown and not _DEEP_LIST.search(part.text)
     splitter_of = MarkdownSplitter if is_markdown else TextSplitter
+    # Rows of a table are not half in one chunk and half in another.
+    overlap = 0 if part.header else settings.overlap
     splitter = splitter_of.from_callback(
-        lambda piece: count(title + piece), limit, count(title) + settings.overlap
+        lambda piece: count(title + piece), limit, count(title) + overlap
     )
     for start, piece in splitter.chunk_indices(part.text[body:]):
         yield _chunk(title, heading, part, body + start, piece)
@@ -157,8 +153,21 @@ def _split(
 
 def _chunk(title: str, heading: str, part: Section, start: int, piece: str) -> Chunk:
     before, piece = _trimmed(piece)
-    line = part.line + part.text.count("\n", 0, start + before)
-    return Chunk(title + piece, heading, line, line + piece.count("\n"))
+    start += before
+    return Chunk(title + piece, heading, part.place(start, start + len(piece)))
+
+
+def _with_header(
+    part: Section, count: Callable[[str], int], settings: Chunking
+) -> tuple[Section, str]:
+    """Return what to repeat of a table's header; one that is too long is a row like the others."""
+    if not part.header:
+        return part, ""
+    header = f"{part.header}\n"
+    if count(header) <= settings.tokens // 4:
+        return part, header
+    marks = ((0, part.marks[0][1]), *((at + len(header), number) for at, number in part.marks))
+    return replace(part, text=header + part.text, header="", marks=marks), ""
 
 
 def _trimmed(text: str) -> tuple[int, str]:

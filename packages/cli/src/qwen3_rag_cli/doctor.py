@@ -14,6 +14,7 @@ from typing import Any
 from qwen3_rag.backends import Role
 from qwen3_rag.errors import BackendError, InputError, MissingExtraError, ModelError, StoreError
 from qwen3_rag.integration import device_report
+from qwen3_rag_cli import formats
 from qwen3_rag_cli.index import Index, NoIndexError
 from qwen3_rag_cli.models import TINY, Models, Runtime, no_reranker
 from qwen3_rag_cli.places import Place
@@ -57,6 +58,7 @@ class Examination:
     """The findings, one table per subject."""
 
     packages: dict[str, Any] = field(default_factory=dict)
+    formats: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     models: dict[str, Any] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class Examination:
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the non-empty tables by title."""
-        titles = ("packages", "machine", "models", "index", "speed")
+        titles = ("packages", "formats", "machine", "models", "index", "speed")
         return {title: getattr(self, title) for title in titles if getattr(self, title)}
 
 
@@ -89,7 +91,7 @@ def examine(
         tenant: The tenant whose index to examine, in a collection with tenants; all of them when
             omitted.
     """
-    found = Examination(packages=_packages())
+    found = Examination(packages=_packages(), formats=_formats())
     index: Index | None = None
     try:
         try:
@@ -128,6 +130,16 @@ def _packages() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             found[name] = f'not installed: pip install "{source}"'
     return found
+
+
+def _formats() -> dict[str, Any]:
+    """List the suffixes of each kind of file, and what to install for those that cannot be read."""
+    found: dict[str, list[str]] = {}
+    for format_, suffixes in formats.suffixes():
+        missing = format_.missing
+        told = suffixes if missing is None else [f'not read: pip install "{missing}"']
+        found.setdefault(format_.kind, []).extend(told)
+    return dict(found)
 
 
 def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-__all__ = ["Section", "sections"]
+from qwen3_rag_cli.sections import Section
+
+__all__ = ["Heading", "headings_of", "sections"]
 
 # Metadata of site generators. A Markdown parser would take the line above its closing `---` for a
 # heading.
@@ -23,28 +25,20 @@ _BLOCKS = MarkdownIt("commonmark").disable("inline")
 _INLINE = MarkdownIt("commonmark")
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading and the text below it, up to the next heading of any level.
+class Heading(NamedTuple):
+    """A heading of a Markdown text.
 
     Attributes:
-        parents: Headings above its own, outermost first.
-        heading: Its own heading; empty for text above the first heading.
-        line: Its first line, from 1.
-        text: Its lines, including the heading.
-        body: Offset in `text` where the heading ends.
+        first: Its first line, from 0.
+        behind: The line after it.
+        level: Its level, from 1.
+        title: Its words.
     """
 
-    parents: tuple[str, ...]
-    heading: str
-    line: int
-    text: str
-    body: int = 0
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """All headings, including its own."""
-        return (*self.parents, self.heading) if self.heading else self.parents
+    first: int
+    behind: int
+    level: int
+    title: str
 
 
 def sections(text: str) -> list[Section]:
@@ -57,7 +51,7 @@ def sections(text: str) -> list[Section]:
     lines = [line + "\n" for line in text.split("\n")]
     front = _FRONT_MATTER.match(text)
     skipped = front.group().count("\n") if front else 0
-    headings = _headings("".join(lines[skipped:]), skipped)
+    headings = headings_of("".join(lines[skipped:]), skipped)
     starts = sorted({0, skipped, *(first for first, *_ in headings)})
     by_line = {first: (behind, level, title) for first, behind, level, title in headings}
     found: list[Section] = []
@@ -78,19 +72,24 @@ def sections(text: str) -> list[Section]:
         content = "".join(lines[start:end])
         if content.strip():
             behind = len("".join(lines[start:body]))
-            found.append(Section(parents, title, start + 1, content, behind))
+            found.append(Section(parents, title, start + 1, content, behind, is_markdown=True))
     return found
 
 
-def _headings(text: str, skipped: int) -> list[tuple[int, int, int, str]]:
-    """Return first line, next line, level and title of each heading outside quotes and lists."""
+def headings_of(text: str, skipped: int = 0) -> list[Heading]:
+    """Find the headings outside quotes and lists.
+
+    Args:
+        text: The Markdown text.
+        skipped: Number of lines before it, which count too.
+    """
     found = []
     tokens: list[Token] = _BLOCKS.parse(text)
     for token, content in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
             first, behind = token.map
-            level = int(token.tag[1])
-            found.append((first + skipped, behind + skipped, level, _plain(content.content)))
+            title = _plain(content.content)
+            found.append(Heading(first + skipped, behind + skipped, int(token.tag[1]), title))
     return found
 
 

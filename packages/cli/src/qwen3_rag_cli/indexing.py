@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import PurePosixPath
 from typing import TypeAlias
 
 from qwen3_rag.integration import Closing
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
-from qwen3_rag_cli.contents import Content, Unusable, read
 from qwen3_rag_cli.files import Found, Selection, Skipped
 from qwen3_rag_cli.formats import kind_of
 from qwen3_rag_cli.index import FIELDS, Index
 from qwen3_rag_cli.models import Models
+from qwen3_rag_cli.reading import Content, Reader, Unusable, digest_of
+from qwen3_rag_cli.spool import Spool
 from qwen3_rag_hybrid import Document, HybridSearcher
 
 __all__ = ["Indexing", "Summary"]
@@ -84,8 +85,16 @@ class _Group:
 class Indexing(Closing):
     """One run over a selection of files."""
 
-    def __init__(self, index: Index, models: Models, settings: Chunking) -> None:
+    def __init__(
+        self, index: Index, models: Models, settings: Chunking, encoding: str | None = None
+    ) -> None:
         """Read the tokenizer. The model is loaded only if there is something to embed.
+
+        Args:
+            index: The index to update.
+            models: The models it is made with.
+            settings: How texts are split.
+            encoding: The encoding of text that is not UTF-8; `None` to detect it.
 
         Raises:
             StoreError: The index was made with other models.
@@ -102,6 +111,9 @@ class Indexing(Closing):
         fingerprint = index.check_models(models, models.identity(self._embedder))
         self.summary.renewed = index.renew()
         self._settings = f"{chunking.VERSION} {settings.tokens} {settings.overlap} {fingerprint}"
+        if encoding is not None:
+            self._settings += f" {encoding}"
+        self._reader = Reader(encoding)
         self._count = models.token_counter()
         self._searcher: HybridSearcher | None = None
         self._pending: Sequence[Found] = ()
@@ -111,6 +123,7 @@ class Indexing(Closing):
             **models.record(servers=not index.manifest.is_shared),
             "chunk_tokens": settings.tokens,
             "overlap": settings.overlap,
+            "encoding": encoding,
         }
         index.manifest.write_record(self._record)
 
@@ -121,7 +134,7 @@ class Indexing(Closing):
         pending, present = [], set()
         for found in selection.files:
             try:
-                digest = read(found.path).digest
+                digest = digest_of(found.path)
             except Unusable as error:
                 self.summary.skipped.append(Skipped(found.key, error.reason, error.keep))
                 continue
@@ -147,20 +160,22 @@ class Indexing(Closing):
             progress: Called for each file.
         """
         self._pending = pending
+        listed = set(self._index.manifest.paths())
         group = _Group()
         for found in pending:
             progress(0, 0, found.key)
             try:
-                content = read(found.path)
+                content = self._reader.read(found.path)
+                pieces = Spool(self._chunks(content))
             except Unusable as error:
                 self.summary.skipped.append(Skipped(found.key, error.reason, error.keep))
-                if not error.keep:
+                if not error.keep and found.key in listed:
                     self._remove([found.key])
                 progress(found.size, 0, found.key)
                 continue
-            if content.note:
-                self.summary.notes.append(Skipped(found.key, content.note))
-            group = self._gather(found, content, group, progress)
+            self.summary.notes += [Skipped(found.key, note) for note in content.notes]
+            with pieces:
+                group = self._gather(found, content.digest, pieces, group, progress)
             group.done.append((found.key, content.digest, self._settings))
             self.summary.indexed += 1
             if not group.documents and len(group.done) >= RECORDED:
@@ -171,17 +186,21 @@ class Indexing(Closing):
         return self.summary
 
     def close(self) -> None:
-        """Close the model."""
+        """Close the model, and end the process that reads files."""
         self._embedder.close()
+        self._reader.close()
 
-    def _gather(self, found: Found, content: Content, group: _Group, progress: Progress) -> _Group:
+    def _gather(
+        self, found: Found, file: str, pieces: Spool, group: _Group, progress: Progress
+    ) -> _Group:
         """Add a file's new chunks to the group, and write the group whenever it is full."""
         manifest = self._index.manifest
-        pieces = self._chunks(found, content.text)
         known = manifest.chunks(found.key)
-        ids = [f"{found.key}#{number}" for number in range(len(pieces))]
+        stale = set(known)
         share = found.size / max(len(pieces), 1)
-        for id_, piece in zip(ids, pieces, strict=True):
+        for number, piece in enumerate(pieces):
+            id_ = f"{found.key}#{number}"
+            stale.discard(id_)
             group.size += share
             digest = _digest(piece)
             is_known = known.get(id_) == digest
@@ -191,10 +210,9 @@ class Indexing(Closing):
                 "path": found.key,
                 "kind": kind_of(found.path),
                 "heading": piece.heading,
-                "line": piece.line,
-                "end_line": piece.end_line,
+                **piece.place.payload(),
             }
-            payload |= manifest.state(digest, content.digest, self._settings, len(pieces))
+            payload |= manifest.state(digest, file, self._settings, len(pieces))
             document = Document(id_, piece.text, payload)
             if is_known:
                 group.kept.append(document)
@@ -203,23 +221,18 @@ class Indexing(Closing):
                 group.written.append((id_, found.key, digest))
             if len(group.documents) >= GROUP or len(group.kept) >= RECORDED:
                 group = self._write(group, found.key, progress)
-        group.stale += [(id_, found.key) for id_ in sorted(known.keys() - set(ids))]
+        group.stale += [(id_, found.key) for id_ in sorted(stale)]
         return group
 
-    def _chunks(self, found: Found, text: str) -> list[Chunk]:
-        name = PurePosixPath(found.key).name
-        kind = kind_of(found.path)
-        return list(chunking.chunks(text, kind, name, self._count, self._chunking))
+    def _chunks(self, content: Content) -> Iterator[Chunk]:
+        return chunking.chunks(content.sections, self._count, self._chunking)
 
     def _sample(self) -> Iterator[str]:
         """Chunk the first files of a new index, to measure the mean length for BM25."""
         for found in self._pending:
-            try:
-                content = read(found.path)
-            except Unusable:
-                continue  # `run` reports it
-            for piece in self._chunks(found, content.text):
-                yield piece.text
+            with suppress(Unusable):  # `run` reports it
+                for piece in self._chunks(self._reader.read(found.path)):
+                    yield piece.text
 
     def _write(self, group: _Group, key: str, progress: Progress) -> _Group:
         manifest = self._index.manifest
@@ -277,7 +290,7 @@ class Indexing(Closing):
 
 def _digest(chunk: Chunk) -> str:
     """Hash all stored data of a chunk."""
-    parts = (chunk.text, chunk.heading, str(chunk.line), str(chunk.end_line))
+    parts = (chunk.text, chunk.heading, *map(str, chunk.place.payload().values()))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from qwen3_rag_cli.completing import EMBEDDERS, RERANKERS, one_of
+from qwen3_rag_cli.formats import KINDS
 from qwen3_rag_cli.runtime import HERE, Runtime, ServerOptions
 from qwen3_rag_cli.threads import use_threads
 
@@ -136,9 +137,9 @@ Filter = Annotated[
     typer.Option(
         "--filter",
         metavar="FIELD=VALUE",
-        help="path=FILE, path=FOLDER, path=GLOB, or kind=markdown|text|code. Can be repeated: "
-        "a hit must match one of the values given for each field.",
-        autocompletion=one_of("path=", "kind=markdown", "kind=text", "kind=code"),
+        help="path=FILE, path=FOLDER, path=GLOB, or kind=KIND, such as code or pdf. Can be "
+        "repeated: a hit must match one of the values given for each field.",
+        autocompletion=one_of("path=", *(f"kind={kind}" for kind in KINDS)),
     ),
 ]
 Instruction = Annotated[

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from qwen3_rag import Hit
 from qwen3_rag_cli.console import console, counted, plain, print_sections, size
+from qwen3_rag_cli.sections import PLACES
 from qwen3_rag_cli.terminal import can_show, visible
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def hit_record(hit: Hit) -> dict[str, Any]:
     """Return a hit as plain values."""
     return {
         "id": hit.id,
+        "where": where(hit),
         **{name: hit.payload.get(name) for name in ("path", "line", "end_line", "heading", "kind")},
+        # Page, sheet, row and the like, with the words for them.
+        **{name: hit.payload[name] for name in PLACES if name in hit.payload},
         "score": hit.score,
         "ranks": {name: asdict(entry) for name, entry in hit.ranks.items()},
         "text": hit.text,
@@ -96,7 +100,7 @@ def print_hits(hits: Sequence[Hit], shown: Callable[[str], str] = str) -> None:
         out.print("Nothing found.")
         return
     columns = "{:>3}  {:>5}  {:>4}  {:>6}  {:>6}  "
-    out.print(columns.format("", *RANKINGS) + "file and line", style="bold")
+    out.print(columns.format("", *RANKINGS) + "file and place", style="bold")
     for place, hit in enumerate(hits, 1):
         line = plain(columns.format(place, *_rank_cells(hit)))
         line.append(plain(where(hit, shown), PATH))
@@ -188,15 +192,17 @@ def print_description(found: Mapping[str, Any]) -> None:
 
 
 def where(hit: Hit, shown: Callable[[str], str] = str) -> str:
-    """Return the file and lines of a hit.
+    """Return the file of a hit, and the lines, page or the like in it.
 
     Args:
         hit: The hit.
         shown: Makes a path to show of a path in the index.
     """
-    line, end = hit.payload.get("line"), hit.payload.get("end_line")
     path = hit.payload.get("path")
     place = visible(str(hit.id) if path is None else shown(str(path)))
+    if "place" in hit.payload:
+        return f"{place} {visible(str(hit.payload['place']))}"
+    line, end = hit.payload.get("line"), hit.payload.get("end_line")
     if line is None:  # a document that another program added
         return place
     return f"{place}:{line}-{end}" if end and end != line else f"{place}:{line}"

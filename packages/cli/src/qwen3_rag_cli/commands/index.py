@@ -46,8 +46,8 @@ def index_command(
         typer.Option(
             "--include",
             metavar="GLOB",
-            help="Index the matching files in folders instead of Markdown, text and source code. "
-            "Can be repeated.",
+            help="Index the matching files in folders instead of those of known formats. Can be "
+            "repeated.",
         ),
     ] = None,
     exclude: Annotated[
@@ -56,6 +56,15 @@ def index_command(
             "--exclude",
             metavar="GLOB",
             help="Leave out matching files and folders. Can be repeated.",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="Encoding of text that is not UTF-8, such as gb18030, or auto to detect it "
+            "(default: the index's; auto for a new one).",
         ),
     ] = None,
     source: Annotated[
@@ -73,7 +82,8 @@ def index_command(
 ) -> None:
     """Bring an index up to date: add new and changed files, remove deleted ones.
 
-    Reads Markdown, text and source code. If a run is interrupted, run the command again to
+    Reads Markdown, text, source code, HTML, CSV, JSON lines, notebooks, e-mail and EPUB, and with
+    extras PDF, Word, PowerPoint and Excel. If a run is interrupted, run the command again to
     continue.
     """
     from qwen3_rag.errors import InputError
@@ -82,6 +92,7 @@ def index_command(
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Indexing
     from qwen3_rag_cli.places import Place
+    from qwen3_rag_cli.reading.encodings import chosen_encoding
 
     place = Place.of(store, source)
     selection = files.find(
@@ -98,8 +109,10 @@ def index_command(
         if selection.is_empty and not index.manifest.paths():
             raise InputError(_nothing_in(paths))
         models = index.models(model, reranker, runtime, dim=dim)
-        chunking = Chunking.chosen(chunk_tokens, overlap, index.manifest.record())
-        with Indexing(index, models, chunking) as indexing:
+        recorded = index.manifest.record()
+        chunking = Chunking.chosen(chunk_tokens, overlap, recorded)
+        encoding = chosen_encoding(encoding, recorded)
+        with Indexing(index, models, chunking, encoding) as indexing:
             pending = indexing.plan(selection)
             silent = quiet or json_
             with console.progress(sum(file.size for file in pending), silent) as advance:
@@ -115,6 +128,6 @@ def index_command(
 def _nothing_in(paths: list[Path]) -> str:
     return (
         f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no "
-        "Markdown, text or source file that matches the patterns. Name files, or say which "
-        "to index with --include GLOB."
+        "file of a known format that matches the patterns. Name files, or say which to index with "
+        "--include GLOB."
     )

@@ -1,0 +1,102 @@
+"""Reads files of all formats as sections of text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qwen3_rag_cli import formats
+from qwen3_rag_cli.reading.apart import Apart
+from qwen3_rag_cli.reading.readers import APART, read
+from qwen3_rag_cli.reading.source import Source
+from qwen3_rag_cli.reading.unusable import Unusable
+from qwen3_rag_cli.sections import Section
+
+__all__ = ["Content", "Reader", "Unusable", "digest_of"]
+
+
+@dataclass
+class Content:
+    """The content of a file.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        sections: Its text; can be read once.
+        notes: Remarks for the user, complete when the sections have been read.
+    """
+
+    digest: str
+    sections: Iterator[Section]
+    notes: list[str] = field(default_factory=list)
+
+
+class Reader:
+    """Reads files; formats that can be made to do harm are read in a process of their own."""
+
+    def __init__(self, encoding: str | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            encoding: The encoding of text that is not UTF-8; `None` to detect it.
+        """
+        self._encoding = encoding
+        self._apart: Apart | None = None
+
+    def read(self, path: Path) -> Content:
+        """Open a file; its sections are read one by one when they are asked for.
+
+        Asking for them raises `Unusable` too, in the midst of a damaged file.
+
+        Raises:
+            Unusable: The file no longer exists, or cannot be read.
+        """
+        version = _version(path)
+        content = Content(digest_of(path), iter(()))
+        content.sections = self._sections(path, content.notes, version)
+        return content
+
+    def close(self) -> None:
+        """End the process."""
+        if self._apart is not None:
+            self._apart.close()
+
+    def _sections(
+        self, path: Path, notes: list[str], version: tuple[int, int]
+    ) -> Iterator[Section]:
+        source = Source(path, self._encoding, notes)
+        if formats.kind_of(path) not in APART:
+            yield from read(source)
+        else:
+            self._apart = self._apart or Apart()
+            yield from self._apart.read(source, version[1])
+        if _version(path) != version:
+            raise Unusable("was changed while it was read; the next run reads it", keep=True)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes.
+
+    Raises:
+        Unusable: The file no longer exists, or cannot be read.
+    """
+    with _errors(), open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    with _errors():
+        status = path.stat()
+        return status.st_mtime_ns, status.st_size
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise Unusable("vanished while indexing") from None
+    except OSError as error:
+        raise Unusable(f"cannot be read: {error.strerror or error}", keep=True) from None
