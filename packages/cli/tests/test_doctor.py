@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,18 @@ def test_doctor_tells_packages_machine_models_and_index(cli: Any, indexed: Path)
     assert found["index"]["files"] == 3
     assert found["index"]["state"] == "sound"
     assert "speed" not in found
+
+
+def test_doctor_tells_which_formats_can_be_read(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
+
+    arguments = ("doctor", "--store", tmp_path / "nowhere", "--model", "nobody/nothing", "--json")
+    found = cli.run(*arguments).json["formats"]
+
+    assert found["html"] == [".html", ".htm", ".xhtml"]
+    assert found["pdf"] == ['not read: pip install "qwen3-rag-cli[pdf]"']
 
 
 def test_doctor_measures_both_models(cli: Any, indexed: Path) -> None:

@@ -73,7 +73,7 @@ def test_filters_keep_what_they_name(
         ("colour=red", "can be on kind, path, got 'colour'"),
         ("path", "must be FIELD=VALUE"),
         ("path=nowhere/*.md", "No indexed file matches path='nowhere/*.md'"),
-        ("kind=poem", "must be one of markdown, text, code, html"),
+        ("kind=poem", "must be one of markdown, text, code, html, csv,"),
     ],
 )
 def test_filters_that_mean_nothing_are_input_errors(

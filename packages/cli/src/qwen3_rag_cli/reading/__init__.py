@@ -66,6 +66,9 @@ class Reader:
     def _sections(
         self, path: Path, notes: list[str], version: tuple[int, int]
     ) -> Iterator[Section]:
+        known = formats.of(path)
+        if known is not None and known.missing is not None:
+            raise Unusable(f'needs a library that is not installed: pip install "{known.missing}"')
         source = Source(path, self._encoding, notes)
         if formats.kind_of(path) not in APART:
             yield from read(source)

@@ -144,7 +144,8 @@ def _check(part: Message) -> None:
 
 
 def _header(message: Message, name: str) -> str:
-    return ", ".join(_decoded(str(value)) for value in message.get_all(name, []))
+    found = (value for key, value in message.raw_items() if key.lower() == name.lower())
+    return ", ".join(_decoded(str(value)) for value in found)
 
 
 def _decoded(value: str) -> str:

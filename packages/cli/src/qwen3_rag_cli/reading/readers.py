@@ -41,12 +41,9 @@ def read(source: Source) -> Iterator[Section]:
     """Read a file's sections.
 
     Raises:
-        Unusable: It is damaged, has no text, or its format's library is not installed.
+        Unusable: It is damaged, or has no text.
     """
-    known = formats.of(source.path)
     kind = formats.kind_of(source.path)
-    if known is not None and known.missing is not None:
-        raise Unusable(f'needs a library that is not installed: pip install "{known.missing}"')
     is_empty = True
     try:
         for section in _reader(kind)(source):

@@ -48,7 +48,9 @@ def table(rows: Iterable[tuple[int, Sequence[str]]]) -> Iterator[Block]:
         if is_wide:
             yield Block(n, record_text(_named(names, cells)))
         else:
-            yield Block(n, row_text(cells), row_of=header)
+            # Beyond the header, empty cells say nothing.
+            more = [cell for cell in cells[len(names) :] if cell.strip()]
+            yield Block(n, row_text([*cells[: len(names)], *more]), row_of=header)
 
 
 def record_text(record: Any) -> str:

@@ -31,6 +31,7 @@ audio button canvas embed iframe nav noscript object script select style svg tem
 """
 _SKIPPED = frozenset(_SKIPPED_NAMES.split())
 _SPACE = re.compile(r"[ \t\n\r\f]+")
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[A-Za-z][A-Za-z0-9]{1,30};")
 _HIDDEN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 
 
@@ -94,8 +95,10 @@ def _parse_xhtml(markup: str) -> etree._Element | None:
         remove_comments=True,
         remove_pis=True,
     )
+    # XML itself knows five; the others are HTML's, and its DTD is not loaded.
+    known = _ENTITY.sub(lambda found: unescape(found[0]), markup)
     try:
-        return etree.fromstring(markup.encode(), parser)
+        return etree.fromstring(known.encode(), parser)
     except etree.LxmlError:
         return None
 
@@ -153,9 +156,7 @@ class _Reader:
         elif tag == "img":
             self.add(element.get("alt"), element.sourceline)
         self._verbatim += tag == "pre"
-        # What is left of an entity in XHTML is its name.
-        text = unescape(element.text or "") if tag == "" else element.text
-        self.add(text, element.sourceline)
+        self.add(element.text, element.sourceline)
 
     def end(self, element: etree._Element) -> Iterator[Block]:
         tag = _name(element)
