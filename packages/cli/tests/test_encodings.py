@@ -102,9 +102,9 @@ def test_a_damaged_character_is_replaced_and_told(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "nor valid UTF-16"),
         (b"\x01\x02\x03 abc", "is binary"),
         (bytes(range(1, 256)) * 4, "is binary"),
-        (b"%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n", "is a PDF by its content"),
-        (b"{\\rtf1\\ansi Hello}", "is RTF by its content"),
-        (b"%!PS-Adobe-3.0\n", "is PostScript by its content"),
+        (b"%PDF-1.4\n1 0 obj\n<</Type/Catalog>>\nendobj\n", "is no text but a PDF"),
+        (b"{\\rtf1\\ansi Hello}", "is no text but RTF"),
+        (b"%!PS-Adobe-3.0\n", "is no text but PostScript"),
         # Pairs of bytes that are none of a known encoding, or too few of them.
         ("中文".encode("gbk") + b"\xff" + "中文".encode("gbk"), "--encoding"),
         ("x = 1  # 日".encode("shift_jis"), "--encoding"),

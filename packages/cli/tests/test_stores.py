@@ -77,6 +77,19 @@ def test_files_are_indexed_searched_and_updated(
     }
 
 
+def test_places_other_than_lines_are_kept(
+    cli: Any, notes: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(notes)
+    (notes / "prices.csv").write_text("wine,price\nChianti,12\nBarolo,30\n")
+
+    cli.index("prices.csv", "--store", address, *cli.models)
+    [hit] = cli.hits("Barolo", address)
+
+    assert hit["where"] == "notes/prices.csv rows 2-3"
+    assert (hit["place"], hit["row"], hit["end_row"]) == ("rows 2-3", 2, 3)
+
+
 def test_the_client_of_milvus_lite_says_nothing_on_the_terminal(
     cli: Any, notes: Path, tmp_path: Path
 ) -> None:

@@ -123,11 +123,12 @@ def _serve(connection: Connection) -> None:
         except EOFError:
             return
         _limit(size, seconds)
-        source, error = Source(Path(path), encoding), None
+        source = Source(Path(path), encoding)
+        error: Exception | None = None
         try:
             for section in read(source):
                 connection.send(section)
-        except Unusable as refused:
+        except (Unusable, ImportError) as refused:
             error = refused
         except MemoryError:
             error = Unusable(

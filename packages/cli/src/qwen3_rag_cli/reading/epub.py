@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from qwen3_rag_cli.reading.archives import checked_archive, parse_xml
-from qwen3_rag_cli.reading.encodings import detect
+from qwen3_rag_cli.reading.detection import detect
 from qwen3_rag_cli.reading.source import Source
 from qwen3_rag_cli.reading.unusable import Unusable
 from qwen3_rag_cli.reading.webpages import html_blocks, parse_html
@@ -51,7 +51,8 @@ class _Book:
     def sections(self, name: str) -> Iterator[Section]:
         """Give the sections of all files, headed by the book's title."""
         found = self._package.findtext(".//{*}metadata/{*}title")
-        book = path = (" ".join((found or name).split()),)
+        book: tuple[str, ...] = (" ".join((found or name).split()),)
+        path = book
         titles = self._titles()
         for number, file in enumerate(self._chapters(), 1):
             blocks = [replace(block, number=number) for block in self._blocks(file)]

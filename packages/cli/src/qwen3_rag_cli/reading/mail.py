@@ -12,7 +12,8 @@ from email import message_from_bytes
 from email.header import decode_header
 from email.message import Message
 
-from qwen3_rag_cli.reading.encodings import codecs_of, detect
+from qwen3_rag_cli.reading.detection import detect
+from qwen3_rag_cli.reading.encodings import codecs_of
 from qwen3_rag_cli.reading.source import Source
 from qwen3_rag_cli.reading.unusable import Unusable
 from qwen3_rag_cli.reading.webpages import html_blocks, parse_html

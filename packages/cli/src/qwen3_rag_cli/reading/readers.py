@@ -33,6 +33,9 @@ _READERS: dict[Kind, tuple[str, str]] = {
     "spreadsheet": ("spreadsheets", "read_spreadsheet"),
 }
 
+# Kinds of which a file may be empty, and that no library reads.
+PLAIN: frozenset[Kind] = frozenset({"code", "markdown", "text"})
+
 #: Kinds whose files can make their reader run for ever, or end the process.
 APART: frozenset[Kind] = frozenset({"epub", "mail", "pdf", "slides", "spreadsheet", "word"})
 
@@ -51,22 +54,22 @@ def read(source: Source) -> Iterator[Section]:
             "".join((*section.path, section.text, section.header)).encode()
             is_empty = False
             yield section
-    except (Unusable, MemoryError):
+    except (Unusable, ImportError, MemoryError):
         raise
     except UnicodeError:
         raise Unusable("has characters that are no valid Unicode. Save it again") from None
-    except OSError as error:
-        raise Unusable(f"cannot be read: {error.strerror or error}", keep=True) from None
     except RecursionError:
         raise Unusable("is nested too deeply to be read") from None
     except Exception as error:
-        # What a library meets in a damaged file can end in any of Python's errors.
-        if kind in ("markdown", "text", "code"):
+        if isinstance(error, OSError) and error.errno is not None:
+            raise Unusable(f"cannot be read: {error.strerror or error}", keep=True) from None
+        if kind in PLAIN:
             raise
+        # What a library meets in a damaged file can end in any of Python's errors.
         raise Unusable(
             f"is damaged, or not of the format that its name says: {type(error).__name__}: {error}"
         ) from error
-    if is_empty and kind not in ("markdown", "text", "code"):
+    if is_empty and kind not in PLAIN:
         raise Unusable("has no text")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qwen3_rag_cli.reading.encodings import detect
+from qwen3_rag_cli.reading.detection import detect
 from qwen3_rag_cli.reading.unusable import Unusable
 
 __all__ = ["Source"]

@@ -26,7 +26,7 @@ def read_spreadsheet(source: Source) -> Iterator[Section]:
     """Read the values of each sheet, those of formulas as they were last computed."""
     with checked_archive(source.path, WHAT) as archive:
         refuse_dtd(archive, WHAT)
-    workbook = openpyxl.load_workbook(source.path, read_only=True, data_only=True)
+    workbook = openpyxl.load_workbook(source.path, read_only=True, data_only=True, keep_links=False)
     try:
         for sheet in workbook.worksheets:
             # What the file says of its size may be wrong.
