@@ -109,6 +109,7 @@ def test_a_damaged_character_is_replaced_and_told(tmp_path: Path) -> None:
         ("中文".encode("gbk") + b"\xff" + "中文".encode("gbk"), "--encoding"),
         ("x = 1  # 日".encode("shift_jis"), "--encoding"),
         ("# Ľ".encode("cp1250"), "--encoding"),
+        (("Größe für später\n" * 9).encode() + "тоже для всех\n".encode("koi8_r"), "in line 10"),
     ],
 )
 def test_what_is_no_text_for_sure_is_unusable(tmp_path: Path, raw: bytes, reason: str) -> None:
@@ -135,7 +136,10 @@ def test_a_named_encoding_is_for_text_that_is_not_utf8(
     text = "Text: 日\n" if codec in ("gb18030", "cp932", "utf-16-le", "iso2022_jp") else "Ž “x”\n"
 
     assert read(tmp_path, text.encode(codec), name) == (text, [])
-    assert read(tmp_path, "Größe 日\n".encode(), name) == ("Größe 日\n", [])
+    for other in ("Größe 日\n", "\x1b$ of a terminal"):
+        assert read(tmp_path, other.encode(), name) == (other, [])
+    [note] = read(tmp_path, ("Größe 日\n" * 9).encode() + b"\xe9\n", name)[1]
+    assert "1 characters replaced, the first in line 10" in note
 
 
 def test_text_that_is_not_in_the_named_encoding_is_unusable(tmp_path: Path) -> None:

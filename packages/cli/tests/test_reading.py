@@ -199,6 +199,27 @@ def test_mail_with_raw_bytes_and_unknown_encodings_is_read(tmp_path: Path) -> No
     assert "Für später, süß." in text(tmp_path / "b.eml", raw.encode("latin-1"))
 
 
+def test_a_damaged_message_of_a_mailbox_is_left_out_and_told(tmp_path: Path) -> None:
+    begin = "From a@example.org Fri Nov 27 10:00:00 2026\n"
+    coded = "Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n"
+    messages = [
+        "Subject: One\n\ntext\n\n",
+        f"Subject: Two\n{coded}SGVsb\n\n",
+        "Subject: Three\n\n\n",
+    ]
+    (tmp_path / "a.mbox").write_text("".join(begin + message for message in messages))
+    reader = Reader()
+
+    content = reader.read(tmp_path / "a.mbox")
+    found = [(section.heading, str(section.place(0, 1))) for section in content.sections]
+
+    reader.close()
+    assert found == [("One", "message 1"), ("Three", "message 3")]
+    assert content.notes == [
+        "1 of its messages left out: message 2 is damaged: a part is cut off or no valid base64"
+    ]
+
+
 def test_books_are_headed_by_title_and_contents(tmp_path: Path) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -21,8 +21,11 @@ from qwen3_rag_cli.sections import Block, Section, joined
 
 __all__ = ["read_mail"]
 
-SHOWN = ("From", "To", "Cc", "Date")
+LISTED = ("From", "To", "Cc", "Date")
 REQUIRED = ("From", "Date", "Subject", "To", "Message-ID", "Received")
+
+# Damaged messages of a mailbox that the user is told of one by one.
+SHOWN = 5
 
 # Of a header that is parsed into parameters, which takes time by the square of its length.
 LONGEST_HEADER = 20_000
@@ -56,23 +59,28 @@ def _mailbox(source: Source) -> Iterator[Section]:
         if file.read(5) != b"From ":
             raise Unusable("is no mailbox in the format mbox: it does not begin with `From `")
     box = mailbox.mbox(source.path, create=False)
+    damaged: list[str] = []
     try:
         for number, message in enumerate(box, 1):
-            blocks = (replace(b, number=number) for b in _blocks(source, message, 1))
             try:
-                yield from joined(blocks, (source.name,), "message")
+                blocks = [replace(block, number=number) for block in _blocks(source, message, 1)]
             except Unusable as error:
-                raise Unusable(f"has a message, number {number}, that {error.reason}") from None
+                damaged.append(f"message {number} {error.reason}")
+            else:
+                yield from joined(blocks, (source.name,), "message")
     finally:
         box.close()
+    if damaged:
+        shown = "; ".join(damaged[:SHOWN]) + ("; ..." if damaged[SHOWN:] else "")
+        source.notes.append(f"{len(damaged)} of its messages left out: {shown}")
 
 
 def _blocks(source: Source, message: Message, level: int) -> Iterator[Block]:
-    headers = {name: text for name in (*REQUIRED, *SHOWN) if (text := _header(message, name))}
+    headers = {name: text for name in (*REQUIRED, *LISTED) if (text := _header(message, name))}
     if not headers:
         raise Unusable("is no e-mail message: it has no headers such as From, Date and Subject")
     yield Block(1, headers.get("Subject") or "(no subject)", level)
-    if shown := "\n".join(f"{name}: {headers[name]}" for name in SHOWN if name in headers):
+    if shown := "\n".join(f"{name}: {headers[name]}" for name in LISTED if name in headers):
         yield Block(1, shown)
     yield from _part(source, message, level)
 
@@ -92,9 +100,8 @@ def _part(source: Source, part: Message, level: int) -> Iterator[Block]:
         forms = _parts(source, part)
         if kind == "multipart/alternative":
             # The same text in several forms.
-            forms = [form for form in forms if form.get_content_type() == "text/plain"] or forms[
-                -1:
-            ]
+            plain = [form for form in forms if form.get_content_type() == "text/plain"]
+            forms = plain or forms[-1:]
         for form in forms:
             yield from _part(source, form, level)
     else:
@@ -102,13 +109,14 @@ def _part(source: Source, part: Message, level: int) -> Iterator[Block]:
 
 
 def _body(part: Message, kind: str, level: int) -> Iterator[Block]:
-    if kind == "text/html":
-        for block in html_blocks(parse_html(_text(part))):
-            yield replace(block, level=block.level + level if block.level else 0)
-    elif part.get_content_maintype() == "text":
-        yield from (Block(1, found) for found in _BLANK.split(_text(part).strip()) if found)
-    else:
+    if part.get_content_maintype() != "text":
         yield Block(1, f"Attachment: {kind}")
+    elif text := _text(part).strip():
+        if kind == "text/html":
+            for block in html_blocks(parse_html(text)):
+                yield replace(block, level=block.level + level if block.level else 0)
+        else:
+            yield from (Block(1, found) for found in _BLANK.split(text))
 
 
 def _parts(source: Source, part: Message) -> list[Message]:
