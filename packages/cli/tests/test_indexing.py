@@ -50,9 +50,9 @@ def test_second_run_embeds_nothing(cli: Any, notes: Path, indexed: Path) -> None
 
 def test_second_run_loads_no_torch(cli: Any, notes: Path, indexed: Path) -> None:
     code = (
-        "import sys\nfrom qwen3_rag_cli.app import app\n"
-        f"app(['index', {str(notes)!r}, '--store', {str(indexed)!r}, '-q'], standalone_mode=False)"
-        "\nprint('torch' in sys.modules)"
+        "import atexit, sys\nfrom qwen3_rag_cli.app import app\n"
+        "atexit.register(lambda: print('torch' in sys.modules))\n"
+        f"app(['index', {str(notes)!r}, '--store', {str(indexed)!r}, '-q'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
