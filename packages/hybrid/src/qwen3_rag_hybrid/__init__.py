@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from qwen3_rag_hybrid.documents import Document, Point
+from qwen3_rag_hybrid.errors import DamagedError, InUseError
 from qwen3_rag_hybrid.opening import open_store
 from qwen3_rag_hybrid.reindexing import reindex
 from qwen3_rag_hybrid.renewal import renew_bm25
@@ -30,9 +31,11 @@ __version__ = VERSION
 __all__ = [
     "AsyncStore",
     "CollectionRecord",
+    "DamagedError",
     "Document",
     "Finding",
     "HybridSearcher",
+    "InUseError",
     "MilvusStore",
     "Point",
     "QdrantEdgeStore",

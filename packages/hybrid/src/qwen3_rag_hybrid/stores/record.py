@@ -8,7 +8,14 @@ from typing import Any
 
 from qwen3_rag.lexical import ENCODER_VERSION, BM25Encoder
 
-__all__ = ["BY_NAME", "RENEWING", "TERMS", "CollectionRecord"]
+__all__ = [
+    "BY_NAME",
+    "RENEWING",
+    "TERMS",
+    "CollectionRecord",
+    "LaterFormatError",
+    "check_format",
+]
 
 #: Parameters of an encoder that decide its terms.
 TERMS = ("encoder_version", "snowball")
@@ -26,6 +33,27 @@ RENEWING = 0
 FORMAT = 2
 _WITH_TENANTS = 3
 _WITH_SHORT = 4
+
+
+class LaterFormatError(ValueError):
+    """A later release wrote this, and this one cannot read it."""
+
+
+def check_format(found: object, latest: int) -> None:
+    """Check the format of what was written.
+
+    Args:
+        found: The format.
+        latest: The latest one that this release can read.
+
+    Raises:
+        LaterFormatError: It is a later one.
+        ValueError: It is none.
+    """
+    if isinstance(found, int) and found > latest:
+        raise LaterFormatError(f"format {found}, and {latest} is the latest known")
+    if found not in range(1, latest + 1):
+        raise ValueError(f"format {found!r}, and {latest} is the latest known")
 
 
 @dataclass(frozen=True)
@@ -117,12 +145,10 @@ class CollectionRecord:
         """Create a record from the output of `as_dict`.
 
         Raises:
-            ValueError: The values are not a record, or have a later format.
+            LaterFormatError: The values have a later format.
+            ValueError: The values are not a record.
         """
-        if values.get("format") not in range(1, _WITH_SHORT + 1):
-            raise ValueError(
-                f"format {values.get('format')!r}, and {_WITH_SHORT} is the latest known"
-            )
+        check_format(values.get("format"), _WITH_SHORT)
         try:
             return cls(
                 model=str(values["model"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from qwen3_rag.errors import MissingExtraError, StoreError
+from qwen3_rag.errors import MissingExtraError
 from qwen3_rag.fusion import RankedLists
 from qwen3_rag.search import BM25, DENSE
 from qwen3_rag_hybrid.documents import Document, Id, Keys, Point, point_id
-from qwen3_rag_hybrid.stores.base import Query, Store
+from qwen3_rag_hybrid.stores.base import Query
 from qwen3_rag_hybrid.stores.findings import Finding, compare, refuse
 from qwen3_rag_hybrid.stores.qdrant.filters import (
     check_filter,
@@ -24,6 +23,7 @@ from qwen3_rag_hybrid.stores.qdrant.filters import (
 )
 from qwen3_rag_hybrid.stores.qdrant.paths import check_paths, check_payloads, value_at
 from qwen3_rag_hybrid.stores.qdrant.shape import missing_indexes
+from qwen3_rag_hybrid.stores.qdrant.space import check_space, space_to_write
 from qwen3_rag_hybrid.stores.qdrant.tenants import (
     FIRST_TENANTS,
     TENANT,
@@ -43,7 +43,7 @@ except ImportError as error:
         'pip install "qwen3-rag-hybrid[edge]"'
     ) from error
 
-from qwen3_rag_hybrid.stores.qdrant.folder import EdgeFolder
+from qwen3_rag_hybrid.stores.qdrant.folder_store import EdgeFolderStore
 from qwen3_rag_hybrid.stores.qdrant.layout import (
     KEYS,
     own_id,
@@ -58,11 +58,12 @@ __all__ = ["QdrantEdgeStore"]
 _PAGE = 256
 
 
-class QdrantEdgeStore(Store):
+class QdrantEdgeStore(EdgeFolderStore):
     """A collection in a folder, searched by Qdrant's engine in this process.
 
-    Safe to share between threads. Only one process at a time can open the folder; any other gets a
-    `StoreError` that names the first. Filters are of the class `qdrant_edge.Filter`.
+    Safe to share between threads. Only one process at a time can open the folder for writing; any
+    other gets a `StoreError` that names the first. Any number can read what `publish` published,
+    with `read_only=True`, also meanwhile. Filters are of the class `qdrant_edge.Filter`.
 
     Example:
         ```python
@@ -74,23 +75,6 @@ class QdrantEdgeStore(Store):
     """
 
     can_have_tenants = True
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the collection if it exists; nothing is written before `create`.
-
-        Args:
-            path: The folder; `create` creates it.
-
-        Raises:
-            StoreError: Another process has the folder open, or it is damaged or not writable.
-        """
-        self._folder = EdgeFolder(path)
-        self.path = self._folder.path
-
-    @property
-    def name(self) -> str:
-        """The folder's name for error messages."""
-        return self._folder.name
 
     @property
     def keys(self) -> Keys:
@@ -186,7 +170,8 @@ class QdrantEdgeStore(Store):
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points; see `Store.upsert`. They survive if the process is killed afterwards."""
         with self._folder.using("Writing"):
-            shard = self._reading()
+            shard = self._writing()
+            check_space(self.path, space_to_write(points), "writing")
             made = [to_point(point, self._recorded, self.tenant) for point in points]
             shard.update(engine.UpdateOperation.upsert_points(made))
 
@@ -197,13 +182,13 @@ class QdrantEdgeStore(Store):
         """
         places: list[Any] = [point_id(id_, self.tenant) for id_ in ids]
         with self._folder.using("Deleting"):
-            self._reading().update(engine.UpdateOperation.delete_points(places))
+            self._writing().update(engine.UpdateOperation.delete_points(places))
 
     def delete_matching(self, filter: Any) -> None:
         """Delete documents that pass a filter; see `Store.delete_matching` and `delete`."""
         matching = within(engine, self.tenant, filter) or engine.Filter()
         with self._folder.using("Deleting"):
-            self._reading().update(engine.UpdateOperation.delete_points_by_filter(matching))
+            self._writing().update(engine.UpdateOperation.delete_points_by_filter(matching))
 
     def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
         """Search by vector and by terms in one batch; see `Store.search`."""
@@ -275,24 +260,20 @@ class QdrantEdgeStore(Store):
         faster from some tens of thousands of documents on.
         """
         with self._folder.using("Optimizing"):
-            self._folder.opened().optimize()
+            self._writing().optimize()
             self._folder.reopen()
-
-    def close(self) -> None:
-        """Write pending changes and unlock the folder. Idempotent."""
-        self._folder.close()
-
-    def __reduce__(self) -> Any:
-        raise StoreError(
-            f"{self.name} is open in this process and cannot be pickled or copied. Send the path, "
-            "and open it there once this process has closed it."
-        )
 
     def _reading(self) -> engine.EdgeShard:
         """Give the shard, once it is certain that the tenant fits the collection."""
         shard = self._folder.opened()
         check_use(self.name, self._recorded.tenants, self.tenant)
         return shard
+
+    def _writing(self) -> engine.EdgeShard:
+        """Give the shard, once it can be changed."""
+        self._folder.opened()
+        self._folder.begin()
+        return self._reading()
 
     def _with_bools(self, filter: Any) -> Any:
         """Make a filter with true and false, for which the engine's `MatchValue` has 1 and 0.
@@ -333,6 +314,8 @@ class QdrantEdgeStore(Store):
         shard = self._folder.opened()
         for field, kind in _indexed(record).items():
             if field not in shard.info().payload_schema:
+                self._folder.begin()
+                shard = self._folder.opened()
                 shard.update(engine.UpdateOperation.create_field_index(field, kind))
 
 

@@ -1,4 +1,4 @@
-"""`FolderLock`: one process at a time may use a folder.
+"""`FolderLock`: one process at a time may write to a folder.
 
 The operating system holds the lock and drops it when the process ends, however it ends. The lock
 file's content is only used in the error message of another process.
@@ -10,13 +10,19 @@ import json
 import os
 import socket
 import sys
+import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from qwen3_rag.errors import StoreError
+from qwen3_rag_hybrid.errors import InUseError
+from qwen3_rag_hybrid.stores.qdrant.failures import disk_remedy
 
 __all__ = ["FolderLock"]
+
+_PAUSE = 0.1  # seconds between two attempts
 
 if sys.platform == "win32":
     import msvcrt
@@ -43,35 +49,54 @@ class FolderLock:
         self._path = path
         self._file: BinaryIO | None = None
 
-    def acquire(self) -> None:
-        """Acquire the lock without waiting; do nothing if it is already held.
+    @property
+    def is_held(self) -> bool:
+        """Whether this object holds it."""
+        return self._file is not None
+
+    def acquire(self, wait: float, *, is_published: bool) -> None:
+        """Acquire the lock; do nothing if it is already held.
+
+        Args:
+            wait: Seconds to wait for whoever holds it.
+            is_published: Whether the folder can be read meanwhile, for the message.
 
         Raises:
-            StoreError: Another process holds the lock, or the file cannot be written.
+            InUseError: It is still held.
+            StoreError: The file cannot be written.
         """
         if self._file is not None:
             return
         try:
-            file = self._path.open("a+b")
+            file = self._path.open("a+b", buffering=0)
         except OSError as error:
+            remedy = disk_remedy(error) or "Choose a folder you may write to."
             raise StoreError(
-                f"{str(self._path.parent)!r} cannot be written to ({error.strerror}), and even "
-                "searching has to write a lock there. Choose a folder you may write to."
+                f"{str(self._path.parent)!r} cannot be written to ({error.strerror}). {remedy}"
             ) from error
         try:
-            _lock(file)
-        except OSError as error:
+            self._wait(file, time.monotonic() + wait, is_published)
+        except BaseException:
             file.close()
-            raise StoreError(
-                f"{str(self._path.parent)!r} is held by {self._holder()}. One process at a time "
-                "can use it: wait for that one, end it, or keep the collection on a Qdrant server, "
-                "which many may share."
-            ) from error
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
-        file.flush()
+            raise
         self._file = file
         _held.add(self)
+        with suppress(OSError):  # a full disk; others are then not told who holds it
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+
+    def _wait(self, file: BinaryIO, until: float, is_published: bool) -> None:
+        while True:
+            try:
+                _lock(file)
+                return
+            except OSError as error:
+                if time.monotonic() >= until:
+                    holder, is_own = self._holder()
+                    raise InUseError(
+                        self._path.parent, holder, is_own=is_own, is_published=is_published
+                    ) from error
+            time.sleep(_PAUSE)
 
     def release(self) -> None:
         """Release the lock. Idempotent."""
@@ -87,15 +112,16 @@ class FolderLock:
         if file is not None:
             file.close()
 
-    def _holder(self) -> str:
+    def _holder(self) -> tuple[str, bool]:
+        """Return who holds the lock, and whether that is this process."""
         try:
             holder = json.loads(self._path.read_bytes())
             pid, host = int(holder["pid"]), str(holder["host"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "another process"  # the holder has not written its name yet
+            return "another process", False  # the holder has not written its name yet
         if pid == os.getpid() and host == socket.gethostname():
-            return f"this process itself (pid {pid}), which opened it before"
-        return f"process {pid} on host {host!r}"
+            return f"this process itself (pid {pid}), which opened it before", True
+        return f"process {pid} on host {host!r}", False
 
 
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
