@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -110,7 +111,7 @@ class Cli:
 
     def content(self, store: Path) -> dict[str, tuple[Any, ...]]:
         """All an index holds: by id the text, the payload, and both vectors, bit by bit."""
-        with closing(QdrantEdgeStore(store)) as collection:
+        with closing(QdrantEdgeStore(store, read_only=True)) as collection:
             return {
                 str(point.document.id): (
                     point.document.text,
@@ -120,6 +121,15 @@ class Cli:
                 )
                 for point in collection.scan(vectors=True)
             }
+
+    def unpublish(self, store: Path) -> None:
+        """Leave an index as an earlier release does, and a killed first run: never published."""
+        with closing(QdrantEdgeStore(store)) as collection:
+            work = collection.begin()
+        shutil.rmtree(store / "generations")
+        for item in work.iterdir():
+            item.rename(store / item.name)
+        work.rmdir()
 
 
 class Corpus:

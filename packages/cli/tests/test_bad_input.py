@@ -148,6 +148,7 @@ def test_another_model_dim_or_encoder_is_refused_and_nothing_lost(
 def test_an_index_of_a_later_encoder_version_is_refused(
     cli: Any, notes: Path, indexed: Path
 ) -> None:
+    cli.unpublish(indexed)
     record = indexed / "collection" / "settings.json"
     values = json.loads(record.read_text(encoding="utf-8"))
     values["encoder"]["encoder_version"] = 99
@@ -160,16 +161,24 @@ def test_an_index_of_a_later_encoder_version_is_refused(
         assert "version 99 of the BM25 encoder" in " ".join(said.err.split())
 
 
-def test_damaged_manifest_is_a_store_error(cli: Any, notes: Path, indexed: Path) -> None:
+def test_damaged_manifest_is_a_store_error_and_made_anew(
+    cli: Any, notes: Path, indexed: Path
+) -> None:
+    before = cli.content(indexed)
+    cli.unpublish(indexed)
     (indexed / "manifest.sqlite3").write_bytes(b"not a database" * 100)
 
-    said = cli.run("index", notes, "--store", indexed)
-
+    said = cli.run("search", "roof", "--store", indexed)
     assert said.code == 3
     assert "manifest.sqlite3" in said.err
+    assert "Run `qwen3-rag index` with the same paths" in said.err
+
+    assert cli.index(notes, "--store", indexed, *cli.models)["embedded"] == 5
+    assert cli.content(indexed) == before
 
 
 def test_manifest_of_a_later_format_is_a_store_error(cli: Any, notes: Path, indexed: Path) -> None:
+    cli.unpublish(indexed)
     rows = sqlite3.connect(indexed / "manifest.sqlite3")
     rows.execute("UPDATE record SET value = '99' WHERE name = 'format'")
     rows.commit()
@@ -267,7 +276,8 @@ def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, ind
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom qwen3_rag_cli.index import Index\n"
         "from qwen3_rag_cli.places import Place\n"
-        f"index = Index(Place.of({str(indexed)!r}))\nprint('open', flush=True)\ntime.sleep(60)"
+        f"index = Index(Place.of({str(indexed)!r}), create=True)\n"
+        "print('open', flush=True)\ntime.sleep(60)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True

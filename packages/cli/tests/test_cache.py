@@ -82,7 +82,7 @@ def test_info_and_clear_in_words_and_as_json(
 def test_a_file_that_is_no_cache_is_refused_and_kept(
     cli: Any, notes: Path, tmp_path: Path, indexed: Path
 ) -> None:
-    other = indexed / "manifest.sqlite3"
+    [other] = indexed.glob("generations/*/manifest.sqlite3")
     before = other.read_bytes()
 
     for command in (["cache", "info", other], ["cache", "clear", other]):

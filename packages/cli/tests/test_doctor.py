@@ -63,6 +63,7 @@ def test_doctor_works_without_an_index_and_without_downloaded_models(
 
 
 def test_doctor_names_what_is_wrong_with_an_index(cli: Any, indexed: Path) -> None:
+    cli.unpublish(indexed)
     rows = sqlite3.connect(indexed / "manifest.sqlite3")
     rows.execute("DELETE FROM chunks WHERE id LIKE '%diary%'")
     rows.commit()
@@ -74,7 +75,8 @@ def test_doctor_names_what_is_wrong_with_an_index(cli: Any, indexed: Path) -> No
 
 
 def test_doctor_of_a_damaged_index_ends_with_3(cli: Any, indexed: Path) -> None:
-    (indexed / "manifest.sqlite3").write_bytes(b"broken" * 1000)
+    [manifest] = indexed.glob("generations/*/manifest.sqlite3")
+    manifest.write_bytes(b"broken" * 1000)
 
     said = cli.run("doctor", "--store", indexed, "--no-measure", "--json")
 

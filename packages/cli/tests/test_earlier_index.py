@@ -21,7 +21,8 @@ def earlier(cli: Any, notes: Path, tmp_path: Path) -> Path:
     cli.index(notes, "--store", store, *cli.models)
     checkpoint = resolve_checkpoint(str(cli.embedding), "embedding")
     assert checkpoint.earlier_fingerprint not in (None, checkpoint.fingerprint)
-    with Index(Place.of(store)) as index:
+    cli.unpublish(store)
+    with Index(Place.of(store), create=True) as index:
         record = index.collection.record()
         assert record is not None
         assert record.fingerprint == checkpoint.fingerprint

@@ -153,6 +153,7 @@ def test_other_chunk_sizes_cut_everything_anew_and_are_remembered(
 
 def test_a_lost_collection_is_made_again(cli: Any, notes: Path, indexed: Path) -> None:
     before = cli.content(indexed)
+    cli.unpublish(indexed)
     shutil.rmtree(indexed / "collection")
 
     summary = cli.index(notes, "--store", indexed)
@@ -165,6 +166,7 @@ def test_chunks_the_manifest_does_not_know_are_taken_out(
     cli: Any, notes: Path, indexed: Path
 ) -> None:
     before = cli.content(indexed)
+    cli.unpublish(indexed)
     manifest = Manifest(indexed / "manifest.sqlite3")
     manifest.forget(["notes/deep/diary.txt#0"])
     manifest.close()
@@ -179,6 +181,7 @@ def test_an_index_of_the_first_format_is_searched_and_updated_without_embedding_
     cli: Any, notes: Path, indexed: Path
 ) -> None:
     before, hits = cli.content(indexed), cli.hits("Who decided?", indexed)
+    cli.unpublish(indexed)
     with closing(QdrantEdgeStore(indexed)) as collection:
         record, points = collection.record(), list(collection.scan(vectors=True))
     shutil.rmtree(indexed / "collection")

@@ -57,7 +57,8 @@ def here(cli: Any, models: list[str], notes: Path, tmp_path: Path) -> Path:
 
 
 def record(store: Path) -> dict[str, Any]:
-    rows = sqlite3.connect(store / "manifest.sqlite3")
+    [manifest] = store.glob("generations/*/manifest.sqlite3")
+    rows = sqlite3.connect(manifest)
     values = dict(rows.execute("SELECT name, value FROM record").fetchall())
     rows.close()
     return {name: json.loads(value) for name, value in values.items()}
@@ -374,6 +375,7 @@ def test_a_collection_is_embedded_anew_by_a_server(
 
 
 def test_a_damaged_record_of_a_server_is_an_error_of_the_index(cli: Any, indexed: Path) -> None:
+    cli.unpublish(indexed)
     for damaged in ({"base_url": "file:///etc/passwd"}, {}, "http://gpu", {"base_url": 5}):
         rows = sqlite3.connect(indexed / "manifest.sqlite3")
         rows.execute("UPDATE record SET value = ? WHERE name = 'server'", (json.dumps(damaged),))

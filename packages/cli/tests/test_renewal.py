@@ -14,8 +14,9 @@ from qwen3_rag_hybrid import QdrantEdgeStore
 VERSION_1 = {"encoder_version": 1, "k1": 1.2, "b": 0.75, "avg_len": 256.0}
 
 
-def age(store: Path) -> None:
+def age(cli: Any, store: Path) -> None:
     """Make an index one of version 1: its record, and other terms."""
+    cli.unpublish(store)
     with closing(QdrantEdgeStore(store)) as collection:
         other = BM25Encoder().encode_document("terms of another version")
         points = list(collection.scan(vectors=True))
@@ -26,7 +27,7 @@ def age(store: Path) -> None:
 
 
 def test_search_in_an_older_index_says_what_renews_it(cli: Any, indexed: Path) -> None:
-    age(indexed)
+    age(cli, indexed)
 
     said = cli.run("search", "roof", "--store", indexed)
 
@@ -38,7 +39,7 @@ def test_index_renews_an_older_index_and_embeds_nothing(
     cli: Any, notes: Path, indexed: Path
 ) -> None:
     before = cli.content(indexed)
-    age(indexed)
+    age(cli, indexed)
     assert cli.content(indexed) != before
 
     summary = cli.index(notes, "--store", indexed)
@@ -49,7 +50,7 @@ def test_index_renews_an_older_index_and_embeds_nothing(
 
 
 def test_the_summary_tells_of_the_renewal(cli: Any, notes: Path, indexed: Path) -> None:
-    age(indexed)
+    age(cli, indexed)
 
     said = cli.run("index", notes, "--store", indexed)
 
@@ -57,7 +58,7 @@ def test_the_summary_tells_of_the_renewal(cli: Any, notes: Path, indexed: Path) 
 
 
 def test_doctor_names_the_command_that_renews(cli: Any, indexed: Path) -> None:
-    age(indexed)
+    age(cli, indexed)
 
     said = cli.run("doctor", "--store", indexed)
 

@@ -1,4 +1,4 @@
-"""An index: a vector collection, and a manifest of the files in it."""
+"""`Index`: a vector collection, and a manifest of the files in it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qwen3_rag.backends import Capabilities
 from qwen3_rag.errors import InputError, StoreError
 from qwen3_rag.fusion import DEFAULT_CANDIDATES
 from qwen3_rag.integration import Checkpoint, Closing
+from qwen3_rag_cli import folders
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_cli.models import Models, Runtime
 from qwen3_rag_cli.places import Place
 from qwen3_rag_cli.shared_manifest import SharedManifest
 from qwen3_rag_hybrid import HybridSearcher, Store, open_store, renew_bm25
 
-__all__ = ["FIELDS", "MANIFEST", "Depths", "Index", "NoIndexError"]
+if TYPE_CHECKING:
+    from qwen3_rag_hybrid import QdrantEdgeStore
 
-MANIFEST = "manifest.sqlite3"
+__all__ = ["FIELDS", "Depths", "Index", "NoIndexError"]
 
 #: Payload fields of a chunk that can be filtered by, and their types.
 FIELDS = {"path": "keyword", "kind": "keyword"}
@@ -64,9 +66,10 @@ class NoIndexError(StoreError):
 class Index(Closing):
     """An open index.
 
-    In a folder, the manifest is beside the collection, and one process at a time can open them; the
-    operating system releases the lock when the process ends, however it ends. In any other store,
-    the manifest is in the collection, and what the store allows is allowed.
+    In a folder, the manifest is beside the collection, and `publish` makes both a state that any
+    number of processes can open, while one changes a copy; the operating system releases its lock
+    when it ends, however it ends. In any other store, the manifest is in the collection, and what
+    the store allows is allowed.
 
     Attributes:
         place: Where it is.
@@ -74,28 +77,35 @@ class Index(Closing):
         store: The whole collection.
         collection: The tenant's documents in it, or all of them.
         manifest: The files in it.
+        damage: What was given up because it was damaged, to be indexed again; empty if nothing was.
     """
 
     store: Store
     collection: Store
     manifest: Manifest | SharedManifest
+    _published: QdrantEdgeStore | None = None
 
     def __init__(
         self,
         place: Place,
         *,
         create: bool = False,
+        write: bool = False,
         tenant: str | None = None,
         overall: bool = False,
+        wait: float = 0.0,
     ) -> None:
         """Open an index.
 
         Args:
             place: Where it is.
-            create: Whether to create it if it does not exist.
+            create: Whether to create it if it does not exist, and to open it for writing.
+            write: Whether to open it for writing. An index in a folder is otherwise opened as it
+                was published last.
             tenant: The tenant whose index to open.
             overall: Whether an index with tenants may be opened without one, to look at what
                 concerns all of them.
+            wait: Seconds to wait for another process that writes to an index in a folder.
 
         Raises:
             InputError: The index has tenants and none is named, or the other way round.
@@ -104,7 +114,7 @@ class Index(Closing):
                 not answer.
             MissingExtraError: The store's client is not installed.
         """
-        self.place, self.tenant = place, tenant
+        self.place, self.tenant, self.damage = place, tenant, ""
         folder = place.folder
         self._is_made = False
         if folder is None:
@@ -122,18 +132,14 @@ class Index(Closing):
                 f"`--tenant` is {tenant!r}, and an index in a folder has no tenants. Use a folder "
                 "for each, or a collection in another --store."
             )
-        if not create and not (folder / MANIFEST).is_file():
+        if not create and not folders.holds_index(folder):
             raise self._missing()
-        if create:
+        if create or write:
             self._is_made = not folder.exists()
-            _make_folder(folder)
-        # Open the collection first: its lock shows which process has the index open.
-        self.store = self.collection = open_store(folder)
-        try:
-            self.manifest = Manifest(folder / MANIFEST)
-        except BaseException:
-            self.store.close()
-            raise
+            opened, self.manifest, self.damage = folders.open_to_write(folder, wait)
+        else:
+            opened, self.manifest = folders.open_to_read(folder)
+        self.store = self.collection = self._published = opened
 
     @property
     def name(self) -> str:
@@ -320,6 +326,19 @@ class Index(Closing):
         self.manifest.mark_clean(deleted=ids, gone=[path])
         return len(ids)
 
+    def flush(self) -> None:
+        """Have the system write an index in a folder to the disk."""
+        if self._published is not None:
+            self._published.flush()
+
+    def publish(self) -> None:
+        """Make what an index in a folder has now what others open."""
+        if self._published is None or self.collection.record() is None:
+            return
+        self.manifest.close()
+        self._published.publish([folders.MANIFEST])
+        self.manifest = folders.manifest_of(self._published)
+
     def close(self) -> None:
         """Close manifest and collection; a new folder in which nothing was written is removed."""
         # A searcher may have closed the collection before.
@@ -366,21 +385,3 @@ class Index(Closing):
             f"There is no index at {str(self.place)!r}. Make one with `qwen3-rag index "
             f"PATHS{store}`, or name another with --store."
         )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = {path.name for path in folder.iterdir()}
-        if names and MANIFEST not in names and names != {".gitignore"}:
-            raise StoreError(
-                f"The folder {str(folder)!r} holds other files and no index. Name an empty or new "
-                "folder with --store."
-            )
-        # An index can be rebuilt and does not belong in a repository.
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). Name a "
-            "folder you may write to with --store."
-        ) from error

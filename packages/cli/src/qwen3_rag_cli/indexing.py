@@ -1,7 +1,8 @@
 """Updates an index from files, so that an interrupted run can be continued.
 
-For each group of chunks the manifest marks them dirty, the collection is changed, and the manifest
-marks them clean. Whatever a killed run left dirty is written again by the next run.
+For each group of chunks the manifest marks them dirty, the collection is changed and written to the
+disk, and the manifest marks them clean. Whatever a killed run left dirty is written again by the
+next run. The index is published at the end, and now and then in a long run, where a file ends.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from qwen3_rag_cli.files import Found, Selection, Skipped
 from qwen3_rag_cli.formats import kind_of
 from qwen3_rag_cli.index import FIELDS, Index
 from qwen3_rag_cli.models import Models
+from qwen3_rag_cli.pace import Pace
 from qwen3_rag_cli.reading import Content, Reader, Unusable, digest_of
 from qwen3_rag_cli.spool import Spool
 from qwen3_rag_hybrid import Document, HybridSearcher
@@ -35,6 +37,9 @@ SAMPLED = 1000
 
 # Number of unchanged files to record at once.
 RECORDED = 256
+
+# Seconds after which a long run publishes what it has.
+INTERVAL = 60.0
 
 #: Called with the number of bytes processed, the number of chunks embedded, and the current file.
 Progress: TypeAlias = Callable[[float, int, str], None]
@@ -117,6 +122,8 @@ class Indexing(Closing):
         self._count = models.token_counter()
         self._searcher: HybridSearcher | None = None
         self._pending: Sequence[Found] = ()
+        self._unsaved: list[_Group] = []
+        self._saving, self._publishing = Pace(0.0), Pace(INTERVAL)
         index.reconcile()
         self._record = {
             # An address may be one machine's own.
@@ -178,17 +185,24 @@ class Indexing(Closing):
                 group = self._gather(found, content.digest, pieces, group, progress)
             group.done.append((found.key, content.digest, self._settings))
             self.summary.indexed += 1
-            if not group.documents and len(group.done) >= RECORDED:
+            is_due = self._publishing.is_due
+            if is_due or (not group.documents and len(group.done) >= RECORDED):
                 group = self._write(group, found.key, progress)
+            if is_due:
+                self._publish()
         self._write(group, "", progress)
+        self._publish()
         self.summary.files = self.summary.unchanged + self.summary.indexed
         self.summary.chunks = self._index.manifest.count()
         return self.summary
 
     def close(self) -> None:
-        """Close the model, and end the process that reads files."""
-        self._embedder.close()
-        self._reader.close()
+        """Record what was written, close the model, and end the process that reads files."""
+        try:
+            self._save()
+        finally:
+            self._embedder.close()
+            self._reader.close()
 
     def _gather(
         self, found: Found, file: str, pieces: Spool, group: _Group, progress: Progress
@@ -251,10 +265,33 @@ class Indexing(Closing):
         stale = [id_ for id_, _ in group.stale]
         if stale:
             self._index.collection.delete(stale)
-        manifest.mark_clean(written=group.written, deleted=stale, done=group.done)
+        self._unsaved.append(group)
+        if self._saving.is_due:
+            self._save()
         if searcher is None:
             progress(group.size, 0, key)
         return _Group()
+
+    def _save(self) -> None:
+        """Write the collection to the disk, and mark clean what is in it then.
+
+        Marked before, it would be lost without a trace if the machine lost power.
+        """
+        groups, self._unsaved = self._unsaved, []
+        if not any(group.written or group.stale or group.done for group in groups):
+            return
+        with self._saving.measured():
+            self._index.flush()
+            self._index.manifest.mark_clean(
+                written=[one for group in groups for one in group.written],
+                deleted=[id_ for group in groups for id_, _ in group.stale],
+                done=[one for group in groups for one in group.done],
+            )
+
+    def _publish(self) -> None:
+        self._save()
+        with self._publishing.measured():
+            self._index.publish()
 
     def _replace_payloads(self, documents: Sequence[Document]) -> None:
         """Write documents whose vectors are in the collection with their new payloads."""

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from qwen3_rag.errors import StoreError
+from qwen3_rag_hybrid import DamagedError
 
 __all__ = ["Manifest"]
 
 FORMAT = 1
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "Another process writes to this index. Wait for it, with --wait SECONDS.",
+    sqlite3.SQLITE_FULL: "The disk is full. Free some space, and run the same command again.",
+    sqlite3.SQLITE_READONLY: "Change the permissions, or name a folder you may write to.",
+    sqlite3.SQLITE_CANTOPEN: "Check the folder's permissions, and that the disk is not full.",
+    sqlite3.SQLITE_IOERR: "Check the disk, and whether it is full.",
+}
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -32,26 +42,43 @@ CREATE INDEX IF NOT EXISTS chunks_by_path ON chunks (path);
 
 
 class Manifest:
-    """The manifest's rows; only one process at a time can open them.
+    """The manifest's rows; only one process at a time can open them to change them.
 
     Attributes:
+        path: The file.
         is_shared: Whether the rows are in the collection, for several machines; here, they are not.
     """
 
     is_shared = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, begin: Callable[[], Path] | None = None) -> None:
         """Open the file, or create it.
 
+        Args:
+            path: The file.
+            begin: Copies the folder of a file that must not change, and returns the copy; called
+                before the first change. The file may be changed when omitted.
+
         Raises:
-            StoreError: It cannot be written, is in use, is damaged, or has a later format.
+            DamagedError: It is damaged.
+            StoreError: It cannot be written, is in use, or has a later format.
         """
-        self._path = path
+        self._begin = begin
+        self._open(path)
+
+    def _open(self, path: Path) -> None:
+        self.path = path
         with self._errors():
-            self._rows = sqlite3.connect(path, timeout=1.0)
+            if self._begin is not None:
+                uri = f"{path.as_uri()}?mode=ro&immutable=1"
+                self._rows = sqlite3.connect(uri, uri=True)
+            else:
+                self._rows = sqlite3.connect(path, timeout=1.0)
             try:
-                self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")
-                self._rows.executescript(_SCHEMA)
+                if self._begin is None:
+                    self._rows.execute("PRAGMA locking_mode = EXCLUSIVE")
+                    self._rows.executescript(_SCHEMA)
+                    self._write_format()
                 self._check_format()
             except BaseException:
                 self._rows.close()
@@ -65,7 +92,9 @@ class Manifest:
 
     def write_record(self, values: Mapping[str, Any]) -> None:
         """Store values that describe the index."""
-        with self._errors(), self._rows:
+        if not values.items() - self.record().items():
+            return
+        with self._changes():
             self._rows.executemany(
                 "INSERT OR REPLACE INTO record VALUES (?, ?)",
                 [(name, json.dumps(value)) for name, value in values.items()],
@@ -123,7 +152,7 @@ class Manifest:
             chunks: Id and path of each.
         """
         rows = list(chunks)
-        with self._errors(), self._rows:
+        with self._changes():
             self._rows.executemany(
                 "DELETE FROM files WHERE path = ?", [(path,) for path in {p for _, p in rows}]
             )
@@ -145,7 +174,7 @@ class Manifest:
             done: Path, digest and settings of files that are now complete.
             gone: Paths of files that are no longer in the index.
         """
-        with self._errors(), self._rows:
+        with self._changes():
             self._rows.executemany("INSERT OR REPLACE INTO chunks VALUES (?, ?, ?)", written)
             self._rows.executemany("DELETE FROM chunks WHERE id = ?", [(id_,) for id_ in deleted])
             self._rows.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", done)
@@ -157,7 +186,7 @@ class Manifest:
         Args:
             ids: Ids of chunks that the collection does not have; all chunks when omitted.
         """
-        with self._errors(), self._rows:
+        with self._changes():
             if ids is None:
                 self._rows.execute("DELETE FROM files")
                 self._rows.execute("DELETE FROM chunks")
@@ -172,31 +201,41 @@ class Manifest:
         """Close the file."""
         self._rows.close()
 
-    def _check_format(self) -> None:
+    def _write_format(self) -> None:
         with self._rows:
             self._rows.execute(
                 "INSERT OR IGNORE INTO record VALUES ('format', ?)", (json.dumps(FORMAT),)
             )
+
+    def _check_format(self) -> None:
         found = self._rows.execute("SELECT value FROM record WHERE name = 'format'").fetchone()
         if found != (json.dumps(FORMAT),):
             raise StoreError(
-                f"The index at {str(self._path.parent)!r} has the format {found[0]}, and this "
+                f"The manifest {str(self.path)!r} has the format {found and found[0]}, and this "
                 f"version of qwen3-rag-cli writes {FORMAT}. Upgrade qwen3-rag-cli, or index into "
                 "another --store."
             )
+
+    @contextmanager
+    def _changes(self) -> Iterator[None]:
+        """Change rows in one transaction, in a copy if the file must not change."""
+        if self._begin is not None:
+            folder = self._begin()
+            self._rows.close()
+            self._begin = None
+            self._open(folder / self.path.name)
+        with self._errors(), self._rows:
+            yield
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            if "locked" in str(error):
-                raise StoreError(
-                    f"The index at {str(self._path.parent)!r} is in use by another process. Wait "
-                    "until it has finished."
-                ) from error
-            raise StoreError(
-                f"The index at {str(self._path.parent)!r} cannot be read or written "
-                f"({self._path.name}: {error}). Check the disk and the folder's permissions, or "
-                "index into another --store."
-            ) from error
+            told = f"The manifest {str(self.path)!r} cannot be read or written: {error}."
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _DAMAGED:
+                reason = f"{self.path.name}: {error}"
+                raise DamagedError(f"{told} Index the same paths again.", reason) from error
+            remedy = _REMEDIES.get(code, "Check the disk, or index into another --store.")
+            raise StoreError(f"{told} {remedy}") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen3_rag.errors import InputError, StoreError
-from qwen3_rag_cli.index import MANIFEST
+from qwen3_rag_cli import folders
 from qwen3_rag_cli.models import Models, Runtime
 from qwen3_rag_cli.places import Place
 from qwen3_rag_cli.shared_manifest import PROGRAM, SharedManifest
@@ -54,7 +54,7 @@ def reindexed(source: Place, target: Place, choice: Choice, *, progress: bool) -
         StoreError: The source does not exist, or the target holds other documents.
     """
     for place in (source, target):
-        if place.folder is not None and (place is target or (place.folder / MANIFEST).exists()):
+        if place.folder is not None and (place is target or folders.holds_index(place.folder)):
             raise InputError(
                 f"{str(place)!r} is a folder, and an index in a folder belongs to its files. Index "
                 "the files into the other store: `qwen3-rag index PATHS --store ADDRESS`."
@@ -94,8 +94,15 @@ def renewed(place: Place, *, progress: bool) -> dict[str, object]:
     """
     if place.folder is not None and not place.folder.exists():
         raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
+    from qwen3_rag_hybrid import QdrantEdgeStore
+
     with closing(open_store(place.address)) as collection:
+        folder = collection if isinstance(collection, QdrantEdgeStore) else None
+        # What a killed run of `index` left is for its next run to publish.
+        is_published = folder is not None and folder.is_published
         count = renew_bm25(collection, measure=True, progress=progress)
+        if folder is not None and is_published:
+            folder.publish()
         return {"source": str(place), "documents": _count(collection), "renewed": count}
 
 

@@ -10,7 +10,15 @@ __all__ = ["DamagedError", "InUseError"]
 
 
 class DamagedError(StoreError):
-    """The files of a collection are not as they were written."""
+    """The files of a collection are not as they were written.
+
+    Attributes:
+        reason: What was found, for callers who can advise something else.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class InUseError(StoreError):

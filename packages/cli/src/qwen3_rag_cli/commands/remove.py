@@ -31,10 +31,11 @@ def remove_command(
     from qwen3_rag_cli.places import Place
 
     place = Place.of(store)
-    with Index(place, tenant=tenant) as index:
+    with Index(place, write=True, tenant=tenant) as index:
         index.check_known()
         files = indexed_files(index, paths)
         chunks = sum(index.remove(file.path) for file in files)
+        index.publish()
     if json_:
         removed = [file.path for file in files]
         console.print_json({"store": str(place), "removed": removed, "chunks": chunks})

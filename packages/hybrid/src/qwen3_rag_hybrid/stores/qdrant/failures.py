@@ -53,8 +53,10 @@ def engine_errors(action: str, damaged: str = "") -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         remedy = _remedy(error)
-        kind = DamagedError if damaged and not remedy else StoreError
-        raise kind(f"{action} failed: {error} {remedy or damaged}".rstrip()) from error
+        told = f"{action} failed: {str(error).rstrip('.')}."
+        if damaged and not remedy:
+            raise DamagedError(f"{told} {damaged}", str(error)) from error
+        raise StoreError(f"{told} {remedy}".rstrip()) from error
 
 
 def disk_remedy(error: OSError) -> str:

@@ -92,6 +92,11 @@ class EdgeFolder:
         return self._place
 
     @property
+    def published(self) -> Path | None:
+        """The current generation."""
+        return self._generations.newest()
+
+    @property
     def is_published(self) -> bool:
         """Whether the collection as it is open is a generation, which never changes."""
         return self._place.parent == self._generations.published
@@ -253,7 +258,7 @@ class EdgeFolder:
             except DamagedError as error:
                 if not self._repair:
                     raise
-                self.damage = str(error)
+                self.damage = error.reason
                 self._generations.give_up()
 
     def _find_place(self) -> None:
@@ -312,6 +317,6 @@ class EdgeFolder:
     @property
     def _damaged(self) -> str:
         return (
-            f"{self.name} is damaged. Restore the folder from a copy, or open it with `repair=True` "
-            "and add the documents again."
+            f"{self.name} is damaged. Restore the folder from a copy, or open it with "
+            "`repair=True` and add the documents again."
         )

@@ -57,6 +57,11 @@ class EdgeFolderStore(Store):
         return self._folder.place
 
     @property
+    def published(self) -> Path | None:
+        """The folder that was published last; `None` if nothing was."""
+        return self._folder.published
+
+    @property
     def is_published(self) -> bool:
         """Whether the collection is as it was published, without changes."""
         return self._folder.is_published

@@ -1,0 +1,140 @@
+"""Opens an index in a folder: the collection, and the manifest that is published with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qwen3_rag.errors import StoreError
+from qwen3_rag_cli.manifest import Manifest
+from qwen3_rag_hybrid import DamagedError, InUseError
+
+if TYPE_CHECKING:
+    from qwen3_rag_hybrid import QdrantEdgeStore
+
+__all__ = ["MANIFEST", "holds_index", "manifest_of", "open_to_read", "open_to_write"]
+
+MANIFEST = "manifest.sqlite3"
+
+
+def holds_index(folder: Path) -> bool:
+    """Whether there is an index in a folder, published or not."""
+    # Where a store keeps what was published, what is changed, and what was never published.
+    places = ("generations/*/", "work/", "")
+    return any(any(folder.glob(f"{place}{MANIFEST}")) for place in places)
+
+
+def open_to_read(folder: Path) -> tuple[QdrantEdgeStore, Manifest]:
+    """Open an index as it was published last, while others may write to it.
+
+    One that was never published is opened with the lock.
+
+    Raises:
+        StoreError: It is damaged, or another process writes to one that was never published.
+    """
+    from qwen3_rag_hybrid import QdrantEdgeStore
+
+    while True:
+        with _told(
+            folder, "It has no complete state to search yet: try again when that has ended."
+        ):
+            store = QdrantEdgeStore(folder, read_only=True)
+            try:
+                return store, manifest_of(store)
+            except BaseException as error:
+                store.close()
+                # Whoever writes has published another state, and removed this one.
+                if isinstance(error, StoreError) and not store.place.exists():
+                    continue
+                raise
+
+
+def open_to_write(folder: Path, wait: float) -> tuple[QdrantEdgeStore, Manifest, str]:
+    """Open an index to change it, and create it if it does not exist.
+
+    Args:
+        folder: The folder.
+        wait: Seconds to wait for another process that writes to it.
+
+    Returns:
+        The two parts, and what was damaged and is given up, to be indexed again.
+
+    Raises:
+        StoreError: It is in use, holds other files, or cannot be written.
+    """
+    from qwen3_rag_hybrid import QdrantEdgeStore
+
+    _make(folder)
+    with _told(folder, "Wait for it with --wait SECONDS, or end it."):
+        store = QdrantEdgeStore(folder, wait=wait, repair=True)
+        try:
+            if store.record() is None:
+                store.begin()  # locks the folder
+            damage = store.damage
+            try:
+                manifest = manifest_of(store)
+            except DamagedError as error:
+                damage = error.reason
+                for path in store.begin().glob(f"{MANIFEST}*"):
+                    path.unlink()
+                manifest = manifest_of(store)
+            if damage and store.published is not None and MANIFEST not in damage:
+                _recall(store.published, manifest)
+        except BaseException:
+            store.close()
+            raise
+    return store, manifest, damage
+
+
+def manifest_of(store: QdrantEdgeStore) -> Manifest:
+    """Open the manifest beside a collection."""
+    return Manifest(store.place / MANIFEST, begin=store.begin if store.is_published else None)
+
+
+def _recall(published: Path, manifest: Manifest) -> None:
+    """Take over the models and settings of what was given up, if they can still be read."""
+    try:
+        damaged = Manifest(published / MANIFEST, begin=Path)
+    except StoreError:
+        return
+    try:
+        manifest.write_record(damaged.record())
+    finally:
+        damaged.close()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = {path.name for path in folder.iterdir()} - {".gitignore", "lock"}
+        if others and not holds_index(folder):
+            raise StoreError(
+                f"The folder {str(folder)!r} holds other files and no index. Name an empty or new "
+                "folder with --store."
+            )
+        # An index can be rebuilt and does not belong in a repository.
+        ignored = folder / ".gitignore"
+        if not ignored.exists():
+            ignored.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). Free "
+            "some space if the disk is full, or name a folder you may write to with --store."
+        ) from error
+
+
+@contextmanager
+def _told(folder: Path, when_in_use: str) -> Iterator[None]:
+    """Say what to do in the words of the command line."""
+    name = f"The index at {str(folder)!r}"
+    try:
+        yield
+    except InUseError as error:
+        raise StoreError(f"{name} is held by {error.holder}. {when_in_use}") from error
+    except DamagedError as error:
+        raise StoreError(
+            f"{name} is damaged ({error.reason}). Run `qwen3-rag index` with the same "
+            "paths, which makes it anew."
+        ) from error
