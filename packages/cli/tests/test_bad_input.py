@@ -263,7 +263,8 @@ def test_a_folder_as_model_gets_no_reranker_that_nobody_named(
 
 
 def test_doctor_knows_no_models_of_an_index_that_cannot_be_opened(cli: Any, indexed: Path) -> None:
-    (indexed / "manifest.sqlite3").write_bytes(b"not a database" * 100)
+    [manifest] = indexed.glob("generations/*/manifest.sqlite3")
+    manifest.write_bytes(b"not a database" * 100)
 
     said = cli.run("doctor", "--store", indexed, "--json")
 

@@ -48,6 +48,7 @@ def test_files_folders_and_patterns_are_listed(
 
 
 def test_a_file_of_an_interrupted_run_is_listed_as_incomplete(cli: Any, indexed: Path) -> None:
+    cli.unpublish(indexed)
     with closing(Manifest(indexed / "manifest.sqlite3")) as manifest:
         manifest.mark_dirty([("notes/roof.md#0", "notes/roof.md")])
 

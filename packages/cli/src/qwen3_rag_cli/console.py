@@ -27,6 +27,7 @@ __all__ = [
     "note_to",
     "plain",
     "print_json",
+    "print_json_line",
     "print_line",
     "print_sections",
     "progress",
@@ -138,6 +139,13 @@ def print_json(value: object) -> None:
     """Print a value as JSON, which has no NaN."""
     with writing():
         sys.stdout.write(to_json(value, sys.stdout) + "\n")
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as one line of JSON, at once, for a program that reads line by line."""
+    with writing():
+        sys.stdout.write(to_json(value, sys.stdout, indent=None) + "\n")
+        sys.stdout.flush()
         sys.stdout.flush()
 
 

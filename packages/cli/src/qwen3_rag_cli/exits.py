@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -13,7 +17,7 @@ from typer.core import TyperGroup
 
 from qwen3_rag_cli import terminal
 
-__all__ = ["CLOSED", "EXIT_CODES", "INTERRUPTED", "Commands", "State"]
+__all__ = ["CLOSED", "EXIT_CODES", "INTERRUPTED", "Commands", "State", "report"]
 
 #: Exit code by error class, including subclasses. The code of any other error is 1.
 EXIT_CODES = {
@@ -66,10 +70,13 @@ class Commands(TyperGroup):
         # Read here, because an error can be in the options themselves.
         State.json = "--json" in given[: given.index("--") if "--" in given else None]
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            with _closing_when_ended():
+                code = super().main(
+                    args, prog_name, complete_var, False, windows_expand_args, **extra
+                )
             terminal.finish()
         except Exception as error:
-            code = _report(error)
+            code = report(error)
         sys.exit(code or 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -86,7 +93,34 @@ class Commands(TyperGroup):
             raise typer.Exit(_say("Interrupted", said, INTERRUPTED)) from None
 
 
-def _report(error: Exception) -> int:
+@contextmanager
+def _closing_when_ended() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as an exception does, which closes what is open.
+
+    Otherwise temporary folders would stay behind. The exit code is that of the signal, 143 or 129.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    signals = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    # A signal that is ignored, as below nohup, stays so; and only the main thread can decide.
+    is_main = threading.current_thread() is threading.main_thread()
+    changed = [
+        number
+        for number in signals
+        if number is not None and is_main and signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def report(error: Exception) -> int:
     """Print an error, and return its exit code."""
     if isinstance(error, BrokenPipeError):
         terminal.give_up()

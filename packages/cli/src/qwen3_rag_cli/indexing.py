@@ -17,6 +17,7 @@ from typing import TypeAlias
 from qwen3_rag.integration import Closing
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
+from qwen3_rag_cli.embedders import Embedders
 from qwen3_rag_cli.files import Found, Selection, Skipped
 from qwen3_rag_cli.formats import kind_of
 from qwen3_rag_cli.index import FIELDS, Index
@@ -57,6 +58,7 @@ class Summary:
         chunks: Number of chunks in the whole index now.
         embedded: Number of chunks that were embedded.
         renewed: Number of chunks whose BM25 terms were of another release, and were renewed.
+        damage: What was damaged in the index, so that all was indexed anew; empty if nothing was.
         skipped: Files that could not be indexed, and why.
         notes: Files that were indexed with a remark.
     """
@@ -68,6 +70,7 @@ class Summary:
     chunks: int = 0
     embedded: int = 0
     renewed: int = 0
+    damage: str = ""
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[Skipped] = field(default_factory=list)
 
@@ -91,15 +94,21 @@ class Indexing(Closing):
     """One run over a selection of files."""
 
     def __init__(
-        self, index: Index, models: Models, settings: Chunking, encoding: str | None = None
+        self,
+        index: Index,
+        models: Models,
+        settings: Chunking,
+        encoding: str | None = None,
+        embedders: Embedders | None = None,
     ) -> None:
         """Read the tokenizer. The model is loaded only if there is something to embed.
 
         Args:
-            index: The index to update.
-            models: The models it is made with.
-            settings: How texts are split.
+            index: The index, open for writing.
+            models: The models to use.
+            settings: How files are divided.
             encoding: The encoding of text that is not UTF-8; `None` to detect it.
+            embedders: Keeps the embedding model open; it is closed at the end when omitted.
 
         Raises:
             StoreError: The index was made with other models.
@@ -107,12 +116,13 @@ class Indexing(Closing):
             BackendError: The model's server does not answer, or does not run this model.
             InputError: An option applies to none of the models.
         """
-        self.summary = Summary()
+        self.summary = Summary(damage=index.damage)
         self._index = index
         self._chunking = settings
         models.check_options(reranks=False)
         index.check_name(models)
-        self._embedder = models.embedder()
+        self._embedders, self._is_kept = embedders or Embedders(), embedders is not None
+        self._embedder = self._embedders.of(models)
         fingerprint = index.check_models(models, models.identity(self._embedder))
         self.summary.renewed = index.renew()
         self._settings = f"{chunking.VERSION} {settings.tokens} {settings.overlap} {fingerprint}"
@@ -201,7 +211,8 @@ class Indexing(Closing):
         try:
             self._save()
         finally:
-            self._embedder.close()
+            if not self._is_kept:
+                self._embedders.close()
             self._reader.close()
 
     def _gather(

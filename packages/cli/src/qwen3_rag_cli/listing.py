@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from qwen3_rag_cli import folders
 from qwen3_rag_cli.filters import parse_filters
 from qwen3_rag_cli.formats import Kind, kind_of
 from qwen3_rag_cli.index import Index
@@ -109,14 +112,27 @@ def description(index: Index) -> dict[str, Any]:
 
 def _on_disk(path: Path) -> dict[str, Any]:
     """Measure what an index takes, and when it was last changed."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    status = [file.stat() for file in files if file.name != "lock"]
-    changed = max((one.st_mtime for one in status), default=path.stat().st_mtime)
+    found = {path.name: [path.stat()]} if path.is_file() else _statuses(path)
+    found.pop("lock", None)
+    status = list(chain.from_iterable(found.values()))
+    # Searching writes to some files of a folder, but never to the manifest.
+    telling = found.get(folders.MANIFEST, status)
+    changed = max((one.st_mtime for one in telling), default=path.stat().st_mtime)
     return {
         # Of files with holes, which stores make, only what they take.
         "bytes": sum(_size(one) for one in status),
         "changed": datetime.fromtimestamp(changed).astimezone().isoformat(timespec="seconds"),
     }
+
+
+def _statuses(folder: Path) -> dict[str, list[os.stat_result]]:
+    """Return the status of all files below a folder, by name."""
+    found: dict[str, list[os.stat_result]] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # of a process that writes meanwhile
+                found.setdefault(name, []).append(os.stat(os.path.join(parent, name)))
+    return found
 
 
 def _size(status: os.stat_result) -> int:

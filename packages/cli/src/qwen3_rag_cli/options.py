@@ -146,6 +146,15 @@ Instruction = Annotated[
     str | None,
     typer.Option("--instruction", metavar="TEXT", help="Task the query is part of, in English."),
 ]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECONDS",
+        min=0,
+        help="Time to wait for another process that writes to the same folder.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 

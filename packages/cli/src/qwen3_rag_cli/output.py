@@ -31,6 +31,7 @@ __all__ = [
     "print_files",
     "print_hits",
     "print_summary",
+    "print_update",
     "summary_record",
 ]
 
@@ -65,6 +66,12 @@ def print_summary(summary: Summary, place: Place) -> None:
             "another release; nothing was embedded for that.",
             soft_wrap=True,
         )
+    if summary.damage:
+        out.print(
+            f"The index was damaged ({visible(summary.damage)}) and was made anew from the given "
+            "paths. What it had of others has to be indexed again.",
+            soft_wrap=True,
+        )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
             out.print(
@@ -72,6 +79,19 @@ def print_summary(summary: Summary, place: Place) -> None:
             )
         if len(entries) > SHOWN:
             out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
+
+
+def print_update(summary: Summary) -> None:
+    """Print what an update changed, on one line with the time."""
+    told = [counted(summary.indexed, "file") + " indexed", f"{summary.removed} removed"]
+    if summary.skipped:
+        told.append(f"{len(summary.skipped)} skipped")
+    console().print(
+        f"{datetime.now():%H:%M:%S} {', '.join(told)}; {counted(summary.embedded, 'chunk')} "
+        f"embedded, {counted(summary.chunks, 'chunk')} in the index.",
+        soft_wrap=True,
+    )
+    sys.stdout.flush()
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:

@@ -86,8 +86,13 @@ def reindexed(source: Place, target: Place, choice: Choice, *, progress: bool) -
         }
 
 
-def renewed(place: Place, *, progress: bool) -> dict[str, object]:
+def renewed(place: Place, *, wait: float, progress: bool) -> dict[str, object]:
     """Renew the BM25 terms of an index, and measure the mean length of its texts.
+
+    Args:
+        place: Where the index is.
+        wait: Seconds to wait for another process that writes to a folder.
+        progress: Whether to show a progress bar on a terminal.
 
     Raises:
         StoreError: The index does not exist, or a later release made it.
@@ -96,8 +101,8 @@ def renewed(place: Place, *, progress: bool) -> dict[str, object]:
         raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
     from qwen3_rag_hybrid import QdrantEdgeStore
 
-    with closing(open_store(place.address)) as collection:
-        folder = collection if isinstance(collection, QdrantEdgeStore) else None
+    folder = None if place.folder is None else QdrantEdgeStore(place.folder, wait=wait)
+    with closing(folder or open_store(place.address)) as collection:
         # What a killed run of `index` left is for its next run to publish.
         is_published = folder is not None and folder.is_published
         count = renew_bm25(collection, measure=True, progress=progress)

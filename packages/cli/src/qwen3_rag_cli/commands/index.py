@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qwen3_rag_cli.options import Json, Model, Quiet, Reranker, Store, Tenant, with_runtime
+from qwen3_rag_cli.options import Json, Model, Quiet, Reranker, Store, Tenant, Wait, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+
+if TYPE_CHECKING:
+    from qwen3_rag_cli.embedders import Embedders
+    from qwen3_rag_cli.indexing import Summary
 
 __all__ = ["index_command"]
 
@@ -76,6 +80,11 @@ def index_command(
             "folder's name).",
         ),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on until interrupted, and index files as they change."),
+    ] = False,
+    wait: Wait = 0.0,
     runtime: Runtime = DEFAULT_RUNTIME,
     json_: Json = False,
     quiet: Quiet = False,
@@ -89,34 +98,44 @@ def index_command(
     from qwen3_rag.errors import InputError
     from qwen3_rag_cli import console, files, output
     from qwen3_rag_cli.chunking import Chunking
+    from qwen3_rag_cli.embedders import Embedders
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Indexing
     from qwen3_rag_cli.places import Place
     from qwen3_rag_cli.reading.encodings import chosen_encoding
+    from qwen3_rag_cli.updating import Watched
 
     place = Place.of(store, source)
-    selection = files.find(
-        paths,
-        base=place.base,
-        include=include or [],
-        exclude=exclude or [],
-        leave_out=place.path,
-    )
-    # An existing index may still have files to remove.
-    if selection.is_empty and place.folder is not None and not place.folder.exists():
-        raise InputError(_nothing_in(paths))
-    with Index(place, create=True, tenant=tenant) as index:
-        if selection.is_empty and not index.manifest.paths():
+    silent = quiet or json_
+
+    def update(embedders: Embedders) -> Summary:
+        selection = files.find(
+            paths,
+            base=place.base,
+            include=include or [],
+            exclude=exclude or [],
+            leave_out=place.path,
+        )
+        # An existing index may still have files to remove.
+        if selection.is_empty and place.folder is not None and not place.folder.exists():
             raise InputError(_nothing_in(paths))
-        models = index.models(model, reranker, runtime, dim=dim)
-        recorded = index.manifest.record()
-        chunking = Chunking.chosen(chunk_tokens, overlap, recorded)
-        encoding = chosen_encoding(encoding, recorded)
-        with Indexing(index, models, chunking, encoding) as indexing:
-            pending = indexing.plan(selection)
-            silent = quiet or json_
-            with console.progress(sum(file.size for file in pending), silent) as advance:
-                summary = indexing.run(pending, advance)
+        with Index(place, create=True, tenant=tenant, wait=wait) as index:
+            if selection.is_empty and not index.manifest.paths():
+                raise InputError(_nothing_in(paths))
+            models = index.models(model, reranker, runtime, dim=dim)
+            recorded = index.manifest.record()
+            chunking = Chunking.chosen(chunk_tokens, overlap, recorded)
+            told = chosen_encoding(encoding, recorded)
+            with Indexing(index, models, chunking, told, embedders) as indexing:
+                pending = indexing.plan(selection)
+                with console.progress(sum(file.size for file in pending), silent) as advance:
+                    return indexing.run(pending, advance)
+
+    with Embedders() as embedders:
+        if watch:
+            Watched(place, paths, quiet=quiet, json=json_).run(lambda: update(embedders))
+            return
+        summary = update(embedders)
     if json_:
         console.print_json({"store": str(place), **output.summary_record(summary)})
     elif not quiet:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qwen3_rag_cli.completing import EMBEDDERS, one_of
-from qwen3_rag_cli.options import MODEL_METAVAR, Json, Quiet, Reranker, with_runtime
+from qwen3_rag_cli.options import MODEL_METAVAR, Json, Quiet, Reranker, Wait, with_runtime
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["reindex_command"]
@@ -57,6 +57,7 @@ def reindex_command(
             "that of SOURCE).",
         ),
     ] = None,
+    wait: Wait = 0.0,
     runtime: Runtime = DEFAULT_RUNTIME,
     json_: Json = False,
     quiet: Quiet = False,
@@ -76,7 +77,7 @@ def reindex_command(
     if target is None:
         if model or reranker or dim or alias or short_dim is not None:
             raise InputError("`--lexical` embeds nothing and makes no collection: it stands alone.")
-        done = renewed(Place.of(source), progress=progress)
+        done = renewed(Place.of(source), wait=wait, progress=progress)
     else:
         choice = Choice(model, reranker, dim, short_dim, alias, runtime)
         done = reindexed(Place.of(source), Place.of(target), choice, progress=progress)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import Json, Quiet, Store, Tenant
+from qwen3_rag_cli.options import Json, Quiet, Store, Tenant, Wait
 
 __all__ = ["remove_command"]
 
@@ -18,6 +18,7 @@ def remove_command(
     ],
     store: Store = None,
     tenant: Tenant = None,
+    wait: Wait = 0.0,
     json_: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,7 +32,7 @@ def remove_command(
     from qwen3_rag_cli.places import Place
 
     place = Place.of(store)
-    with Index(place, write=True, tenant=tenant) as index:
+    with Index(place, write=True, tenant=tenant, wait=wait) as index:
         index.check_known()
         files = indexed_files(index, paths)
         chunks = sum(index.remove(file.path) for file in files)

@@ -1,0 +1,161 @@
+"""`index --watch`: an index follows its files, whatever programs do to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+
+
+class Watch:
+    """A process that watches, and the updates that it tells."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def update(self) -> dict[str, Any]:
+        """Wait for the next update."""
+        assert self._process.stdout is not None
+        return cast("dict[str, Any]", json.loads(self._process.stdout.readline()))
+
+    def updates(self, name: str, wanted: int) -> None:
+        """Wait for updates whose counts of something add up: a change may be seen in parts."""
+        found = 0
+        while found < wanted:
+            found += self.update()[name]
+        assert found == wanted
+
+    def error(self) -> str:
+        """Wait for the next error."""
+        assert self._process.stderr is not None
+        return cast("str", json.loads(self._process.stderr.readline())["error"]["message"])
+
+    def end(self, name: str) -> int:
+        self._process.send_signal(getattr(signal, name))
+        return self._process.wait(60)
+
+
+@pytest.fixture
+def watch(cli: Any, notes: Path, indexed: Path) -> Iterator[Watch]:
+    """`notes`, watched."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    command = cli.command("index", notes, "--store", indexed, "--watch", "--json")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        signal.signal(signal.SIGINT, before)
+        watching = Watch(process)
+        assert watching.update()["unchanged"] == 3
+        try:
+            yield watching
+        finally:
+            process.kill()
+
+
+def containing(cli: Any, word: str, store: Path) -> list[str]:
+    """Search, and give the texts with a word; what else is found means nothing."""
+    return [hit["text"] for hit in cli.hits(word, store, "--rerank", "0") if word in hit["text"]]
+
+
+def paths(cli: Any, store: Path) -> set[str]:
+    files = cli.run("list", "--store", store, "--json").json["files"]
+    return {Path(file["path"]).name for file in files}
+
+
+def test_new_changed_and_deleted_files_are_followed(
+    cli: Any, notes: Path, indexed: Path, watch: Watch
+) -> None:
+    (notes / "new.md").write_text("# New\n\nA zebra.\n")
+    assert watch.update()["indexed"] == 1
+    assert containing(cli, "zebra", indexed)
+
+    (notes / "new.md").write_text("# New\n\nAn okapi.\n")
+    assert watch.update()["indexed"] == 1
+    assert containing(cli, "okapi", indexed)
+    assert not containing(cli, "zebra", indexed)
+
+    (notes / "new.md").unlink()
+    assert watch.update()["removed"] == 1
+    assert paths(cli, indexed) == {"roof.md", "diary.txt", "sum.py"}
+
+
+def test_writing_by_renaming_as_editors_do_is_followed(
+    cli: Any, notes: Path, indexed: Path, watch: Watch
+) -> None:
+    for number in range(3):
+        temporary = notes / "4913~"
+        temporary.write_text(f"# Roof\n\nVersion {number}.\n")
+        temporary.replace(notes / "roof.md")
+        update = watch.update()
+        assert (update["indexed"], update["removed"]) == (1, 0)
+        assert len(containing(cli, f"Version {number}", indexed)) == 1
+
+
+def test_folders_deleted_and_made_again_are_followed(
+    cli: Any, notes: Path, indexed: Path, watch: Watch
+) -> None:
+    shutil.rmtree(notes / "deep")
+    watch.updates("removed", 2)
+    (notes / "deep").mkdir()
+    (notes / "deep" / "again.md").write_text("# Again\n")
+    watch.updates("indexed", 1)
+
+    shutil.move(notes, notes.with_name("away"))
+    assert "There is no file or folder" in watch.error()
+    assert "again.md" in paths(cli, indexed)
+    notes.mkdir()
+    (notes / "other.md").write_text("# Other\n")
+    watch.updates("removed", 2)
+    assert paths(cli, indexed) == {"other.md"}
+    (notes / "more.md").write_text("# More\n")
+    watch.updates("indexed", 1)
+
+
+def test_a_file_that_cannot_be_read_does_not_end_it(notes: Path, watch: Watch) -> None:
+    (notes / "binary.md").write_bytes(b"\0\1\2")
+    [skipped] = watch.update()["skipped"]
+    assert skipped["path"] == "notes/binary.md"
+
+    (notes / "new.md").write_text("# New\n")
+    assert watch.update()["indexed"] == 1
+
+
+def test_ctrl_c_ends_it_and_another_command_takes_its_turn(
+    cli: Any, notes: Path, indexed: Path, watch: Watch
+) -> None:
+    (notes / "new.md").write_text("# New\n\nA zebra.\n")
+    watch.update()
+    assert cli.index(notes, "--store", indexed, "--wait", "60")["unchanged"] == 4
+
+    assert watch.end("SIGINT") == 0
+    assert sorted(os.listdir(indexed)) == [".gitignore", "generations", "lock"]
+
+
+def test_a_single_file_is_followed_until_sigterm(cli: Any, notes: Path, indexed: Path) -> None:
+    command = cli.command("index", notes / "roof.md", "--store", indexed, "--watch")
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert "0 files indexed, 1 unchanged" in process.stdout.readline()
+            assert "Watching" in process.stderr.readline()
+            for number in range(2):
+                (notes / "new").write_text(f"# Roof {number}\n")
+                (notes / "new").replace(notes / "roof.md")
+                assert "1 file indexed, 0 removed" in process.stdout.readline()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+        assert process.wait(60) == 0
