@@ -48,43 +48,51 @@ def close_to(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Watched:
-    """How a process ended, and how often it wrote the manifest before."""
+    """How a process ended, and how often it had changed the index before."""
 
     returncode: int
-    writes: int
+    changes: int
     err: str
+
+
+def _state(store: Path) -> list[tuple[str, int]]:
+    """What changes whenever an index is written, copied or published."""
+    found = []
+    for name in ("manifest.sqlite3", "work*/manifest.sqlite3", "generations/*", "removed-*"):
+        for path in store.glob(name):
+            with contextlib.suppress(FileNotFoundError):
+                found.append((str(path), path.stat().st_mtime_ns))
+    return found
 
 
 def _watched(
     command: list[str], store: Path, moment: float = math.inf, name: str = "SIGKILL"
 ) -> Watched:
-    """Run, and send a signal once the manifest was written so many times.
+    """Run, and send a signal once the index was changed so many times.
 
-    Moments are counted in writes, not in seconds, so that the speed of the machine does not decide
+    Moments are counted in changes, not in seconds, so that the speed of the machine does not decide
     whether a signal meets a run at work.
 
     Args:
         command: To run.
         store: Of the index it writes.
-        moment: Writes to let pass; the fraction is the part of a pause to wait after the last.
+        moment: Changes to let pass; the fraction is the part of a pause to wait after the last.
         name: Of the signal.
     """
-    manifest = store / "manifest.sqlite3"
-    last = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    writes = 0
+    last = _state(store)
+    changes = 0
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None:
-            with contextlib.suppress(FileNotFoundError):
-                changed = manifest.stat().st_mtime_ns
-                writes += changed != last
-                last = changed
-            if writes >= moment // 1:
+            found = _state(store)
+            changes += found != last
+            last = found
+            if changes >= moment // 1:
                 time.sleep(moment % 1 * PAUSE)
                 process.send_signal(getattr(signal, name))
                 break
             time.sleep(0.001)
         _, err = process.communicate(timeout=60)
-    return Watched(process.returncode, writes, err)
+    return Watched(process.returncode, changes, err)
 
 
 class _Scene:
@@ -95,10 +103,12 @@ class _Scene:
         self.folder = folder
         self.tree = folder / "tree"
         self.start: Path | None = None
+        self.started: Any = None
         corpus.made(self.tree, files)
         if changed:
             self.start = folder / "start"
             cli.index(self.tree, "--store", self.start, *cli.models)
+            self.started = cli.content(self.start)
             _change(self.tree)
         reference = self.copy("reference")
         cli.index(self.tree, "--store", reference, *cli.models)
@@ -114,6 +124,12 @@ class _Scene:
         arguments = ["index", self.tree, "-q", *self.cli.models, "--store", store]
         command: list[str] = self.cli.command(*arguments)
         return command
+
+    def check_search(self, store: Path) -> None:
+        """Search right after a kill: what was published is there, whole, the old or the new."""
+        if self.start is not None:
+            content, _ = self.seen(store)
+            assert content in (self.started, self.expected[0])
 
     def seen(self, store: Path) -> tuple[Any, Any]:
         """All a user can tell an index by: what is in it, and what it answers."""
@@ -143,11 +159,12 @@ def _kill(cli: Any, corpus: Any, folder: Path, *, files: int, kills: int) -> Non
     for changed in (False, True):
         scene = _Scene(cli, corpus, folder / str(changed), files=files, changed=changed)
         watched = scene.copy("watched")
-        writes = _watched(scene.command(watched), watched).writes
+        changes = _watched(scene.command(watched), watched).changes
         for number in range(int(changed), kills, 2):
             store = scene.copy(f"killed-{number}")
-            ended = _watched(scene.command(store), store, moments.uniform(0, writes))
+            ended = _watched(scene.command(store), store, moments.uniform(0, changes))
             killed += ended.returncode != 0
+            scene.check_search(store)
             scene.check(store)
 
     # A run may end just before its signal, but not most of them.
@@ -161,10 +178,10 @@ def test_killed_at_five_moments_and_run_again_equals_an_uninterrupted_run(
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_moments_and_run_again_equals_an_uninterrupted_run(
+def test_killed_at_fifty_moments_and_run_again_equals_an_uninterrupted_run(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
-    _kill(cli, corpus, tmp_path, files=400, kills=20)
+    _kill(cli, corpus, tmp_path, files=200, kills=50)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
@@ -175,9 +192,9 @@ def test_ctrl_c_ends_with_130_and_the_next_run_continues(
     watched, store = scene.copy("watched"), scene.copy("interrupted")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:  # tests started in the background ignore Ctrl-C, and children inherit that
-        writes = _watched(scene.command(watched), watched).writes
-        # Nearly half of the writes are done before the first group of chunks.
-        ended = _watched(scene.command(store), store, writes * 3 // 4, "SIGINT")
+        changes = _watched(scene.command(watched), watched).changes
+        # Nearly half of the changes are made before the first group of chunks.
+        ended = _watched(scene.command(store), store, changes * 3 // 4, "SIGINT")
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -224,6 +241,8 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
                 (QdrantEdgeStore, "create"),
                 (QdrantEdgeStore, "upsert"),
                 (QdrantEdgeStore, "delete"),
+                (QdrantEdgeStore, "flush"),
+                (QdrantEdgeStore, "publish"),
             ):
                 patch.setattr(owner, name, stopping(getattr(owner, name)))
             arguments = ["index", scene.tree, "--store", store, *cli.models, "-q"]
@@ -232,6 +251,7 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
                     break
             except _Died:
                 pass
+        scene.check_search(store)
         scene.check(store)
         stops += 1
 

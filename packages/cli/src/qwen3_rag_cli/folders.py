@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +16,18 @@ from qwen3_rag_hybrid import DamagedError, InUseError
 if TYPE_CHECKING:
     from qwen3_rag_hybrid import QdrantEdgeStore
 
-__all__ = ["MANIFEST", "holds_index", "manifest_of", "open_to_read", "open_to_write"]
+__all__ = [
+    "MANIFEST",
+    "collection_in",
+    "holds_index",
+    "manifest_of",
+    "open_to_read",
+    "open_to_write",
+]
 
 MANIFEST = "manifest.sqlite3"
+
+_WAIT = "Wait for it with --wait SECONDS, or end it."
 
 
 def holds_index(folder: Path) -> bool:
@@ -40,7 +51,8 @@ def open_to_read(folder: Path) -> tuple[QdrantEdgeStore, Manifest]:
         with _told(
             folder, "It has no complete state to search yet: try again when that has ended."
         ):
-            store = QdrantEdgeStore(folder, read_only=True)
+            with _no_panics():
+                store = QdrantEdgeStore(folder, read_only=True)
             try:
                 return store, manifest_of(store)
             except BaseException as error:
@@ -67,8 +79,9 @@ def open_to_write(folder: Path, wait: float) -> tuple[QdrantEdgeStore, Manifest,
     from qwen3_rag_hybrid import QdrantEdgeStore
 
     _make(folder)
-    with _told(folder, "Wait for it with --wait SECONDS, or end it."):
-        store = QdrantEdgeStore(folder, wait=wait, repair=True)
+    with _told(folder, _WAIT):
+        with _no_panics():
+            store = QdrantEdgeStore(folder, wait=wait, repair=True)
         try:
             if store.record() is None:
                 store.begin()  # locks the folder
@@ -86,6 +99,18 @@ def open_to_write(folder: Path, wait: float) -> tuple[QdrantEdgeStore, Manifest,
             store.close()
             raise
     return store, manifest, damage
+
+
+def collection_in(folder: Path, wait: float) -> QdrantEdgeStore:
+    """Open the collection in a folder for writing, whether or not it is that of an index.
+
+    Raises:
+        StoreError: It is in use or damaged, or cannot be written.
+    """
+    from qwen3_rag_hybrid import QdrantEdgeStore
+
+    with _told(folder, _WAIT), _no_panics():
+        return QdrantEdgeStore(folder, wait=wait)
 
 
 def manifest_of(store: QdrantEdgeStore) -> Manifest:
@@ -123,6 +148,25 @@ def _make(folder: Path) -> None:
             f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). Free "
             "some space if the disk is full, or name a folder you may write to with --store."
         ) from error
+
+
+@contextmanager
+def _no_panics() -> Iterator[None]:
+    """Keep the engine from writing to stderr, which it does before some of its errors."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nothing)
+        os.close(kept)
 
 
 @contextmanager

@@ -99,9 +99,7 @@ def renewed(place: Place, *, wait: float, progress: bool) -> dict[str, object]:
     """
     if place.folder is not None and not place.folder.exists():
         raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
-    from qwen3_rag_hybrid import QdrantEdgeStore
-
-    folder = None if place.folder is None else QdrantEdgeStore(place.folder, wait=wait)
+    folder = None if place.folder is None else folders.collection_in(place.folder, wait)
     with closing(folder or open_store(place.address)) as collection:
         # What a killed run of `index` left is for its next run to publish.
         is_published = folder is not None and folder.is_published

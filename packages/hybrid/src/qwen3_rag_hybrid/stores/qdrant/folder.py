@@ -15,10 +15,11 @@ import qdrant_edge as engine
 from qwen3_rag.errors import StoreError
 from qwen3_rag_hybrid.errors import DamagedError
 from qwen3_rag_hybrid.stores.findings import Finding
+from qwen3_rag_hybrid.stores.qdrant import checksums
 from qwen3_rag_hybrid.stores.qdrant.failures import disk_remedy, engine_errors
 from qwen3_rag_hybrid.stores.qdrant.generations import COLLECTION, SHARD, Generations
 from qwen3_rag_hybrid.stores.qdrant.layout import configuration, read_record, write_record
-from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock
+from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock, shared
 from qwen3_rag_hybrid.stores.qdrant.reading import ready_to_load
 from qwen3_rag_hybrid.stores.qdrant.space import check_space, size_on_disk, space_to_load
 from qwen3_rag_hybrid.stores.record import CollectionRecord
@@ -266,16 +267,19 @@ class EdgeFolder:
         self._place = self._generations.working() or self._generations.newest() or self.path
 
     def _open_generation(self, place: Path) -> None:
-        """Open a generation, or the one that has taken its place meanwhile."""
+        """Open a generation, or the one that has taken its place and removed it meanwhile."""
         while True:
             try:
-                with engine_errors(f"Opening {str(self.path)!r}", self._damaged):
+                # Loaded while it is removed, it might be half of it.
+                with (
+                    engine_errors(f"Opening {str(self.path)!r}", self._damaged),
+                    shared(place / checksums.LIST),
+                ):
                     shard, self._copy = ready_to_load(place)
-                self._load(place, shard)
+                    self._load(place, shard)
                 self._place = place
                 return
             except StoreError:
-                # Whoever writes removes a generation that is not current, also while it is opened.
                 newest = self._generations.newest()
                 if newest in (None, place):
                     raise

@@ -21,12 +21,12 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import qdrant_edge as engine
 
 from qwen3_rag_hybrid.stores.qdrant import checksums
+from qwen3_rag_hybrid.stores.qdrant.lock import remove_unshared
 
 __all__ = ["COLLECTION", "LOG_ASIDE", "SHARD", "Generations"]
 
@@ -149,13 +149,11 @@ class Generations:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def _remove_old(self) -> None:
+        # One that is being opened stays for the next time. What is open stays readable, or on
+        # Windows, stays.
         for number in self._numbers()[:-1]:
-            removed = self.path / f"removed-{number}"
-            # Renamed first, so that nobody opens half of it. Windows refuses that while somebody
-            # reads it; on other systems, what is open stays readable until it is closed.
-            with suppress(PermissionError):
-                (self.published / str(number)).rename(removed)
-                shutil.rmtree(removed, ignore_errors=True)
+            checksums_file = self.published / str(number) / checksums.LIST
+            remove_unshared(checksums_file, self.path / f"removed-{number}")
 
 
 def _seal(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`FolderLock`: one process at a time may write to a folder.
+"""Locks: one process at a time may write to a folder, and what others open is not removed.
 
 The operating system holds the lock and drops it when the process ends, however it ends. The lock
 file's content is only used in the error message of another process.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +22,7 @@ from qwen3_rag.errors import StoreError
 from qwen3_rag_hybrid.errors import InUseError
 from qwen3_rag_hybrid.stores.qdrant.failures import disk_remedy
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "remove_unshared", "shared"]
 
 _PAUSE = 0.1  # seconds between two attempts
 
@@ -34,11 +36,46 @@ if sys.platform == "win32":
         file.seek(_PLACE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)
+
+    def _share(file: BinaryIO) -> None:
+        """Do nothing: a folder with an open file cannot be renamed."""
 else:
     import fcntl
 
     def _lock(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _share(file: BinaryIO) -> None:
+        with suppress(OSError):  # not all filesystems of networks can
+            fcntl.flock(file, fcntl.LOCK_SH)
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Keep others from removing a file and what is beside it, with `remove_unshared`.
+
+    Raises:
+        FileNotFoundError: That has been done.
+    """
+    with path.open("rb") as file:
+        _share(file)
+        if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise FileNotFoundError(path)
+        yield
+
+
+def remove_unshared(path: Path, removed: Path) -> None:
+    """Remove a file's folder, unless somebody holds `shared` on the file.
+
+    Args:
+        path: The file; it may be missing, if the folder is damaged.
+        removed: What to rename the folder to at first, so that nobody sees half of it.
+    """
+    with suppress(OSError), ExitStack() as opened:
+        if sys.platform != "win32" and path.exists():
+            _lock(opened.enter_context(path.open("rb")))
+        path.parent.rename(removed)  # Windows refuses that while one of its files is open
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 class FolderLock:
