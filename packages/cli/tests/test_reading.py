@@ -259,6 +259,68 @@ def test_a_missing_library_is_named_with_its_extra(
         sections(tmp_path / "a.pdf", b"%PDF-1.4")
 
 
+PICTURE = "q 9 0 0 9 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID x EI Q"
+
+
+def pdf(*pages: str, bookmarks: str = "") -> bytes:
+    """Write pages of what PDF shows them by; pages are the objects 4, 6, 8 and so on."""
+    kids = " ".join(f"{number} 0 R" for number in range(4, 4 + 2 * len(pages), 2))
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R/Outlines 90 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    for number, shown in enumerate(pages):
+        objects += [
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents {5 + 2 * number} 0 R"
+            "/Resources<</Font<</F 3 0 R>>>>>>",
+            f"<</Length {len(shown)}>>stream\n{shown}\nendstream",
+        ]
+    listed = "".join(
+        f"{number} 0 obj {content} endobj\n" for number, content in enumerate(objects, 1)
+    )
+    return f"%PDF-1.7\n{listed}{bookmarks}trailer <</Root 1 0 R/Size 99>>\n%%EOF\n".encode()
+
+
+def lines(*texts: str) -> str:
+    return "BT /F 12 Tf 50 700 Td " + " 0 -15 Td ".join(f"({text}) Tj" for text in texts) + " ET"
+
+
+def test_pages_of_a_pdf_are_headed_by_its_bookmarks_and_words_are_whole(tmp_path: Path) -> None:
+    pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed")
+    pages = [lines("Before."), lines("A hyphen-", "ated word."), lines("Baden-", "Baden."), PICTURE]
+    bookmarks = (
+        "90 0 obj <</Type/Outlines/First 91 0 R/Last 91 0 R/Count 2>> endobj\n"
+        "91 0 obj <</Title(Chapter)/Parent 90 0 R/Dest[6 0 R/Fit]/First 92 0 R/Last 92 0 R"
+        "/Count 1>> endobj\n92 0 obj <</Title(Part)/Parent 91 0 R/Dest[8 0 R/Fit]>> endobj\n"
+    )
+    (tmp_path / "a.pdf").write_bytes(pdf(*pages, bookmarks=bookmarks))
+    reader = Reader()
+
+    content = reader.read(tmp_path / "a.pdf")
+    found = [
+        (*section.path, section.text, str(section.place(0, 1))) for section in content.sections
+    ]
+
+    reader.close()
+    assert found == [
+        ("a.pdf", "Before.", "page 1"),
+        ("a.pdf", "Chapter", "A hyphenated word.", "page 2"),
+        ("a.pdf", "Chapter", "Part", "Baden-Baden.", "page 3"),
+    ]
+    assert content.notes == ["has pages with pictures and no text, which may be scanned: 4"]
+
+
+def test_a_file_that_changes_while_it_is_read_keeps_its_old_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("before")
+    content = Reader().read(tmp_path / "a.txt")
+    (tmp_path / "a.txt").write_text("after that")
+
+    with pytest.raises(Unusable, match="was changed while it was read") as refused:
+        list(content.sections)
+    assert refused.value.keep
+
+
 def test_word_keeps_headings_tables_and_footnotes(tmp_path: Path) -> None:
     docx: Any = pytest.importorskip("docx", reason="python-docx is not installed")
     pytest.importorskip("mammoth", reason="mammoth is not installed")

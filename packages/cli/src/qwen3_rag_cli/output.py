@@ -75,7 +75,8 @@ def print_summary(summary: Summary, place: Place) -> None:
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
             out.print(
-                f"{title}: {visible(place.base.shown(entry.key))}: {entry.reason}", soft_wrap=True
+                f"{title}: {visible(place.base.shown(entry.key))}: {visible(entry.reason)}",
+                soft_wrap=True,
             )
         if len(entries) > SHOWN:
             out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
@@ -218,11 +219,11 @@ def where(hit: Hit, shown: Callable[[str], str] = str) -> str:
         hit: The hit.
         shown: Makes a path to show of a path in the index.
     """
+    line, end = hit.payload.get("line"), hit.payload.get("end_line")
     path = hit.payload.get("path")
     place = visible(str(hit.id) if path is None else shown(str(path)))
     if "place" in hit.payload:
         return f"{place} {visible(str(hit.payload['place']))}"
-    line, end = hit.payload.get("line"), hit.payload.get("end_line")
     if line is None:  # a document that another program added
         return place
     return f"{place}:{line}-{end}" if end and end != line else f"{place}:{line}"

@@ -37,8 +37,6 @@ def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
             if cells == [_END]:
                 return
             number += 1
-            if any(_END in cell for cell in cells):
-                break
             yield number, cells
     except csv.Error as error:
         raise Unusable(
@@ -46,6 +44,7 @@ def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
         ) from None
     finally:
         csv.field_size_limit(before)
+    # The end became part of the last row.
     raise Unusable(
         f"is cut off or damaged: a quote that is opened in row {number} is not closed. Close it"
     )
