@@ -30,7 +30,7 @@ FRAMEWORKS := langchain-classic langchain-openai langchain-tests llama-index-llm
 	langchain-milvus langchain-qdrant langchain-weaviate \
 	llama-index-vector-stores-qdrant llama-index-vector-stores-weaviate \
 	milvus-haystack qdrant-haystack weaviate-haystack
-TOOLS := coverage hatchling hypothesis import-linter mypy pytest pytest-xdist ruff types-tqdm uv
+TOOLS := coverage hatchling hypothesis import-linter mypy pyte pytest pytest-xdist ruff types-tqdm uv
 # One requirement per line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
 
@@ -86,6 +86,10 @@ slow: $(STAMP)  ## run the tests that take minutes
 train-tiny: $(STAMP)  ## train the tiny checkpoints from DATA=../shared, in about ten minutes
 	$(PY) -m pip install --quiet -c constraints.txt -r tools/train_tiny/requirements.txt
 	$(PY) -m tools.train_tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
+
+.PHONY: pictures
+pictures: $(STAMP)  ## draw the terminals in docs/pictures (ARGS=--all draws variants, to look at)
+	$(PY) -m tools.pictures docs/pictures $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## compare the engine with other libraries on this machine (ARGS="--quick", ARGS=--help)

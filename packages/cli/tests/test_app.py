@@ -101,7 +101,7 @@ def test_commands_in_the_pages_are_ones_the_program_takes(path: str) -> None:
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("getting-started.md", {"index", "search", "doctor", "demo"}),
+        ("getting-started.md", {"ask", "index", "search", "doctor", "demo"}),
         ("training.md", {"train", "merge", "index"}),
     ],
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -37,6 +38,12 @@ __all__ = [
 
 #: Columns of a pipe, which has none of its own.
 PIPE_WIDTH = 120
+
+#: How many values of a list are shown in a table.
+LISTED = 12
+
+#: Columns that all parts of a progress bar but the file take at most.
+_BAR_WIDTH = 58
 
 
 class _Console(Console):
@@ -94,11 +101,11 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], N
         yield lambda done, chunks, key: None
         return
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=10),
         TaskProgressColumn(),
         TextColumn("{task.fields[chunks]}", markup=False),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
         TextColumn("{task.fields[file]}", markup=False, style="dim"),
     )
     count = 0
@@ -108,7 +115,7 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], N
         def advance(done: float, chunks: int, key: str) -> None:
             nonlocal count
             count += chunks
-            bar.update(task, advance=done, file=visible(key))
+            bar.update(task, advance=done, file=_end_of(key, err.width))
             share = bar.tasks[0].percentage / 100
             if count and share:
                 # Files are divided as they are reached, so their chunks are not known before.
@@ -116,6 +123,17 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], N
                 bar.update(task, chunks=told)
 
         yield advance
+
+
+def _end_of(path: str, width: int) -> str:
+    """Return as much of a path's end as fits behind a progress bar."""
+    shown = visible(path)
+    room = max(width - _BAR_WIDTH, 0)
+    if cell_len(shown) <= room:
+        return shown
+    while shown and cell_len(shown) > room - 1:
+        shown = shown[1:]
+    return f"…{shown}" if room > 1 else ""
 
 
 @contextmanager
@@ -160,7 +178,7 @@ def print_sections(sections: Mapping[str, Any]) -> None:
     for title, lines in sections.items():
         out.print(title, style="bold")
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
         table.add_column(overflow="fold")
         for name, value in lines.items():
             table.add_row(plain(f"  {name}"), _told(value))
@@ -184,7 +202,10 @@ def counted(number: int, noun: str) -> str:
 
 def _told(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(visible(str(one)) for one in value) or "none"
+        told = [visible(str(one)) for one in value[:LISTED]]
+        if len(value) > LISTED:
+            told.append(f"and {len(value) - LISTED} more; --json lists all")
+        return ", ".join(told) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -203,7 +203,8 @@ def _on_disk(found: Examination, models: Models, role: Role) -> bool:
         reason = "not downloaded yet; the first use fetches it" if is_absent else error
         found.models[role] = f"{name}: {reason}"
         return False
-    found.models[role] = f"{name} in {checkpoint.folder}, fingerprint {checkpoint.fingerprint}"
+    where = "" if name == TINY else f" in {checkpoint.folder}"
+    found.models[role] = f"{name}{where}, fingerprint {checkpoint.fingerprint}"
     return True
 
 

@@ -64,6 +64,8 @@ class Commands(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run a command, and end the process with its exit code."""
+        if not standalone_mode:  # errors are the caller's
+            return super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         terminal.prepare()
         given = list(sys.argv[1:] if args is None else args)
         State.debug = False

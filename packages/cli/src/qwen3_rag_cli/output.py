@@ -124,7 +124,10 @@ def print_hits(hits: Sequence[Hit], shown: Callable[[str], str] = str) -> None:
     out.print(columns.format("", *RANKINGS) + "file and place", style="bold")
     for place, hit in enumerate(hits, 1):
         line = plain(columns.format(place, *_rank_cells(hit)))
-        line.append(plain(where(hit, shown), PATH))
+        path = plain(where(hit, shown), PATH)
+        if out.is_terminal and line.cell_len + path.cell_len > out.width:
+            line.append("\n     ")
+        line.append(path)
         out.print(line, soft_wrap=True)
         # On a separate line, so that it fits in a narrow terminal.
         for text, style in ((str(hit.payload.get("heading") or ""), ""), (snippet(hit), "dim")):

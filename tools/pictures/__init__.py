@@ -1,0 +1,1 @@
+"""The pictures of the documentation: terminals in which the commands ran."""
