@@ -31,8 +31,12 @@ def test_examples_run_one_after_the_other(
     assert "rerank" in capsys.readouterr().out
 
 
-def test_the_examples_of_the_qdrant_guide_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_the_qdrant_guide_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("torch", reason="the examples run the small pair")
+    pytest.importorskip("qdrant_edge", reason="qdrant-edge-py is not installed")
+    monkeypatch.chdir(tmp_path)
     with QdrantServer() as server:
         replace = {'"http://localhost:6333"': f"{server.url!r}, check_compatibility=False"}
 
