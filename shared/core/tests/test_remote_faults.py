@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
-import json
 import logging
 import shutil
 import ssl
@@ -13,7 +12,6 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -22,82 +20,25 @@ import pytest
 
 import qwen3_rag_tiny
 from qwen3_rag import BackendError, InputError, Qwen3Embedder, Remote
-from qwen3_rag_testkit.http_server import LoopbackServer
+from qwen3_rag_testkit.answering_server import (
+    DIM,
+    Answer,
+    AnsweringServer,
+    Exchange,
+    items,
+    vector,
+)
 
 pytest.importorskip("tokenizers", reason="models on servers need tokenizers")
 
 from tokenizers import Tokenizer
 
 TEXTS = ["one", "two"]
-DIM = 8
-
-Answer = Callable[["Handler", dict[str, Any]], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers with vectors in OpenAI's shape, until it is given another way."""
-
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        self.send(404, b"{}")
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.inputs.append(body["input"])
-        (self.server.answer or Handler.vectors)(self, body)
-
-    def vectors(self, body: dict[str, Any], **changes: Any) -> None:
-        self.send_json({"data": items(body["input"]), **changes})
-
-    def send_json(self, value: Any) -> None:
-        self.send(200, json.dumps(value).encode())
-
-    def send(self, status: int, data: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, text in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, text)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
-
-
-class Server(LoopbackServer):
-    """A server whose answers a test chooses.
-
-    Attributes:
-        inputs: The texts of each request.
-        answer: What is done with a request instead of answering well.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(0, Handler)
-        self.inputs: list[list[str]] = []
-        self.answer: Answer | None = None
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing of clients that went away."""
-
-
-def vector(text: str, dim: int = DIM) -> np.ndarray:
-    numbers = np.random.default_rng(list(text.encode())).standard_normal(dim)
-    return (numbers / np.linalg.norm(numbers)).astype(np.float32)
-
-
-def items(texts: list[str], dim: int = DIM) -> list[dict[str, Any]]:
-    return [
-        {"index": index, "embedding": base64.b64encode(vector(text, dim).tobytes()).decode()}
-        for index, text in enumerate(texts)
-    ]
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[AnsweringServer]:
+    server = AnsweringServer()
     yield server
     server.stop()
 
@@ -121,7 +62,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Qwen3Embedde
 def with_first(embedding: Any) -> Answer:
     """Answer with another first vector."""
 
-    def answer(handler: Handler, body: dict[str, Any]) -> None:
+    def answer(handler: Exchange, body: dict[str, Any]) -> None:
         first, *others = items(body["input"])
         handler.send_json({"data": [{**first, "embedding": embedding}, *others]})
 
@@ -155,7 +96,7 @@ UNREADABLE: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_what_is_no_answer_is_never_taken_for_one(
-    server: Server, make: Callable[..., Qwen3Embedder], answer: Answer
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], answer: Answer
 ) -> None:
     embedder = make(server.url)
     np.testing.assert_allclose(embedder.embed_documents(TEXTS)[1], vector("two"), atol=1e-6)
@@ -166,7 +107,7 @@ def test_what_is_no_answer_is_never_taken_for_one(
 
 
 def test_the_server_s_own_words_are_shown(
-    server: Server, make: Callable[..., Qwen3Embedder]
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
 ) -> None:
     server.answer = UNREADABLE["error"]
 
@@ -176,7 +117,7 @@ def test_the_server_s_own_words_are_shown(
 
 @pytest.mark.parametrize("usage", ["many", [1], {"prompt_tokens": "7"}, {"prompt_tokens": None}])
 def test_a_count_that_is_none_is_not_read(
-    server: Server, make: Callable[..., Qwen3Embedder], usage: object
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], usage: object
 ) -> None:
     server.answer = lambda handler, body: handler.vectors(body, usage=usage)
 
@@ -186,7 +127,7 @@ def test_a_count_that_is_none_is_not_read(
 
 
 def test_vectors_of_another_size_than_before_are_an_error(
-    server: Server, make: Callable[..., Qwen3Embedder]
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
 ) -> None:
     embedder = make(server.url, batch_size=1)
     embedder.warm_up()
@@ -198,11 +139,11 @@ def test_vectors_of_another_size_than_before_are_an_error(
         embedder.embed_documents(TEXTS)
 
 
-def test_a_text_that_the_server_cuts_is_an_error(server: Server) -> None:
+def test_a_text_that_the_server_cuts_is_an_error(server: AnsweringServer) -> None:
     tokenizer = Tokenizer.from_file(str(qwen3_rag_tiny.embedding_folder() / "tokenizer.json"))
     limit = 64
 
-    def answer(handler: Handler, body: dict[str, Any]) -> None:
+    def answer(handler: Exchange, body: dict[str, Any]) -> None:
         counts = [min(limit, len(tokenizer.encode(text).ids)) for text in body["input"]]
         data = items(body["input"], 512)
         handler.vectors(body, data=data, usage={"prompt_tokens": sum(counts)})
@@ -216,13 +157,13 @@ def test_a_text_that_the_server_cuts_is_an_error(server: Server) -> None:
 
 
 def test_a_slow_answer_takes_no_longer_than_the_timeout(
-    server: Server, make: Callable[..., Qwen3Embedder]
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
 ) -> None:
     """Not even if something comes all the time."""
     embedder = make(server.url, timeout=0.5)
     embedder.warm_up()
 
-    def byte_after_byte(handler: Handler, body: dict[str, Any]) -> None:
+    def byte_after_byte(handler: Exchange, body: dict[str, Any]) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "100")
         handler.end_headers()
@@ -239,12 +180,14 @@ def test_a_slow_answer_takes_no_longer_than_the_timeout(
     assert time.monotonic() - started < 5
 
 
-def test_the_first_error_ends_a_call(server: Server, make: Callable[..., Qwen3Embedder]) -> None:
+def test_the_first_error_ends_a_call(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
+) -> None:
     embedder = make(server.url, batch_size=1, concurrency=2)
     embedder.warm_up()
     server.inputs.clear()
 
-    def refuse_one(handler: Handler, body: dict[str, Any]) -> None:
+    def refuse_one(handler: Exchange, body: dict[str, Any]) -> None:
         if body["input"] == ["bad"]:
             handler.send(400, b'{"error": "not this one"}')
         else:
@@ -272,7 +215,7 @@ FAILING: dict[str, Answer] = {
 
 @pytest.mark.parametrize("answer", FAILING.values(), ids=FAILING.keys())
 def test_errors_show_no_secret_even_with_all_variables(
-    server: Server, make: Callable[..., Qwen3Embedder], answer: Answer
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], answer: Answer
 ) -> None:
     """As debuggers and services that collect errors show them."""
     server.answer = answer
@@ -294,9 +237,11 @@ def test_errors_show_no_secret_even_with_all_variables(
     assert "4712" not in shown
 
 
-def test_a_redirect_is_not_followed(server: Server, make: Callable[..., Qwen3Embedder]) -> None:
+def test_a_redirect_is_not_followed(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
+) -> None:
     """The other host must not get the key."""
-    other = Server()
+    other = AnsweringServer()
     embedder = make(server.url, api_key="k-4711")
     server.answer = lambda handler, _: handler.send(
         307, b"", Location=f"{other.url}/v1/embeddings?secret=4712"
@@ -331,11 +276,11 @@ def test_addresses_with_white_space_are_refused(address: str) -> None:
 
 
 def test_a_server_on_this_machine_is_asked_without_the_proxy(
-    server: Server, make: Callable[..., Qwen3Embedder], monkeypatch: pytest.MonkeyPatch
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    proxy = Server()
+    proxy = AnsweringServer()
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
 
     make(server.url).embed_documents(TEXTS)
@@ -372,7 +317,7 @@ def test_a_certificate_is_trusted_if_the_environment_says_so(
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = Server()
+    server = AnsweringServer()
     server.socket = context.wrap_socket(server.socket, server_side=True)
     url = server.url.replace("http", "https")
 
@@ -386,13 +331,13 @@ def test_a_certificate_is_trusted_if_the_environment_says_so(
 
 
 def test_a_connection_that_nobody_waits_for_any_more_ends_in_silence(
-    server: Server, make: Callable[..., Qwen3Embedder], caplog: pytest.LogCaptureFixture
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], caplog: pytest.LogCaptureFixture
 ) -> None:
     embedder = make(server.url)
     asked = asyncio.Event()
     loop: asyncio.AbstractEventLoop
 
-    def fail_late(handler: Handler, body: dict[str, Any]) -> None:
+    def fail_late(handler: Exchange, body: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(asked.set)
         time.sleep(0.3)
         handler.send(500, b"{}")
