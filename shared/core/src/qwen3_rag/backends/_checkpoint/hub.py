@@ -26,6 +26,7 @@ from qwen3_rag.backends._checkpoint.files import (
     transformer_folder,
 )
 from qwen3_rag.backends._checkpoint.fingerprint import earlier_fingerprint, fingerprint
+from qwen3_rag.backends._forks import imports
 from qwen3_rag.errors import MissingExtraError, ModelError
 
 __all__ = ["TINY", "Checkpoint", "Source", "require_extra", "resolve"]
@@ -218,7 +219,8 @@ def _leads_on(name: str, above: tuple[Path, ...]) -> bool:
 def _tiny(role: Role) -> Path:
     """Find the model for a role in the package qwen3-rag-tiny."""
     require_extra("qwen3_rag_tiny", "tiny", f"The model {TINY!r}")
-    import qwen3_rag_tiny
+    with imports:
+        import qwen3_rag_tiny
 
     if role == "embedding":
         return qwen3_rag_tiny.embedding_folder()
@@ -226,7 +228,8 @@ def _tiny(role: Role) -> Path:
 
 
 def _from_hub(source: Source) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    with imports:
+        from huggingface_hub import constants, snapshot_download
 
     record = published(source.model)
     revision = source.revision or (record.revision if record else None)
@@ -268,7 +271,8 @@ def _from_hub(source: Source) -> Path:
 
 def _why_unreachable(address: str) -> str:
     """Say why a hub cannot be reached; empty if it answers, with whatever answer."""
-    from huggingface_hub import constants, get_session
+    with imports:
+        from huggingface_hub import constants, get_session
 
     wait = constants.HF_HUB_ETAG_TIMEOUT if "HF_HUB_ETAG_TIMEOUT" in os.environ else WAIT_SECONDS
     reasons: Queue[str] = Queue()
@@ -317,7 +321,8 @@ def _is_complete(folder: Path, weights: bool) -> bool:
 
 def _from_modelscope(source: Source) -> Path:
     require_extra("modelscope", "modelscope", "A 'modelscope:' model id")
-    from modelscope import snapshot_download
+    with imports:
+        from modelscope import snapshot_download
 
     offline = source.local_files_only
     address = os.environ.get("MODELSCOPE_DOMAIN", "www.modelscope.cn")
@@ -341,7 +346,8 @@ def _from_modelscope(source: Source) -> Path:
 def _not_found(
     source: Source, hub: str, revision: str | None, unreachable: str, error: Exception
 ) -> ModelError:
-    from huggingface_hub import constants
+    with imports:
+        from huggingface_hub import constants
 
     name = f"{source.model!r}{f' at revision {revision!r}' if revision else ''}"
     absent = f"The model {name} is neither a folder here nor in the local cache"

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qwen3_rag._prompts import Prompt
 from qwen3_rag._published import Role
@@ -19,9 +19,14 @@ from qwen3_rag.backends._remote.loop import start
 from qwen3_rag.backends._remote.spec import Remote
 from qwen3_rag.errors import BackendError
 
+if TYPE_CHECKING:
+    from qwen3_rag.backends._remote.session import Session
+
 __all__ = ["RemoteBackend"]
 
 T = TypeVar("T")
+
+_lock = threading.Lock()  # guards which calls a backend has
 
 
 class RemoteBackend:
@@ -36,7 +41,6 @@ class RemoteBackend:
         for package in ("httpx", "tokenizers", "huggingface_hub"):
             require_extra(package, "remote", "A model on a server")
         self._spec, self._model, self._role = spec, model, role
-        self._lock = threading.Lock()
         self._calls: Calls | None = None
         self._closed = False
 
@@ -55,14 +59,14 @@ class RemoteBackend:
 
     def close(self) -> None:
         """End unfinished requests and close the connections; see `Backend.close`."""
-        with self._lock:
+        with _lock:
             self._closed = True
             calls, self._calls = self._calls, None
         if calls is not None:
             calls.close()
 
-    def _start(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> Future[T]:
-        with self._lock:
+    def _start(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> Future[T]:
+        with _lock:
             if self._closed:
                 raise _closed(self._model)
             if self._calls is None or self._calls.pid != os.getpid():  # or in a forked child
@@ -77,26 +81,22 @@ class RemoteBackend:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_calls": None, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        return {**self.__dict__, "_calls": None}
 
 
 class Calls:
     """The calls of one backend in one process."""
 
     def __init__(self, spec: Remote, model: str, role: Role) -> None:
-        """Make a session, which connects at first use."""
-        from qwen3_rag.backends._remote.session import Session
-
+        """Store the arguments; the session is made at first use."""
         self.pid = os.getpid()
         self._model = model
-        self._session = Session(spec, model, role)
+        self._arguments = spec, model, role
+        self._session: Session | None = None
         self._running: dict[Future[Any], Future[Any]] = {}
         self._closed = False
 
-    def start(self, work: Callable[[Any], Coroutine[Any, Any, T]]) -> Future[T]:
+    def start(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start a call.
 
         Args:
@@ -106,7 +106,7 @@ class Calls:
             A future whose cancelling cancels the call's requests.
         """
         future: Future[T] = Future()
-        running = start(work(self._session))
+        running = start(self._run(work))
         self._running[future] = running
         future.add_done_callback(partial(self._stop, running))
         running.add_done_callback(partial(self._finish, future))
@@ -119,7 +119,21 @@ class Calls:
         self._closed = True
         for future in list(self._running):
             settle(future, error=_closed(self._model))
-        start(self._session.close())
+        start(self._close())
+
+    async def _run(self, work: Callable[[Session], Coroutine[Any, Any, T]]) -> T:
+        if self._closed:  # meanwhile
+            raise _closed(self._model)
+        if self._session is None:
+            # The HTTP client takes long to import, which must not hold up the caller's loop.
+            from qwen3_rag.backends._remote.session import Session
+
+            self._session = Session(*self._arguments)
+        return await work(self._session)
+
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
 
     def _stop(self, running: Future[Any], future: Future[Any]) -> None:
         self._running.pop(future, None)
@@ -136,3 +150,13 @@ class Calls:
 
 def _closed(model: str) -> BackendError:
     return BackendError(f"{model!r} was closed. Open a new Qwen3Embedder or Qwen3Reranker.")
+
+
+def _forget() -> None:
+    """Start anew in a forked child, in which nobody releases what a thread held."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

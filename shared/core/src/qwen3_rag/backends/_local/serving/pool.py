@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qwen3_rag.backends._checkpoint.hub import resolve
+from qwen3_rag.backends._forks import imports
 from qwen3_rag.backends._futures import settle, typed_error
 from qwen3_rag.backends._local.serving.loaded import LoadedModel
 from qwen3_rag.backends._local.serving.scheduler import Scheduler
@@ -43,9 +44,7 @@ class ModelPool:
         """
         # Before torch is imported, which takes seconds: a wrong name is answered at once.
         source = resolve(spec.source) if caller is None else caller
-        with _imports:
-            # Imports torch. Forks wait for this lock: a child forked during an import would wait
-            # for the module's lock forever.
+        with imports:  # of torch
             from qwen3_rag.backends._local.loading.loader import loader_for
         loader = loader_for(spec, source)
         with self.lock:
@@ -127,7 +126,6 @@ class ModelPool:
 
 
 _pool = ModelPool()
-_imports = threading.RLock()
 _loading = threading.Lock()
 
 
@@ -140,11 +138,8 @@ def _after_fork() -> None:
     # In a child, the parent's threads do not exist, and locks that they hold are never released.
     global _pool, _loading
     _pool, _loading = ModelPool(), threading.Lock()
-    _imports.release()
 
 
 atexit.register(lambda: pool().scheduler.stop(EXIT_WAIT_SECONDS))
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_imports.acquire, after_in_parent=_imports.release, after_in_child=_after_fork
-    )
+    os.register_at_fork(after_in_child=_after_fork)
