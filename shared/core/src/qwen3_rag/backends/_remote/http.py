@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import httpx
 from qwen3_rag._address import LOCAL, no_client
 from qwen3_rag._key import Key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
+from qwen3_rag.backends._remote.received import ACCEPTED, Received, TooLong, receive
 from qwen3_rag.backends._remote.spec import Remote, secrets_in
 from qwen3_rag.errors import BackendError, Qwen3RagError
 
@@ -56,6 +58,23 @@ class Failure(Exception):
         self.kind = kind
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to ask.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path behind the server's address.
+        body: What to send as JSON.
+        room: Bytes that the results may have.
+    """
+
+    method: str
+    path: str
+    body: Any = None
+    room: int = 0
+
+
 class Http:
     """A client of one server. Belongs to the event loop that it is used on."""
 
@@ -66,9 +85,11 @@ class Http:
             BackendError: The environment names an unusable proxy or certificate.
         """
         self._spec = spec
+        headers = httpx.Headers(spec.headers)
+        headers.setdefault("Accept-Encoding", ACCEPTED)
         try:
             self._client = httpx.AsyncClient(
-                headers=dict(spec.headers),
+                headers=headers,
                 timeout=spec.timeout,
                 http2=find_spec("h2") is not None,
                 limits=httpx.Limits(max_connections=spec.concurrency),
@@ -91,13 +112,13 @@ class Http:
             BackendError: There is none, with `must`.
         """
         try:
-            return await self._send("GET", path, None, lambda answer: answer)
+            return await self._send(Request("GET", path), lambda answer: answer)
         except BackendError:
             if must:
                 raise
             return None
 
-    async def post(self, path: str, body: Any, read: Callable[[Any], T]) -> T:
+    async def post(self, path: str, body: Any, read: Callable[[Any], T], room: int = 0) -> T:
         """Send JSON and read the answer.
 
         Args:
@@ -105,37 +126,38 @@ class Http:
             body: What to send.
             read: Reads the answer's JSON. A `BrokenAnswer` or a missing field makes the request be
                 sent again.
+            room: Bytes that the results may have. A longer answer is an error.
 
         Raises:
             Refused: The server refuses the request.
             Unreadable: Its answers are not what was asked.
             BackendError: It cannot be reached, or is never ready.
         """
-        return await self._send("POST", path, body, read)
+        return await self._send(Request("POST", path, body, room), read)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _send(self, method: str, path: str, body: Any, read: Callable[[Any], T]) -> T:
-        tries = 1 + (self._spec.max_retries if method == "POST" else 0)
+    async def _send(self, request: Request, read: Callable[[Any], T]) -> T:
+        tries = 1 + (self._spec.max_retries if request.method == "POST" else 0)
         async with self._turns:
             for turn in range(tries):
                 try:
-                    return await self._try(method, path, body, read)
+                    return await self._try(request, read)
                 except Failure as failure:
                     if turn + 1 == tries or (failure.asked or 0) > MAX_WAIT:
                         raise failure.kind(
-                            f"{self.address}{path} could not be used in {turn + 1} attempts; the "
-                            f"last gave: {failure}. Check that the server runs and is not "
-                            "overloaded, or raise `timeout` or `max_retries`."
+                            f"{self.address}{request.path} could not be used in {turn + 1} "
+                            f"attempts; the last gave: {failure}. Check that the server runs and "
+                            "is not overloaded, or raise `timeout` or `max_retries`."
                         ) from failure
                     await asyncio.sleep(wait_before(turn + 1, failure.asked))
         raise AssertionError  # the last turn returns or raises
 
-    async def _try(self, method: str, path: str, body: Any, read: Callable[[Any], T]) -> T:
+    async def _try(self, request: Request, read: Callable[[Any], T]) -> T:
         key = read_key(self._spec.api_key, self._spec.api_key_env)
-        answer = await self._answer(method, path, body, key)
+        answer = await self._answer(request, key)
         if isinstance(answer, Exception):
             raise answer
         if answer.is_success:
@@ -145,25 +167,29 @@ class Http:
                 raise
             except Exception as error:  # servers answer anything
                 raise self._unreadable(answer, error, key) from None
-        if may_repeat(answer.status_code):
-            said = f"status {answer.status_code}: {self._message(answer, key)}"
+        if may_repeat(answer.status):
+            said = f"status {answer.status}: {self._message(answer, key)}"
             raise Failure(said, asked_wait(answer.headers))
-        raise self._refused(path, answer, key)
+        raise self._refused(request.path, answer, key)
 
-    async def _answer(
-        self, method: str, path: str, body: Any, key: Key | None
-    ) -> httpx.Response | Failure | BackendError:
+    async def _answer(self, request: Request, key: Key | None) -> Received | Failure | BackendError:
         """Send a request once.
 
         httpx's errors hold the request, and with it the key. So errors are returned, not raised:
         they would keep those as their context.
         """
+        address = f"{self.address}{request.path}"
         auth = None if key is None else Bearer(key)
         try:
             # httpx limits each read, and a server that sends byte after byte needs many.
             async with asyncio.timeout(self._spec.timeout):
-                url = f"{self._spec.base_url}{path}"
-                return await self._client.request(method, url, json=body, auth=auth)
+                sent = self._client.stream(request.method, address, json=request.body, auth=auth)
+                async with sent as response:
+                    return await receive(response, request.room)
+        except TooLong as error:
+            return BackendError(
+                f"{address} answers with {error}. Check the address, and what answers there."
+            )
         except (TimeoutError, httpx.TimeoutException):
             return Failure(f"no answer within {self._spec.timeout:g} seconds")
         except httpx.HTTPError as error:
@@ -175,21 +201,21 @@ class Http:
             )
         return Failure(what)
 
-    def _unreadable(self, answer: httpx.Response, error: Exception, key: Key | None) -> Failure:
+    def _unreadable(self, answer: Received, error: Exception, key: Key | None) -> Failure:
         what = f"{type(error).__name__}: {error}; it begins with {answer.text[:80]!r}"
         return Failure(
             f"an answer that cannot be read ({self._hidden(what, key)})", kind=Unreadable
         )
 
-    def _refused(self, path: str, answer: httpx.Response, key: Key | None) -> Refused:
-        status, said = answer.status_code, self._message(answer, key)
+    def _refused(self, path: str, answer: Received, key: Key | None) -> Refused:
+        status, said = answer.status, self._message(answer, key)
         if status in (401, 403):
             known = "the key" if key is not None else "a request without a key"
             text = (
                 f"{self.address} refuses {known} (status {status}: {said}). Give `api_key` or "
                 "`api_key_env`; a key given as a value is not kept in pickles and files."
             )
-        elif answer.has_redirect_location:
+        elif answer.is_redirect:
             there = answer.headers["Location"].partition("?")[0]
             text = (
                 f"{self.address}{path} sends to {there!r}, and nothing is sent there, since the "
@@ -201,7 +227,7 @@ class Http:
         error.status = status
         return error
 
-    def _message(self, answer: httpx.Response, key: Key | None) -> str:
+    def _message(self, answer: Received, key: Key | None) -> str:
         """The server's own words, wherever it puts them."""
         try:
             found: Any = answer.json()
@@ -210,10 +236,7 @@ class Http:
         code = ""
         for _ in range(3):
             if isinstance(found, dict):
-                if (
-                    isinstance(found.get("code"), (str, int))
-                    and found["code"] != answer.status_code
-                ):
+                if isinstance(found.get("code"), (str, int)) and found["code"] != answer.status:
                     code = f"{found['code']}: "
                 names = ("error", "message", "detail", "msg")
                 found = next((found[name] for name in names if name in found), str(found))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,15 @@ __all__ = [
     *("Answer", "Api", "log_odds"),
     *("read_count", "read_indexed", "read_rows", "read_scores", "read_vectors"),
 ]
+
+T = TypeVar("T")
+
+#: Bytes that a number of a vector may have, indented; `-1.2345678901234567e-05,` has 24.
+NUMBER = 64
+#: Bytes that a result may have beside its vector or text.
+RESULT = 4_096
+#: Numbers that a vector may have where the model's size is not known.
+UNKNOWN_SIZE = 8_192
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +137,12 @@ class Api(ABC):
             f"{self.http.address} ({self.name}) does not rerank. Leave `api` out, or name one that "
             "does."
         )
+
+    async def post(self, path: str, body: Any, read: Callable[[Any], T], count: int) -> T:
+        """Send a request about some prompts; see `Http.post`."""
+        size = self.description.dim if self.description is not None else UNKNOWN_SIZE
+        each = RESULT + (size * NUMBER if self.role == "embedding" else 0)
+        return await self.http.post(path, body, read, count * each)
 
     def need(self) -> Description:
         """Return the checkpoint's description.

@@ -36,7 +36,9 @@ class CohereRerank(Api):
         self, prompts: Sequence[RerankPrompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         body = {**self.fields(prompts), **self.extra()}
-        return await self.http.post(self.path, body, lambda answer: read(answer, len(prompts)))
+        return await self.post(
+            self.path, body, lambda answer: read(answer, len(prompts)), len(prompts)
+        )
 
     def fields(self, prompts: Sequence[RerankPrompt]) -> dict[str, Any]:
         """Make the request's fields."""

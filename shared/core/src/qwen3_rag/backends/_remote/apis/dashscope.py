@@ -58,7 +58,9 @@ class DashScope(Vendor):
             asked["dimension"] = FULL_SIZES[self.model]
         texts = [neutral(one.body) for one in prompts]
         body = {"model": self.model, "input": {"texts": texts}, "parameters": asked}
-        answer = await self.http.post(EMBEDDINGS, body, lambda it: _read_vectors(it, len(texts)))
+        answer = await self.post(
+            EMBEDDINGS, body, lambda it: _read_vectors(it, len(texts)), len(texts)
+        )
         size = answer.values.shape[1]
         if size < asked.get("dimension", size):
             raise BackendError(
@@ -80,7 +82,9 @@ class DashScope(Vendor):
             "input": {"query": neutral(first.query), "documents": documents},
             "parameters": asked,
         }
-        return await self.http.post(RERANK, body, lambda it: _read_scores(it, len(documents)))
+        return await self.post(
+            RERANK, body, lambda it: _read_scores(it, len(documents)), len(documents)
+        )
 
 
 def _read_vectors(answer: Any, count: int) -> Answer:

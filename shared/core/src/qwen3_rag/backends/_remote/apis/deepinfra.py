@@ -39,8 +39,11 @@ class DeepInfra(Vendor, OpenAIEmbeddings):
             "documents": [neutral(prompt.document) for prompt in prompts],
             "instruction": neutral(prompts[0].instruction),
         }
-        return await self.http.post(
-            f"/v1/inference/{self.model}", body, lambda answer: _read(answer, len(prompts))
+        return await self.post(
+            f"/v1/inference/{self.model}",
+            body,
+            lambda answer: _read(answer, len(prompts)),
+            len(prompts),
         )
 
 

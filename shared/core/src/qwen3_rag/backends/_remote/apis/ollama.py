@@ -51,12 +51,13 @@ class Ollama(Api):
         self, prompts: Sequence[Prompt], sequences: Sequence[TokenSequence] | None
     ) -> Answer:
         texts = [neutral(prompt.rendered) for prompt in prompts]
-        return await self.http.post(
+        return await self.post(
             "/api/embed",
             {"model": self.model, "input": texts, "truncate": False},
             lambda answer: Answer(
                 read_rows(answer["embeddings"], len(texts)), read_count(answer, "prompt_eval_count")
             ),
+            len(texts),
         )
 
     def _check(self, shown: dict[str, Any]) -> None:

@@ -34,10 +34,11 @@ class OpenAIEmbeddings(Api):
         else:
             inputs = [neutral(prompt.rendered) for prompt in prompts]
         body = {"model": self.model, "input": inputs, "encoding_format": self.encoding}
-        return await self.http.post(
+        return await self.post(
             self.embeddings,
             {**body, **self.extra()},
             lambda answer: read_vectors(answer, len(prompts)),
+            len(prompts),
         )
 
     def extra(self) -> dict[str, Any]:

@@ -52,10 +52,11 @@ class SGLang(ByIds):
         return await self.has_scores()
 
     async def score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
-        return await self.http.post(
+        return await self.post(
             "/v1/score",
             self.scoring(sequences),
             lambda answer: _read_shares(answer, len(sequences)),
+            len(sequences),
         )
 
     async def _rerank_texts(self, prompts: Sequence[RerankPrompt]) -> Answer:
@@ -67,8 +68,8 @@ class SGLang(ByIds):
         }
         if first.instruction != DEFAULT_INSTRUCTION:
             body["instruct"] = neutral(first.instruction)
-        return await self.http.post(
-            "/v1/rerank", body, lambda answer: _read_ranks(answer, len(prompts))
+        return await self.post(
+            "/v1/rerank", body, lambda answer: _read_ranks(answer, len(prompts)), len(prompts)
         )
 
 

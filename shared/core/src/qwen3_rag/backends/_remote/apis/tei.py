@@ -49,8 +49,8 @@ class TEI(Api):
         assert sequences is not None
         ids = self._ids(prompts, sequences)
         body = {"inputs": ids, "truncate": False, "normalize": True}
-        return await self.http.post(
-            "/embed", body, lambda answer: Answer(read_rows(answer, len(prompts)))
+        return await self.post(
+            "/embed", body, lambda answer: Answer(read_rows(answer, len(prompts))), len(prompts)
         )
 
     async def _check(self) -> None:
@@ -58,8 +58,8 @@ class TEI(Api):
         tokenizer, context = self.need().tokenizer, self.need().context
         sequences = [one.sequence for one in tokenizer.encode(TEXTS, Limits(), context)]
         body = {"model": self.model, "input": self._ids(TEXTS, sequences)}
-        found = await self.http.post(
-            "/v1/embeddings", body, lambda it: read_vectors(it, len(TEXTS))
+        found = await self.post(
+            "/v1/embeddings", body, lambda it: read_vectors(it, len(TEXTS)), len(TEXTS)
         )
         server = f"{self.http.address} ({self.name})"
         check_vectors(server, found.values, found.tokens, self.need())

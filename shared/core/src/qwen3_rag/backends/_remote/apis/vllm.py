@@ -86,13 +86,14 @@ class VLLM(ByIds):
         return True
 
     async def score_ids(self, sequences: Sequence[TokenSequence]) -> Answer:
-        return await self.http.post(
+        return await self.post(
             "/generative_scoring",
             {**self.scoring(sequences), "add_special_tokens": False},
             lambda answer: Answer(
                 log_odds(read_scores(answer["data"], len(sequences), "score")),
                 read_count(answer.get("usage"), "prompt_tokens"),
             ),
+            len(sequences),
         )
 
     async def _rerank_texts(self, prompts: Sequence[RerankPrompt], *, formatted: bool) -> Answer:
@@ -111,4 +112,6 @@ class VLLM(ByIds):
             body["documents"] = [f"<Document>: {text}{RERANK_SUFFIX}" for text in documents]
         else:
             body["instruction"] = instruction
-        return await self.http.post("/v1/rerank", body, lambda answer: read(answer, len(prompts)))
+        return await self.post(
+            "/v1/rerank", body, lambda answer: read(answer, len(prompts)), len(prompts)
+        )
