@@ -6,8 +6,7 @@ import gzip
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +15,8 @@ import numpy as np
 from benchmarks.corpora import names, read
 from benchmarks.lexical_scale import split
 from qwen3_rag import Qwen3Embedder
-from qwen3_rag.backends import (
-    WHOLE,
-    Backend,
-    BackendSpec,
-    Capabilities,
-    EmbedPrompt,
-    Limits,
-    Output,
-    Prompt,
-    Role,
-)
 from qwen3_rag.integration import FloatArray
+from qwen3_rag_testkit.backends import LookUpBackend
 
 __all__ = ["Texts", "sample"]
 
@@ -50,7 +39,7 @@ class Texts:
     def embedder(self) -> Qwen3Embedder:
         """An embedder that looks the vectors up, so that its time is next to nothing."""
         by_text = dict(zip([*self.documents, *self.queries], self.vectors, strict=True))
-        return Qwen3Embedder("benchmark/embedder", backend=_LookUp(by_text, self.vectors.shape[1]))
+        return Qwen3Embedder("benchmark/embedder", backend=LookUpBackend(by_text))
 
 
 def sample(data: Path, documents: int, queries: int, dim: int, cache: Path | None) -> Texts:
@@ -92,46 +81,3 @@ def _paragraphs(folder: Path) -> Iterator[str]:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 yield from split(json.loads(line)["text"])
-
-
-@dataclass(frozen=True, eq=False)
-class _LookUp(BackendSpec, kind="benchmark-look-up"):
-    vectors: Mapping[str, FloatArray]
-    dim: int
-
-    def start(self, model: str, role: Role) -> Backend:
-        return _Vectors(self.vectors, self.dim)
-
-
-class _Vectors:
-    def __init__(self, vectors: Mapping[str, FloatArray], dim: int) -> None:
-        self._vectors = vectors
-        self._capabilities = Capabilities(
-            model="look-up",
-            fingerprint="look-up",
-            role="embedding",
-            dim=dim,
-            context=32_768,
-            counts_tokens=False,
-        )
-
-    def open(self) -> Future[Capabilities]:
-        future: Future[Capabilities] = Future()
-        future.set_result(self._capabilities)
-        return future
-
-    def run(
-        self,
-        prompts: Sequence[Prompt],
-        limits: Limits,
-        on_done: Callable[[int], None] | None = None,
-    ) -> Future[Output]:
-        texts = [prompt.text for prompt in prompts if isinstance(prompt, EmbedPrompt)]
-        whole = np.full(len(texts), WHOLE, dtype=np.int64)
-        values = np.stack([self._vectors[text] for text in texts])
-        future: Future[Output] = Future()
-        future.set_result(Output(values, None, whole, whole))
-        return future
-
-    def close(self) -> None:
-        pass

@@ -31,9 +31,8 @@ from langchain_qwen3_rag import Qwen3Rerank as LangChainRerank
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank as LlamaIndexRerank
 from qwen3_rag import DEFAULT_INSTRUCTION, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends import Backend, Role
 from qwen3_rag.integration import arguments_of
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.backends import CountingBackend, DeterministicBackend
 from qwen3_rag_testkit.contracts import TEXTS
 from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
@@ -240,17 +239,8 @@ def test_importing_an_adapter_imports_no_model_library(package: str) -> None:
 @pytest.mark.parametrize("embed", [langchain_documents, llama_index_documents, haystack_documents])
 def test_adapters_make_one_call_for_all_documents(embed: Vectors) -> None:
     """An adapter makes one call for all documents. `benchmarks/adapters.py` measures the time."""
-    calls: list[int] = []
+    backend = CountingBackend(embed.__name__)
 
-    class Running(RunningDeterministic):
-        def run(self, prompts: Any, *args: Any, **kwargs: Any) -> Any:
-            calls.append(len(prompts))
-            return super().run(prompts, *args, **kwargs)
+    embed(Qwen3Embedder("counted", backend=backend))
 
-    class Counting(DeterministicBackend):
-        def start(self, model: str, role: Role) -> Backend:
-            return Running(role, self.dim)
-
-    embed(Qwen3Embedder("counted", backend=Counting()))
-
-    assert calls == [len(TEXTS)]
+    assert [len(run) for run in backend.uses.runs] == [len(TEXTS)]

@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.storage.kvstore import SimpleKVStore
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding, SeparateCache
-from qwen3_rag.backends import Backend, BackendSpec, Role
-from qwen3_rag_testkit.backends import RunningDeterministic
+from qwen3_rag.backends import BackendSpec
+from qwen3_rag_testkit.backends import CountingBackend
 
-
-@dataclass(frozen=True)
-class Counting(BackendSpec, kind="llama-index-tests-counting-cache"):
-    """Counts the prompts that it is asked, by the test that asks."""
-
-    test: str = ""
-    fingerprint: str = "deterministic-embedding-64"
-    asked: ClassVar[Counter[str]] = Counter()
-
-    def start(self, model: str, role: Role) -> Backend:
-        return RunningCounting(self, role)
-
-    @property
-    def count(self) -> int:
-        return self.asked[self.test]
-
-
-class RunningCounting(RunningDeterministic):
-    def __init__(self, spec: Counting, role: Role) -> None:
-        super().__init__(role, 64)
-        self.spec = spec
-        self.capabilities = replace(self.capabilities, fingerprint=spec.fingerprint)
-
-    def run(self, prompts: Any, *rest: Any) -> Any:
-        self.spec.asked[self.spec.test] += len(prompts)
-        return super().run(prompts, *rest)
+#: Equal models, whatever a test calls them.
+SAME = CountingBackend("same", fingerprint="deterministic-embedding-64")
 
 
 def adapter(
     store: SimpleKVStore | None, backend: BackendSpec | None = None, **fields: Any
 ) -> Qwen3Embedding:
     return Qwen3Embedding(
-        model_name="mine", backend=backend or Counting(), embeddings_cache=store, **fields
+        model_name="mine", backend=backend or SAME, embeddings_cache=store, **fields
     )
 
 
@@ -73,14 +48,14 @@ def vectors(model: BaseEmbedding, how: str) -> list[list[float]]:
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_cache_changes_no_vector_and_asks_for_each_once(how: str) -> None:
-    backend = Counting(f"each once, {how}")
+    backend = replace(SAME, name=f"each once, {how}")
     model = adapter(SimpleKVStore(), backend)
     expected = vectors(adapter(None), how)
 
     assert vectors(model, how) == expected
-    assert backend.count == 3  # two documents, one query
+    assert len(backend.uses.prompts) == 3  # two documents, one query
     assert vectors(model, "sync") == vectors(model, "async") == expected
-    assert backend.count == 3
+    assert len(backend.uses.prompts) == 3
 
 
 def test_other_models_and_settings_have_other_vectors() -> None:
@@ -91,18 +66,18 @@ def test_other_models_and_settings_have_other_vectors() -> None:
         cached, plain = adapter(store, **setting), adapter(None, **setting)
         assert vectors(cached, "sync") == vectors(plain, "sync"), setting
 
-    other = Counting("another model", "another fingerprint")
+    other = CountingBackend("another model", fingerprint="another fingerprint")
     adapter(store, other).get_text_embedding("a")
-    assert other.count == 1
+    assert len(other.uses.prompts) == 1
 
 
 def test_documents_do_not_depend_on_the_instruction() -> None:
-    store, backend = SimpleKVStore(), Counting("another instruction")
+    store, backend = SimpleKVStore(), replace(SAME, name="another instruction")
     adapter(store).get_text_embedding("a")
 
     adapter(store, backend, instruction="Find code").get_text_embedding("a")
 
-    assert backend.count == 0
+    assert backend.uses.prompts == []
 
 
 def test_keys_stay_the_same_so_that_stored_vectors_are_found() -> None:

@@ -9,10 +9,8 @@ import asyncio
 import copy
 import inspect
 import json
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from llama_index.core.callbacks import CallbackManager
@@ -24,7 +22,7 @@ from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 from qwen3_rag import InputError
 from qwen3_rag.backends import Backend, BackendSpec, Role
 from qwen3_rag.integration import local_options
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.backends import CountingBackend, DeterministicBackend
 
 BACKEND = DeterministicBackend(dim=128)
 LIVE = {"callback_manager", "rate_limiter", "embeddings_cache"}
@@ -39,18 +37,6 @@ def tiny(kind: Any, **fields: Any) -> Any:
 def core(kind: Any, **settings: Any) -> Any:
     """The core's model with a backend of the tests."""
     return kind.model_class("mine", backend=DeterministicBackend(), **settings)
-
-
-@dataclass(frozen=True)
-class Started(BackendSpec, kind="llama-index-tests-started"):
-    """Counts its starts."""
-
-    name: str
-    starts: ClassVar[Counter[str]] = Counter()
-
-    def start(self, model: str, role: Role) -> Backend:
-        self.starts[self.name] += 1
-        return RunningDeterministic(role, 64)
 
 
 def fields_of(component: Any) -> dict[str, Any]:
@@ -287,10 +273,10 @@ def test_model_kwargs_changed_in_place_count_too(kind: Any) -> None:
 
 @KINDS
 def test_the_model_is_made_once_for_all_uses(kind: Any) -> None:
-    backend = Started(kind.__name__)
+    backend = CountingBackend(kind.__name__)
     component = kind(backend=backend)
     use(component)
-    started = Started.starts[backend.name]
+    started = backend.uses.starts
 
     use(component)
     component.callback_manager = CallbackManager()
@@ -300,10 +286,10 @@ def test_the_model_is_made_once_for_all_uses(kind: Any) -> None:
         component.embed_batch_size = 2
     use(component)
 
-    assert Started.starts[backend.name] == started
+    assert backend.uses.starts == started
     component.close()
     use(component)
-    assert Started.starts[backend.name] == started + 1
+    assert backend.uses.starts == started + 1
 
 
 @KINDS

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ from pydantic import SecretStr
 
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from qwen3_rag import InputError, Qwen3Embedder
-from qwen3_rag.backends import Backend, BackendSpec, Role
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.backends import CountingBackend, DeterministicBackend
 from qwen3_rag_testkit.contracts import TEXTS
 from qwen3_rag_testkit.loops import SlowBackend, keeps_ticking
 
@@ -29,22 +27,6 @@ def core(**settings: Any) -> Qwen3Embedder:
 
 def adapter(embedder: Qwen3Embedder | None = None, **fields: Any) -> Qwen3Embedding:
     return Qwen3Embedding.from_embedder(embedder or core(), **fields)
-
-
-@dataclass(frozen=True)
-class Sizes(BackendSpec, kind="llama-index-tests-sizes"):
-    """Keeps the sizes of the batches it is given."""
-
-    seen: ClassVar[list[int]] = []
-
-    def start(self, model: str, role: Role) -> Backend:
-        return RunningSizes(role, 64)
-
-
-class RunningSizes(RunningDeterministic):
-    def run(self, prompts: Any, *rest: Any) -> Any:
-        Sizes.seen.append(len(prompts))
-        return super().run(prompts, *rest)
 
 
 def every_way(model: BaseEmbedding, text: str) -> dict[str, list[list[float]]]:
@@ -119,12 +101,13 @@ def test_order_is_kept_over_batches() -> None:
 
 
 def test_the_core_gets_whole_batches() -> None:
-    model = Qwen3Embedding(model_name="mine", backend=Sizes())
+    backend = CountingBackend("whole batches")
+    model = Qwen3Embedding(model_name="mine", backend=backend)
 
     model.get_text_embedding_batch(["a"] * 2_000)
     asyncio.run(model.aget_text_embedding_batch(["a"] * 2_000))
 
-    assert Sizes.seen == [2_000, 2_000]
+    assert [len(run) for run in backend.uses.runs] == [2_000, 2_000]
 
 
 def test_the_instruction_goes_with_queries_alone() -> None:

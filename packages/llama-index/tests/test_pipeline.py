@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from llama_index.core import Document, QueryBundle, VectorStoreIndex
@@ -26,9 +24,8 @@ from pydantic import SecretStr
 from llama_index.embeddings.qwen3_rag import Qwen3Embedding
 from llama_index.postprocessor.qwen3_rag import Qwen3Rerank
 from qwen3_rag import BackendError, Qwen3Embedder
-from qwen3_rag.backends import Backend, BackendSpec, Capabilities, Role
 from qwen3_rag.integration import resolve_checkpoint
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
+from qwen3_rag_testkit.backends import CountingBackend, DeterministicBackend
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
 
 # A page of each kind of manual, and a question that it alone answers.
@@ -177,32 +174,17 @@ def test_workers_and_caches_give_the_same_vectors(
             assert node.embedding == pytest.approx(vector, abs=1e-5)
 
 
-@dataclass(frozen=True)
-class Opened(BackendSpec, kind="llama-index-tests-opened"):
-    """Counts how often a model is made."""
-
-    times: ClassVar[list[str]] = []
-
-    def start(self, model: str, role: Role) -> Backend:
-        return RunningOpened(role, 64)
-
-
-class RunningOpened(RunningDeterministic):
-    def open(self) -> Future[Capabilities]:
-        Opened.times.append(self.capabilities.model)
-        return super().open()
-
-
 def test_a_cached_run_asks_no_model() -> None:
-    cache, model = IngestionCache(), Qwen3Embedding(model_name="mine", backend=Opened())
+    backend = CountingBackend("cached run")
+    cache, model = IngestionCache(), Qwen3Embedding(model_name="mine", backend=backend)
     expected = run(IngestionPipeline(transformations=[model], cache=cache), "sync")
-    opened = len(Opened.times)
-    again = Qwen3Embedding(model_name="mine", backend=Opened())
+    opened = backend.uses.opens
+    again = Qwen3Embedding(model_name="mine", backend=backend)
 
     found = run(IngestionPipeline(transformations=[again], cache=cache), "sync")
 
     assert [node.embedding for node in found] == [node.embedding for node in expected]
-    assert len(Opened.times) == opened > 0
+    assert backend.uses.opens == opened > 0
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ from qwen3_rag import (
 from qwen3_rag.backends import (
     Backend,
     BackendSpec,
-    Capabilities,
     EmbedPrompt,
     Limits,
     Output,
@@ -45,47 +44,14 @@ from qwen3_rag.backends import (
 )
 from qwen3_rag.cache import Cached, cache_info, clear_cache
 from qwen3_rag.integration import arguments_of
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic, TextBackend
+from qwen3_rag_testkit.backends import (
+    CountingBackend,
+    DeterministicBackend,
+    RunningDeterministic,
+    TextBackend,
+)
 from qwen3_rag_testkit.contracts import TEXTS, BackendContract
 from qwen3_rag_testkit.guides import run_examples
-
-#: The prompts that running backends of `Counting` computed, by the name of the specification.
-COMPUTED: dict[str, list[Prompt]] = {}
-
-
-@dataclass(frozen=True)
-class Counting(BackendSpec, kind="test-counting"):
-    """A `DeterministicBackend` that writes down what it computes."""
-
-    name: str
-    variant: str | None = "float32"
-    fingerprint: str = "deterministic"
-    context: int = 32_768
-    dim: int = 64
-
-    def start(self, model: str, role: Role) -> Backend:
-        return RunningCounting(self, role)
-
-
-class RunningCounting(RunningDeterministic):
-    def __init__(self, spec: Counting, role: Role) -> None:
-        super().__init__(role, spec.dim)
-        self.computed = COMPUTED.setdefault(spec.name, [])
-        self.capabilities: Capabilities = replace(
-            self.capabilities,
-            variant=spec.variant,
-            fingerprint=spec.fingerprint,
-            context=spec.context,
-        )
-
-    def run(
-        self,
-        prompts: Sequence[Prompt],
-        limits: Limits,
-        on_done: Callable[[int], None] | None = None,
-    ) -> Future[Output]:
-        self.computed += prompts
-        return super().run(prompts, limits, on_done)
 
 
 @pytest.fixture
@@ -94,9 +60,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    COMPUTED.pop(request.node.name, None)
-    return str(request.node.name)
+def counting(request: pytest.FixtureRequest) -> CountingBackend:
+    backend = CountingBackend(request.node.nodeid)
+    backend.uses.runs.clear()
+    return backend
 
 
 def run(
@@ -165,18 +132,22 @@ def test_a_hit_has_the_numbers_counts_and_cuts_of_the_model(path: Path) -> None:
     assert scores.query_cut_at[0] is not None
 
 
-def test_a_shorter_vector_is_cut_from_the_full_one_that_is_kept(path: Path, name: str) -> None:
-    with Qwen3Embedder("model", cache=path, backend=Counting(name)) as embedder:
+def test_a_shorter_vector_is_cut_from_the_full_one_that_is_kept(
+    path: Path, counting: CountingBackend
+) -> None:
+    with Qwen3Embedder("model", cache=path, backend=counting) as embedder:
         full = embedder.embed_documents(["a text"])
-    with Qwen3Embedder("model", dim=32, cache=path, backend=Counting(name)) as embedder:
+    with Qwen3Embedder("model", dim=32, cache=path, backend=counting) as embedder:
         short = embedder.embed_documents(["a text"])
 
-    assert len(COMPUTED[name]) == 1
+    assert len(counting.uses.prompts) == 1
     np.testing.assert_allclose(short[0], full[0, :32] / np.linalg.norm(full[0, :32]), rtol=1e-6)
 
 
-def test_only_what_is_missing_is_computed_and_equal_prompts_once(path: Path, name: str) -> None:
-    spec = Cached(Counting(name), path)
+def test_only_what_is_missing_is_computed_and_equal_prompts_once(
+    path: Path, counting: CountingBackend
+) -> None:
+    spec = Cached(counting, path)
     first = [EmbedPrompt(text) for text in "abcab"]
     second = [EmbedPrompt(text) for text in "xbxac"]
     done: list[int] = []
@@ -184,7 +155,7 @@ def test_only_what_is_missing_is_computed_and_equal_prompts_once(path: Path, nam
     run(spec, first)
     output = run(spec, second, on_done=done.append)
 
-    assert COMPUTED[name] == [EmbedPrompt(text) for text in "abcx"]
+    assert counting.uses.prompts == [EmbedPrompt(text) for text in "abcx"]
     assert (output.values == run(DeterministicBackend(), second).values).all()
     assert sum(done) == 5
 
@@ -214,29 +185,31 @@ VARIANTS: dict[str, tuple[dict[str, Any], Limits]] = {
 
 @pytest.mark.parametrize("changed", VARIANTS)
 def test_whatever_decides_the_numbers_is_part_of_the_key(
-    path: Path, name: str, changed: str
+    path: Path, counting: CountingBackend, changed: str
 ) -> None:
     given, limits = VARIANTS[changed]
     prompts = [RerankPrompt("query", "document")]
 
     for _ in range(2):
-        run(Cached(Counting(name), path), prompts, "reranking")
-        run(Cached(Counting(name, **given), path), prompts, "reranking", limits)
+        run(Cached(counting, path), prompts, "reranking")
+        run(Cached(replace(counting, **given), path), prompts, "reranking", limits)
 
-    assert len(COMPUTED[name]) == 2
+    assert len(counting.uses.prompts) == 2
 
 
 def test_a_backend_that_names_no_variant_is_told_apart_by_its_specification(
-    path: Path, name: str
+    path: Path, counting: CountingBackend
 ) -> None:
     for context in (100, 100, 200):
-        spec = Counting(name, variant=None, context=100, fingerprint="name:model")
+        spec = replace(counting, variant=None, context=100, fingerprint="name:model")
         run(Cached(replace(spec, dim=context), path), [EmbedPrompt("a")])
 
-    assert len(COMPUTED[name]) == 2
+    assert len(counting.uses.prompts) == 2
 
 
-def test_prompts_that_differ_in_anything_are_kept_apart(path: Path, name: str) -> None:
+def test_prompts_that_differ_in_anything_are_kept_apart(
+    path: Path, counting: CountingBackend
+) -> None:
     embed: list[Prompt] = [
         EmbedPrompt("a"),
         EmbedPrompt("a", "Find"),
@@ -255,10 +228,10 @@ def test_prompts_that_differ_in_anything_are_kept_apart(path: Path, name: str) -
         RerankPrompt("r", "d", "i\n<Query>: q"),
     ]
     for _ in range(2):
-        run(Cached(Counting(name), path), embed)
-        run(Cached(Counting(name), path), rerank, "reranking")
+        run(Cached(counting, path), embed)
+        run(Cached(counting, path), rerank, "reranking")
 
-    assert COMPUTED[name] == [*embed, *rerank]
+    assert counting.uses.prompts == [*embed, *rerank]
 
 
 def test_number_formats_of_the_local_engine_do_not_mix(path: Path) -> None:
@@ -272,8 +245,8 @@ def test_number_formats_of_the_local_engine_do_not_mix(path: Path) -> None:
     assert cache_info(path).entries == 2
 
 
-def test_the_least_recently_used_entries_are_removed(path: Path, name: str) -> None:
-    spec = Cached(Counting(name, dim=1_024), path, max_bytes=1_000_000)
+def test_the_least_recently_used_entries_are_removed(path: Path, counting: CountingBackend) -> None:
+    spec = Cached(replace(counting, dim=1_024), path, max_bytes=1_000_000)
     backend = spec.start("model", "embedding")
     always = EmbedPrompt("used in every call")
 
@@ -281,13 +254,13 @@ def test_the_least_recently_used_entries_are_removed(path: Path, name: str) -> N
         prompts = [EmbedPrompt(str(number)) for number in range(start, start + 50)]
         backend.run([always, *prompts], Limits()).result(60)
 
-    assert COMPUTED[name].count(always) == 1
+    assert counting.uses.prompts.count(always) == 1
     info = cache_info(path)
     assert 100 < info.entries < 250
     assert info.size <= 1_000_000
     backend.run([EmbedPrompt("1999"), EmbedPrompt("0")], Limits()).result(60)
-    assert COMPUTED[name][-1:] == [EmbedPrompt("0")]
-    assert COMPUTED[name].count(EmbedPrompt("1999")) == 1
+    assert counting.uses.prompts[-1:] == [EmbedPrompt("0")]
+    assert counting.uses.prompts.count(EmbedPrompt("1999")) == 1
     backend.close()
 
 
@@ -602,16 +575,18 @@ def test_a_specification_is_a_plain_value(path: Path) -> None:
         assert other == spec
 
 
-def test_equal_models_are_made_from_the_arguments_of_a_cached_one(path: Path, name: str) -> None:
+def test_equal_models_are_made_from_the_arguments_of_a_cached_one(
+    path: Path, counting: CountingBackend
+) -> None:
     with Qwen3Embedder("tiny", cache=path, batch_tokens=64) as embedder:
         assert arguments_of(embedder)["cache"] == str(path)
         assert arguments_of(Qwen3Embedder(**arguments_of(embedder))) == arguments_of(embedder)
-    with Qwen3Reranker("model", cache=path, backend=Counting(name)) as reranker:
+    with Qwen3Reranker("model", cache=path, backend=counting) as reranker:
         again = Qwen3Reranker(**arguments_of(reranker))
         again.score([("q", "d")])
         reranker.score([("q", "d")])
 
-    assert len(COMPUTED[name]) == 1
+    assert len(counting.uses.prompts) == 1
 
 
 def test_arguments_of_the_wrong_type_are_refused_at_once(path: Path) -> None:

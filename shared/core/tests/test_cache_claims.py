@@ -9,10 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from hypothesis import strategies as st
 import qwen3_rag_tiny
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker, Remote
 from qwen3_rag.backends import (
-    Backend,
     BackendSpec,
     EmbedPrompt,
     Limits,
@@ -34,43 +31,7 @@ from qwen3_rag.backends import (
     Role,
 )
 from qwen3_rag.cache import Cached, cache_info
-from qwen3_rag_testkit.backends import DeterministicBackend, RunningDeterministic
-
-#: How often a backend of `Counting` computed, of all that were made.
-computed: list[Prompt] = []
-
-
-@dataclass(frozen=True)
-class Counting(BackendSpec, kind="test-claims-counting"):
-    """A `DeterministicBackend` that says of itself what a test wants."""
-
-    fingerprint: str = "fingerprint"
-    variant: str | None = "float32"
-    context: int = 512
-    role: Role = "embedding"
-
-    def start(self, model: str, role: Role) -> Backend:
-        return RunningCounting(self)
-
-
-class RunningCounting(RunningDeterministic):
-    def __init__(self, spec: Counting) -> None:
-        super().__init__(spec.role, 8)
-        self.capabilities = replace(
-            self.capabilities,
-            fingerprint=spec.fingerprint,
-            variant=spec.variant,
-            context=spec.context,
-        )
-
-    def run(
-        self,
-        prompts: Sequence[Prompt],
-        limits: Limits,
-        on_done: Callable[[int], None] | None = None,
-    ) -> Future[Output]:
-        computed.extend(prompts)
-        return super().run(prompts, limits, on_done)
+from qwen3_rag_testkit.backends import CountingBackend, DeterministicBackend
 
 
 def run(spec: BackendSpec, prompts: Sequence[Prompt], limits: Limits | None = None) -> Output:
@@ -100,7 +61,7 @@ RERANK: dict[str, list[Any]] = {
     "document": ["a", "aa"],
     "instruction": ["a", "a\n<Query>: a"],
 }
-Setting = tuple[Counting, Limits, Prompt]
+Setting = tuple[CountingBackend, Limits, Prompt]
 
 
 @st.composite
@@ -119,7 +80,7 @@ def made(values: dict[str, Any], own: dict[str, list[Any]]) -> Setting:
     prompt = {name: values[name] for name in own}
     fingerprint, variant, context, *limits = (values[name] for name in PARTS)
     return (
-        Counting(fingerprint, variant, context, role),
+        CountingBackend("claims", role, 8, fingerprint, variant, context),
         Limits(*limits),
         EmbedPrompt(**prompt) if own is EMBED else RerankPrompt(**prompt),
     )
@@ -129,13 +90,14 @@ def made(values: dict[str, Any], own: dict[str, list[Any]]) -> Setting:
 @given(two())
 def test_an_entry_answers_its_own_settings_and_no_others(pair: tuple[Setting, Setting]) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        computed.clear()
+        uses = pair[0][0].uses
+        uses.runs.clear()
         for spec, limits, prompt in pair:
             output = run(Cached(spec, Path(folder) / "cache"), [prompt], limits)
             expected = run(DeterministicBackend(spec.role, 8), [prompt], limits)
             assert (output.values == expected.values).all()
 
-        assert len(computed) == (1 if pair[0] == pair[1] else 2)
+        assert len(uses.prompts) == (1 if pair[0] == pair[1] else 2)
 
 
 @pytest.mark.parametrize("kind", [Qwen3Embedder, Qwen3Reranker])

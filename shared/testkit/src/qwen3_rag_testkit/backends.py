@@ -1,9 +1,10 @@
-"""Two backends without torch, for tests of anything that uses a backend.
+"""Backends without torch, for tests of anything that uses a backend.
 
 `DeterministicBackend` derives its numbers from a hash of the prompt: any change of text,
-instruction or truncation changes the result, and equal prompts give equal bits. `TextBackend`
-behaves like a server that renders prompts itself: it counts no tokens, and similar texts get
-similar vectors.
+instruction or truncation changes the result, and equal prompts give equal bits. `CountingBackend`
+is one that also notes how it is used. `TextBackend` behaves like a server that renders prompts
+itself: it counts no tokens, and similar texts get similar vectors. `LookUpBackend` has vectors that
+were computed before.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -34,7 +35,15 @@ from qwen3_rag.backends import (
 )
 from qwen3_rag.integration import FloatArray
 
-__all__ = ["DeterministicBackend", "RunningDeterministic", "RunningText", "TextBackend"]
+__all__ = [
+    "CountingBackend",
+    "DeterministicBackend",
+    "LookUpBackend",
+    "RunningDeterministic",
+    "RunningText",
+    "TextBackend",
+    "Uses",
+]
 
 T = TypeVar("T")
 
@@ -129,6 +138,120 @@ def _cut(prompt: Prompt, limits: Limits) -> tuple[Prompt, int, int]:
         WHOLE if len(document) <= length else length,
         WHOLE if len(query) <= query_length else query_length,
     )
+
+
+@dataclass
+class Uses:
+    """How backends were used.
+
+    Attributes:
+        starts: How many were made.
+        opens: How often they were opened.
+        runs: The prompts of each call of `run`, in order.
+    """
+
+    starts: int = 0
+    opens: int = 0
+    runs: list[list[Prompt]] = field(default_factory=list)
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts of all calls, in order."""
+        return [prompt for run in self.runs for prompt in run]
+
+
+_uses: dict[str, Uses] = {}
+
+
+@dataclass(frozen=True)
+class CountingBackend(BackendSpec, kind="testkit-counting"):
+    """A `DeterministicBackend` that notes how it is used, and says of itself what a test wants.
+
+    Attributes:
+        name: What the uses are noted under in this process, also those of copies.
+        role: Always this role; `None` takes the role that the caller asks for.
+        dim: Vector size.
+        fingerprint: The model's fingerprint.
+        variant: What else decides its numbers.
+        context: The longest input that it claims to take.
+    """
+
+    name: str
+    role: Role | None = None
+    dim: int = 64
+    fingerprint: str = "counting"
+    variant: str | None = "float32"
+    context: int = 32_768
+
+    @property
+    def uses(self) -> Uses:
+        """How the backends of this name were used."""
+        return _uses.setdefault(self.name, Uses())
+
+    def start(self, model: str, role: Role) -> Backend:
+        """Return the running backend."""
+        return _RunningCounting(self, self.role or role)
+
+
+class _RunningCounting(RunningDeterministic):
+    def __init__(self, spec: CountingBackend, role: Role) -> None:
+        super().__init__(role, spec.dim)
+        self.capabilities = replace(
+            self.capabilities,
+            fingerprint=spec.fingerprint,
+            variant=spec.variant,
+            context=spec.context,
+        )
+        self._spec = spec
+        spec.uses.starts += 1
+
+    def open(self) -> Future[Capabilities]:
+        self._spec.uses.opens += 1
+        return super().open()
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        self._spec.uses.runs.append(list(prompts))
+        return super().run(prompts, limits, on_done)
+
+
+@dataclass(frozen=True, eq=False)
+class LookUpBackend(BackendSpec, kind="testkit-look-up"):
+    """An embedder that looks vectors up, so that its time is next to nothing.
+
+    Attributes:
+        vectors: The vectors by the text of a query or document. All have the same size.
+    """
+
+    vectors: Mapping[str, FloatArray]
+
+    def start(self, model: str, role: Role) -> Backend:
+        """Return the running backend."""
+        return _RunningLookUp(self.vectors)
+
+
+class _RunningLookUp(RunningDeterministic):
+    def __init__(self, vectors: Mapping[str, FloatArray]) -> None:
+        super().__init__("embedding", len(next(iter(vectors.values()))))
+        self._vectors = vectors
+        self.capabilities = replace(self.capabilities, fingerprint="look-up", counts_tokens=False)
+
+    def run(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Future[Output]:
+        texts = [prompt.text for prompt in prompts if isinstance(prompt, EmbedPrompt)]
+        if on_done is not None:
+            on_done(len(texts))
+        whole = np.full(len(texts), WHOLE, dtype=np.int64)
+        values = np.stack([self._vectors[text] for text in texts])
+        return self._answer(Output(values, None, whole, whole))
 
 
 @dataclass(frozen=True)
