@@ -136,6 +136,62 @@ def test_probabilities_are_those_of_the_local_engine(
     assert ours.cut_at[-1] is not None
 
 
+@pytest.mark.parametrize("setup", ["vllm template", "vllm no template", "sglang template"])
+def test_a_pair_that_the_server_cuts_is_an_error(
+    servers: Callable[[str], ModelServer], setup: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = servers(setup)
+    encode = server.model.encode
+    with Qwen3Reranker("tiny", backend=Remote(server.url)) as reranker:
+        reranker.warm_up()
+        monkeypatch.setattr(
+            server.model, "encode", lambda text, **options: encode(text, **options)[:150]
+        )
+        with pytest.raises(BackendError, match=r"read \d+ tokens of prompts that have \d+, so it"):
+            reranker.score([(QUERY, "word " * 100)])
+
+
+#: Characters of several tokens, so that some limits are within one.
+FOREIGN = ["東京" * 300, "مرحبا بالعالم " * 150, "emoji 👩‍👩‍👧 " * 150]
+
+
+@pytest.mark.parametrize("setup", RIGHT)
+@pytest.mark.parametrize("limit", [130, 131, 132])
+def test_a_cut_within_a_character_is_before_it_where_the_server_encodes(
+    servers: Callable[[str], ModelServer], setup: str, limit: int
+) -> None:
+    kind: Any = Qwen3Reranker if " " in setup else Qwen3Embedder
+    encodes = setup in (*TEXT_ONLY, "tei")
+
+    def compute(model: Any) -> Any:
+        if kind is Qwen3Reranker:
+            return model.score([(QUERY, text) for text in FOREIGN], details=True)
+        return model.embed_documents(FOREIGN, details=True)
+
+    with (
+        kind("tiny", max_length=limit) as here,
+        kind("tiny", max_length=limit, backend=Remote(servers(setup).url)) as there,
+    ):
+        ours, theirs = compute(here), compute(there)
+
+    assert theirs.cut_at == ours.cut_at
+    results = (ours.scores, theirs.scores) if " " in setup else (ours.vectors, theirs.vectors)
+    np.testing.assert_allclose(*results, rtol=0, atol=0.05 if encodes else 1e-4)
+    if kind is Qwen3Embedder:
+        less = [most - read for most, read in zip(ours.tokens, theirs.tokens, strict=True)]
+        assert all(0 <= one <= (2 if encodes else 0) for one in less)
+
+
+def test_a_text_that_is_cut_within_a_character_is_not_too_long_for_tei() -> None:
+    """What a part of a character is decoded to would be encoded in three tokens."""
+    with TEIServer(EMBEDDER) as server:
+        for server.limit in (130, 131, 132):
+            with Qwen3Embedder("tiny", backend=Remote(server.url)) as embedder:
+                [cut_at] = embedder.embed_documents(FOREIGN[:1], details=True).cut_at
+
+            assert cut_at is not None
+
+
 def test_control_tokens_in_a_text_are_never_taken_as_such_by_tei(
     servers: Callable[[str], ModelServer],
 ) -> None:

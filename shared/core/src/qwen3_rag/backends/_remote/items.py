@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,22 +76,48 @@ def uncut(prompts: Sequence[Prompt], whole: int = 0) -> Items:
 
 
 def encode(
-    prompts: Sequence[Prompt], limits: Limits, context: int, description: Description
+    prompts: Sequence[Prompt],
+    limits: Limits,
+    context: int,
+    description: Description,
+    *,
+    as_texts: bool = False,
 ) -> Items:
     """Encode and cut prompts as the local engine does.
+
+    Args:
+        prompts: The prompts.
+        limits: Longest parts in tokens.
+        context: Longest prompt in tokens.
+        description: Has the tokenizer.
+        as_texts: Whether the server encodes the cut texts itself. A cut may then not be within a
+            character, and the tokens are those of the cut text.
 
     Raises:
         InputError: An instruction or query leaves no room for the text.
     """
+    prompts = list(prompts)
     encoded = description.tokenizer.encode(prompts, limits, context)
+    cuts = [(one.cut_at, one.query_cut_at) for one in encoded]
+    changed = [index for index, cut in enumerate(cuts) if cut != (WHOLE, WHOLE)]
+    for index in changed:
+        prompts[index] = _cut(prompts[index], *cuts[index])
+    limits = replace(limits, max_query_tokens=None)  # queries are cut as texts everywhere
+    while as_texts and changed:
+        # Nearly always once: a text that was cut between characters is rarely encoded in more
+        # tokens than before.
+        again = description.tokenizer.encode([prompts[index] for index in changed], limits, context)
+        for index, one in zip(changed, again, strict=True):
+            encoded[index] = one
+            if one.cut_at != WHOLE:
+                prompts[index] = _cut(prompts[index], one.cut_at, WHOLE)
+                cuts[index] = (one.cut_at, cuts[index][1])
+        changed = [index for index, one in zip(changed, again, strict=True) if one.cut_at != WHOLE]
     return Items(
-        [
-            _cut(prompt, one.cut_at, one.query_cut_at)
-            for prompt, one in zip(prompts, encoded, strict=True)
-        ],
+        prompts,
         [one.sequence for one in encoded],
-        np.asarray([one.cut_at for one in encoded], dtype=np.int64),
-        np.asarray([one.query_cut_at for one in encoded], dtype=np.int64),
+        np.asarray([cut for cut, _ in cuts], dtype=np.int64),
+        np.asarray([cut for _, cut in cuts], dtype=np.int64),
     )
 
 

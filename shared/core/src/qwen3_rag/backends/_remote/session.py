@@ -187,6 +187,7 @@ class Session:
                 limits,
                 capabilities.context,
                 description,
+                as_texts=api.sends_texts,
             )
             for start in range(0, len(prompts), ENCODED)
         ]
@@ -248,7 +249,8 @@ def _check_read(answer: Answer, items: Items, indices: Sequence[int], api: Api) 
     if answer.tokens is None or not api.counts or items.sequences is None:
         return
     expected = sum(items.sequences[index].length for index in indices)
-    changed = any(neutral(one) != one for one in (items.prompts[i].rendered for i in indices))
+    prompts = [items.prompts[index] for index in indices]
+    changed = any(neutral(text) != text for text in (one.head + one.body for one in prompts))
     if answer.tokens < expected and not changed:
         raise BackendError(
             f"{api.http.address} ({api.name}) read {answer.tokens} tokens of prompts that have "

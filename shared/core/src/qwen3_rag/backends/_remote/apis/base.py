@@ -102,6 +102,11 @@ class Api(ABC):
         self.named = named
         self.description = description
 
+    @property
+    def sends_texts(self) -> bool:
+        """Whether the server encodes the prompts, even if token ids are sent."""
+        return not self.takes_ids or self.role == "reranking"
+
     @abstractmethod
     async def answers(self) -> bool:
         """Whether the server speaks this API."""

@@ -29,6 +29,10 @@ class SGLang(ByIds):
         "or with a version that has /v1/score."
     )
 
+    @property
+    def sends_texts(self) -> bool:
+        return self.role == "reranking" and not self._scores_ids
+
     async def connect(self) -> None:
         await super().connect()
         if self.role == "reranking":

@@ -24,6 +24,7 @@ class TEI(Api):
 
     name = "tei"
     takes_ids = True
+    sends_texts = True
 
     async def answers(self) -> bool:
         return await self._info() is not None

@@ -28,6 +28,10 @@ class VLLM(ByIds):
         "and document and the variable `instruction`."
     )
 
+    @property
+    def sends_texts(self) -> bool:
+        return self.role == "reranking" and self._route != "ids"
+
     async def answers(self) -> bool:
         return await self.http.get("/version") is not None and await super().answers()
 
