@@ -233,6 +233,7 @@ def sglang(**options: Any) -> Callable[[], ModelServer]:
         (lambda: SGLangServer(EMBEDDER, "embedding"), "reranking", "without `--is-embedding`"),
         (lambda: TEIServer(EMBEDDER), "reranking", "does not run Qwen3-Reranker"),
         (lambda: TEIServer(EMBEDDER, default_prompt="query: "), "embedding", "default prompt"),
+        (lambda: TEIServer(EMBEDDER, pooling="mean"), "embedding", "pooling is 'mean'.*--pooling"),
     ],
 )
 def test_a_wrong_set_up_is_refused_with_what_mends_it(

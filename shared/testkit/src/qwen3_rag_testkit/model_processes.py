@@ -11,7 +11,7 @@ from typing import Literal
 from qwen3_rag.backends import Role
 from qwen3_rag_testkit.server_processes import ServerProcess, answers
 
-__all__ = ["VLLM_TEMPLATE", "VLLMProcess"]
+__all__ = ["VLLM_TEMPLATE", "TEIProcess", "VLLMProcess"]
 
 #: Qwen3-Reranker's prompt as a chat template for vLLM, which hands over the instruction of a
 #: request as the variable `instruction`.
@@ -105,6 +105,49 @@ class VLLMProcess(ServerProcess):
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_NO_USAGE_STATS": "1",
         }
+
+    def _answers(self) -> bool:
+        return answers(f"{self.url}/health")
+
+
+class TEIProcess(ServerProcess):
+    """A server of Text Embeddings Inference on the CPU, from its binary.
+
+    Attributes:
+        url: The server's address.
+    """
+
+    def __init__(
+        self,
+        binary: str | os.PathLike[str],
+        checkpoint: Path,
+        *,
+        default_prompt: str | None = None,
+        pooling: str | None = None,
+        api_key: str | None = None,
+    ) -> None:
+        """Choose a port.
+
+        Args:
+            binary: The command `text-embeddings-router`.
+            checkpoint: Folder of an embedder.
+            default_prompt: A text that the server sets before every input.
+            pooling: What it reads vectors from, instead of what the checkpoint says.
+            api_key: The key that clients must send.
+        """
+        super().__init__()
+        self._binary = Path(binary).expanduser().absolute()
+        self._checkpoint = checkpoint
+        options = {"--default-prompt": default_prompt, "--pooling": pooling, "--api-key": api_key}
+        self._options = [(name, value) for name, value in options.items() if value is not None]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def _command(self) -> Sequence[str | Path]:
+        return [
+            *(self._binary, "--model-id", self._checkpoint, "--dtype", "float32"),
+            *("--hostname", "127.0.0.1", "--port", str(self.port)),
+            *(part for option in self._options for part in option),
+        ]
 
     def _answers(self) -> bool:
         return answers(f"{self.url}/health")

@@ -148,46 +148,63 @@ class TEIServer(ModelServer):
     """
 
     def __init__(
-        self, folder: Path, *, default_prompt: str | None = None, api_key: str | None = None
+        self,
+        folder: Path,
+        *,
+        default_prompt: str | None = None,
+        pooling: str = "last_token",
+        api_key: str | None = None,
     ) -> None:
         """Load the checkpoint.
 
         Args:
             folder: An embedder's checkpoint.
             default_prompt: A text that the server sets before every input.
+            pooling: What it says it reads vectors from.
             api_key: The key that everything but `/health` needs.
         """
         super().__init__(folder, "embedding", api_key=api_key)
         self._default_prompt = default_prompt
+        self._pooling = pooling
 
     def routes(self) -> Mapping[str, Route]:
-        return {"/info": self._info, "/embed": self._embed, "/v1/embeddings": self._openai}
+        return {
+            "/info": self._info,
+            "/embed": self._embed,
+            "/rerank": self._rerank,
+            "/v1/embeddings": self._openai,
+        }
 
     def error(self, status: int, message: str) -> Rejected:
-        return Rejected(status, {"error": message, "error_type": "validation"})
+        kinds = {400: "Empty", 422: "Validation", 424: "Backend"}
+        return Rejected(status, {"error": message, "error_type": kinds.get(status, "Unhealthy")})
 
     def _info(self, body: Any) -> Any:
         limits = {"max_input_length": self.limit, "max_client_batch_size": 32}
         return {
             "model_id": "served",
-            "model_sha": "c0ffee",
+            "model_sha": "c0ffee",  # null if the model is a folder
             "model_dtype": "float32",
-            "model_type": {"embedding": {"pooling": "last_token"}},
+            "served_model_name": "served",
+            "model_type": {"embedding": {"pooling": self._pooling}},
             "max_batch_tokens": 16_384,
             "auto_truncate": True,
             "version": "1.9.3",
             **limits,
         }
 
+    def _rerank(self, body: Any) -> Any:
+        raise self.error(424, "Backend error: model is not a re-ranker model")
+
     def _read(self, inputs: Any, *, truncate: bool) -> list[list[int]]:
         if not inputs:
-            raise self.error(400, "`inputs` cannot be empty")
+            raise self.error(400, "Input validation error: `inputs` cannot be empty")
         if len(inputs) > 32:
             raise self.error(422, f"batch size {len(inputs)} > maximum allowed batch size 32")
         prompts = []
         for one in inputs:
             if not one:
-                raise self.error(400, "`inputs` cannot be empty")
+                raise self.error(400, "Input validation error: `inputs` cannot be empty")
             text = one if isinstance(one, str) else self.model.tokenizer.decode(one)
             special = isinstance(one, str) or self._default_prompt is not None
             ids = self.model.encode((self._default_prompt or "") + text, special=special)
@@ -202,7 +219,11 @@ class TEIServer(ModelServer):
         return [self.model.vector(ids)[:size].tolist() for ids in prompts]
 
     def _openai(self, body: Any) -> Any:
-        prompts = self._read(body["input"], truncate=True)
+        try:
+            prompts = self._read(body["input"], truncate=True)
+        except Rejected as error:
+            said = {"message": error.body["error"], "code": error.status}
+            raise Rejected(error.status, {**said, "type": error.body["error_type"]}) from error
         vectors = [self.model.vector(ids) for ids in prompts]
         return openai_vectors(vectors, body, sum(map(len, prompts)))
 

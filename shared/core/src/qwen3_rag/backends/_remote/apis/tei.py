@@ -37,6 +37,12 @@ class TEI(Api):
                 "Qwen3-Reranker. Use vLLM, SGLang or llama.cpp."
             )
         self.need()
+        pooling = (info["model_type"].get("embedding") or {}).get("pooling")
+        if pooling != "last_token":
+            raise BackendError(
+                f"{self.http.address} (tei) does not read vectors from the last token: its pooling "
+                f"is {pooling!r}. Start it with `--pooling last-token` and an embedding model."
+            )
         self.context = info.get("max_input_length")
         self.rows = info.get("max_client_batch_size") or 32
         self.tokens = info.get("max_batch_tokens") or 16_384
@@ -80,5 +86,5 @@ class TEI(Api):
 
     async def _info(self) -> dict[str, Any] | None:
         info = await self.http.get("/info")
-        known = isinstance(info, dict) and "model_id" in info and "model_type" in info
+        known = isinstance(info, dict) and isinstance(info.get("model_type"), dict)
         return info if known else None
