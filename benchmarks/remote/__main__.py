@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.environments import DEFAULT, python_of
-from benchmarks.remote.table import OWN, judgements, table
+from benchmarks.remote.table import OWN, TEI_CLASS, judgements, table
 from qwen3_rag import Qwen3Embedder, Qwen3RagError, Qwen3Reranker, Remote
 from qwen3_rag.backends import Role
 from qwen3_rag_testkit.llama_cpp import LlamaCppServer, write_gguf
@@ -127,6 +127,8 @@ def compare(setup: str, python: Path) -> dict[str, Any]:
         theirs = observed(role, url, python)
         own = compute(Remote(url, timeout=600), limit)
     expected = compute(None, limit)
+    if setup in VLLM_SETUPS:
+        theirs["classes"].pop(TEI_CLASS, None)  # vLLM has no path of TEI's
     sides = {**theirs["classes"], OWN: own}
     return {
         "setup": setup,

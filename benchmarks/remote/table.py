@@ -10,6 +10,7 @@ import numpy as np
 from qwen3_rag.backends import Role
 
 OWN = "`Remote`"
+TEI_CLASS = "LlamaIndex TextEmbeddingInference"
 
 ALLOWED_ANGLE = 1e-4
 """Maximum of 1 minus a cosine."""

@@ -171,6 +171,19 @@ class RerankerContract(BackendContract):
         np.testing.assert_allclose(theirs.scores, ours.scores, rtol=0, atol=1e-4)
         assert theirs.cut_at == ours.cut_at
 
+    @pytest.mark.parametrize("limit", [130, 131, 132])
+    def test_a_document_may_be_cut_within_a_character(self, limit: int) -> None:
+        pair = (QUERY, "東京" * 300)
+        with (
+            Qwen3Reranker("tiny", max_length=limit) as here,
+            Qwen3Reranker("tiny", max_length=limit, backend=Remote(self.url)) as there,
+        ):
+            ours, theirs = (one.score([pair], details=True) for one in (here, there))
+
+        tolerance = 0.05 if self.texts_only else 1e-4
+        np.testing.assert_allclose(theirs.scores, ours.scores, rtol=0, atol=tolerance)
+        assert theirs.cut_at == ours.cut_at
+
     def test_an_embedder_refuses_the_server(self) -> None:
         embedder = Qwen3Embedder("tiny", backend=Remote(self.url))
 
