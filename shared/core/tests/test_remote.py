@@ -194,24 +194,21 @@ def test_a_server_that_is_killed_and_started_again_loses_nothing(
         remote = Remote(server.url, batch_size=2, max_retries=12)
         with Qwen3Embedder("tiny", backend=remote) as embedder:
             expected = embedder.embed_documents(texts)
-            ended = threading.Event()
-            killed = 0
 
             def kill_and_start() -> None:
-                nonlocal killed
-                while killed < kills and not ended.wait(0.2):
+                for _ in range(kills):
+                    time.sleep(0.2)
                     server.kill()
-                    killed += 1
                     server.start()
 
             restarts = threading.Thread(target=kill_and_start)
             restarts.start()
-            found = embedder.embed_documents(texts)
-            ended.set()
-            restarts.join()
+            found = [embedder.embed_documents(texts)]
+            while restarts.is_alive():  # this machine is faster than the restarts
+                found.append(embedder.embed_documents(texts))
 
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert killed
+    for vectors in found:
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
 def test_a_server_that_stays_away_ends_in_an_error_that_names_the_texts(
