@@ -143,7 +143,7 @@ def check_finite(values: FloatArray) -> FloatArray:
     Raises:
         ModelError: There is NaN or infinity.
     """
-    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
     if not finite.all():
         raise ModelError(
             f"The model gave NaN or infinity for text {int(finite.argmin())}. The checkpoint is "
