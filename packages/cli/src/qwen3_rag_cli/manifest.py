@@ -92,7 +92,8 @@ class Manifest:
 
     def write_record(self, values: Mapping[str, Any]) -> None:
         """Store values that describe the index."""
-        if not values.items() - self.record().items():
+        before = self.record()
+        if {**before, **values} == before:
             return
         with self._changes():
             self._rows.executemany(
