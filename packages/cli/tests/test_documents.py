@@ -64,7 +64,7 @@ class Case:
 
 
 def binary(raw: bytes) -> bytes:
-    return raw[: len(raw) // 2] + bytes(range(1, 9)) + raw[len(raw) // 2 :]
+    return raw[: len(raw) // 2] + bytes(range(1, 8)) * 10 + raw[len(raw) // 2 :]
 
 
 def half(raw: bytes) -> bytes:

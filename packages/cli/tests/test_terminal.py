@@ -57,9 +57,7 @@ def hostile(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     (folder / "notes").mkdir(parents=True)
     name = f"{HOSTILE}\nb.md"
-    text = f"# Roof {HOSTILE}\n\nred {HOSTILE} roof\n"
-    # A text of which more than a hundredth is controls is none.
-    (folder / "notes" / name).write_text(text + "red roof " * 140, encoding="utf-8")
+    (folder / "notes" / name).write_text(f"# Roof {HOSTILE}\n\nred {HOSTILE} roof\n", "utf-8")
     (folder / "notes" / f"{HOSTILE}.txt").write_bytes(b"\0")
     monkeypatch.chdir(folder)
     cli.index("notes", *cli.models)

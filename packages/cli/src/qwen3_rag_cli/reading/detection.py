@@ -176,7 +176,9 @@ def _count_broken(file: BinaryIO, found: _Scan) -> None:
 
 
 def _is_binary(found: _Scan) -> bool:
-    return any(found.zeros) or found.controls * 100 > found.size
+    # Valid UTF-8 is hardly ever anything but text.
+    share = 10 if found.is_utf8 else 100
+    return any(found.zeros) or found.controls * share > found.size
 
 
 def _escaped(file: BinaryIO, given: str | None) -> Encoding:
