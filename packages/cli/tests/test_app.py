@@ -152,9 +152,12 @@ def test_python_dash_m_is_the_same_command(cli: Any) -> None:
     assert cli.process("--version").out.startswith("qwen3-rag 0.")
 
 
-def test_known_models_are_listed_with_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+def test_known_models_are_listed_with_what_they_need(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from qwen3_rag.integration import KNOWN, PUBLISHED
 
+    monkeypatch.setenv("COLUMNS", "80")  # where a name is longer than half a line
     for arguments in (["models"], ["models", "--json"]):
         with pytest.raises(SystemExit) as ended:
             app(arguments)

@@ -58,7 +58,8 @@ class TestEmbeddingsUnit(EmbeddingsUnitTests):
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {KEY_VARIABLE: "k-4711"}, {"model": "tiny"}, {"api_key": "k-4711"}
+        served = {"model": "tiny", "base_url": "http://127.0.0.1:9"}  # asked by the first use
+        return {KEY_VARIABLE: "k-4711"}, served, {"api_key": "k-4711"}
 
 
 class TestEmbeddingsIntegration(EmbeddingsIntegrationTests):

@@ -178,7 +178,7 @@ def print_sections(sections: Mapping[str, Any]) -> None:
     for title, lines in sections.items():
         out.print(title, style="bold")
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(overflow="fold")
+        table.add_column(overflow="fold", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in lines.items():
             table.add_row(plain(f"  {name}"), _told(value))

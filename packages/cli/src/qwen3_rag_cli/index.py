@@ -335,6 +335,7 @@ class Index(Closing):
         """Make what an index in a folder has now what others open."""
         if self._published is None or self.collection.record() is None:
             return
+        self._is_made = False
         self.manifest.close()
         self._published.publish([folders.MANIFEST])
         self.manifest = folders.manifest_of(self._published)
@@ -342,10 +343,11 @@ class Index(Closing):
     def close(self) -> None:
         """Close manifest and collection; a new folder in which nothing was written is removed."""
         # A searcher may have closed the collection before.
-        is_unused = self._is_made and not self.manifest.paths()
-        self._is_made = False
-        self.manifest.close()
-        self.store.close()
+        with ExitStack() as closing:
+            closing.callback(self.store.close)
+            closing.callback(self.manifest.close)
+            is_unused = self._is_made and not self.manifest.paths()
+            self._is_made = False
         if is_unused and self.place.folder is not None:
             shutil.rmtree(self.place.folder, ignore_errors=True)
 

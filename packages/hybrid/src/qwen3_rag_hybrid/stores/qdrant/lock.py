@@ -140,8 +140,8 @@ class FolderLock:
         file, self._file = self._file, None
         _held.discard(self)
         if file is not None:
-            file.truncate(0)
-            file.close()
+            with file, suppress(OSError):  # the name is only told to others
+                file.truncate(0)
 
     def drop_in_child(self) -> None:
         """Close a forked child's copy, which would keep the lock after the parent ends."""
