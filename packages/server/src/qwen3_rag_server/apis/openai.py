@@ -1,0 +1,91 @@
+"""OpenAI's embedding API, with a query's instruction beside it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+from pydantic import Field
+
+from qwen3_rag import Embeddings
+from qwen3_rag_server.bodies import Body
+from qwen3_rag_server.errors import Refusal
+from qwen3_rag_server.models import QUERY_SUFFIX, Served
+from qwen3_rag_server.operations import Operation, Texts
+
+__all__ = ["OPERATIONS"]
+
+#: The names that other APIs have for the two kinds of texts.
+_QUERIES = ("query", "search_query")
+
+
+class EmbeddingsBody(Body):
+    """The fields of `/v1/embeddings`."""
+
+    model: str
+    input: Texts
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, ge=1)
+    input_type: (
+        Literal["query", "document", "passage", "search_query", "search_document"] | None
+    ) = Field(None, description="What the texts are; documents, unless an instruction is given.")
+    instruction: str | None = Field(None, description="What queries are for, in English.")
+    truncate: bool = Field(False, description="Whether texts that are too long are cut.")
+    user: str | None = None
+
+
+async def embeddings(served: Served, body: EmbeddingsBody) -> dict[str, Any]:
+    """Answer `/v1/embeddings`."""
+    as_queries = body.model == f"{served.embedding_name}{QUERY_SUFFIX}"
+    if not as_queries:
+        served.check_name(body.model, served.embedding_name)
+        if body.input_type is None:
+            as_queries = body.instruction is not None
+        else:
+            as_queries = body.input_type in _QUERIES
+    elif body.input_type not in (None, *_QUERIES):
+        raise Refusal(
+            400,
+            f"`model` ends in {QUERY_SUFFIX!r}, which is for queries, and `input_type` is "
+            f"{body.input_type!r}. Leave one of the two out.",
+            "input_type",
+        )
+    made = await served.embed(
+        body.input,
+        as_queries=as_queries,
+        instruction=body.instruction,
+        dim=body.dimensions,
+        may_cut=body.truncate,
+    )
+    return _answer(made, body)
+
+
+def _answer(made: Embeddings, body: EmbeddingsBody) -> dict[str, Any]:
+    rows: list[Any] = list(made.vectors)
+    if body.encoding_format == "base64":
+        rows = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows]
+    tokens = sum(made.tokens or ())
+    answer: dict[str, Any] = {
+        "object": "list",
+        "model": body.model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": row}
+            for index, row in enumerate(rows)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    if any(cut is not None for cut in made.cut_at):
+        answer["cut_at"] = made.cut_at
+    return answer
+
+
+OPERATIONS = (
+    Operation(
+        "/v1/embeddings",
+        "Embed texts, as OpenAI's API does",
+        EmbeddingsBody,
+        lambda body: len(body.input),
+        embeddings,
+        names={"dim": "dimensions", "queries": "input", "documents": "input"},
+    ),
+)

@@ -1,0 +1,104 @@
+"""Hybrid search over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import Field
+
+from qwen3_rag import Hit
+from qwen3_rag.search import Searcher, further_arguments
+from qwen3_rag_hybrid import HybridSearcher
+from qwen3_rag_server.bodies import Body
+from qwen3_rag_server.errors import Refusal
+from qwen3_rag_server.models import Served
+from qwen3_rag_server.operations import Operation
+
+__all__ = ["OPERATIONS", "hit_record"]
+
+
+class SearchBody(Body):
+    """The fields of `/v1/search`."""
+
+    query: str
+    index: str | None = Field(None, description="The index; not needed if there is one alone.")
+    limit: int = Field(10, ge=1)
+    offset: int = Field(0, ge=0)
+    filter: dict[str, list[str | int | bool]] | None = Field(
+        None, description="Payload fields, each with the values of which a hit must have one."
+    )
+    ids: list[str | int] | None = None
+    tenant: str | None = None
+    instruction: str | None = None
+    min_score: float | None = None
+    group_by: str | None = None
+    per_group: int | None = Field(None, ge=1)
+
+
+async def search(served: Served, body: SearchBody) -> dict[str, Any]:
+    """Answer `/v1/search`."""
+    name, searcher = _searcher(served, body.index)
+    await _refresh(searcher)
+    further = further_arguments(
+        searcher,
+        ids=body.ids,
+        tenant=body.tenant,
+        min_score=body.min_score,
+        group_by=body.group_by,
+        per_group=body.per_group,
+    )
+    hits = await searcher.asearch(
+        body.query,
+        limit=body.limit,
+        offset=body.offset,
+        filter=_filter(searcher, body.filter),
+        instruction=body.instruction,
+        **further,
+    )
+    return {"index": name, "hits": [hit_record(hit) for hit in hits]}
+
+
+def hit_record(hit: Hit) -> dict[str, Any]:
+    """Return a hit as JSON values."""
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "text": hit.text,
+        "payload": dict(hit.payload),
+        "ranks": {name: {"rank": one.rank, "score": one.score} for name, one in hit.ranks.items()},
+    }
+
+
+def _searcher(served: Served, name: str | None) -> tuple[str, Searcher]:
+    known = served.searchers
+    if not known:
+        raise Refusal(404, "This server has no index. Start it with --index.")
+    if name is None and len(known) == 1:
+        [name] = known
+    if name is None or name not in known:
+        told = "is missing" if name is None else f"is {name!r:.80}"
+        raise Refusal(
+            400 if name is None else 404,
+            f"`index` {told}. This server has {', '.join(map(repr, known))}.",
+            "index",
+        )
+    return name, known[name]
+
+
+async def _refresh(searcher: Searcher) -> None:
+    """Open what another process has published since, where the store is a folder."""
+    refresh = getattr(getattr(searcher, "store", None), "refresh", None)
+    if refresh is not None:
+        await asyncio.to_thread(refresh)
+
+
+def _filter(searcher: Searcher, values: dict[str, list[str | int | bool]] | None) -> Any:
+    if not values:
+        return None
+    if not isinstance(searcher, HybridSearcher):
+        raise Refusal(400, "`filter` is for indexes of this project's stores.", "filter")
+    return searcher.store.matching(values)
+
+
+OPERATIONS = (Operation("/v1/search", "Search an index", SearchBody, lambda body: 1, search),)

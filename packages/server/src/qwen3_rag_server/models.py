@@ -1,0 +1,200 @@
+"""`Served`: the models and indexes of a server, and the answers that all its protocols share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
+from qwen3_rag.backends import UNKNOWN
+from qwen3_rag.integration import Closing, arguments_of, check_query
+from qwen3_rag.search import Searcher
+from qwen3_rag_server.errors import Refusal
+
+__all__ = ["QUERY_SUFFIX", "Reranked", "Served"]
+
+#: Behind the name of the embedding model: texts are queries. For clients that send no other fields.
+QUERY_SUFFIX = ":query"
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """The scores of one query's documents.
+
+    Attributes:
+        scores: Probabilities of "yes", in the order of the documents.
+        logits: The same as log-odds.
+        tokens: Number of tokens that were read.
+        cut_at: For each document, the number of characters read; `None` if it was not cut.
+    """
+
+    scores: tuple[float, ...]
+    logits: tuple[float, ...]
+    tokens: int
+    cut_at: tuple[int | None, ...]
+
+    @property
+    def order(self) -> list[int]:
+        """The documents' indexes, best first; ties keep their order."""
+        return sorted(range(len(self.scores)), key=lambda index: -self.logits[index])
+
+
+class Served(Closing):
+    """The models and indexes of a server.
+
+    Attributes:
+        embedder: The embedding model, if there is one.
+        reranker: The reranker, if there is one.
+        searchers: The indexes by name.
+        embedding_name: The embedding model's name for clients: a folder's own, without its path.
+        reranking_name: The reranker's, in the same way.
+    """
+
+    def __init__(
+        self,
+        embedder: Qwen3Embedder | None = None,
+        reranker: Qwen3Reranker | None = None,
+        searchers: Mapping[str, Searcher] | None = None,
+    ) -> None:
+        """Set what is served. It is not closed by `close`, except for models made from it."""
+        self.embedder, self.reranker = embedder, reranker
+        self.embedding_name, self.reranking_name = _name(embedder), _name(reranker)
+        self.searchers = dict(searchers or {})
+        # Models are made from the given one for other sizes and cuts; all share its weights.
+        self._embedder_of = lru_cache(maxsize=256)(self._make_embedder)
+        self._reranker_of = lru_cache(maxsize=256)(self._make_reranker)
+
+    def warm_up(self) -> None:
+        """Load the models, so that the first request does not wait for that."""
+        for model in (self.embedder, self.reranker):
+            if model is not None:
+                model.warm_up()
+
+    def check_name(self, given: str, known: str) -> None:
+        """Check that a request names the model that answers it.
+
+        Raises:
+            Refusal: It names another one.
+        """
+        if given != known:
+            told = f"This server has {known!r}." if known else "This server has none of this kind."
+            raise Refusal(404, f"`model` is {given!r:.120}. {told}", "model")
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        as_queries: bool,
+        instruction: str | None = None,
+        dim: int | None = None,
+        may_cut: bool = False,
+        name: str = "input",
+    ) -> Embeddings:
+        """Embed texts.
+
+        Args:
+            texts: The texts.
+            as_queries: Whether they are queries.
+            instruction: What queries are for; defaults to the model's.
+            dim: Size of the vectors; defaults to the server's.
+            may_cut: Whether a text that is too long is cut, instead of being refused.
+            name: The field of the texts, for messages.
+
+        Raises:
+            Refusal: There is no embedding model, or a text is too long.
+            Qwen3RagError: See `Qwen3Embedder.embed_queries`.
+        """
+        if self.embedder is None:
+            raise Refusal(404, "This server has no embedding model; it reranks.")
+        if instruction is not None and not as_queries:
+            raise Refusal(
+                400,
+                "`instruction` is for queries, and these texts are documents, which have none. Add "
+                '`"input_type": "query"`, or leave it out.',
+                "instruction",
+            )
+        embedder = self._embedder_of(dim)
+        if as_queries:
+            made = await embedder.aembed_queries(texts, instruction=instruction, details=True)
+        else:
+            made = await embedder.aembed_documents(texts, details=True)
+        if not may_cut:
+            _refuse_cuts(made.cut_at, name)
+        return made
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        instruction: str | None = None,
+        max_document_tokens: int | None = None,
+        may_cut: bool = False,
+        name: str = "documents",
+    ) -> Reranked:
+        """Score documents.
+
+        Args:
+            query: The query.
+            documents: The documents.
+            instruction: What counts as an answer; defaults to the reranker's.
+            max_document_tokens: Tokens to read of each document, which is then cut.
+            may_cut: Whether a document that is too long is cut, instead of being refused.
+            name: The field of the documents, for messages.
+
+        Raises:
+            Refusal: There is no reranker, or a text is too long.
+            Qwen3RagError: See `Qwen3Reranker.score`.
+        """
+        if self.reranker is None:
+            raise Refusal(404, "This server has no reranker; it embeds.")
+        check_query(query)
+        reranker = self._reranker_of(max_document_tokens)
+        pairs = [(query, document) for document in documents]
+        made = await reranker.ascore(pairs, instruction=instruction, details=True)
+        if not may_cut:
+            _refuse_cuts(made.query_cut_at[:1], "query")
+            if max_document_tokens is None:
+                _refuse_cuts(made.cut_at, name)
+        return Reranked(made.scores, made.logits, sum(made.tokens or ()), made.cut_at)
+
+    def close(self) -> None:
+        """Release the models that were made for other sizes and cuts."""
+        self._embedder_of.cache_clear()
+        self._reranker_of.cache_clear()
+
+    def _make_embedder(self, dim: int | None) -> Qwen3Embedder:
+        assert self.embedder is not None
+        if dim is None or dim == self.embedder.dim:
+            return self.embedder
+        return Qwen3Embedder(**{**arguments_of(self.embedder), "dim": dim})
+
+    def _make_reranker(self, max_document_tokens: int | None) -> Qwen3Reranker:
+        assert self.reranker is not None
+        if max_document_tokens is None:
+            return self.reranker
+        limits: dict[str, Any] = {"max_document_tokens": max_document_tokens}
+        return Qwen3Reranker(**{**arguments_of(self.reranker), **limits})
+
+
+def _name(model: Qwen3Embedder | Qwen3Reranker | None) -> str:
+    if model is None:
+        return ""
+    return Path(model.model).name if Path(model.model).is_dir() else model.model
+
+
+def _refuse_cuts(cut_at: Sequence[int | None], name: str) -> None:
+    for index, cut in enumerate(cut_at):
+        if cut is None:
+            continue
+        where = name if name == "query" else f"{name}[{index}]"
+        read = "may be read in part" if cut == UNKNOWN else f"only {cut:,} characters would be read"
+        raise Refusal(
+            400,
+            f"`{where}` is longer than the model's limit: {read}. Split the text, or allow that it "
+            'is cut with `"truncate": true`.',
+            name,
+        )

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag_server import RunningServer, Served
+
+#: In front of texts of the tests' documents.
+DOCUMENTS = [
+    "Bananas are yellow.",
+    "Paris is the capital of France.",
+    "France is a country in Europe.",
+]
+QUERY = "What is the capital of France?"
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Iterator[Qwen3Embedder]:
+    with Qwen3Embedder("tiny") as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def reranker() -> Iterator[Qwen3Reranker]:
+    with Qwen3Reranker("tiny") as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def server(embedder: Qwen3Embedder, reranker: Qwen3Reranker) -> Iterator[RunningServer]:
+    with RunningServer(Served(embedder, reranker), port=0) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as made:
+        yield made

@@ -1,0 +1,115 @@
+"""Hybrid search over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from packages.server.tests.conftest import DOCUMENTS, QUERY
+from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore
+from qwen3_rag_server import RunningServer, Served
+
+
+def _documents(texts: list[str]) -> list[Document]:
+    return [Document(f"d{n}", text, {"place": n % 2}) for n, text in enumerate(texts)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, embedder: Qwen3Embedder) -> Path:
+    with HybridSearcher(QdrantEdgeStore(tmp_path / "index"), embedder) as searcher:
+        searcher.create(fields={"place": "integer"})
+        searcher.add(_documents(DOCUMENTS))
+        searcher.store.publish()  # type: ignore[attr-defined]  # it is a QdrantEdgeStore
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def searcher(
+    folder: Path, embedder: Qwen3Embedder, reranker: Qwen3Reranker
+) -> Iterator[HybridSearcher]:
+    store = QdrantEdgeStore(folder, read_only=True)
+    with HybridSearcher(store, embedder, reranker) as made:
+        yield made
+
+
+@pytest.fixture
+def found(searcher: HybridSearcher) -> Iterator[Any]:
+    served = Served(searcher.embedder, searcher.reranker, {"facts": searcher})
+    with RunningServer(served, port=0) as server:
+
+        def post(**body: Any) -> httpx.Response:
+            return httpx.post(f"{server.url}/v1/search", json=body, timeout=60)
+
+        yield post
+
+
+def test_hits_are_those_of_the_searcher_with_their_ranks(
+    found: Any, searcher: HybridSearcher
+) -> None:
+    answer = found(query=QUERY, limit=2).json()
+
+    expected = searcher.search(QUERY, limit=2)
+    assert answer["index"] == "facts"
+    assert [one["id"] for one in answer["hits"]] == [hit.id for hit in expected]
+    for one, hit in zip(answer["hits"], expected, strict=True):
+        assert one["score"] == pytest.approx(hit.score, abs=1e-6)
+        assert (one["text"], one["payload"]) == (hit.text, hit.payload)
+        assert {name: rank["rank"] for name, rank in one["ranks"].items()} == {
+            name: rank.rank for name, rank in hit.ranks.items()
+        }
+
+
+def test_filters_and_options_reach_the_store(found: Any) -> None:
+    def ids(**options: Any) -> list[str]:
+        return [hit["id"] for hit in found(query=QUERY, **options).json()["hits"]]
+
+    assert ids(filter={"place": [1]}) == ["d1"]
+    assert set(ids(filter={"place": [0]})) == {"d0", "d2"}
+    assert ids(ids=["d2"]) == ["d2"]
+    assert ids(limit=1, offset=1) == [ids()[1]]
+    assert len(ids(group_by="place")) == 2
+    assert ids(min_score=1.0) == []
+
+
+def test_what_another_process_published_is_found(
+    found: Any, folder: Path, embedder: Qwen3Embedder
+) -> None:
+    assert len(found(query=QUERY).json()["hits"]) == 3
+    with HybridSearcher(QdrantEdgeStore(folder), embedder) as writer:
+        writer.add([Document("new", "Paris, capital of France, has a tower.")])
+        writer.store.publish()  # type: ignore[attr-defined]  # it is a QdrantEdgeStore
+
+    assert "new" in [hit["id"] for hit in found(query=QUERY).json()["hits"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"query": " "}, 400, "`query` is empty"),
+        ({"query": QUERY, "index": "other"}, 404, "'facts'"),
+        ({"query": QUERY, "limit": 0}, 400, "`limit`"),
+        ({"query": QUERY, "limit": 10_000}, 400, "candidates"),
+        ({"query": QUERY, "filter": {"nowhere": [1]}}, 400, "nowhere"),
+        ({"query": QUERY, "filter": {"place": 1}}, 400, "`filter`: Input should be a valid list"),
+        ({"query": QUERY, "tenant": "a"}, 400, "tenant"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    found: Any, body: dict[str, Any], status: int, told: str
+) -> None:
+    answer = found(**body)
+
+    assert answer.status_code == status, answer.text
+    assert told in answer.json()["error"]["message"]
+
+
+def test_without_an_index_the_answer_says_so(client: httpx.Client) -> None:
+    answer = client.post("/v1/search", json={"query": QUERY})
+
+    assert answer.status_code == 404
+    assert "no index" in answer.json()["error"]["message"]
