@@ -19,6 +19,7 @@ from qwen3_rag_cli.commands.models import models_command
 from qwen3_rag_cli.commands.reindex import reindex_command
 from qwen3_rag_cli.commands.remove import remove_command
 from qwen3_rag_cli.commands.search import search_command
+from qwen3_rag_cli.commands.serve import serve_command
 from qwen3_rag_cli.commands.training import merge_command, train
 from qwen3_rag_cli.exits import Commands, State
 from qwen3_rag_cli.threads import spare_neighbours
@@ -60,6 +61,7 @@ def common(
 app.command("index", short_help="Bring an index up to date with files.")(index_command)
 app.command("search", short_help="Search an index.")(search_command)
 app.command("ask", short_help="Answer a question from an index, with sources.")(ask_command)
+app.command("serve", short_help="Serve the models and indexes over HTTP.")(serve_command)
 app.command("list", short_help="List the files in an index.")(list_command)
 app.command("remove", short_help="Remove files from an index.")(remove_command)
 app.command("info", short_help="Show what an index holds and how it was made.")(info_command)

@@ -1,0 +1,84 @@
+"""The command `serve`: its options and function."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qwen3_rag_cli.options import STORE_METAVAR, Candidates, Model, Rerank, Reranker, with_runtime
+from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
+
+__all__ = ["serve_command"]
+
+
+@with_runtime()
+def serve_command(
+    indexes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--index",
+            metavar=STORE_METAVAR,
+            help="Index to search, as --store of the other commands takes it. Can be repeated.",
+        ),
+    ] = None,
+    model: Model = None,
+    reranker: Reranker = None,
+    candidates: Candidates = 200,
+    rerank: Rerank = None,
+    runtime: Runtime = DEFAULT_RUNTIME,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", help="Port to listen on; 0 for any.")
+    ] = 8080,
+    api_keys_env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--server-key-env",
+            metavar="NAME",
+            help="Environment variable with a key that requests must have. Can be repeated.",
+        ),
+    ] = None,
+    open_hooks: Annotated[
+        bool,
+        typer.Option(
+            "--open-hooks",
+            help="Answer what stores ask, who send no key, without one: /vectors, /rerank, /meta.",
+        ),
+    ] = False,
+    max_queue: Annotated[
+        int,
+        typer.Option(
+            "--max-queue", metavar="N", help="Texts and pairs that may wait, of all requests."
+        ),
+    ] = 16_384,
+) -> None:
+    """Serve the models, and indexes, over HTTP, until Ctrl-C or SIGTERM.
+
+    It speaks what clients of OpenAI, Cohere, Jina, Text Embeddings Inference and Weaviate's modules
+    speak. Without --index, it serves the models alone.
+    """
+    from qwen3_rag.integration import require_extra
+
+    require_extra("qwen3_rag_server", "server,cli", "This command")
+
+    from qwen3_rag_cli.console import errors, waiting
+    from qwen3_rag_cli.serving import opened, server_keys
+    from qwen3_rag_cli.terminal import visible
+    from qwen3_rag_server import RunningServer, Settings
+
+    settings = Settings(
+        api_keys=server_keys(api_keys_env or ()), open_hooks=open_hooks, max_queue=max_queue
+    )
+    with opened(
+        indexes or (), model, reranker, runtime, candidates=candidates, rerank=rerank
+    ) as served:
+        server = RunningServer(served, settings, host=host, port=port)
+        with waiting("Loading the models", silent=False):
+            served.warm_up()
+        parts = (served.embedding_name, served.reranking_name, *served.searchers)
+        told = ", ".join(visible(part) for part in parts if part)
+        errors().print(f"Serving {told} at {server.url}", soft_wrap=True)
+        server.run()

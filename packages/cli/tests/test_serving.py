@@ -1,0 +1,86 @@
+"""`serve`: the models and indexes over HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+
+@contextmanager
+def _serving(cli: Any, *arguments: str | Path, **variables: str) -> Iterator[tuple[Any, str]]:
+    """Run the command, and give the process and the address that it tells."""
+    command = cli.command("serve", "--port", "0", *arguments)
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=cli.environment(**variables)
+    ) as process:
+        assert process.stderr is not None
+        killer = threading.Timer(120, process.kill)
+        killer.start()
+        try:
+            told = ""
+            while "http://" not in told:
+                line = process.stderr.readline()
+                assert line, told
+                told += line
+            yield process, re.findall(r"http://\S+", told)[0]
+        finally:
+            killer.cancel()
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, cli: Any) -> Path:
+    made: Path = tmp_path_factory.mktemp("facts")
+    (made / "france.md").write_text("# France\n\nParis is the capital of France.\n")
+    (made / "fruit.md").write_text("# Fruit\n\nBananas are yellow.\n")
+    cli.index(made, "--store", made / ".qwen3-rag", *cli.models)
+    return made
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+def test_an_index_is_served_until_sigterm(cli: Any, folder: Path) -> None:
+    with _serving(cli, "--index", folder) as (process, url):
+        body = {"query": "What is the capital of France?", "limit": 1}
+        answer = httpx.post(f"{url}/v1/search", json=body, timeout=60).json()
+        models = httpx.get(f"{url}/meta").json()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) in (0, 143, -signal.SIGTERM)
+
+    assert answer["index"] == folder.name
+    assert answer["hits"][0]["payload"]["path"] == "france.md"
+    assert (models["embedding"], models["reranking"]) == ("embedding", "reranking")
+
+
+def test_models_are_served_without_an_index_with_the_key_of_a_variable(cli: Any) -> None:
+    arguments = ("--model", "tiny", "--server-key-env", "SERVED_KEY")
+    with _serving(cli, *arguments, SERVED_KEY="k-4711") as (_, url):
+        body = {"model": "tiny", "input": "a"}
+        refused = httpx.post(f"{url}/v1/embeddings", json=body)
+        allowed = httpx.post(
+            f"{url}/v1/embeddings", json=body, headers={"authorization": "Bearer k-4711"}
+        )
+
+    assert (refused.status_code, allowed.status_code) == (401, 200)
+
+
+def test_what_cannot_be_served_ends_with_an_error(cli: Any, folder: Path, tmp_path: Path) -> None:
+    for arguments, code, told in (
+        (["--model", "tiny", "--server-key-env", "NOT_SET_HERE"], 2, "NOT_SET_HERE"),
+        (["--index", tmp_path], 3, "There is no index"),
+        (["--index", folder, "--index", folder], 2, "Two of the indexes are named"),
+        (["--model", "tiny", "--port", "70000"], 2, "`port` must be"),
+        (["--model", "tiny", "--host", "192.0.2.1"], 2, "192.0.2.1"),
+    ):
+        result = cli.run("serve", *arguments)
+        assert result.code == code, result.err
+        assert told in result.err
