@@ -337,6 +337,24 @@ class SlowStore(MemoryStore):
         time.sleep(1.5)
 
 
+def test_a_tuned_searcher_has_other_options_and_the_same_collection() -> None:
+    steps: list[tuple[str, float]] = []
+    with HybridSearcher(MemoryStore(), make_embedder(), candidates=50) as searcher:
+        searcher.create()
+        tuned = searcher.tuned(
+            weights={"dense": 0, "bm25": 1}, on_step=lambda *step: steps.append(step)
+        )
+        tuned.add(DOCUMENTS)
+        hits = tuned.search(CAPITAL)
+
+        assert searcher.count() == len(DOCUMENTS)
+        assert (searcher.pipeline.weights, tuned.pipeline.candidates) == (None, 50)
+        assert [hit.ranks["bm25"].rank for hit in hits if "bm25" in hit.ranks][:2] == [1, 2]
+        assert [name for name, seconds in steps if seconds >= 0] == ["embed", "retrieve"]
+        with pytest.raises(InputError, match="candidates"):
+            searcher.tuned(candidates=0)
+
+
 class CountingStore(MemoryStore):
     """Counts how often it is searched."""
 

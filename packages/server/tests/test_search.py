@@ -76,6 +76,24 @@ def test_filters_and_options_reach_the_store(found: Any) -> None:
     assert ids(min_score=1.0) == []
 
 
+def test_a_request_chooses_how_it_is_searched_and_is_told_the_seconds(
+    found: Any, searcher: HybridSearcher
+) -> None:
+    def order(**options: Any) -> tuple[list[str], set[str]]:
+        answer = found(query=QUERY, **options).json()
+        return [hit["id"] for hit in answer["hits"]], set(answer["seconds"])
+
+    by_words = searcher.tuned(weights={"dense": 0, "bm25": 1}, rerank_depth=0)
+    expected = [hit.id for hit in by_words.search(QUERY)]
+    ids, steps = order(weights={"dense": 0, "bm25": 1}, rerank_depth=0)
+    assert (ids, steps) == (expected, {"embed", "retrieve"})
+    assert order()[1] == {"embed", "retrieve", "rerank"}
+    assert order(fusion="rrf", rerank_depth=0)[0] == [
+        hit.id for hit in searcher.tuned(fusion="rrf", rerank_depth=0).search(QUERY)
+    ]
+    assert len(order(candidates=1, limit=1)[0]) == 1
+
+
 def test_what_another_process_published_is_found(
     found: Any, folder: Path, embedder: Qwen3Embedder
 ) -> None:
@@ -97,6 +115,8 @@ def test_what_another_process_published_is_found(
         ({"query": QUERY, "filter": {"nowhere": [1]}}, 400, "nowhere"),
         ({"query": QUERY, "filter": {"place": 1}}, 400, "`filter`: Input should be a valid list"),
         ({"query": QUERY, "tenant": "a"}, 400, "tenant"),
+        ({"query": QUERY, "weights": {"sparse": 1}}, 400, "sparse"),
+        ({"query": QUERY, "rerank_depth": 5_000}, 400, "`rerank_depth`"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(

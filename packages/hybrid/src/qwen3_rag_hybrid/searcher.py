@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 from qwen3_rag import Hit, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.errors import InputTypeError, StoreError
@@ -177,6 +178,20 @@ class HybridSearcher(Writing, Closing):
         )
         calls = self._calls.for_tenant(tenant)
         return await run_async(search(self.pipeline, self._collection, calls, request))
+
+    def tuned(self, **options: Any) -> Self:
+        """Return a searcher of the same collection with other options; only one is to be closed.
+
+        Args:
+            **options: Those of `SearchPipeline`, such as `candidates`, `rerank_depth`, `weights`.
+
+        Raises:
+            InputError: A number is out of range, the fusion is unknown, or a weight names no
+                retriever.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, pipeline=replace(self.pipeline, **options))
+        return twin
 
     def retrieve(
         self, ids: Iterable[Id], *, vectors: bool = False, tenant: str | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hmac
 import logging
+import mimetypes
 import time
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Any
 
 import orjson
@@ -39,6 +41,11 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     *weaviate.OPERATIONS,
     *search.OPERATIONS,
 )
+
+
+#: The files of the page by path; it needs no key itself, but what it asks does.
+PAGE = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+POLICY = "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
 
 def make_app(served: Served, settings: Settings | None = None) -> Starlette:
@@ -80,6 +87,8 @@ class _Server:
         for path, (page, is_open) in pages.items():
             routes.append(Route(path, self._guarded(path, self._telling(page), is_open=is_open)))
         routes.append(Route("/metrics", self._guarded("/metrics", self._measures)))
+        for path, name in PAGE.items():
+            routes.append(Route(path, self._guarded(path, _file(name), is_open=True)))
         return routes
 
     def _guarded(
@@ -189,6 +198,18 @@ class _Server:
             "max_client_batch_size": self.settings.max_texts,
             "auto_truncate": False,
         }
+
+
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """Answer with a file of the page, which loads nothing from elsewhere."""
+    kind, _ = mimetypes.guess_type(name)
+    content = files("qwen3_rag_server").joinpath("page", name).read_bytes()
+    headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
+
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=headers)
+
+    return answer
 
 
 def _json(value: Any) -> Response:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -111,6 +112,8 @@ class SearchPipeline:
             ranks.
         logits: Whether a reranked hit's score is the log-odds instead of the probability.
         retrievers: Names of the retrievers, for checking `weights`.
+        on_step: Called behind each step of a search with its name, `"embed"`, `"retrieve"` (which
+            includes fusion) or `"rerank"`, and the seconds it took.
 
     Raises:
         InputError: A number is out of range, the fusion is unknown, or a weight names no retriever.
@@ -126,6 +129,7 @@ class SearchPipeline:
     k: float = 60
     logits: bool = False
     retrievers: tuple[str, ...] = (DENSE, BM25)
+    on_step: Callable[[str, float], None] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.embedder, Qwen3Embedder):
@@ -194,16 +198,20 @@ class SearchPipeline:
         self.check_request(
             query, limit, offset, instruction, group_by=group_by, per_group=per_group
         )
+        step = self._steps()
         vectors = yield from self.embedder._embed_queries([query], instruction, False, False)
         [vector] = cast(FloatArray, vectors)
+        step("embed")
         reranker = self.reranker if self.rerank_depth else None
         depth: int | None = max(offset + limit, 0 if reranker is None else self.rerank_depth)
         if group_by is not None:
             depth = None  # the next group may be far down
         hits: list[Hit] = yield retrieve(vector, partial(self.fuse, depth=depth))
+        step("retrieve")
         if reranker is not None and hits:
             best, rest = hits[: self.rerank_depth], hits[self.rerank_depth :]
             reranked = yield from self._rerank(reranker, query, best, instruction)
+            step("rerank")
             if min_score is not None:
                 reranked, rest = [hit for hit in reranked if hit.score >= min_score], []
             hits = reranked + rest
@@ -220,6 +228,19 @@ class SearchPipeline:
         """
         weights = {name: weight for name, weight in (self.weights or {}).items() if name in lists}
         return fuse(lists, self.fusion, k=self.k, weights=weights, limit=depth)
+
+    def _steps(self) -> Callable[[str], None]:
+        """Return a function to call behind each step."""
+        begun = time.perf_counter()
+
+        def step(name: str) -> None:
+            nonlocal begun
+            ended = time.perf_counter()
+            if self.on_step is not None:
+                self.on_step(name, ended - begun)
+            begun = ended
+
+        return step
 
     def _rerank(
         self, reranker: Qwen3Reranker, query: str, hits: Sequence[Hit], instruction: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,8 @@ from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
 
 __all__ = ["OPERATIONS", "hit_record"]
+
+MOST = 1_000  # candidates, which all are held in memory
 
 
 class SearchBody(Body):
@@ -34,6 +36,14 @@ class SearchBody(Body):
     min_score: float | None = None
     group_by: str | None = None
     per_group: int | None = Field(None, ge=1)
+    candidates: int | None = Field(None, ge=1, le=MOST, description="Hits of each retriever.")
+    rerank_depth: int | None = Field(
+        None, ge=0, le=MOST, description="Fused hits to rerank, 0 for none."
+    )
+    weights: dict[str, float] | None = Field(
+        None, description='Weights of the retrievers "dense" and "bm25".'
+    )
+    fusion: Literal["relative_score", "rrf"] | None = None
 
 
 async def search(served: Served, body: SearchBody) -> dict[str, Any]:
@@ -48,7 +58,9 @@ async def search(served: Served, body: SearchBody) -> dict[str, Any]:
         group_by=body.group_by,
         per_group=body.per_group,
     )
-    hits = await searcher.asearch(
+    seconds: dict[str, float] = {}
+    tuned = _tuned(searcher, body, seconds)
+    hits = await tuned.asearch(
         body.query,
         limit=body.limit,
         offset=body.offset,
@@ -56,7 +68,7 @@ async def search(served: Served, body: SearchBody) -> dict[str, Any]:
         instruction=body.instruction,
         **further,
     )
-    return {"index": name, "hits": [hit_record(hit) for hit in hits]}
+    return {"index": name, "seconds": seconds, "hits": [hit_record(hit) for hit in hits]}
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:
@@ -84,6 +96,19 @@ def _searcher(served: Served, name: str | None) -> tuple[str, Searcher]:
             "index",
         )
     return name, known[name]
+
+
+def _tuned(searcher: Searcher, body: SearchBody, seconds: dict[str, float]) -> Searcher:
+    """Return a searcher with the options of a request, which notes the seconds of each step."""
+    names = ("candidates", "rerank_depth", "weights", "fusion")
+    given = {name: getattr(body, name) for name in names}
+    options = {name: value for name, value in given.items() if value is not None}
+    if isinstance(searcher, HybridSearcher):
+        return searcher.tuned(**options, on_step=seconds.__setitem__)
+    if options:
+        first = next(iter(options))
+        raise Refusal(400, f"`{first}` is for indexes of this project's stores.", first)
+    return searcher
 
 
 async def _refresh(searcher: Searcher) -> None:
