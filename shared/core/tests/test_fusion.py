@@ -6,6 +6,8 @@ import copy
 import random
 from collections.abc import Callable
 from fractions import Fraction
+from typing import get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.fusion import Fused, Id, fuse, relative_score, rrf
+from qwen3_rag.fusion import Fused, FusionMethod, Id, fuse, relative_score, rrf
 
 RankedList = list[tuple[Id, float]]
 METHODS = pytest.mark.parametrize("method", [rrf, relative_score])
@@ -362,6 +364,59 @@ def test_limit_gives_the_first_of_all_hits(
     weights = {name: weight for name, weight in weights.items() if name in lists}
 
     assert method(lists, weights=weights, limit=limit) == method(lists, weights=weights)[:limit]
+
+
+def plainly(lists: dict[str, RankedList], weights: dict[str, float], method: str) -> list[Fused]:
+    """Both fusions once more, one hit after the other."""
+    parts: dict[Id, list[float]] = {}
+    ranks: dict[Id, dict[str, RankScore]] = {}
+    for name, ranked in lists.items():
+        best: dict[Id, float] = {}
+        for id_, score in ranked:
+            best[id_] = max(score, best.get(id_, score))
+        levels = {id_: round(score * 1e5) for id_, score in best.items()}
+        ids = sorted(best, key=lambda id_: (-levels[id_], sort_key(id_)))
+        last = levels[ids[-1]] if ids else 0
+        step = (levels[ids[0]] - last) / (len(ids) - 1) if len(ids) > 1 else 0
+        shares = [(levels[id_] - last + step) ** 2 if step else 1 for id_ in ids]
+        for rank, id_ in enumerate(ids, 1):
+            share = 1 / (60 + rank) if method == "rrf" else shares[rank - 1] / sum(shares)
+            parts.setdefault(id_, []).append(weights.get(name, 1.0) * share)
+            ranks.setdefault(id_, {})[name] = RankScore(rank, best[id_])
+    totals = {id_: sum(each) for id_, each in parts.items()}
+    ids = sorted(totals, key=lambda id_: (-round(totals[id_], 12), sort_key(id_)))
+    return [Fused(id_, totals[id_], ranks[id_]) for id_ in ids]
+
+
+@pytest.mark.parametrize("kind", ["near", "far", "few"])
+@pytest.mark.parametrize("method", get_args(FusionMethod))
+def test_long_lists_are_fused_as_plainly_written(method: FusionMethod, kind: str) -> None:
+    draw = random.Random(f"{method} {kind}")
+    scores: dict[str, Callable[[], float]] = {
+        "near": lambda: 0.5 + draw.randrange(200) * 1e-6,
+        "far": lambda: draw.uniform(-1, 30),
+        "few": lambda: draw.randrange(9) / 8,
+    }
+    own: list[Callable[[], Id]] = [
+        lambda: draw.randrange(300),
+        lambda: f"document {draw.randrange(300)}",
+        lambda: draw.choice([str, int])(draw.randrange(300)),
+        lambda: str(UUID(int=draw.randrange(300) * 2**110)),
+    ]
+    for _ in range(150):
+        make = draw.choice(own)
+        lists: dict[str, RankedList] = {
+            name: [(make(), scores[kind]()) for _ in range(draw.choice([0, 1, 20, 200]))]
+            for name in draw.sample(["dense", "bm25", "third"], draw.randrange(1, 4))
+        }
+        weights = {name: draw.choice([0.0, 0.5, 2.0]) for name in lists if draw.random() < 0.3}
+        limit = draw.choice([None, 1, 10, 50])
+
+        hits = fuse(lists, method, weights=weights, limit=limit)
+
+        expected = plainly(lists, weights, method)[:limit]
+        assert [(hit.id, hit.ranks) for hit in hits] == [(hit.id, hit.ranks) for hit in expected]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected])
 
 
 # By name.

@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from itertools import islice, repeat
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
@@ -29,9 +33,7 @@ __all__ = [
 Id: TypeAlias = str | int
 #: Maps each retriever's name to its `(id, score)` pairs; higher is better.
 RankedLists: TypeAlias = Mapping[str, Sequence[tuple[Id, float]]]
-#: A hit that is being ordered: its score as rounded, negated so that the best come first; its id;
-#: its score.
-_Ranked: TypeAlias = tuple[float, Id, float]
+_Floats: TypeAlias = NDArray[np.float64]
 FusionMethod: TypeAlias = Literal["rrf", "relative_score"]
 
 DEFAULT_FUSION: FusionMethod = "relative_score"
@@ -48,6 +50,7 @@ _RRF_K = 60
 _UNITS = 1e5
 # Fused scores that are mathematically equal can differ by a few 1e-16 as floats.
 _FUSED_DECIMALS = 12
+_FUSED_UNIT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def rrf(
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
     shares = {
-        name: [weighing[name] / (k + rank) for rank in range(1, len(hits) + 1)]
+        name: weighing[name] / (k + np.arange(1.0, len(hits.ranks) + 1))
         for name, hits in ordered.items()
     }
     return _fused(ordered, shares, limit)
@@ -174,27 +177,64 @@ def relative_score(
     """
     weighing = _weights(lists, weights)
     ordered = {name: _ordered(name, hits) for name, hits in lists.items()}
-    shares = {name: _shares(hits, weighing[name]) for name, hits in ordered.items()}
+    shares = {name: _shares(hits.levels, weighing[name]) for name, hits in ordered.items()}
     return _fused(ordered, shares, limit)
 
 
-def _shares(hits: Sequence[_Ranked], weight: float) -> list[float]:
+class _Ordered(NamedTuple):
+    """One retriever's hits, each id once, best first and ties by id.
+
+    Attributes:
+        ranks: The rank of each id, in this order.
+        scores: The scores, as given.
+        levels: The scores as compared: those of ties are equal.
+    """
+
+    ranks: Mapping[Id, int]
+    scores: _Floats
+    levels: _Floats
+
+
+def _shares(levels: _Floats, weight: float) -> _Floats:
     """Share a weight among a list by the hits' squared relative scores."""
-    if not hits:
-        return []
-    best, last = hits[0][0], hits[-1][0]  # negated, so the best is the least
+    count = len(levels)
+    if not count:
+        return levels
+    best, last = levels[0], levels[-1]
     if best == last:
-        return [weight / len(hits)] * len(hits)
+        return np.full(count, weight / count)
     # The floor lies below the last hit, by the mean distance between two neighbours.
-    floor = last + (last - best) / (len(hits) - 1)
-    span = floor - best
-    relative = [(floor - one) / span for one, _, _ in hits]
-    share = weight / math.fsum([one * one for one in relative])
-    return [share * one * one for one in relative]
+    floor = last - (best - last) / (count - 1)
+    relative = (levels - floor) / (best - floor)
+    shares: _Floats = weight / math.fsum((relative * relative).tolist()) * relative * relative
+    return shares
 
 
-def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[_Ranked]:
+def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> _Ordered:
     """Return a list with each id once, best first, ties by id."""
+    ids, scores = [id_ for id_, _ in hits], np.array([score for _, score in hits])
+    if not _is_plain(ids, scores):
+        best = _checked(name, hits)
+        ids, scores = [*best], np.array([*best.values()], dtype=np.float64)
+    levels = np.rint(scores * _UNITS)
+    if not (levels[1:] < levels[:-1]).all():
+        order = _order((-levels).tolist(), ids)
+        ids, scores, levels = [ids[place] for place in order], scores[order], levels[order]
+    return _Ordered({id_: rank for rank, id_ in enumerate(ids, 1)}, scores, levels)
+
+
+def _is_plain(ids: Sequence[Id], scores: NDArray[Any]) -> bool:
+    """Whether each id occurs once, and all are as usual."""
+    return (
+        scores.dtype == np.float64
+        and bool(np.isfinite(scores * _UNITS).all())
+        and {*map(type, ids)} <= {str, int}
+        and len({*ids}) == len(ids)
+    )
+
+
+def _checked(name: str, hits: Sequence[tuple[Id, float]]) -> dict[Id, float]:
+    """Return the best score of each id."""
     best: dict[Id, float] = {}
     for id_, score in hits:
         if not isinstance(id_, (str, int)):
@@ -207,42 +247,66 @@ def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> list[_Ranked]:
             )
         if id_ not in best or score > best[id_]:
             best[id_] = float(score)
-    return _sorted([(-round(score * _UNITS), id_, score) for id_, score in best.items()])
+    return best
 
 
 def _fused(
-    ordered: Mapping[str, Sequence[_Ranked]],
-    shares: Mapping[str, Sequence[float]],
-    limit: int | None,
+    ordered: Mapping[str, _Ordered], shares: Mapping[str, _Floats], limit: int | None
 ) -> list[Fused]:
-    totals: dict[Id, float] = {}
+    ids = _contenders(ordered, shares, limit)
+    ranks: dict[str, NDArray[np.intp]] = {}  # 0 where a retriever did not find the id
+    totals = np.zeros(len(ids))
     for name, hits in ordered.items():
-        for (_, id_, _), share in zip(hits, shares[name], strict=True):
-            totals[id_] = totals.get(id_, 0.0) + share
-    if limit is not None and limit < len(totals):
-        # Most of the time would be spent on the others. Those that may tie with the last are kept.
-        last = sorted(totals.values(), reverse=True)[limit - 1]
-        least = last - 2 * 10**-_FUSED_DECIMALS * (1 + last)
-        totals = {id_: total for id_, total in totals.items() if total >= least}
-    ranks: dict[Id, dict[str, RankScore]] = {id_: {} for id_ in totals}
-    parts: dict[Id, list[float]] = {id_: [] for id_ in totals}
+        ranks[name] = np.fromiter(map(hits.ranks.get, ids, repeat(0)), np.intp, len(ids))
+        totals += np.append(shares[name], 0.0)[ranks[name] - 1]
+    if limit is not None and limit < len(ids):
+        kept = np.flatnonzero(totals >= _least(float(np.sort(totals)[::-1][limit - 1])))
+        ids = [ids[place] for place in kept.tolist()]
+        ranks = {name: each[kept] for name, each in ranks.items()}
+    found: list[dict[str, RankScore]] = [{} for _ in ids]
+    parts: list[list[float]] = [[] for _ in ids]
     for name, hits in ordered.items():
-        for rank, ((_, id_, score), share) in enumerate(zip(hits, shares[name], strict=True), 1):
-            if id_ in totals:
-                ranks[id_][name] = RankScore(rank, score)
-                parts[id_].append(share)
+        for place, rank in enumerate(ranks[name].tolist()):
+            if rank:
+                found[place][name] = RankScore(rank, float(hits.scores[rank - 1]))
+                parts[place].append(float(shares[name][rank - 1]))
     # `fsum` is exact, so the order of the retrievers cannot break a tie.
-    exact = {id_: math.fsum(each) for id_, each in parts.items()}
-    best = _sorted([(-round(total, _FUSED_DECIMALS), id_, total) for id_, total in exact.items()])
-    return [Fused(id_, total, ranks[id_]) for _, id_, total in best[:limit]]
+    exact = [math.fsum(each) for each in parts]
+    best = _order([-round(total, _FUSED_DECIMALS) for total in exact], ids)
+    return [Fused(ids[place], exact[place], found[place]) for place in best[:limit]]
 
 
-def _sorted(hits: Sequence[_Ranked]) -> list[_Ranked]:
-    """Order by the first number, and equal ones by id: numbers before strings, each ascending."""
+def _contenders(
+    ordered: Mapping[str, _Ordered], shares: Mapping[str, _Floats], limit: int | None
+) -> list[Id]:
+    """Return the ids that can be among the best; most of the time would be spent on the others.
+
+    The hits of one list up to the limit already have at least the share of the last of them. A hit
+    whose share is smaller than a part of that in every list has less than they have.
+    """
+    least = 0.0
+    if limit is not None and limit > 0:
+        reached = [float(each[limit - 1]) for each in shares.values() if len(each) >= limit]
+        least = _least(max(reached, default=0.0)) / max(len(shares), 1)
+    first: dict[Id, None] = {}
+    for name, hits in ordered.items():
+        count = int(np.count_nonzero(shares[name] >= least))  # shares never rise
+        first.update(dict.fromkeys(islice(hits.ranks, count)))
+    return [*first]
+
+
+def _least(total: float) -> float:
+    """Return the least total that may tie with another one."""
+    return total - 2 * _FUSED_UNIT * (1 + total)
+
+
+def _order(keys: Sequence[float], ids: Sequence[Id]) -> list[int]:
+    """Order places by key, and equal ones by id: numbers before strings, each ascending."""
+    places = range(len(ids))
     try:
-        return sorted(hits)
+        return sorted(places, key=[*zip(keys, ids, strict=True)].__getitem__)
     except TypeError:  # a number ties with a string
-        return sorted(hits, key=lambda hit: (hit[0], isinstance(hit[1], str), hit[1]))
+        return sorted(places, key=lambda at: (keys[at], isinstance(ids[at], str), ids[at]))
 
 
 def _check_k(k: float) -> None:
