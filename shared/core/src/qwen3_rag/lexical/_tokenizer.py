@@ -215,12 +215,7 @@ def document_terms(segment: str) -> Sequence[str]:
     if is_run(segment):
         single = units(segment)
         return [*_pairs(single), *single]
-    if len(segment) <= LONGEST and is_plain(segment):
-        forms = spellings(segment)
-        if len(forms) == 1:
-            stemmed, start = stem(forms[0])
-            return (start,) if start == stemmed else (start, stemmed)
-    return tuple(_word_terms(segment))
+    return _plain_terms(segment) or tuple(_word_terms(segment))
 
 
 def query_terms(segment: str) -> Mapping[str, float]:
@@ -228,11 +223,27 @@ def query_terms(segment: str) -> Mapping[str, float]:
     if is_run(segment):
         single = units(segment)
         return Counter(_pairs(single) or single)
+    if plain := _plain_terms(segment):
+        return dict(zip(plain, (1.0, _STEM_WEIGHT), strict=False))
     return {term: weight for term, weight in _word_terms(segment).items() if weight}
 
 
 def _pairs(units: Sequence[str]) -> list[str]:
     return [a + b for a, b in pairwise(units)]
+
+
+def _plain_terms(word: str) -> tuple[str, ...]:
+    """Return the beginning and the stem of a plain word of one spelling: of most words, at once.
+
+    The two may be equal. Nothing is returned for any other word.
+    """
+    if len(word) > LONGEST or not is_plain(word):
+        return ()
+    forms = spellings(word)
+    if len(forms) != 1:
+        return ()
+    stemmed, start = stem(forms[0])
+    return (start,) if start == stemmed else (start, stemmed)
 
 
 def _word_terms(word: str) -> dict[str, float]:
