@@ -365,6 +365,24 @@ class CountingStore(MemoryStore):
         return super().search(query, limit=limit, filter=filter)
 
 
+@pytest.mark.parametrize("forms", [("sparse",), ("terms",), ("sparse", "terms")])
+def test_a_store_gets_the_terms_in_the_forms_that_it_reads(forms: tuple[str, ...]) -> None:
+    class Reading(MemoryStore):
+        term_forms = forms
+
+        def search(self, query: Query, *, limit: int, filter: Any = None) -> RankedLists:
+            given.append({"sparse": len(query.sparse) > 0, "terms": len(query.terms) > 0})
+            return super().search(query, limit=limit, filter=filter)
+
+    given: list[dict[str, bool]] = []
+    with HybridSearcher(Reading(), make_embedder()) as searcher:
+        searcher.create()
+        searcher.add(DOCUMENTS)
+        searcher.search(CAPITAL)
+
+    assert given == [{"sparse": "sparse" in forms, "terms": "terms" in forms}]
+
+
 def test_a_store_with_less_than_was_asked_for_is_asked_once() -> None:
     store = CountingStore()
     with HybridSearcher(store, make_embedder()) as searcher:

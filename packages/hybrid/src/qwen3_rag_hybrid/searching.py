@@ -74,7 +74,7 @@ def search(
     filter = calls.store.with_ids(request.filter, request.ids)
 
     def find(vector: FloatArray, fuse: Fuse) -> Flow[list[Hit]]:
-        query = _query(request.query, vector, collection.encoder, record)
+        query = _query(request.query, vector, collection.encoder, record, calls.store.term_forms)
         lists = yield from find_candidates(calls, query, pipeline.candidates, filter)
         return (yield from find_hits(calls, fuse(lists)))
 
@@ -96,11 +96,18 @@ def search(
     )
 
 
-def _query(text: str, vector: FloatArray, encoder: BM25Encoder, record: CollectionRecord) -> Query:
+def _query(
+    text: str,
+    vector: FloatArray,
+    encoder: BM25Encoder,
+    record: CollectionRecord,
+    forms: Sequence[str],
+) -> Query:
     """Make the store's query, with what the collection can be searched by."""
     if record.has_terms:
-        terms = encoder.query_terms(text)
-        return Query(vector, encoder.encode_query(text), terms, short_dim=record.short_dim)
+        sparse = encoder.encode_query(text) if "sparse" in forms else NO_TERMS
+        terms = encoder.query_terms(text) if "terms" in forms else ()
+        return Query(vector, sparse, terms, short_dim=record.short_dim)
     return Query(vector, NO_TERMS, (), text if record.text_field else "", record.short_dim)
 
 

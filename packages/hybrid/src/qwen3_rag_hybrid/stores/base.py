@@ -70,6 +70,7 @@ class Store(ABC):
         can_have_tenants: Whether the store can keep tenants apart.
         tenant: The tenant whose documents these are; `None` for the whole collection.
         has_aliases: Whether collections can have aliases.
+        term_forms: In which of `Query`'s forms `search` reads the terms; the others are left empty.
         aio: The same collection with a native async client. Without one, the async methods of
             `HybridSearcher` call the blocking methods on a separate thread.
     """
@@ -78,6 +79,7 @@ class Store(ABC):
     can_have_tenants: ClassVar[bool] = False
     tenant: str | None = None
     has_aliases: ClassVar[bool] = False
+    term_forms: ClassVar[Sequence[str]] = ("sparse", "terms")
     aio: AsyncStore | None = None
     _close_client: Callable[[], object] | None = None
 

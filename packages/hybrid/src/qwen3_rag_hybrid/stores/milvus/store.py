@@ -65,6 +65,7 @@ class MilvusStore(Searching):
     field_types = ("keyword", "integer", "float", "bool", "datetime", "uuid")
 
     can_have_tenants = True
+    term_forms = ("terms",)
 
     def __init__(
         self,

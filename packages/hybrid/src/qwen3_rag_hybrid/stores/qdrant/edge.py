@@ -46,7 +46,7 @@ except ImportError as error:
 from qwen3_rag_hybrid.stores.qdrant.folder_store import EdgeFolderStore
 from qwen3_rag_hybrid.stores.qdrant.layout import (
     KEYS,
-    own_id,
+    read_hits,
     read_point,
     sparse_name,
     to_point,
@@ -75,6 +75,7 @@ class QdrantEdgeStore(EdgeFolderStore):
     """
 
     can_have_tenants = True
+    term_forms = ("sparse",)
 
     @property
     def keys(self) -> Keys:
@@ -213,7 +214,7 @@ class QdrantEdgeStore(EdgeFolderStore):
             answers = shard.query_batch(engine.QueryBatchRequest(requests))
         ranked: dict[str, list[tuple[Id, float]]] = {DENSE: [], BM25: []}
         for name, hits in zip(queries, answers, strict=True):
-            ranked[name] = [(own_id(hit), hit.score) for hit in hits]
+            ranked[name] = read_hits(hits)
         return ranked
 
     def retrieve(self, ids: Sequence[Id], *, vectors: bool = False) -> dict[Id, Point]:

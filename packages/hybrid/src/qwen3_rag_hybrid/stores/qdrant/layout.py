@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from qwen3_rag_hybrid.stores.short import SHORT, shortened
 __all__ = [
     "KEYS",
     "configuration",
-    "own_id",
+    "read_hits",
     "read_point",
     "read_record",
     "sparse_name",
@@ -109,11 +110,17 @@ def to_sparse(vector: SparseVector) -> engine.SparseVector:
     return engine.SparseVector(indices=vector.indices.tolist(), values=vector.values.tolist())
 
 
-def own_id(record: engine.ScoredPoint) -> Id:
-    """Return the document's own id from a search result."""
-    payload = record.payload or {}
-    own: Id = payload[KEYS.id] if KEYS.id in payload else _stored_id(record)
-    return own
+def read_hits(found: Iterable[engine.ScoredPoint]) -> list[tuple[Id, float]]:
+    """Return the documents' own ids and the scores of a search result."""
+    key = KEYS.id
+    # The engine makes the payload anew whenever it is asked for it.
+    return [
+        (
+            payload[key] if (payload := hit.payload) and key in payload else _stored_id(hit),
+            hit.score,
+        )
+        for hit in found
+    ]
 
 
 def read_point(record: engine.Record, sparse: str, keys: Keys) -> Point:

@@ -51,6 +51,7 @@ class QdrantStore(Store):
     """
 
     can_have_tenants = True
+    term_forms = ("sparse",)
     has_aliases: ClassVar[bool] = True
 
     def __init__(

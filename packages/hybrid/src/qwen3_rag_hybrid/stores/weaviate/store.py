@@ -67,6 +67,7 @@ class WeaviateStore(Connection, ReadingStore):
 
     field_types: ClassVar[Sequence[str]] = FIELD_TYPES
     can_have_tenants = True
+    term_forms = ("terms",)
     has_aliases: ClassVar[bool] = True
 
     def __init__(
