@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import qdrant_edge as engine
 
 from qwen3_rag import Hit, Qwen3Embedder, StoreError
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore
@@ -188,6 +190,59 @@ def test_what_was_never_published_is_read_with_the_lock(tmp_path: Path) -> None:
         assert reader.count() == 3
         with pytest.raises(StoreError, match="opened to be read"):
             reader.delete(["document 1"])
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Give the content of each file; the engine writes the same settings in any order."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            raw = path.read_bytes()
+            is_settings = path.name in ("edge_config.json", "segment.json")
+            found[str(path.relative_to(folder))] = json.loads(raw) if is_settings else raw
+    return found
+
+
+def test_no_change_reaches_the_files_of_what_was_published(published: Path) -> None:
+    generation = published / "generations" / "1"
+    is_seven = engine.FieldCondition(key="n", match=engine.MatchValue(7))
+    seven = engine.Filter(must=[is_seven])
+
+    def points(reader: HybridSearcher) -> list[Any]:
+        return [
+            (point.document, point.dense.tobytes())
+            for point in reader.scan(vectors=True)
+            if point.dense is not None
+        ]
+
+    with searcher_at(published, read_only=True) as reader, searcher_at(published) as writer:
+        before, read = contents(generation), points(reader)
+        assert isinstance(writer.store, QdrantEdgeStore)
+        store = writer.store
+
+        def record() -> None:
+            kept = store.record()
+            assert kept is not None
+            store.write_record(dataclasses.replace(kept, extra={"note": "changed"}))
+
+        changes: list[Callable[[], object]] = [
+            lambda: writer.add(documents(20, "changed")),
+            lambda: writer.add(documents(300)),
+            lambda: writer.delete(["document 1", "document 2"]),
+            lambda: store.delete_matching(seven),
+            lambda: writer.create(fields={"n": "integer", "m": "keyword"}),
+            record,
+            store.flush,
+            store.optimize,
+            lambda: writer.add(documents(5, "last")),
+            writer.close,
+            lambda: searcher_at(published).close(),
+        ]
+        for change in changes:
+            change()
+            assert contents(generation) == before
+        assert len(read) == 40
+        assert points(reader) == read
 
 
 def test_publishing_without_changes_does_nothing(published: Path) -> None:

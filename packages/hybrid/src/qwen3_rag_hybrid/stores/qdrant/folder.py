@@ -22,6 +22,7 @@ from qwen3_rag_hybrid.stores.qdrant.layout import configuration, read_record, wr
 from qwen3_rag_hybrid.stores.qdrant.lock import FolderLock, shared
 from qwen3_rag_hybrid.stores.qdrant.reading import ready_to_load
 from qwen3_rag_hybrid.stores.qdrant.space import check_space, size_on_disk, space_to_load
+from qwen3_rag_hybrid.stores.qdrant.syncing import sync, sync_all
 from qwen3_rag_hybrid.stores.record import CollectionRecord
 
 __all__ = ["EdgeFolder"]
@@ -188,10 +189,12 @@ class EdgeFolder:
                 engine.EdgeShard.create(str(unfinished / "shard"), configuration(record)).close()
                 write_record(unfinished, record)
                 check_space(place, space_to_load(unfinished / "shard"), "opening a collection")
+                sync_all(unfinished)
             except Exception:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
             unfinished.rename(place / COLLECTION)
+            sync(place)
         self.open()
 
     def write_record(self, record: CollectionRecord) -> None:

@@ -27,6 +27,7 @@ import qdrant_edge as engine
 
 from qwen3_rag_hybrid.stores.qdrant import checksums
 from qwen3_rag_hybrid.stores.qdrant.lock import remove_unshared
+from qwen3_rag_hybrid.stores.qdrant.syncing import sync, sync_all
 
 __all__ = ["COLLECTION", "LOG_ASIDE", "SHARD", "Generations"]
 
@@ -100,10 +101,12 @@ class Generations:
         try:
             checksums.copy_checked(current, unfinished)
             _unseal(unfinished)
+            sync_all(unfinished)  # the next run goes on in it, even after a loss of power
         except Exception:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         unfinished.rename(self.work)
+        sync(self.path)
 
     def give_up(self) -> None:
         """Remove what was changed, or else begin with nothing; the generations stay."""
@@ -132,13 +135,13 @@ class Generations:
                 (self.path / name).rename(self.work / name)
         _seal(self.work)
         checksums.write_checksums(self.work)
-        _sync_all(self.work)
+        sync_all(self.work)
         self.published.mkdir(exist_ok=True)
         numbers = self._numbers()
         number = numbers[-1] + 1 if numbers else 1
         self.work.rename(self.published / str(number))
-        _sync(self.published)
-        _sync(self.path)
+        sync(self.published)
+        sync(self.path)
         self._remove_old()
 
     def _numbers(self) -> list[int]:
@@ -184,24 +187,5 @@ def _set_logged(folder: Path, *, logged: bool) -> None:
         values[_LOGGED] = False
     new = path.with_suffix(".new")
     new.write_text(json.dumps(values), encoding="utf-8")
-    _sync(new)
+    sync(new)
     new.replace(path)
-
-
-def _sync_all(folder: Path) -> None:
-    for parent, _, names in os.walk(folder, topdown=False):
-        for name in names:
-            _sync(Path(parent, name))
-        _sync(Path(parent))
-
-
-def _sync(path: Path) -> None:
-    """Have the system write a file or folder to the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows has no such call for folders
-    # Windows wants a file that can be written.
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
