@@ -494,6 +494,29 @@ def test_scores_that_are_no_probabilities_are_refused_at_once() -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("setup", ["cohere rerank", "deepinfra rerank"])
+@pytest.mark.parametrize("kind", [str, bool])
+def test_scores_that_are_no_numbers_are_no_scores(
+    monkeypatch: pytest.MonkeyPatch, setup: str, kind: type
+) -> None:
+    with SERVERS[setup]() as server:
+        answer = server._answer
+
+        def with_others(*arguments: Any) -> Any:
+            found = answer(*arguments)
+            for one in found.get("results", []):
+                one["relevance_score"] = kind(one["relevance_score"])
+            return found | {"scores": [kind(one) for one in found.get("scores", [])]}
+
+        monkeypatch.setattr(server, "_answer", with_others)
+        backend = remote(server, setup, max_retries=0).start("tiny", "reranking")
+
+        with pytest.raises(BackendError, match="no number|no scores of shape"):
+            backend.open().result(60)
+
+        backend.close()
+
+
 def test_a_server_without_base64_is_asked_for_numbers() -> None:
     class NoBase64(SiliconFlowServer):
         def _embed(self, body: Any) -> Any:

@@ -20,7 +20,7 @@ from qwen3_rag.errors import BackendError, InputError
 
 __all__ = [
     *("Answer", "Api", "log_odds"),
-    *("read_count", "read_indexed", "read_rows", "read_scores", "read_vectors"),
+    *("read_count", "read_indexed", "read_numbers", "read_rows", "read_scores", "read_vectors"),
 ]
 
 T = TypeVar("T")
@@ -251,13 +251,32 @@ def read_scores(items: Any, count: int, key: str) -> FloatArray:
     """
     scores: list[float | None] = [None] * count
     for item in items:
-        scores[_place(item["index"], scores)] = float(item[key])
+        scores[_place(item["index"], scores)] = _score(item[key])
     if None in scores:
         raise BrokenAnswer(f"{count - scores.count(None)} scores for {count} documents")
     values = np.asarray(scores, dtype=np.float64)
     if not np.isfinite(values).all():
         raise BrokenAnswer("a score that is not finite")
     return values  # type: ignore[return-value]  # float64 until the log-odds are taken
+
+
+def read_numbers(values: Any, shape: tuple[int, ...]) -> FloatArray:
+    """Read scores whose order alone tells what they belong to.
+
+    Raises:
+        BrokenAnswer: They are of another shape, or not finite numbers.
+    """
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "fiu" or numbers.shape != shape or not np.isfinite(numbers).all():
+        raise BrokenAnswer(f"no scores of shape {shape}")
+    return numbers.astype(np.float64)
+
+
+def _score(value: Any) -> float:
+    """Read a score, which is a number: `float` would also read texts and truth values."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BrokenAnswer("a score that is no number")
+    return float(value)
 
 
 def log_odds(probabilities: FloatArray) -> FloatArray:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from qwen3_rag._prompts import RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_count
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_count, read_numbers
 from qwen3_rag.backends._remote.apis.openai import OpenAIEmbeddings
 from qwen3_rag.backends._remote.apis.vendor import Vendor
-from qwen3_rag.backends._remote.http import BrokenAnswer
 from qwen3_rag.backends._remote.items import neutral
 
 __all__ = ["DeepInfra"]
@@ -49,7 +46,5 @@ class DeepInfra(Vendor, OpenAIEmbeddings):
 
 def _read(answer: Any, count: int) -> Answer:
     """Read probabilities, whose order alone tells which pair is meant."""
-    scores = np.asarray(answer["scores"], dtype=np.float64)
-    if scores.shape != (count,) or not np.isfinite(scores).all():
-        raise BrokenAnswer(f"scores of shape {scores.shape} for {count} documents")
-    return Answer(log_odds(scores), read_count(answer, "input_tokens"))  # type: ignore[arg-type]
+    scores = read_numbers(answer["scores"], (count,))
+    return Answer(log_odds(scores), read_count(answer, "input_tokens"))

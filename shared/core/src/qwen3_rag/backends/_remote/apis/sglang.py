@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from qwen3_rag._prompts import DEFAULT_INSTRUCTION, RerankPrompt
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
-from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_scores
+from qwen3_rag.backends._remote.apis.base import Answer, log_odds, read_numbers, read_scores
 from qwen3_rag.backends._remote.apis.by_ids import ByIds
-from qwen3_rag.backends._remote.http import BrokenAnswer
 from qwen3_rag.backends._remote.items import neutral
 from qwen3_rag.errors import BackendError
 
@@ -79,10 +76,7 @@ class SGLang(ByIds):
 
 def _read_shares(answer: Any, count: int) -> Answer:
     """Read the shares of both answers; only their order tells which text is meant."""
-    shares = np.asarray(answer["scores"], dtype=np.float64)
-    if shares.shape != (count, 2) or not np.isfinite(shares).all():
-        raise BrokenAnswer(f"scores of shape {shares.shape} for {count} documents")
-    return Answer(log_odds(shares[:, 0]))  # type: ignore[arg-type]  # float64 until then
+    return Answer(log_odds(read_numbers(answer["scores"], (count, 2))[:, 0]))
 
 
 def _read_ranks(answer: Any, count: int) -> Answer:
