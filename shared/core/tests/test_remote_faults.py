@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import gc
+import json
 import logging
+import re
 import shutil
 import ssl
 import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -180,6 +183,66 @@ def test_a_slow_answer_takes_no_longer_than_the_timeout(
     assert time.monotonic() - started < 5
 
 
+def test_a_request_that_is_too_large_is_sent_in_parts(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
+) -> None:
+    def at_most_three(handler: Exchange, body: dict[str, Any]) -> None:
+        if len(body["input"]) > 3 or "long" in body["input"]:
+            handler.send(413, b"<html>Request Entity Too Large</html>")
+        else:
+            handler.vectors(body)
+
+    server.answer = at_most_three
+    texts = [str(number) for number in range(20)]
+    embedder = make(server.url)
+
+    found = embedder.embed_documents(texts)
+
+    np.testing.assert_allclose(found, [vector(text) for text in texts], atol=1e-6)
+    with pytest.raises(BackendError, match=r"status 413: .*Too Large"):
+        embedder.embed_documents([*texts, "long"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"), [("120", "asks to wait 120 seconds"), ("9" * 400, "asks to wait inf")]
+)
+def test_a_server_that_asks_to_wait_too_long_is_quoted(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], asked: str, message: str
+) -> None:
+    server.answer = lambda handler, _: handler.send(429, b"busy", **{"Retry-After": asked})
+
+    with pytest.raises(BackendError, match=f"{message}.*60 are waited at most"):
+        make(server.url, max_retries=3).warm_up()
+
+    assert len(server.inputs) == 1
+
+
+@pytest.mark.parametrize("asked", ["-5", "1e3", "soon", "Wed, 21 Oct 2015 07:28:00 GMT", ""])
+def test_a_wait_that_is_none_or_over_is_not_waited_for(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder], asked: str
+) -> None:
+    def busy_once(handler: Exchange, body: dict[str, Any]) -> None:
+        if len(server.inputs) == 1:
+            handler.send(429, b"busy", **{"Retry-After": asked})
+        else:
+            handler.vectors(body)
+
+    server.answer = busy_once
+
+    vectors = make(server.url, max_retries=1).embed_documents(TEXTS)
+
+    np.testing.assert_allclose(vectors[0], vector("one"), atol=1e-6)
+
+
+def test_an_answer_without_a_named_compression_is_read(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
+) -> None:
+    data = json.dumps({"data": items(TEXTS)}).encode()
+    server.answer = lambda handler, _: handler.send(200, data, **{"Content-Encoding": ""})
+
+    assert make(server.url).embed_documents(TEXTS).shape == (2, DIM)
+
+
 def test_the_first_error_ends_a_call(
     server: AnsweringServer, make: Callable[..., Qwen3Embedder]
 ) -> None:
@@ -244,14 +307,26 @@ def test_a_redirect_is_not_followed(
     other = AnsweringServer()
     embedder = make(server.url, api_key="k-4711")
     server.answer = lambda handler, _: handler.send(
-        307, b"", Location=f"{other.url}/v1/embeddings?secret=4712"
+        307, b"", Location=f"{other.url}/v1/k-4711?secret=4712"
     )
 
-    with pytest.raises(BackendError, match=f"sends to '{other.url}/v1/embeddings'"):
+    with pytest.raises(BackendError, match=f"sends to '{other.url}/v1/.*'") as caught:
         embedder.warm_up()
 
     other.stop()
     assert not other.inputs
+    assert "47" not in str(caught.value).replace(str(other.server_port), "")
+
+
+def test_the_place_of_a_redirect_is_shown_without_its_password(
+    server: AnsweringServer, make: Callable[..., Qwen3Embedder]
+) -> None:
+    server.answer = lambda handler, _: handler.send(
+        302, b"", Location="https://user:s3cret@host.example/v1"
+    )
+
+    with pytest.raises(BackendError, match=r"sends to 'https://host\.example/v1'"):
+        make(server.url).warm_up()
 
 
 @pytest.mark.parametrize(
@@ -275,15 +350,43 @@ def test_addresses_with_white_space_are_refused(address: str) -> None:
         Remote(address)
 
 
+@pytest.mark.parametrize("host", ["http://\N{SNOWMAN}.example", "http://xn--", "http://[v1.a]"])
+def test_a_host_that_cannot_be_asked_is_an_error_of_the_address(
+    make: Callable[..., Qwen3Embedder], host: str
+) -> None:
+    with pytest.raises(BackendError, match=f"^{re.escape(host)}.*Check the address"):
+        make(host).warm_up()
+
+
+def test_names_that_cannot_be_sent_are_refused() -> None:
+    with pytest.raises(InputError, match="`model` has a lone surrogate"):
+        Remote("http://127.0.0.1:1", model="x\ud800")
+    with pytest.raises(InputError, match="`model` has a lone surrogate"):
+        Qwen3Embedder("x\ud800", backend=Remote("http://127.0.0.1:1")).warm_up()
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        pytest.param(
+            "0.0.0.0",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="no address on Windows"),
+        ),
+    ],
+)
 def test_a_server_on_this_machine_is_asked_without_the_proxy(
-    server: AnsweringServer, make: Callable[..., Qwen3Embedder], monkeypatch: pytest.MonkeyPatch
+    server: AnsweringServer,
+    make: Callable[..., Qwen3Embedder],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
 ) -> None:
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     proxy = AnsweringServer()
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
 
-    make(server.url).embed_documents(TEXTS)
+    make(server.url.replace("127.0.0.1", host)).embed_documents(TEXTS)
 
     proxy.stop()
     assert server.inputs

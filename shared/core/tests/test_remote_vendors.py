@@ -511,7 +511,7 @@ def test_scores_that_are_no_numbers_are_no_scores(
         monkeypatch.setattr(server, "_answer", with_others)
         backend = remote(server, setup, max_retries=0).start("tiny", "reranking")
 
-        with pytest.raises(BackendError, match="no number|no scores of shape"):
+        with pytest.raises(BackendError, match=r"no number|no scores of shape"):
             backend.open().result(60)
 
         backend.close()

@@ -8,8 +8,9 @@ from qwen3_rag.errors import BackendError, InputError, InputTypeError
 
 __all__ = ["LOCAL", "no_client", "read_address"]
 
-#: Hosts of this machine, which are asked directly whatever proxy the environment names.
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+#: Hosts of this machine, which are asked directly whatever proxy the environment names. The last
+#: two are what servers print that listen on all addresses.
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0", "[::]")
 
 
 def read_address(address: object) -> SplitResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -38,6 +39,10 @@ class Unreadable(BackendError):
     """The server answers, but never with what was asked."""
 
 
+class Unanswered(BackendError):
+    """The server cannot be reached, or is busy all the time."""
+
+
 class BrokenAnswer(Exception):
     """An answer is incomplete or wrong, as after an interrupted connection."""
 
@@ -51,7 +56,7 @@ class Failure(Exception):
     """
 
     def __init__(
-        self, what: str, asked: float | None = None, kind: type[BackendError] = BackendError
+        self, what: str, asked: float | None = None, kind: type[BackendError] = Unanswered
     ) -> None:
         super().__init__(what)
         self.asked = asked
@@ -76,7 +81,12 @@ class Request:
 
 
 class Http:
-    """A client of one server. Belongs to the event loop that it is used on."""
+    """A client of one server. Belongs to the event loop that it is used on.
+
+    Attributes:
+        finding: Whether it is being found out what the server speaks. A server that is busy must
+            not be taken for one that does not know a path, so it is asked again.
+    """
 
     def __init__(self, spec: Remote) -> None:
         """Store the settings; no connection is made.
@@ -85,6 +95,7 @@ class Http:
             BackendError: The environment names an unusable proxy or certificate.
         """
         self._spec = spec
+        self.finding = False
         headers = httpx.Headers(spec.headers)
         headers.setdefault("Accept-Encoding", ACCEPTED)
         try:
@@ -106,15 +117,15 @@ class Http:
         return self._spec.base_url
 
     async def get(self, path: str, *, must: bool = False) -> Any:
-        """Read JSON, in one attempt; `None` if there is no usable answer.
+        """Read JSON; `None` if there is no usable answer.
 
         Raises:
-            BackendError: There is none, with `must`.
+            BackendError: There is none, with `must`, or none at all while `finding`.
         """
         try:
             return await self._send(Request("GET", path), lambda answer: answer)
-        except BackendError:
-            if must:
+        except BackendError as error:
+            if must or (self.finding and isinstance(error, Unanswered)):
                 raise
             return None
 
@@ -140,17 +151,20 @@ class Http:
         await self._client.aclose()
 
     async def _send(self, request: Request, read: Callable[[Any], T]) -> T:
-        tries = 1 + (self._spec.max_retries if request.method == "POST" else 0)
+        repeats = request.method == "POST" or self.finding
+        tries = 1 + (self._spec.max_retries if repeats else 0)
         async with self._turns:
             for turn in range(tries):
                 try:
                     return await self._try(request, read)
                 except Failure as failure:
-                    if turn + 1 == tries or (failure.asked or 0) > MAX_WAIT:
+                    if failure.kind is Unreadable and request.method == "GET":
+                        tries = turn + 1  # it is another server's
+                    asked = failure.asked or 0
+                    if turn + 1 == tries or asked > MAX_WAIT:
                         raise failure.kind(
                             f"{self.address}{request.path} could not be used in {turn + 1} "
-                            f"attempts; the last gave: {failure}. Check that the server runs and "
-                            "is not overloaded, or raise `timeout` or `max_retries`."
+                            f"attempts; the last gave: {failure}. {_remedy(asked)}"
                         ) from failure
                     await asyncio.sleep(wait_before(turn + 1, failure.asked))
         raise AssertionError  # the last turn returns or raises
@@ -167,7 +181,8 @@ class Http:
                 raise
             except Exception as error:  # servers answer anything
                 raise self._unreadable(answer, error, key) from None
-        if may_repeat(answer.status):
+        # With 500, some servers say that they do not know a path.
+        if may_repeat(answer.status) and (request.method == "POST" or answer.status != 500):
             said = f"status {answer.status}: {self._message(answer, key)}"
             raise Failure(said, asked_wait(answer.headers))
         raise self._refused(request.path, answer, key)
@@ -194,6 +209,8 @@ class Http:
             return Failure(f"no answer within {self._spec.timeout:g} seconds")
         except httpx.HTTPError as error:
             what = self._hidden(str(error) or type(error).__name__, key)
+        except (httpx.InvalidURL, UnicodeError) as error:  # such as a host without an ASCII form
+            return BackendError(f"{address} cannot be asked: {error}. Check the address.")
         if "CERTIFICATE_VERIFY_FAILED" in what:
             return BackendError(
                 f"The certificate of {self.address} is not trusted here: {what}. Let the "
@@ -216,7 +233,7 @@ class Http:
                 "`api_key_env`; a key given as a value is not kept in pickles and files."
             )
         elif answer.is_redirect:
-            there = answer.headers["Location"].partition("?")[0]
+            there = self._hidden(_without_secrets(answer.headers["Location"]), key)
             text = (
                 f"{self.address}{path} sends to {there!r}, and nothing is sent there, since the "
                 "key may be for this server alone. If it is right, give that as the address."
@@ -248,6 +265,19 @@ class Http:
         for secret in secrets_in(self._spec.headers):
             text = text.replace(secret, "***")
         return text if key is None else key.hide_in(text)
+
+
+def _remedy(asked: float) -> str:
+    """Say what to do about a request that failed, whose server may ask to wait."""
+    if asked > MAX_WAIT:
+        return f"It asks to wait {asked:.0f} seconds, and {MAX_WAIT:.0f} are waited at most."
+    return "Check that the server runs and is not overloaded, or raise `timeout` or `max_retries`."
+
+
+def _without_secrets(address: str) -> str:
+    """Leave out what may be a secret in an address: its user, password, query and fragment."""
+    address = re.split("[?#]", address)[0]
+    return re.sub("//[^/]*@", "//", address)
 
 
 class Bearer(httpx.Auth):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
+
 from qwen3_rag._prompts import Prompt, RerankPrompt
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._remote.apis.base import Answer, Api
@@ -30,9 +32,24 @@ __all__ = ["ask", "probe"]
 
 logger = logging.getLogger("qwen3_rag")
 
+TOO_LARGE = 413  # the status
+
 
 async def ask(api: Api, items: Items, indices: Sequence[int]) -> Answer:
-    """Send one request about some prompts."""
+    """Send a request about some prompts, or several if it is too large for the server."""
+    try:
+        return await _ask_at_once(api, items, indices)
+    except Refused as error:
+        half = len(indices) // 2
+        if error.status != TOO_LARGE or not half:
+            raise
+    answers = [await ask(api, items, part) for part in (indices[:half], indices[half:])]
+    counts = [answer.tokens for answer in answers if answer.tokens is not None]
+    tokens = sum(counts) if len(counts) == len(answers) else None
+    return Answer(np.concatenate([answer.values for answer in answers]), tokens)
+
+
+async def _ask_at_once(api: Api, items: Items, indices: Sequence[int]) -> Answer:
     prompts = [items.prompts[index] for index in indices]
     sequences = items.sequences and [items.sequences[index] for index in indices]
     if api.role == "embedding":

@@ -73,8 +73,8 @@ async def receive(response: httpx.Response, room: int) -> Received:
     Raises:
         TooLong: There is more.
     """
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("identity", *ACCEPTED.split(", ")):
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity", *ACCEPTED.split(", ")):
         raise TooLong(f"the compression {coding!r}, and {ACCEPTED} is what can be read")
     limit = ALWAYS + REPEATED * len(response.request.content) + room
     data = bytearray()

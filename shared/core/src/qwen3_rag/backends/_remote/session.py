@@ -120,7 +120,7 @@ class Session:
             self._http = Http(self._spec)
         description = await asyncio.to_thread(self._describe)
         api = await self._choose_api(self._http, description)
-        await api.connect()
+        await _connect_checked(api)
         dim = await probe(api)
         logger.info("%r runs at %s (%s)", self._model, self._spec.base_url, api.name)
         context = description.context if description else CONTEXT
@@ -165,10 +165,12 @@ class Session:
 
     async def _choose_api(self, http: Http, description: Description | None) -> Api:
         named = self._spec.model is not None
+        http.finding = self._api is None
         for kind in KINDS:
             if self._api in (None, kind.name):
                 api = kind(http, self._role, self._spec.model or self._model, named, description)
                 if self._api is not None or await api.answers():
+                    http.finding = False
                     return api
         raise BackendError(f"{self._spec.base_url} speaks no API that is known here.")
 
@@ -192,6 +194,29 @@ class Session:
             for start in range(0, len(prompts), ENCODED)
         ]
         return Items.join(parts)
+
+
+async def _connect_checked(api: Api) -> None:
+    """Let an API ask the server for its model and limits, which may be described in any way."""
+    try:
+        await api.connect()
+        limits = {name: getattr(api, name) for name in ("context", "rows", "tokens")}
+        for name, value in limits.items():
+            if not _is_count(value) and (name != "context" or value is not None):
+                raise ValueError(f"its limit of {name} is {value!r}")
+        if not isinstance(api.model, str):
+            raise ValueError(f"its model is called {api.model!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, Qwen3RagError):
+            raise
+        raise BackendError(
+            f"{api.http.address} does not describe itself as {api.name} does "
+            f"({type(error).__name__}: {error}). Name another `api`, or look at what answers there."
+        ) from error
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _check_instructions(prompts: Sequence[Prompt], api: Api) -> None:

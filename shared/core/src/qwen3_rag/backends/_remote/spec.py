@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from qwen3_rag._inputs import check_count
+from qwen3_rag._inputs import check_count, check_text
 from qwen3_rag._key import check_key
 from qwen3_rag._published import Role
 from qwen3_rag.backends._base import Backend, BackendSpec
@@ -95,10 +95,13 @@ class Remote(BackendSpec, kind="remote"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise InputTypeError(f"`{name}` must be a name or None, got {value!r}.")
+            if value is not None:
+                check_text(value, name)
 
     def start(self, model: str, role: Role) -> Backend:
         from qwen3_rag.backends._remote.backend import RemoteBackend
 
+        check_text(model, "model")
         return RemoteBackend(self, model, role)
 
     def to_dict(self) -> dict[str, Any]:
