@@ -22,12 +22,13 @@ from qwen3_rag_hybrid import HybridSearcher
 
 __all__ = ["Examination", "examine"]
 
-#: Distributions, and what to install for each.
+#: Distributions, and what to install for each. pip finds this project's own on no index, but takes
+#: the extras of those that are installed.
 PACKAGES = {
     "qwen3-rag": "qwen3-rag",
     "qwen3-rag-hybrid": "qwen3-rag-hybrid[edge]",
     "qwen3-rag-cli": "qwen3-rag-cli",
-    "qwen3-rag-tiny": "qwen3-rag[tiny]",
+    "qwen3-rag-tiny": "./shared/tiny",
     "torch": "qwen3-rag[local]",
     "transformers": "qwen3-rag[local]",
     "qdrant-edge-py": "qwen3-rag-hybrid[edge]",
@@ -128,7 +129,8 @@ def _packages() -> dict[str, Any]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = f'not installed: pip install "{source}"'
+            where = "in a clone, " if source.startswith("./") else ""
+            found[name] = f'not installed: {where}pip install "{source}"'
     return found
 
 

@@ -65,7 +65,7 @@ def require_peft() -> None:
     Raises:
         MissingExtraError: It is not.
     """
-    require_extra("peft", "training,peft", "Training an adapter (LoRA)")
+    require_extra("peft", "peft", "Training an adapter (LoRA)")
 
 
 def add_adapter(model: PreTrainedModel, lora: LoRA, seed: int) -> nn.Module:

@@ -54,7 +54,7 @@ from qwen3_rag._published import (
 )
 from qwen3_rag._results import FloatArray
 from qwen3_rag._templates import document_prefix, query_template, saved_instruction
-from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint, require_extra, resolve
+from qwen3_rag.backends._checkpoint.hub import TINY, Checkpoint, require_extra, require_own, resolve
 from qwen3_rag.backends._checkpoint.layout import check_layout, check_settings
 from qwen3_rag.backends._checkpoint.words import read_words
 from qwen3_rag.backends._local.cpus import allowed_threads, container_quota
@@ -115,6 +115,7 @@ __all__ = [
     "published",
     "query_template",
     "require_extra",
+    "require_own",
     "resolve_checkpoint",
     "run",
     "run_async",

@@ -310,9 +310,9 @@ def _require_training() -> None:
     Raises:
         MissingExtraError: It is not installed.
     """
-    from qwen3_rag.integration import require_extra
+    from qwen3_rag.integration import require_own
 
-    require_extra("qwen3_rag_training", "training,cli", "This command")
+    require_own("qwen3_rag_training", "packages/training", "This command")
 
 
 def _rate(given: float | None, lora: bool) -> float:

@@ -117,6 +117,12 @@ class Checkpoint:
 def require_extra(package: str, extra: str, purpose: str) -> None:
     """Check that an optional dependency is installed, without importing it.
 
+    Args:
+        package: The name it is imported by.
+        extra: The extra of this package that installs it. pip finds no package of this project on
+            an index, but takes the extras of one that is installed.
+        purpose: What needs it.
+
     Raises:
         MissingExtraError: It is not installed.
     """
@@ -124,6 +130,24 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
         raise MissingExtraError(
             f"{purpose} needs the package {package!r}. "
             f'Install it with: pip install "qwen3-rag[{extra}]"'
+        )
+
+
+def require_own(package: str, folder: str, purpose: str) -> None:
+    """Check that another package of this project is installed, without importing it.
+
+    Args:
+        package: The name it is imported by.
+        folder: Its folder in the repository.
+        purpose: What needs it.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(
+            f"{purpose} needs the package {package!r}. "
+            f"Install it in a clone of this project with: pip install ./{folder}"
         )
 
 
@@ -218,7 +242,7 @@ def _leads_on(name: str, above: tuple[Path, ...]) -> bool:
 
 def _tiny(role: Role) -> Path:
     """Find the model for a role in the package qwen3-rag-tiny."""
-    require_extra("qwen3_rag_tiny", "tiny", f"The model {TINY!r}")
+    require_own("qwen3_rag_tiny", "shared/tiny", f"The model {TINY!r}")
     with imports:
         import qwen3_rag_tiny
 
