@@ -1,6 +1,6 @@
-"""Makes `docs/performance.md` from the results of one or more runs.
+"""Makes `docs/measurements.md` from the results of one or more runs.
 
-python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
+python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/measurements.md
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ __all__ = ["report"]
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 HEAD = """\
-# Performance
+# Measurements
 
-The speed and memory of the local engine, compared with other libraries in the same run, on the same
-texts, with the same threads and number format. The machines were shared, so look at the ratios
-within a run rather than at absolute times. You can measure on your own machine:
+The tables behind [performance](performance.md): the speed and memory of the local engine, compared
+with other libraries in the same run, on the same texts, with the same threads and number format.
+The machines were shared, so look at the ratios within a run rather than at absolute times. You can
+measure on your own machine:
 
     python -m benchmarks.engine --json benchmarks/results/NAME.json --plot docs/NAME.png
-    python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/performance.md
+    python -m benchmarks.engine.report benchmarks/results/engine-*.json > docs/measurements.md
 
 OpenVINO needs a separate environment; pass `--openvino openvino/bin/python`:
 
@@ -56,39 +57,6 @@ OpenVINO needs a separate environment; pass `--openvino openvino/bin/python`:
   process with the model loaded and warmed up. Each value is from a new process.
 """
 
-TAIL = """
-## Options that affect speed
-
-- `batch_tokens`: tokens per batch. On a CPU, large batches are no faster, take more memory and make
-  a query wait longer behind a bulk job. GPUs need large batches. The default depends on the device.
-- `dtype`: bfloat16 halves the size of the weights and is much faster where the hardware multiplies
-  it natively (CPU flags `amx_bf16` and `avx512_bf16`, and CUDA). It is the default there; elsewhere
-  the default is float32.
-- `compile=True`: torch compiles the operations between the matrix products. This needs a C++
-  compiler and takes ten seconds at the first load. Without a compiler, a line is logged and nothing
-  changes. It is off by default. `--compile` measures it on your machine.
-- `device`: one device, or several to share the work. On a CPU, the engine uses as many threads as
-  the process may use.
-
-## Memory
-
-The weights take 2 bytes per parameter in bfloat16 and 4 in float32: 1.2 or 2.4 GB for the 0.6B
-models. A batch needs additional memory, as the tables show. It depends on `batch_tokens` and on the
-longest text, not on the number of texts. Vectors are float32, 4 KB each at 1,024 dimensions. On a
-CPU, the keys and values of recent instructions and queries are cached, up to 1,024 tokens: 117 MB
-for the 0.6B in bfloat16.
-
-glibc returns freed memory to the system at once until the process first frees a large block.
-Loading a model on a CPU does that, so up to 64 MB that a batch has used are kept for the next one:
-requesting these pages again took a tenth of the time of short texts. This affects the whole
-process; glibc's `MALLOC_` variables override it. The memory is returned when a model is closed, and
-before a text of 8,192 tokens or more.
-
-On a CPU, oneDNN also keeps memory for every matrix shape it has seen. Rows and keys are padded so
-that there are only a few hundred shapes. A process that embeds texts of all lengths therefore grows
-by about 0.4 GB and no further; see the row with many lengths.
-"""
-
 
 def report(results: list[dict[str, Any]]) -> str:
     """Render the page."""
@@ -102,7 +70,7 @@ def report(results: list[dict[str, Any]]) -> str:
     repeats = " or ".join(f"{number} rounds" if number > 1 else "1 round" for number in rounds)
     pages = [HEAD.format(gpu=gpu, repeats=repeats)]
     pages += [f"{_about(result)}\n\n{tables(result)}" for result in results]
-    return "\n".join([*pages, TAIL.rstrip()])
+    return "\n".join(pages).rstrip()
 
 
 def _about(result: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.engine.timing import QWEN3_RAG, Row, ratio
 
-__all__ = ["ratios", "tables"]
+__all__ = ["ratios", "table", "tables"]
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -40,7 +40,8 @@ def _key(row: Row) -> tuple[str, str, str]:
     return row["section"], row["model"], row["case"]
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Render a table."""
     widths = [max(len(line[place]) for line in (head, *lines)) for place in range(len(head))]
     rule = ["-" * width for width in widths]
     return "\n".join(
@@ -72,12 +73,12 @@ def _throughput(rows: Sequence[Row], result: dict[str, Any]) -> str:
             line += [f"{2 * row['parameters'] * speed / peaks[0]:.0%}"] if shows_share else []
         lines.append(line + [""] * (5 + shows_share - len(line)))
     head = ["case", "implementation", "seconds", "tokens/s", "qwen3-rag is faster by"]
-    return _table([*head, "of the matmul peak"] if shows_share else head, lines)
+    return table([*head, "of the matmul peak"] if shows_share else head, lines)
 
 
 def _peaks(rows: Sequence[Row], result: dict[str, Any]) -> str:
     lines = [[row["case"], f"{row['flops'] / 1e12:.2f}"] for row in rows]
-    return _table(["matrix product", "TFLOP/s"], lines)
+    return table(["matrix product", "TFLOP/s"], lines)
 
 
 def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
@@ -92,7 +93,7 @@ def _seconds(rows: Sequence[Row], result: dict[str, Any]) -> str:
         ]
         for row in rows
     ]
-    return _table(["case", "implementation", "seconds", "relative to qwen3-rag"], lines)
+    return table(["case", "implementation", "seconds", "relative to qwen3-rag"], lines)
 
 
 def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
@@ -110,7 +111,7 @@ def _concurrency(rows: Sequence[Row], result: dict[str, Any]) -> str:
             )
         elif "bulk job" in row["case"]:
             line[3] = f"waited {(longest - alone) / batch:.2f} batches"
-    return _table(["case", "implementation", "seconds", ""], lines)
+    return table(["case", "implementation", "seconds", ""], lines)
 
 
 def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
@@ -124,7 +125,7 @@ def _memory(rows: Sequence[Row], result: dict[str, Any]) -> str:
         ]
         for row in rows
     ]
-    return _table(["model", "work", "implementation", "MB loaded", "MB added at the peak"], lines)
+    return table(["model", "work", "implementation", "MB loaded", "MB added at the peak"], lines)
 
 
 _RENDER: dict[str, Callable[[Sequence[Row], dict[str, Any]], str]] = {
