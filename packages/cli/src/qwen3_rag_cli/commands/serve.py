@@ -60,9 +60,9 @@ def serve_command(
     It speaks what clients of OpenAI, Cohere, Jina, Text Embeddings Inference and Weaviate's modules
     speak. Without --index, it serves the models alone.
     """
-    from qwen3_rag.integration import require_extra
+    from qwen3_rag.integration import require_own
 
-    require_extra("qwen3_rag_server", "server,cli", "This command")
+    require_own("qwen3_rag_server", "packages/server", "This command")
 
     from qwen3_rag_cli.console import errors, waiting
     from qwen3_rag_cli.serving import opened, server_keys
