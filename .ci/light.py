@@ -32,7 +32,8 @@ LIBRARIES = [
     *("langchain-classic", "langchain-openai", "langchain-tests", "llama-index-llms-openai-like"),
     *("llama-index-vector-stores-qdrant", "qdrant-haystack"),
     # Dependencies of the command line, without `local`.
-    *("chardetng-py", "lxml", "markdown-it-py", "rich", "semantic-text-splitter", "typer"),
+    *("chardetng-py", "lxml", "markdown-it-py", "pathspec", "rich", "semantic-text-splitter"),
+    "typer",
 ]
 
 

@@ -23,9 +23,10 @@ def test_binary_broken_and_vanished_files_are_skipped_and_the_rest_goes_on(
 
     assert summary["indexed"] == 4
     assert {entry["path"]: entry["reason"] for entry in summary["skipped"]} == {
-        "notes/gone.md": "cannot be read: No such file or directory",
         "notes/photo.md": "is binary, not text",
     }
+    [link] = summary["left_out"]
+    assert (link["detail"], link["examples"]) == ("nowhere", ["notes/gone.md"])
     assert summary["notes"] == [
         {
             "path": "notes/cut.txt",
@@ -50,8 +51,8 @@ def test_a_file_that_vanishes_while_indexing_is_skipped(
 
     plan = Indexing.plan
 
-    def plan_and_delete(self: Indexing, selection: Any) -> Any:
-        pending = plan(self, selection)
+    def plan_and_delete(self: Indexing, selection: Any, **options: Any) -> Any:
+        pending = plan(self, selection, **options)
         (notes / "roof.md").unlink()
         return pending
 

@@ -8,6 +8,7 @@ import pytest
 from qwen3_rag import InputError
 from qwen3_rag_cli.files import find
 from qwen3_rag_cli.places import Base
+from qwen3_rag_cli.selection import Choice
 
 
 def _touch(folder: Path, *names: str) -> None:
@@ -19,7 +20,8 @@ def _touch(folder: Path, *names: str) -> None:
 def _keys(
     folder: Path, *, include: list[str] | None = None, exclude: list[str] | None = None
 ) -> list[str]:
-    found = find([folder], base=Base(folder), include=include or [], exclude=exclude or [])
+    choice = Choice(include or [], exclude or [])
+    found = find([folder], base=Base(folder), choice=choice)
     return [file.key for file in found.files]
 
 

@@ -89,10 +89,10 @@ def test_a_file_that_became_shorter_leaves_no_chunks_behind(
     assert [id_ for id_ in cli.content(indexed) if "roof" in id_] == ["notes/roof.md#0"]
 
 
-def test_deleted_and_excluded_files_leave_the_index(cli: Any, notes: Path, indexed: Path) -> None:
+def test_deleted_and_pruned_files_leave_the_index(cli: Any, notes: Path, indexed: Path) -> None:
     (notes / "deep" / "diary.txt").unlink()
 
-    summary = cli.index(notes, "--store", indexed, "--exclude", "*.py")
+    summary = cli.index(notes, "--store", indexed, "--exclude", "*.py", "--prune")
 
     assert summary["removed"] == 2
     assert {id_.split("#")[0] for id_ in cli.content(indexed)} == {"notes/roof.md"}

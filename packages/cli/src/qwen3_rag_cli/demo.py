@@ -16,6 +16,7 @@ from qwen3_rag_cli.index import Depths, Index
 from qwen3_rag_cli.indexing import Indexing
 from qwen3_rag_cli.models import Models
 from qwen3_rag_cli.places import Place
+from qwen3_rag_cli.selection import Choice
 
 __all__ = ["QUESTIONS", "Answer", "documentation", "run"]
 
@@ -87,7 +88,7 @@ def run(models: Models, note: Callable[[str], None]) -> list[Answer]:
     folder = documentation()
     with tempfile.TemporaryDirectory(prefix="qwen3-rag-demo-") as place:
         target = Place.of(Path(place) / "index", base=folder)
-        selection = files.find([folder], base=target.base, include=["*.md"])
+        selection = files.find([folder], base=target.base, choice=Choice(["*.md"], ignore=False))
         note(f"Indexing {len(selection.files)} files of {folder} with {models.embedding} ...")
         with Index(target, create=True) as index:
             with Indexing(index, models, Chunking()) as indexing:

@@ -18,12 +18,12 @@ from qwen3_rag.integration import Closing
 from qwen3_rag_cli import chunking
 from qwen3_rag_cli.chunking import Chunk, Chunking
 from qwen3_rag_cli.embedders import Embedders
-from qwen3_rag_cli.files import Found, Selection, Skipped
 from qwen3_rag_cli.formats import kind_of
 from qwen3_rag_cli.index import FIELDS, Index
 from qwen3_rag_cli.models import Models
 from qwen3_rag_cli.pace import Pace
 from qwen3_rag_cli.reading import Content, Reader, Unusable, digest_of
+from qwen3_rag_cli.selection import Found, LeftOut, Selection, Skipped
 from qwen3_rag_cli.spool import Spool
 from qwen3_rag_hybrid import Document, HybridSearcher
 
@@ -55,24 +55,30 @@ class Summary:
         unchanged: Files that were in the index already.
         indexed: Files that were new or changed.
         removed: Files that were removed from the index.
+        kept: Files that are in the index and on the disk, and are not selected any more.
         chunks: Number of chunks in the whole index now.
         embedded: Number of chunks that were embedded.
         renewed: Number of chunks whose BM25 terms were of another release, and were renewed.
         damage: What was damaged in the index, so that all was indexed anew; empty if nothing was.
         skipped: Files that could not be indexed, and why.
         notes: Files that were indexed with a remark.
+        left_out: What was not to be indexed, by reason.
+        unused: Options with patterns that nothing matches.
     """
 
     files: int = 0
     unchanged: int = 0
     indexed: int = 0
     removed: int = 0
+    kept: int = 0
     chunks: int = 0
     embedded: int = 0
     renewed: int = 0
     damage: str = ""
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[Skipped] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -144,9 +150,15 @@ class Indexing(Closing):
         }
         index.manifest.write_record(self._record)
 
-    def plan(self, selection: Selection) -> list[Found]:
-        """Remove deleted files from the index, and list new or changed ones."""
+    def plan(self, selection: Selection, *, prune: bool = False) -> list[Found]:
+        """Remove deleted files from the index, and list new or changed ones.
+
+        Args:
+            selection: The files to index.
+            prune: Whether files are removed that still exist and are not selected.
+        """
         self.summary.skipped += selection.skipped
+        self.summary.left_out, self.summary.unused = selection.left_out, selection.unused
         indexed = self._index.manifest.files()
         pending, present = [], set()
         for found in selection.files:
@@ -162,11 +174,13 @@ class Indexing(Closing):
                 pending.append(found)
         kept = tuple(skipped.key for skipped in self.summary.skipped if skipped.keep)
         inside = self._index.place.base.scope(selection.roots)
-        self._remove(
-            path
-            for path in self._index.manifest.paths()
-            if inside(path) and path not in present and not _under(path, kept)
-        )
+        for path in self._index.manifest.paths():
+            if not inside(path) or path in present or _under(path, kept):
+                continue
+            if not prune and selection.is_there(self._index.place.base.path_of(path)):
+                self.summary.kept += 1
+            else:
+                self._remove([path])
         return pending
 
     def run(self, pending: Sequence[Found], progress: Progress) -> Summary:

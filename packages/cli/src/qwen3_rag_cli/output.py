@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,13 +19,17 @@ from qwen3_rag_cli.sections import PLACES
 from qwen3_rag_cli.terminal import can_show, visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qwen3_rag_cli.demo import Answer
     from qwen3_rag_cli.indexing import Summary
     from qwen3_rag_cli.listing import IndexedFile
     from qwen3_rag_cli.places import Place
+    from qwen3_rag_cli.selection import LeftOut, Selection
 
 __all__ = [
     "hit_record",
+    "nothing_in",
     "print_answer",
     "print_description",
     "print_explained",
@@ -33,6 +38,7 @@ __all__ = [
     "print_summary",
     "print_update",
     "summary_record",
+    "told_left_out",
 ]
 
 RANKINGS = ("dense", "bm25", "fused", "rerank")
@@ -41,6 +47,22 @@ SNIPPET = 160
 #: How paths look.
 PATH = "cyan"
 SHOWN = 20
+
+#: Why something is not indexed, in the order of the summary, and how it can be.
+LEFT_OUT = {
+    "extra": ("", ""),
+    "ignored": ("ignored by {detail}", " (--no-ignore takes them)"),
+    "excluded": ("that --exclude matches", ""),
+    "include": ("that --include does not match", ""),
+    "hidden": ("that are hidden", " (name them to take them)"),
+    "tools": ("of programs", " (name them to take them)"),
+    "repository": ("with a repository of their own", " (name them to take them)"),
+    "lock": ("that lock versions", " (name or --include them to take them)"),
+    "minified": ("that are minified", " (name or --include them to take them)"),
+    "generated": ("that are generated", " (name or --include them to take them)"),
+    "format": ("of no known format", ""),
+    "link": ("by links that lead {detail}", ""),
+}
 
 
 def summary_record(summary: Summary) -> dict[str, Any]:
@@ -72,6 +94,14 @@ def print_summary(summary: Summary, place: Place) -> None:
             "paths. What it had of others has to be indexed again.",
             soft_wrap=True,
         )
+    for line in told_left_out(summary.left_out, summary.unused, place.base.shown):
+        out.print(visible(line), soft_wrap=True)
+    if summary.kept:
+        out.print(
+            f"Kept in the index: {counted(summary.kept, 'file')} that still exist and are not "
+            "taken any more. --prune removes them.",
+            soft_wrap=True,
+        )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
             out.print(
@@ -80,6 +110,61 @@ def print_summary(summary: Summary, place: Place) -> None:
             )
         if len(entries) > SHOWN:
             out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
+
+
+def nothing_in(
+    paths: Sequence[Path], selection: Selection, shown: Callable[[str], str] = str
+) -> str:
+    """Return the message of a run that takes nothing."""
+    told = [
+        f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no file of "
+        "a known format that rules and patterns let through.",
+        *told_left_out(selection.left_out, selection.unused, shown),
+        "Name files, or say which to index with --include GLOB.",
+    ]
+    return "\n".join(told)
+
+
+def told_left_out(
+    left_out: Sequence[LeftOut], unused: Sequence[str], shown: Callable[[str], str] = str
+) -> list[str]:
+    """Say in a line for each reason what is not indexed, and how it can be.
+
+    Args:
+        left_out: What is left out.
+        unused: Options with patterns that nothing matches.
+        shown: Makes a path to show of a path in the index.
+    """
+    by_reason: dict[str, list[LeftOut]] = {}
+    for one in left_out:
+        by_reason.setdefault(one.reason, []).append(one)
+    lines = [f"{option} matches nothing." for option in unused]
+    for reason, (what, remedy) in LEFT_OUT.items():
+        if ones := by_reason.get(reason):
+            lines.append(f"Not taken: {_left_out_line(reason, ones, what, shown)}{remedy}")
+    return lines
+
+
+def _left_out_line(
+    reason: str, ones: Sequence[LeftOut], what: str, shown: Callable[[str], str]
+) -> str:
+    ones = sorted(ones, key=lambda one: (-one.files - one.folders, one.detail))
+    if reason == "extra":
+        suffixes = [f"{one.files:,} {one.detail.split()[0]}" for one in ones]
+        packages = sorted({one.detail.split()[1] for one in ones})
+        return ", ".join(suffixes) + f": pip install {' '.join(map(json.dumps, packages))}"
+    if reason == "format":
+        told = [f"{one.files:,} {one.detail or 'without a suffix'}" for one in ones[:SHOWN]]
+        if len(ones) > SHOWN:
+            told.append(f"and {sum(one.files for one in ones[SHOWN:]):,} more")
+        return f"{counted(sum(one.files for one in ones), 'file')} {what} ({', '.join(told)})"
+    told = []
+    for one in ones:
+        counts = [counted(one.files, "file")] * bool(one.files)
+        counts += [counted(one.folders, "folder")] * bool(one.folders)
+        words = what.format(detail=one.detail)
+        told.append(f"{' and '.join(counts)} {words}, such as {shown(one.examples[0])}")
+    return "; ".join(told)
 
 
 def print_update(summary: Summary) -> None:

@@ -78,15 +78,17 @@ class Base:
         except InputError:
             return None
 
+    def path_of(self, key: str) -> Path:
+        """Return where the file of a key is on this machine, if it is one of this base."""
+        return self.folder / (key.removeprefix(f"{self.source}/") if self.source else key)
+
     def scope(self, roots: Sequence[Path]) -> InScope:
         """Make a function that tells whether a key's file is one of `roots` or below one."""
 
         def inside(key: str) -> bool:
-            if self.source:
-                first, _, key = key.partition("/")
-                if first != self.source:
-                    return False
-            path = self.folder / key
+            if self.source and not key.startswith(f"{self.source}/"):
+                return False
+            path = self.path_of(key)
             return any(path == root or root in path.parents for root in roots)
 
         return inside

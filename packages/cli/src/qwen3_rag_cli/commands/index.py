@@ -12,7 +12,9 @@ from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 if TYPE_CHECKING:
     from qwen3_rag_cli.embedders import Embedders
+    from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.indexing import Summary
+    from qwen3_rag_cli.selection import Choice, Selection
 
 __all__ = ["index_command"]
 
@@ -62,6 +64,28 @@ def index_command(
             help="Leave out matching files and folders. Can be repeated.",
         ),
     ] = None,
+    no_ignore: Annotated[
+        bool,
+        typer.Option(
+            "--no-ignore",
+            help="Take what .gitignore, git's other rules and .qwen3ragignore leave out, too.",
+        ),
+    ] = False,
+    max_size: Annotated[
+        str,
+        typer.Option(
+            "--max-size",
+            metavar="SIZE",
+            help="Size of the largest file to take from folders, such as 500kB, or none.",
+        ),
+    ] = "20MB",
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove files from the index that still exist but are not taken any more.",
+        ),
+    ] = False,
     encoding: Annotated[
         str | None,
         typer.Option(
@@ -103,31 +127,27 @@ def index_command(
     from qwen3_rag_cli.indexing import Indexing
     from qwen3_rag_cli.places import Place
     from qwen3_rag_cli.reading.encodings import chosen_encoding
+    from qwen3_rag_cli.selection import Choice, bytes_of
     from qwen3_rag_cli.updating import Watched
 
     place = Place.of(store, source)
+    choice = Choice(include or [], exclude or [], ignore=not no_ignore, max_size=bytes_of(max_size))
     silent = quiet or json_
 
     def update(embedders: Embedders) -> Summary:
-        selection = files.find(
-            paths,
-            base=place.base,
-            include=include or [],
-            exclude=exclude or [],
-            leave_out=place.path,
-        )
+        selection = files.find(paths, base=place.base, choice=choice, leave_out=place.path)
         # An existing index may still have files to remove.
         if selection.is_empty and place.folder is not None and not place.folder.exists():
-            raise InputError(_nothing_in(paths))
+            raise InputError(output.nothing_in(paths, selection))
         with Index(place, create=True, tenant=tenant, wait=wait) as index:
-            if selection.is_empty and not index.manifest.paths():
-                raise InputError(_nothing_in(paths))
+            if selection.is_empty and not _may_go_on(index, selection, choice, prune):
+                raise InputError(output.nothing_in(paths, selection))
             models = index.models(model, reranker, runtime, dim=dim)
             recorded = index.manifest.record()
             chunking = Chunking.chosen(chunk_tokens, overlap, recorded)
             told = chosen_encoding(encoding, recorded)
             with Indexing(index, models, chunking, told, embedders) as indexing:
-                pending = indexing.plan(selection)
+                pending = indexing.plan(selection, prune=prune)
                 with console.progress(sum(file.size for file in pending), silent) as advance:
                     return indexing.run(pending, advance)
 
@@ -144,9 +164,14 @@ def index_command(
         raise InputError("None of the files could be indexed; see the reasons above.")
 
 
-def _nothing_in(paths: list[Path]) -> str:
-    return (
-        f"There is nothing to index in {', '.join(repr(str(path)) for path in paths)}: no "
-        "file of a known format that matches the patterns. Name files, or say which to index with "
-        "--include GLOB."
-    )
+def _may_go_on(index: Index, selection: Selection, choice: Choice, prune: bool) -> bool:
+    """Whether a run that takes nothing can be meant, to remove what is gone.
+
+    Patterns that let nothing through are rather a slip, which must not empty the index.
+    """
+    indexed = index.manifest.paths()
+    if not choice.patterns or prune:
+        return bool(indexed) and not choice.patterns
+    base = index.place.base
+    inside = base.scope(selection.roots)
+    return any(inside(path) and not selection.is_there(base.path_of(path)) for path in indexed)
