@@ -67,6 +67,41 @@ def test_filters_and_removals_name_paths_from_here(
     assert removed["removed"] == ["notes/roof.md"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX systems")
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("notes\\Sk\u00f6ne.md", ["notes/Sko\u0308ne.md"]),
+        ("Sk\u00f6ne.md", ["notes/Sko\u0308ne.md"]),
+        ("deep\\*.py", ["notes/deep/sum.py"]),
+        (".\\deep\\sum.py", ["notes/deep/sum.py"]),
+        ("{project}/notes/roof.md", ["notes/roof.md"]),
+        ("{project}/notes/deep/", ["notes/deep/diary.txt", "notes/deep/sum.py"]),
+        ("{project}/notes/*.txt", ["notes/deep/diary.txt"]),
+        ("{link}/notes/roof.md", ["notes/roof.md"]),
+        ("deep/*.txt", ["notes/deep/diary.txt"]),
+    ],
+)
+def test_other_ways_to_write_a_path_name_the_same_file(
+    cli: Any,
+    project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    found: list[str],
+) -> None:
+    (project / "notes" / "Sko\u0308ne.md").write_text("# Sk\u00e5ne\n", encoding="utf-8")
+    cli.index("notes")
+    link = tmp_path_factory.mktemp("links") / "project"
+    link.symlink_to(project)
+    monkeypatch.chdir(project / "notes")
+
+    listed = cli.run("list", given.format(project=project, link=link), "--json")
+
+    assert listed.code == 0, listed.err
+    assert [file["path"] for file in listed.json["files"]] == found
+
+
 def test_without_an_index_above_one_is_made_here(
     cli: Any, notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

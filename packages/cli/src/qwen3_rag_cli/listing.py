@@ -18,7 +18,7 @@ from qwen3_rag_cli.formats import Kind, kind_of
 from qwen3_rag_cli.index import Index
 from qwen3_rag_cli.models import Models
 
-__all__ = ["IndexedFile", "description", "from_here", "indexed_files"]
+__all__ = ["IndexedFile", "description", "indexed_files"]
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,6 @@ class IndexedFile:
     complete: bool
 
 
-def from_here(index: Index, filters: Sequence[str]) -> list[str]:
-    """Let `path=` name files from the current folder, as git does; any other is left as it is."""
-    listed = index.manifest.paths()
-    result = []
-    for given in filters:
-        name, _, value = given.partition("=")
-        key = index.place.base.from_here(value) if name == "path" and value else None
-        is_indexed = key is not None and any(
-            path == key or path.startswith(f"{key}/") for path in listed
-        )
-        result.append(f"path={key}" if is_indexed else given)
-    return result
-
-
 def indexed_files(index: Index, paths: Sequence[str] = ()) -> list[IndexedFile]:
     """List the files in an index, in order.
 
@@ -65,8 +51,8 @@ def indexed_files(index: Index, paths: Sequence[str] = ()) -> list[IndexedFile]:
     counts, complete = index.manifest.counts(), index.manifest.files()
     chosen = list(dict.fromkeys([*counts, *complete]))
     if paths:
-        filters = from_here(index, [f"path={path}" for path in paths])
-        chosen = parse_filters(filters, index.manifest.paths)["path"]
+        filters = [f"path={path}" for path in paths]
+        chosen = parse_filters(filters, index.manifest.paths, index.place.base)["path"]
     return [
         IndexedFile(path, kind_of(Path(path)), counts.get(path, 0), path in complete)
         for path in sorted(chosen)

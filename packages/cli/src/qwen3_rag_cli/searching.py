@@ -11,7 +11,6 @@ from qwen3_rag.fusion import DEFAULT_CANDIDATES
 from qwen3_rag_cli import console
 from qwen3_rag_cli.filters import parse_filters
 from qwen3_rag_cli.index import Depths, Index
-from qwen3_rag_cli.listing import from_here
 from qwen3_rag_cli.models import Models, no_reranker
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
@@ -82,7 +81,7 @@ def find(index: Index, question: Question) -> list[Hit]:
     reranks = _reranks(models, question)
     condition = None
     if question.filters:
-        values = parse_filters(from_here(index, question.filters), index.manifest.paths)
+        values = parse_filters(question.filters, index.manifest.paths, index.place.base)
         condition = index.collection.matching(values)
     with index.searcher(models, question.depths(reranks=reranks)) as searcher:
         hits = searcher.search(
