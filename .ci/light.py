@@ -32,7 +32,7 @@ LIBRARIES = [
     *("langchain-classic", "langchain-openai", "langchain-tests", "llama-index-llms-openai-like"),
     *("llama-index-vector-stores-qdrant", "qdrant-haystack"),
     # Dependencies of the command line, without `local`.
-    *("chardetng-py", "lxml", "markdown-it-py", "pathspec", "rich", "semantic-text-splitter"),
+    *("chardetng-py", "lxml", "markdown-it-py", "rich", "semantic-text-splitter"),
     "typer",
 ]
 

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,17 @@ def test_rules_decide_what_git_decides(tmp_path: Path, seed: int) -> None:
 def test_rules_decide_what_git_decides_in_hundreds_of_trees(tmp_path: Path) -> None:
     for seed in range(25, 525):
         check_against_git(tmp_path / str(seed), seed)
+
+
+def test_a_pattern_with_many_wildcards_takes_no_longer_than_others(tree: Path) -> None:
+    touch(tree, "a" * 200, "/".join("a" * 60) + "/c", "kept.md")
+    rules = "*a*a*a*a*a*a*a*a*a*a*b\n**/a/**/a/**/a/**/a/**/a/**/b\n" + "*x?\n" * 1_000
+    (tree / ".gitignore").write_text(rules)
+    begun = time.monotonic()
+
+    assert keys(select(tree)) == ["kept.md"]
+
+    assert time.monotonic() - begun < 20  # or hours, if each wildcard tried all places
 
 
 def test_what_is_not_taken_is_told_by_kind(tree: Path) -> None:

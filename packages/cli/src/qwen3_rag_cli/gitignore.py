@@ -1,104 +1,102 @@
-"""Compiles the lines of a `.gitignore`, read by pathspec, so that they decide what git decides."""
+"""Matches paths with the lines of a `.gitignore`, as git's own `dir.c` and `wildmatch.c` do.
+
+Libraries differ from git where `*`, `**`, sets and folders meet, or take exponential time.
+"""
 
 from __future__ import annotations
 
 import re
 import string
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
-from operator import itemgetter
-
-from pathspec.patterns.gitignore.base import GitIgnorePatternError
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 __all__ = ["Patterns"]
 
-# How pathspec marks the slash at the end of a folder's path.
-_SLASH = b"(?P<ps_d>/)"
-_OPTIONAL_SLASH = b"(?:(?P<ps_d>/)|$)"
-
-# What it makes of `*`; what is between two of them; and what is between two `**`.
-_STAR = b"[^/]*"
-_BETWEEN_STAR = re.compile(rb"\[\^/\]\*((?:\[\^/\](?!\*)|(?!\[\^/\])[^/])+)(?=\[\^/\]\*)", re.S)
-_BETWEEN_STARS = re.compile(
-    rb"(\(\?:/\.\+\)\?/|^\^\(\?:\.\+/\)\?)((?:(?!\(\?:/\.\+\)\?).)+)(?=\(\?:/\.\+\)\?)", re.S
-)
-
-# Three stars are two for git, where two mean folders.
-_MORE_STARS = re.compile(rb"(^!?|/)\*{3,}(?=/|$)")
-
-# A pattern for names in any folder; `re.escape` puts a backslash before what is special.
-_NAME = re.compile(
-    rb"\^\(\?:\.\+/\)\?(?P<name>(?:(?P<literal>(?:[\w\x80-\xff!\"%\',:;<=>@`_]|\\\W)+)|"
-    rb"(?:\[\^/\]|[^/])+?)(?P<folder>/\??))",
+_STARS = b"**"  # a component that stands for any number of folders
+_SPECIAL = re.compile(rb"[*?\[\\]")
+_TOKEN = re.compile(rb"\*+|/|\\.|.", re.S)
+_SET = re.compile(
+    # A bracket in the first place, or with a backslash, is a member; a class has one in it.
+    rb"\[(?P<not>[!^]?)(?P<items>(?>\[:[^\]]*:\]|\\.|[^\\])(?>\[:[^\]]*:\]|\\.|[^\]\\])*)\]",
     re.S,
 )
-_BRACKETS = re.compile(
-    rb"\\.|\[(?P<not>[!^]?)(?P<items>(?:\[:\w*:\]|\\.|[^\\])(?:\[:\w*:\]|\\.|[^\]\\])*)\]", re.S
-)
-_ITEM = re.compile(rb"\[:(?P<name>\w*):\]|\\(?P<escaped>.)|(?P<char>.)", re.S)
+_ITEM = re.compile(rb"\[:(?P<name>[^\]]*):\]|\\(?P<escaped>.)|(?P<plain>.)", re.S)
 _CLASSES = {
-    "alnum": string.ascii_letters + string.digits,
-    "alpha": string.ascii_letters,
-    "blank": " \t",
-    "cntrl": "".join(map(chr, (*range(32), 127))),
-    "digit": string.digits,
-    "graph": string.digits + string.ascii_letters + string.punctuation,
-    "lower": string.ascii_lowercase,
-    "print": string.digits + string.ascii_letters + string.punctuation + " ",
-    "punct": string.punctuation,
-    "space": string.whitespace,
-    "upper": string.ascii_uppercase,
-    "xdigit": string.hexdigits,
+    b"alnum": string.ascii_letters + string.digits,
+    b"alpha": string.ascii_letters,
+    b"blank": " \t",
+    b"cntrl": "".join(map(chr, (*range(32), 127))),
+    b"digit": string.digits,
+    b"graph": string.digits + string.ascii_letters + string.punctuation,
+    b"lower": string.ascii_lowercase,
+    b"print": string.digits + string.ascii_letters + string.punctuation + " ",
+    b"punct": string.punctuation,
+    b"space": string.whitespace,
+    b"upper": string.ascii_uppercase,
+    b"xdigit": string.hexdigits,
 }
 
 
+class _Unreadable(Exception):
+    """Git reads a pattern in no way, so that it matches nothing."""
+
+
 @dataclass(frozen=True)
-class _Run:
-    """Patterns in a row that all ignore, or all take back.
+class _Glob:
+    """A pattern with wildcards.
 
     Attributes:
-        ignores: Whether they ignore.
-        literals: Names that they match.
-        names: Matches other names.
-        paths: Matches paths.
+        place: Its line.
+        ignores: Whether it ignores what it matches, or takes it back.
+        of_folders: Whether it is for folders alone.
+        parts: What the components of a path match; `None` is any number of them.
     """
 
+    place: int
     ignores: bool
-    literals: frozenset[bytes]
-    names: re.Pattern[bytes]
-    paths: re.Pattern[bytes]
+    of_folders: bool
+    parts: Sequence[re.Pattern[bytes] | None]
+
+    def matches(self, components: Sequence[bytes]) -> bool:
+        """Tell whether a path's components match; it takes time by their number, squared."""
+        part = at = 0
+        stars, resumed = -1, 0  # the last `**`, and the first component behind what it stands for
+        while at < len(components):
+            if part < len(self.parts):
+                wanted = self.parts[part]
+                if wanted is None:
+                    stars, resumed = part, at
+                    part += 1
+                    continue
+                if wanted.fullmatch(components[at]):
+                    part, at = part + 1, at + 1
+                    continue
+            if stars < 0:
+                return False
+            resumed += 1
+            part, at = stars + 1, resumed
+        return part == len(self.parts)
 
 
 class Patterns:
     """The patterns of one file."""
 
     def __init__(self, text: bytes, *, fold: bool = False) -> None:
-        """Compile a file's text.
+        """Read a file's text.
 
         Args:
             text: Its bytes; paths are bytes for git, and `?` is one of them.
             fold: Whether upper and lower case are the same.
         """
         self._fold = fold
-        made: list[tuple[bytes, bool]] = []
-        for line in text.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-            # What git cannot read never matches.
-            with suppress(GitIgnorePatternError, _Never):
-                line = _BRACKETS.sub(partial(_as_set, fold=fold), _trimmed(line))
-                line = _MORE_STARS.sub(rb"\1**", line)
-                if line.endswith(b"/**/"):  # the folders in a folder, not that one
-                    line += b"*/"
-                expression, ignores = GitIgnoreSpecPattern.pattern_to_regex(line)
-                if expression is not None and ignores is not None:
-                    made.append((_of_entries(expression), ignores))
-        made.reverse()  # the last one that matches decides
-        self._runs = [
-            self._run([expression for expression, _ in run], ignores)
-            for ignores, run in groupby(made, key=itemgetter(1))
-        ]
+        # Most patterns are names or paths without wildcards, sometimes thousands, so they are
+        # looked up: by name, or by path with a slash in front. The last one decides.
+        self._plain: dict[bytes, tuple[int, bool]] = {}
+        self._plain_folders: dict[bytes, tuple[int, bool]] = {}
+        self._globs: list[_Glob] = []
+        for place, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n")):
+            self._add(place, _trimmed(line))
+        self._globs.reverse()
 
     def decide(self, path: bytes) -> bool | None:
         """Tell whether a path is ignored; `None` if no pattern matches.
@@ -106,64 +104,99 @@ class Patterns:
         Args:
             path: Relative to the folder of the patterns, a folder's with a slash at its end.
         """
-        name = path[path.rfind(b"/", 0, -1) + 1 :]
-        literal = name.lower() if self._fold else name
-        for run in self._runs:
-            if literal in run.literals or run.names.fullmatch(name) or run.paths.fullmatch(path):
-                return run.ignores
-        return None
+        is_folder, path = path.endswith(b"/"), path.removesuffix(b"/")
+        path = path.lower() if self._fold else path
+        components = path.split(b"/")
+        found: tuple[int, bool | None] = (-1, None)
+        for table in (self._plain, self._plain_folders) if is_folder else (self._plain,):
+            for key in (components[-1], b"/" + path):
+                found = max(found, table.get(key, found), key=lambda one: one[0])
+        for glob in self._globs:
+            if glob.place < found[0]:
+                break
+            if (is_folder or not glob.of_folders) and glob.matches(components):
+                return glob.ignores
+        return found[1]
 
-    def _run(self, expressions: list[bytes], ignores: bool) -> _Run:
-        """Keep apart what is fast to look up, for files with thousands of patterns."""
-        literals: set[bytes] = set()
-        names, paths = [], []
-        for expression in expressions:
-            found = _NAME.fullmatch(expression)
-            if found is None:
-                paths.append(expression)
-            elif found["literal"] is None:
-                names.append(found["name"])
-            else:
-                name = re.sub(rb"\\(.)", rb"\1", found["literal"])
-                name = name.lower() if self._fold else name
-                literals |= {name + b"/"} if found["folder"] == b"/" else {name, name + b"/"}
-        flags = re.DOTALL | (re.IGNORECASE if self._fold else 0)
-        return _Run(
-            ignores,
-            frozenset(literals),
-            *(re.compile(b"|".join(parts) or b"(?!)", flags) for parts in (names, paths)),
-        )
-
-
-class _Never(Exception):
-    """A pattern matches nothing."""
+    def _add(self, place: int, line: bytes) -> None:
+        if line.startswith(b"#"):
+            return
+        ignores, line = not line.startswith(b"!"), line.removeprefix(b"!")
+        of_folders, line = line.endswith(b"/"), line.removesuffix(b"/")
+        if not line:
+            return
+        is_name, line = b"/" not in line, line.removeprefix(b"/")
+        if not _SPECIAL.search(line):
+            line = line.lower() if self._fold else line
+            table = self._plain_folders if of_folders else self._plain
+            table[line if is_name else b"/" + line] = (place, ignores)
+            return
+        try:
+            parts = _parts(line, self._fold)
+        except _Unreadable:
+            return
+        self._globs.append(_Glob(place, ignores, of_folders, [None, *parts] if is_name else parts))
 
 
 def _trimmed(line: bytes) -> bytes:
-    """Remove what git removes from the end of a line, and protect what pathspec would remove."""
+    """Remove the end of a line, and the spaces before it but one that has a backslash."""
     line = line.removesuffix(b"\r")
-    while line.endswith(b" ") and not _is_escaped(line):
-        line = line[:-1]
-    last = line[-1:]
-    if last.decode("latin-1").isspace():
-        line = line[: -2 if _is_escaped(line) else -1] + b"[" + last + b"]"
-    return line
+    short = line.rstrip(b" ")
+    is_escaped = (len(short) - len(short.rstrip(b"\\"))) % 2
+    return line[: len(short) + is_escaped]
 
 
-def _is_escaped(line: bytes) -> bool:
-    """Whether the last character has a backslash before it that is not escaped itself."""
-    before = line[:-1]
-    return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
-
-
-def _as_set(found: re.Match[bytes], fold: bool) -> bytes:
-    """Write a set of characters so that pathspec and `re` read it as git does.
+def _parts(line: bytes, fold: bool) -> list[re.Pattern[bytes] | None]:
+    """Compile the components of a pattern.
 
     Raises:
-        _Never: Nothing is in the set.
+        _Unreadable: It has a set without an end, or ends in a backslash.
     """
-    if found["items"] is None:  # an escaped character outside
-        return found[0]
+    parts: list[re.Pattern[bytes] | None] = []
+    # A component is pieces with any characters in between. The first place that a piece fits is
+    # taken and no other one tried, which takes linear time.
+    pieces, stars = [b""], b""
+
+    def end() -> None:
+        nonlocal pieces, stars
+        if pieces == [b"", b""] and len(stars) > 1:
+            parts.append(None)
+        else:
+            first, *between = pieces
+            last = between.pop() if between else None
+            expression = first + b"".join(b"(?>.*?%b)" % piece for piece in between)
+            expression += b"" if last is None else b".*" + last
+            parts.append(re.compile(expression, re.S | (re.I if fold else 0)))
+        pieces, stars = [b""], b""
+
+    at = 0
+    while at < len(line):
+        found = _SET.match(line, at) if line[at : at + 1] == b"[" else _TOKEN.match(line, at)
+        if found is None or found[0] == b"\\":
+            raise _Unreadable
+        at = found.end()
+        token = found[0]
+        if token in (b"/", b"\\/"):
+            end()
+        elif token.startswith(b"*"):
+            pieces.append(b"")
+            stars = token
+        elif token.startswith(b"["):
+            pieces[-1] += _set(found)
+        elif token == b"?":
+            pieces[-1] += b"."
+        else:
+            pieces[-1] += re.escape(token[-1:])
+    end()
+    return parts
+
+
+def _set(found: re.Match[bytes]) -> bytes:
+    """Write a set of characters for `re`.
+
+    Raises:
+        _Unreadable: It names a class that there is not.
+    """
     members: set[int] = set()
     before: int | None = None
     items = list(_ITEM.finditer(found["items"]))
@@ -172,54 +205,22 @@ def _as_set(found: re.Match[bytes], fold: bool) -> bytes:
         item = items[place]
         place += 1
         if item["name"] is not None:
-            if (name := item["name"].decode()) not in _CLASSES:
-                raise _Never
-            members.update(_CLASSES[name].encode())
+            if item["name"] not in _CLASSES:
+                raise _Unreadable
+            members.update(_CLASSES[item["name"]].encode())
             before = None
-        elif item["char"] == b"-" and before is not None and place < len(items):
+        elif item["plain"] == b"-" and before is not None and place < len(items):
             members.update(range(before, _value(items[place]) + 1))
             before = None
             place += 1
         else:
             before = _value(item)
             members.add(before)
-    if fold:
-        members.update(bytes(members).swapcase())
+    listed = b"".join(re.escape(bytes([one])) for one in sorted(members))
     if found["not"]:
-        members = set(range(1, 256)) - members
-    members.discard(ord("/"))
-    if not members:
-        raise _Never
-    # No name has a zero, so that it can keep a special character from the first place.
-    first = b"]" * (ord("]") in members) + b"\0"
-    last = b"-" * (ord("-") in members)
-    return b"[" + first + bytes(sorted(members - {ord("]"), ord("-")})) + last + b"]"
+        return b"[^%b]" % listed if listed else b"."
+    return b"[%b]" % listed if listed else b"(?!)"
 
 
 def _value(item: re.Match[bytes]) -> int:
-    return (item["escaped"] or item["char"] or b"[")[0]
-
-
-def _of_entries(expression: bytes) -> bytes:
-    """Let an expression of pathspec match a file or folder itself, but nothing below it.
-
-    What is below an ignored folder is never looked at. Otherwise `docs/**` would ignore the folder,
-    too, and `!docs/kept.md` would come too late.
-    """
-    if not expression.startswith(b"^"):
-        expression = b"^.*" + expression
-    if expression.endswith(b"/"):
-        expression += b".+"
-    expression = expression.replace(_OPTIONAL_SLASH, b"/?").replace(_SLASH, b"/")
-    # Take the first place that fits between two wildcards, and never try another: it would only
-    # leave less for the rest, and all of them together take exponential time.
-    while _STAR + _STAR in expression:
-        expression = expression.replace(_STAR + _STAR, _STAR)
-    expression = _BETWEEN_STAR.sub(rb"(?>[^/]*?\1)", expression)
-    return _BETWEEN_STARS.sub(_first, expression)
-
-
-def _first(found: re.Match[bytes]) -> bytes:
-    is_start = found[1].startswith(b"^")
-    lead = b"^(?>(?:.+?/)?" if is_start else b"(?>(?:/.+?)?/"
-    return lead + found[2] + b"(?=/))"
+    return (item["escaped"] or item["plain"] or b"[")[0]
