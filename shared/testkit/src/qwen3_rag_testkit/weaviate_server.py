@@ -56,16 +56,24 @@ class WeaviateServer(ServerProcess):
         folder: The data folder, which is deleted at the end.
     """
 
-    def __init__(self, binary: str | os.PathLike[str], *, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        binary: str | os.PathLike[str],
+        *,
+        api_key: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Choose ports; nothing is started yet.
 
         Args:
             binary: The server's binary, as `go build ./cmd/weaviate-server` makes it.
             api_key: The key that clients must send; `None` to let anybody in.
+            settings: Further environment variables, such as those of modules.
         """
         super().__init__()
         self._binary = Path(binary).expanduser().absolute()
         self._api_key = api_key
+        self._settings = settings or {}
         self.grpc_port, *self._others = free_ports(5)
 
     def _command(self) -> Sequence[str | Path]:
@@ -96,6 +104,7 @@ class WeaviateServer(ServerProcess):
             "GO_PROFILING_DISABLE": "true",
             "DISABLE_TELEMETRY": "true",
             "LOG_LEVEL": "warning",
+            **self._settings,
         }
 
     def _answers(self) -> bool:
