@@ -250,8 +250,14 @@ def test_wrong_types_and_unknown_fields_are_refused(kind: Kind) -> None:
         make(kind, device=[])
     with pytest.raises(InputTypeError, match="`model` must be the name or folder"):
         make(kind, model=3)
-    with pytest.raises(ValidationError, match=r"encode_kwargs\n.*not permitted"):
+    with pytest.raises(ValidationError, match=r"strange\n.*not permitted"):
+        make(kind, strange={})
+    with pytest.raises(ValidationError, match=r"no field 'encode_kwargs': .*`dim`"):
         make(kind, encode_kwargs={})
+    with pytest.raises(ValidationError, match=r"no field 'show_progress': .*progress=True"):
+        make(kind, show_progress=True)
+    with pytest.raises(ValidationError, match=r"no field 'threshold': .*`min_score`"):
+        make(kind, threshold=0.5)
     with pytest.raises(ValidationError, match=r"no field 'devise'\. Did you mean 'device'"):
         make(kind, devise="cpu")
     with pytest.raises(ValidationError, match="dtype"):

@@ -43,6 +43,20 @@ from qwen3_rag.integration import (
 __all__ = ["CheckedSettings", "ModelOptions", "ModelSettings"]
 
 
+_OWN_PROCEDURE = "prompts, normalisation and batches are the model's; `dim` is a field of its own"
+
+# Hints for field names of other LangChain classes.
+_HINTS = {
+    "encode_kwargs": _OWN_PROCEDURE,
+    "query_encode_kwargs": _OWN_PROCEDURE,
+    "batch_size": "batches are limited by tokens, by `batch_tokens`",
+    "chunk_size": "batches are limited by tokens, by `batch_tokens`",
+    "show_progress": "use `embeddings.embedder.embed_documents(texts, progress=True)`",
+    "score_threshold": "it is called `min_score`, and is a field of `Qwen3Rerank`",
+    "threshold": "it is called `min_score`, and is a field of `Qwen3Rerank`",
+}
+
+
 class CheckedSettings(Serializable):
     """Rejects unknown fields, and raises the core's own error for a value out of range."""
 
@@ -61,10 +75,12 @@ class CheckedSettings(Serializable):
     @model_validator(mode="before")
     @classmethod
     def _find_meant(cls, settings: Any) -> Any:
-        """Name the field that a misspelt one is near to; others are refused by pydantic."""
+        """Name the field that a misspelt or foreign one means; pydantic refuses all others."""
         for name in settings if isinstance(settings, dict) else ():
-            if name in cls.model_fields or name == "encode_kwargs":
-                continue  # that one is of HuggingFaceEmbeddings, and no misspelt `model_kwargs`
+            if name in cls.model_fields:
+                continue
+            if name in _HINTS:
+                raise ValueError(f"There is no field {name!r}: {_HINTS[name]}.")
             if close := get_close_matches(name, cls.model_fields, 1):
                 raise ValueError(f"There is no field {name!r}. Did you mean {close[0]!r}?")
         return settings

@@ -18,7 +18,7 @@ from qwen3_rag._inputs import (
     check_texts,
     spread_instruction,
 )
-from qwen3_rag._model import ModelBase, check_finite
+from qwen3_rag._model import ModelBase, check_finite, log_cuts
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import Progress, progress_bar
 from qwen3_rag._prompts import EmbedPrompt
@@ -368,6 +368,7 @@ class Qwen3Embedder(ModelBase):
             output = yield self._backend.run(prompts, limits)
         vectors = _shorten(check_finite(output.values), self.dim or capabilities.dim)
         if not details:
+            log_cuts(output, limits, "texts")
             return vectors
         return Embeddings(
             vectors,

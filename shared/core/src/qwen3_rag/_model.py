@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,12 +15,14 @@ from qwen3_rag._flow import Flow, run, run_async
 from qwen3_rag._options import check_names, check_options, local_options
 from qwen3_rag._published import PublishedModel, Role, published
 from qwen3_rag._results import FloatArray
-from qwen3_rag.backends._base import Backend, BackendSpec, Capabilities
+from qwen3_rag.backends._base import Backend, BackendSpec, Capabilities, Limits, Output
 from qwen3_rag.backends._local.spec import Local
 from qwen3_rag.cache import Cached
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelError
 
-__all__ = ["Closing", "ModelBase", "arguments_of", "check_finite"]
+__all__ = ["Closing", "ModelBase", "arguments_of", "check_finite", "log_cuts"]
+
+logger = logging.getLogger("qwen3_rag")
 
 #: The class for each role, for error messages.
 CLASSES = {"embedding": "Qwen3Embedder", "reranking": "Qwen3Reranker"}
@@ -135,6 +138,24 @@ class ModelBase(Closing):
             raise ModelError(_wrong_role(capabilities.model, capabilities.role))
         self._capabilities = capabilities
         return capabilities
+
+
+def log_cuts(output: Output, limits: Limits, what: str) -> None:
+    """Log once that texts were cut, for callers that asked for no details.
+
+    Args:
+        output: What was computed.
+        limits: Those of the caller, who expects cuts if there are any.
+        what: What the results are of, in the plural.
+    """
+    cut = (output.cut_at >= 0) | (output.query_cut_at >= 0)
+    if cut.any():
+        logger.log(
+            logging.WARNING if limits == Limits() else logging.INFO,
+            "%d of %d %s were too long and were cut, the first of them number %d, counted from 0. "
+            "`cut_at`, which `details=True` returns, tells where.",
+            *(int(cut.sum()), len(cut), what, int(cut.argmax())),
+        )
 
 
 def check_finite(values: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ from qwen3_rag._inputs import (
     check_texts,
     spread_instruction,
 )
-from qwen3_rag._model import ModelBase, check_finite
+from qwen3_rag._model import ModelBase, check_finite, log_cuts
 from qwen3_rag._options import LocalOptions, with_local_options
 from qwen3_rag._progress import progress_bar
 from qwen3_rag._prompts import RerankPrompt
@@ -351,6 +351,7 @@ class Qwen3Reranker(ModelBase):
             for text in documents
         ]
         output = yield from self._run(prompts, progress)
+        log_cuts(output, self.limits, "pairs")
         rankings, start = [], 0
         for documents in texts:
             rankings.append(ranking(documents, output, start, top_k))
@@ -372,7 +373,10 @@ class Qwen3Reranker(ModelBase):
         ]
         output = yield from self._run(prompts, progress)
         result = scores(output)
-        return result if details else list(result.scores)
+        if details:
+            return result
+        log_cuts(output, self.limits, "pairs")
+        return list(result.scores)
 
     def _instructions(self, instruction: str | Sequence[str] | None, count: int) -> Flow[list[str]]:
         """Return one instruction for each of `count` queries or pairs."""
