@@ -358,6 +358,21 @@ def test_a_host_that_cannot_be_asked_is_an_error_of_the_address(
         make(host).warm_up()
 
 
+def test_a_proxy_that_cannot_be_asked_is_an_error_of_the_environment(
+    make: Callable[..., Qwen3Embedder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
+
+    with pytest.raises(BackendError, match=r"^http://192\.0\.2\.1.*variables HTTP_PROXY"):
+        make("http://192.0.2.1").warm_up()
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding"])
+def test_headers_that_every_request_has_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' is set for each request"):
+        Remote("http://127.0.0.1:1", headers={name: "5"})
+
+
 def test_names_that_cannot_be_sent_are_refused() -> None:
     with pytest.raises(InputError, match="`model` has a lone surrogate"):
         Remote("http://127.0.0.1:1", model="x\ud800")

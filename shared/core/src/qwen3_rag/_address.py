@@ -46,7 +46,7 @@ def read_address(address: object) -> SplitResult:
 def no_client(address: str, error: Exception) -> BackendError:
     """Say that the environment keeps an HTTP client from being made."""
     # Only these quote nothing of a proxy's address, which may hold a password.
-    reason = f": {error}" if isinstance(error, ImportError | OSError) else ""
+    reason = f": {str(error).rstrip('.')}" if isinstance(error, ImportError | OSError) else ""
     return BackendError(
         f"No client can be made for {address}{reason}. Look at the environment variables "
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."

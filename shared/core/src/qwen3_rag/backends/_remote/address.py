@@ -76,4 +76,6 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
                 f"The header {name!r} cannot be sent: names have letters, digits and dashes, and "
                 "values printable ASCII characters."
             )
+        if name.lower() in ("content-length", "transfer-encoding"):
+            raise InputError(f"The header {name!r} is set for each request. Leave it out.")
     return dict(headers)

@@ -164,7 +164,7 @@ class Http:
                     if turn + 1 == tries or asked > MAX_WAIT:
                         raise failure.kind(
                             f"{self.address}{request.path} could not be used in {turn + 1} "
-                            f"attempts; the last gave: {failure}. {_remedy(asked)}"
+                            f"attempts; the last gave: {str(failure).rstrip('.')}. {_remedy(asked)}"
                         ) from failure
                     await asyncio.sleep(wait_before(turn + 1, failure.asked))
         raise AssertionError  # the last turn returns or raises
@@ -209,8 +209,14 @@ class Http:
             return Failure(f"no answer within {self._spec.timeout:g} seconds")
         except httpx.HTTPError as error:
             what = self._hidden(str(error) or type(error).__name__, key)
-        except (httpx.InvalidURL, UnicodeError) as error:  # such as a host without an ASCII form
-            return BackendError(f"{address} cannot be asked: {error}. Check the address.")
+        except Exception as error:  # what no client can send, such as a host without an ASCII form
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            return BackendError(
+                f"{address} cannot be asked: {type(error).__name__}: "
+                f"{self._hidden(str(error), key)}. Check the address, `headers`, and the "
+                "environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY."
+            )
         if "CERTIFICATE_VERIFY_FAILED" in what:
             return BackendError(
                 f"The certificate of {self.address} is not trusted here: {what}. Let the "
