@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qwen3_rag import InputError, InputTypeError, Remote
+from qwen3_rag import BackendError, InputError, InputTypeError, Remote
 from qwen3_rag.chat import Chat
 
 KINDS = pytest.mark.parametrize("kind", [Remote, partial(Chat, model="m")], ids=["Remote", "Chat"])
@@ -71,9 +72,20 @@ def test_a_port_is_a_number_in_range(kind: Callable[[Any], Any], port: str) -> N
         kind(f"http://localhost:{port}")
 
 
-def test_a_host_without_an_ascii_form_is_refused_by_the_chat_client() -> None:
-    with pytest.raises(InputError, match="`base_url` cannot be used: Invalid IDNA hostname"):
-        Chat("http://a_ä", "m")
+@pytest.mark.parametrize("host", ["a_ä", "xn--", "[v1.a]"])
+def test_a_host_without_an_ascii_form_is_refused_by_the_chat_client(host: str) -> None:
+    with pytest.raises(InputError, match="`base_url` cannot be used: "):
+        Chat(f"http://{host}", "m")
+
+
+def test_a_proxy_that_cannot_be_asked_is_an_error_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:99999")
+    chat = Chat("http://192.0.2.1", "m", retries=0)
+
+    with pytest.raises(BackendError, match=r"^http://192\.0\.2\.1.*variables HTTP_PROXY"):
+        asyncio.run(chat.acomplete([{"role": "user", "content": "?"}]))
 
 
 @pytest.mark.parametrize(

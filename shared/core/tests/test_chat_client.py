@@ -378,6 +378,15 @@ def test_errors_of_any_server_are_shown_in_one_short_line(body: bytes, said: str
     assert str(raised.value).endswith(said)
 
 
+def test_the_place_of_a_redirect_is_shown_without_its_password() -> None:
+    moved = Failure(302, headers={"Location": "https://user:s3cret@host.example/v1?key=s3cret"})
+    refused = pytest.raises(BackendError, match=r"moved to 'https://host\.example/v1'")
+    with ChatEndpoint(failures=[moved]) as endpoint, refused as raised:
+        Chat(endpoint.url, "small").complete(QUESTION)
+
+    assert "s3cret" not in str(raised.value)
+
+
 def test_redirects_are_not_followed() -> None:
     with ChatEndpoint() as other:
         moved = Failure(308, headers={"Location": f"{other.url}/chat/completions"})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from qwen3_rag.errors import BackendError, InputError, InputTypeError
 
-__all__ = ["LOCAL", "no_client", "read_address"]
+__all__ = ["LOCAL", "no_client", "not_sent", "read_address", "without_secrets"]
 
 #: Hosts of this machine, which are asked directly whatever proxy the environment names. The last
 #: two are what servers print that listen on all addresses.
@@ -51,6 +52,22 @@ def no_client(address: str, error: Exception) -> BackendError:
         f"No client can be made for {address}{reason}. Look at the environment variables "
         "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE."
     )
+
+
+def not_sent(address: str, error: Exception) -> BackendError:
+    """Say that an HTTP client cannot send a request, such as to a proxy's impossible port."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    reason = str(error).rstrip(".")
+    return BackendError(
+        f"{address} cannot be asked: {type(error).__name__}: {reason}. Check the address, the "
+        "headers, and the environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY."
+    )
+
+
+def without_secrets(address: str) -> str:
+    """Leave out what may be a secret in an address: its user, password, query and fragment."""
+    return re.sub("//[^/]*@", "//", re.split("[?#]", address)[0])
 
 
 def _wrong(got: str) -> str:

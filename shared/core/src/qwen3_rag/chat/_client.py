@@ -13,7 +13,7 @@ from functools import cache, partial
 from ssl import SSLContext
 from typing import Any, TypeAlias, TypeVar
 
-from qwen3_rag._address import LOCAL, no_client, read_address
+from qwen3_rag._address import LOCAL, no_client, not_sent, read_address, without_secrets
 from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
 from qwen3_rag._key import Key, check_key, read_key
@@ -191,6 +191,8 @@ class Chat:
             except httpx.TransportError as error:
                 problem = self._unreachable(error)
                 repeatable = True
+            except (ExceptionGroup, OverflowError) as error:
+                raise not_sent(self._address, error) from None
             if not repeatable or repeat > self.retries or (asked or 0) > MAX_WAIT:
                 break
             wait = wait_before(repeat, asked)
@@ -209,7 +211,8 @@ class Chat:
     ) -> BackendError:
         said = error_text(received) or response.reason_phrase
         if response.is_redirect:  # not followed, as the key is for this address alone
-            said = f"it has moved to {response.headers.get('Location', '')!r}"
+            there = without_secrets(response.headers.get("Location", ""))
+            said = f"it has moved to {there!r}"
         sentences = [
             f"{self._address} answered with status {response.status_code}: {said.rstrip('.')}.",
             "" if asked is None else f"It asks to wait {asked:.0f} seconds.",
@@ -334,8 +337,8 @@ def _errors(key: Key | None) -> Iterator[None]:
 def _check_address(address: str) -> str:
     parts = read_address(address)
     try:
-        httpx.URL(parts.geturl())
-    except httpx.InvalidURL as error:  # a host's name that has no ASCII form
+        assert httpx.URL(parts.geturl()).host  # which is decoded
+    except (httpx.InvalidURL, UnicodeError) as error:  # a host's name that has no ASCII form
         raise InputError(f"`base_url` cannot be used: {error}.") from None
     return parts.geturl().rstrip("/")
 

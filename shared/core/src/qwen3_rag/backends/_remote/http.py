@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from qwen3_rag._address import LOCAL, no_client
+from qwen3_rag._address import LOCAL, no_client, not_sent, without_secrets
 from qwen3_rag._key import Key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
 from qwen3_rag.backends._remote.received import ACCEPTED, Received, TooLong, receive
@@ -210,13 +209,7 @@ class Http:
         except httpx.HTTPError as error:
             what = self._hidden(str(error) or type(error).__name__, key)
         except Exception as error:  # what no client can send, such as a host without an ASCII form
-            while isinstance(error, ExceptionGroup):
-                error = error.exceptions[0]
-            return BackendError(
-                f"{address} cannot be asked: {type(error).__name__}: "
-                f"{self._hidden(str(error), key)}. Check the address, `headers`, and the "
-                "environment variables HTTP_PROXY, HTTPS_PROXY and ALL_PROXY."
-            )
+            return BackendError(self._hidden(str(not_sent(address, error)), key))
         if "CERTIFICATE_VERIFY_FAILED" in what:
             return BackendError(
                 f"The certificate of {self.address} is not trusted here: {what}. Let the "
@@ -239,7 +232,7 @@ class Http:
                 "`api_key_env`; a key given as a value is not kept in pickles and files."
             )
         elif answer.is_redirect:
-            there = self._hidden(_without_secrets(answer.headers["Location"]), key)
+            there = self._hidden(without_secrets(answer.headers["Location"]), key)
             text = (
                 f"{self.address}{path} sends to {there!r}, and nothing is sent there, since the "
                 "key may be for this server alone. If it is right, give that as the address."
@@ -278,12 +271,6 @@ def _remedy(asked: float) -> str:
     if asked > MAX_WAIT:
         return f"It asks to wait {asked:.0f} seconds, and {MAX_WAIT:.0f} are waited at most."
     return "Check that the server runs and is not overloaded, or raise `timeout` or `max_retries`."
-
-
-def _without_secrets(address: str) -> str:
-    """Leave out what may be a secret in an address: its user, password, query and fragment."""
-    address = re.split("[?#]", address)[0]
-    return re.sub("//[^/]*@", "//", address)
 
 
 class Bearer(httpx.Auth):
