@@ -171,10 +171,10 @@ def _kill(cli: Any, corpus: Any, folder: Path, *, files: int, kills: int) -> Non
     assert killed > kills // 2
 
 
-def test_killed_at_five_moments_and_run_again_equals_an_uninterrupted_run(
+def test_killed_at_four_moments_and_run_again_equals_an_uninterrupted_run(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
-    _kill(cli, corpus, tmp_path, files=100, kills=5)
+    _kill(cli, corpus, tmp_path, files=60, kills=4)
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_killed_at_fifty_moments_and_run_again_equals_an_uninterrupted_run(
 def test_ctrl_c_ends_with_130_and_the_next_run_continues(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
-    scene = _Scene(cli, corpus, tmp_path, files=100, changed=False)
+    scene = _Scene(cli, corpus, tmp_path, files=60, changed=False)
     watched, store = scene.copy("watched"), scene.copy("interrupted")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:  # tests started in the background ignore Ctrl-C, and children inherit that
@@ -202,7 +202,7 @@ def test_ctrl_c_ends_with_130_and_the_next_run_continues(
     assert ended.err.startswith("Interrupted. What was done is kept: run the same command again")
     chunks = len(cli.content(watched))
     summary = scene.check(store)
-    assert summary["files"] == 100
+    assert summary["files"] == 60
     assert 0 < summary["embedded"] < chunks
 
 
@@ -210,10 +210,10 @@ class _Died(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrupted_run(
-    cli: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+def _stop(
+    cli: Any, corpus: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, changed: bool, every: int
 ) -> None:
+    """Stop runs before and after their writes, each at another one."""
     monkeypatch.setattr("qwen3_rag_cli.indexing.GROUP", 4)
     left = 0
 
@@ -229,8 +229,8 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
 
         return wrapped
 
-    scene = _Scene(cli, corpus, tmp_path, files=5, changed=changed)
-    stops = 0
+    scene = _Scene(cli, corpus, folder, files=5, changed=changed)
+    stops = every - 1
     while True:
         store = scene.copy(f"stopped-{stops}")
         left = stops
@@ -253,6 +253,21 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
                 pass
         scene.check_search(store)
         scene.check(store)
-        stops += 1
+        stops += every
 
     assert stops > 8
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_stopped_before_or_after_some_writes_and_run_again_equals_an_uninterrupted_run(
+    cli: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    _stop(cli, corpus, tmp_path, monkeypatch, changed, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changed", [False, True])
+def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrupted_run(
+    cli: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    _stop(cli, corpus, tmp_path, monkeypatch, changed, 1)
