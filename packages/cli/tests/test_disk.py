@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from qwen3_rag_hybrid import CollectionRecord, QdrantEdgeStore
 
 # Megabytes: what the smallest index takes on a filesystem in memory, where holes of files that are
 # read take space, is about 130.
@@ -205,6 +207,72 @@ def test_the_summary_tells_of_damage_that_was_repaired(
     assert said.code == 0
     assert "was damaged (collection/settings.json has another content" in said.out
     assert cli.hits("roof", indexed)
+
+
+@pytest.mark.parametrize(
+    "name", ["1/checksums.json", "1/manifest.sqlite3", "1/collection", "1", "2"]
+)
+def test_an_index_whose_parts_are_missing_is_told_and_made_anew(
+    cli: Any, notes: Path, indexed: Path, name: str
+) -> None:
+    content = cli.content(indexed)
+    path = indexed / "generations" / name
+    if name == "2":
+        path.mkdir()  # all of a generation is missing, but for its folder
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+    told = [cli.run(command, "--store", indexed) for command in ("list", "info")]
+    told.append(cli.run("doctor", "--store", indexed, "--no-measure", "--json"))
+    repaired = cli.index(notes, "--store", indexed, *cli.models)
+
+    if name == "1":
+        assert "There is no index" in told[0].err
+    else:
+        assert [said.code for said in told] == [3, 3, 3]
+        assert " is missing). Run `qwen3-rag index`" in told[0].err.replace("\n", " ")
+        assert "is missing" in told[2].json["index"]["state"]
+        assert "is missing" in repaired["damage"]
+    assert cli.content(indexed) == content
+    assert cli.hits("roof", indexed)
+
+
+def test_what_a_killed_run_never_leaves_is_cleared(cli: Any, notes: Path, indexed: Path) -> None:
+    for name in ("work", "work.new", "removed-1"):
+        (indexed / name).write_text("a file in place of a folder")
+    (indexed / "generations" / "\N{ARABIC-INDIC DIGIT THREE}").mkdir()
+    (notes / "new.md").write_text("# New\n")
+
+    assert cli.hits("roof", indexed)
+    assert cli.index(notes, "--store", indexed)["indexed"] == 1
+    assert sorted(os.listdir(indexed)) == [".gitignore", "generations", "lock"]
+
+
+def test_a_collection_of_another_program_is_no_index(cli: Any, notes: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with closing(QdrantEdgeStore(store)) as collection:
+        collection.create(CollectionRecord("test/model", "1" * 32, 4, {"text_field": "text"}))
+        collection.publish()
+
+    said = cli.run("index", notes, "--store", store, *cli.models)
+
+    assert said.code == 3
+    assert "holds other files and no index" in " ".join(said.err.split())
+
+
+def test_a_file_or_a_link_to_nothing_is_no_folder_for_an_index(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+
+    for name, told in (("file", "is a file. Name"), ("link", "leads nowhere. Name a folder")):
+        for command in (["index", notes, *cli.models], ["search", "roof"], ["list"]):
+            said = cli.run(*command, "--store", tmp_path / name)
+            assert said.code == 3
+            assert told in " ".join(said.err.split())
 
 
 def test_a_panic_of_the_engine_is_one_message(cli: Any, notes: Path, indexed: Path) -> None:

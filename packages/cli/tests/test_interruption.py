@@ -210,14 +210,10 @@ class _Died(BaseException):
     """The process ends here."""
 
 
-def _stop(
-    cli: Any, corpus: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, changed: bool, every: int
-) -> None:
-    """Stop runs before and after their writes, each at another one."""
-    monkeypatch.setattr("qwen3_rag_cli.indexing.GROUP", 4)
-    left = 0
+def _die_at(patch: pytest.MonkeyPatch, left: int) -> None:
+    """Die before or after a write, the one with this number."""
 
-    def stopping(write: Any) -> Any:
+    def dying(write: Any) -> Any:
         def wrapped(*arguments: Any, **options: Any) -> Any:
             nonlocal left
             for action in (lambda: None, lambda: write(*arguments, **options)):
@@ -229,22 +225,29 @@ def _stop(
 
         return wrapped
 
+    for owner, name in (
+        (Manifest, "mark_dirty"),
+        (Manifest, "mark_clean"),
+        (QdrantEdgeStore, "create"),
+        (QdrantEdgeStore, "upsert"),
+        (QdrantEdgeStore, "delete"),
+        (QdrantEdgeStore, "flush"),
+        (QdrantEdgeStore, "publish"),
+    ):
+        patch.setattr(owner, name, dying(getattr(owner, name)))
+
+
+def _stop(
+    cli: Any, corpus: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, changed: bool, every: int
+) -> None:
+    """Stop runs before and after their writes, each at another one."""
+    monkeypatch.setattr("qwen3_rag_cli.indexing.GROUP", 4)
     scene = _Scene(cli, corpus, folder, files=5, changed=changed)
     stops = every - 1
     while True:
         store = scene.copy(f"stopped-{stops}")
-        left = stops
         with monkeypatch.context() as patch:
-            for owner, name in (
-                (Manifest, "mark_dirty"),
-                (Manifest, "mark_clean"),
-                (QdrantEdgeStore, "create"),
-                (QdrantEdgeStore, "upsert"),
-                (QdrantEdgeStore, "delete"),
-                (QdrantEdgeStore, "flush"),
-                (QdrantEdgeStore, "publish"),
-            ):
-                patch.setattr(owner, name, stopping(getattr(owner, name)))
+            _die_at(patch, stops)
             arguments = ["index", scene.tree, "--store", store, *cli.models, "-q"]
             try:
                 if cli.run(*arguments).code == 0:
@@ -271,3 +274,22 @@ def test_stopped_before_and_after_every_write_and_run_again_equals_an_uninterrup
     cli: Any, corpus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: bool
 ) -> None:
     _stop(cli, corpus, tmp_path, monkeypatch, changed, 1)
+
+
+def test_removing_is_finished_by_the_next_removal_wherever_it_was_stopped(
+    cli: Any, notes: Path, indexed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops = 0
+    while True:
+        store = tmp_path / f"stopped-{stops}"
+        shutil.copytree(indexed, store)
+        remove = ["remove", notes / "roof.md", "--store", store]
+        with monkeypatch.context() as patch, contextlib.suppress(_Died):
+            _die_at(patch, stops)
+            if cli.run(*remove).code == 0:
+                break
+        assert cli.run(*remove).code in (0, 2)  # 2 if it was removed already
+        assert all("roof" not in hit["path"] for hit in cli.hits("roof", store, "--rerank", "0"))
+        stops += 1
+
+    assert stops > 5

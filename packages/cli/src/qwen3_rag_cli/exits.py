@@ -29,8 +29,11 @@ EXIT_CODES = {
 }
 INTERRUPTED = 130
 
-#: What the core's messages advise and the command line has no options for.
-_NO_OPTIONS = ", or raise `timeout` or `max_retries`"
+#: What the libraries' messages advise, and the command line has other words or no options for.
+_IN_CODE = {
+    ", or raise `timeout` or `max_retries`": "",
+    "; what was published there can be opened with `read_only=True`": "; it can be searched",
+}
 
 #: As if killed by SIGPIPE, which is how most programs end when nobody reads on.
 CLOSED = 141
@@ -136,7 +139,10 @@ def report(error: Exception) -> int:
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
         code = next((EXIT_CODES[name] for name in names if name in EXIT_CODES), 1)
-        return _say(names[0], f"Error: {error}".replace(_NO_OPTIONS, ""), code)
+        message = f"Error: {error}"
+        for advice, instead in _IN_CODE.items():
+            message = message.replace(advice, instead)
+        return _say(names[0], message, code)
     if hasattr(error, "format_message") and hasattr(error, "show"):  # the parser's
         page = io.StringIO()
         error.show(page)

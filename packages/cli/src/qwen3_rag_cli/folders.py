@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MANIFEST",
+    "check_kind",
     "collection_in",
     "holds_index",
     "manifest_of",
@@ -31,10 +33,12 @@ _WAIT = "Wait for it with --wait SECONDS, or end it."
 
 
 def holds_index(folder: Path) -> bool:
-    """Whether there is an index in a folder, published or not."""
+    """Whether there is an index in a folder, published or not, and damaged or not."""
     # Where a store keeps what was published, what is changed, and what was never published.
     places = ("generations/*/", "work/", "")
-    return any(any(folder.glob(f"{place}{MANIFEST}")) for place in places)
+    if any(any(folder.glob(f"{place}{MANIFEST}")) for place in places):
+        return True
+    return any(map(_names_manifest, folder.glob("generations/*/checksums.json")))
 
 
 def open_to_read(folder: Path) -> tuple[QdrantEdgeStore, Manifest]:
@@ -130,10 +134,23 @@ def _recall(published: Path, manifest: Manifest) -> None:
         damaged.close()
 
 
+def check_kind(folder: Path) -> None:
+    """Check that a name is that of a folder, or of nothing.
+
+    Raises:
+        StoreError: It is that of something else.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        what = "a link that leads nowhere" if folder.is_symlink() else "a file"
+        raise StoreError(f"{str(folder)!r} is {what}. Name a folder with --store.")
+
+
 def _make(folder: Path) -> None:
+    check_kind(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        others = {path.name for path in folder.iterdir()} - {".gitignore", "lock"}
+        others = {path.name for path in folder.iterdir() if not _is_empty(path)}
+        others -= {".gitignore", "lock"}
         if others and not holds_index(folder):
             raise StoreError(
                 f"The folder {str(folder)!r} holds other files and no index. Name an empty or new "
@@ -144,10 +161,23 @@ def _make(folder: Path) -> None:
         if not ignored.exists():
             ignored.write_text("*\n", encoding="utf-8")
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "Free some space." if is_full else "Name a folder you may write to with --store."
         raise StoreError(
-            f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). Free "
-            "some space if the disk is full, or name a folder you may write to with --store."
+            f"The index cannot be written at {str(folder)!r} ({error.strerror or error}). {remedy}"
         ) from error
+
+
+def _names_manifest(checksums: Path) -> bool:
+    """Whether a manifest was published there, which is now missing."""
+    try:
+        return MANIFEST.encode() in checksums.read_bytes()
+    except OSError:
+        return False
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 @contextmanager

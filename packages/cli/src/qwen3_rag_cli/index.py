@@ -133,6 +133,7 @@ class Index(Closing):
                 "for each, or a collection in another --store."
             )
         if not create and not folders.holds_index(folder):
+            folders.check_kind(folder)
             raise self._missing()
         if create or write:
             self._is_made = not folder.exists()

@@ -25,7 +25,8 @@ _REMEDIES = {
     sqlite3.SQLITE_BUSY: "Another process writes to this index. Wait for it, with --wait SECONDS.",
     sqlite3.SQLITE_FULL: "The disk is full. Free some space, and run the same command again.",
     sqlite3.SQLITE_READONLY: "Change the permissions, or name a folder you may write to.",
-    sqlite3.SQLITE_CANTOPEN: "Check the folder's permissions, and that the disk is not full.",
+    sqlite3.SQLITE_CANTOPEN: "Check the folder's permissions, that the disk is not full, and "
+    "that the path has fewer than 500 characters.",
     sqlite3.SQLITE_IOERR: "Check the disk, and whether it is full.",
 }
 

@@ -97,10 +97,13 @@ def renewed(place: Place, *, wait: float, progress: bool) -> dict[str, object]:
     Raises:
         StoreError: The index does not exist, or a later release made it.
     """
+    missing = StoreError(f"There is no index at {str(place)!r}. Name another one.")
     if place.folder is not None and not place.folder.exists():
-        raise StoreError(f"There is no index at {str(place)!r}. Name another one.")
+        raise missing
     folder = None if place.folder is None else folders.collection_in(place.folder, wait)
     with closing(folder or open_store(place.address)) as collection:
+        if collection.record() is None:
+            raise missing
         # What a killed run of `index` left is for its next run to publish.
         is_published = folder is not None and folder.is_published
         count = renew_bm25(collection, measure=True, progress=progress)

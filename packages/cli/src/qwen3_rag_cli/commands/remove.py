@@ -26,6 +26,7 @@ def remove_command(
 
     The next `index` of a folder adds those that are still in it, unless it leaves them out.
     """
+    from qwen3_rag.errors import InputError
     from qwen3_rag_cli import console
     from qwen3_rag_cli.index import Index
     from qwen3_rag_cli.listing import indexed_files
@@ -34,7 +35,11 @@ def remove_command(
     place = Place.of(store)
     with Index(place, write=True, tenant=tenant, wait=wait) as index:
         index.check_known()
-        files = indexed_files(index, paths)
+        try:
+            files = indexed_files(index, paths)
+        except InputError:
+            index.publish()  # a killed run may have removed them, and not come to this
+            raise
         chunks = sum(index.remove(file.path) for file in files)
         index.publish()
     if json_:

@@ -55,7 +55,7 @@ def engine_errors(action: str, damaged: str = "") -> Iterator[None]:
         remedy = _remedy(error)
         told = f"{action} failed: {str(error).rstrip('.')}."
         if damaged and not remedy:
-            raise DamagedError(f"{told} {damaged}", str(error)) from error
+            raise DamagedError(f"{told} {damaged}", _reason(error)) from error
         raise StoreError(f"{told} {remedy}".rstrip()) from error
 
 
@@ -63,6 +63,13 @@ def disk_remedy(error: OSError) -> str:
     """Return what to do about an error of the system; empty if that is not known."""
     number = getattr(error, "winerror", None)
     return _REMEDIES.get(_WINDOWS.get(number, 0) if number else error.errno or 0, "")
+
+
+def _reason(error: BaseException) -> str:
+    """Return what is damaged, without where that is."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename is not None:
+        return f"{os.path.basename(os.fspath(error.filename))} is missing"
+    return str(error)
 
 
 def _remedy(error: BaseException) -> str:

@@ -252,10 +252,10 @@ class EdgeFolder:
             try:
                 with engine_errors(f"Opening {str(self.path)!r}", self._damaged):
                     self._find_place()
-                if not (self._place / COLLECTION).exists():
-                    return False
                 if self.is_published:
                     self._open_generation(self._place)
+                elif not (self._place / COLLECTION).exists():
+                    return False
                 else:
                     self._load(self._place, self._place / SHARD)
                 return True

@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import qdrant_edge as engine
@@ -78,7 +79,9 @@ class Generations:
     def recover(self) -> None:
         """Bring the folder into a state from which one goes on, wherever a process was killed."""
         for left in (self.path / "work.new", *self.path.glob("removed-*")):
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
+        if not self.work.is_dir():
+            _remove(self.work)
         if self.newest() is None and self.work.exists():
             for item in self.work.iterdir():
                 item.rename(self.path / item.name)
@@ -97,13 +100,13 @@ class Generations:
         """
         current, unfinished = self.newest(), self.path / "work.new"
         assert current is not None
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         try:
             checksums.copy_checked(current, unfinished)
             _unseal(unfinished)
             sync_all(unfinished)  # the next run goes on in it, even after a loss of power
         except Exception:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            _remove(unfinished)
             raise
         unfinished.rename(self.work)
         sync(self.path)
@@ -149,7 +152,7 @@ class Generations:
             names = os.listdir(self.published)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(int(name) for name in names if name.isdecimal())
+        return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
     def _remove_old(self) -> None:
         # One that is being opened stays for the next time. What is open stays readable, or on
@@ -157,6 +160,15 @@ class Generations:
         for number in self._numbers()[:-1]:
             checksums_file = self.published / str(number) / checksums.LIST
             remove_unshared(checksums_file, self.path / f"removed-{number}")
+
+
+def _remove(path: Path) -> None:
+    """Remove what a killed run left, or what somebody else put in its place."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 def _seal(folder: Path) -> None:
