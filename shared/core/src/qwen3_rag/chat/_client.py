@@ -337,7 +337,7 @@ def _errors(key: Key | None) -> Iterator[None]:
 def _check_address(address: str) -> str:
     parts = read_address(address)
     try:
-        assert httpx.URL(parts.geturl()).host  # which is decoded
+        _ = httpx.URL(parts.geturl()).host  # which decodes it
     except (httpx.InvalidURL, UnicodeError) as error:  # a host's name that has no ASCII form
         raise InputError(f"`base_url` cannot be used: {error}.") from None
     return parts.geturl().rstrip("/")
