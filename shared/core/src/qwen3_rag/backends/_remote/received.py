@@ -16,7 +16,7 @@ ACCEPTED = "gzip, deflate"
 #: Bytes that any answer may have, such as a list of models.
 ALWAYS = 4 * 2**20
 #: Bytes that an answer may have for each byte of the request: some servers repeat the texts, and
-#: write other than ASCII characters as `\\u00e9`.
+#: write other than ASCII characters as `\u00e9`.
 REPEATED = 4
 
 
