@@ -37,6 +37,13 @@ def test_the_examples_run(
 
     assert capsys.readouterr().out.split() == ["1", "france"]
     assert ran >= 5
+    assert texts_in(tmp_path / "cleaned") == [True, False]
+
+
+def texts_in(folder: Path) -> list[bool]:
+    """Whether the files of a collection have the text that was kept, and the one deleted."""
+    data = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return [b"Paris is the capital" in data, b"E_4711 means" in data]
 
 
 def ask(app: Any) -> bool:
