@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,32 @@ def test_full_disks_of_twenty_sizes_are_told_and_nothing_is_lost(
     cli: Any, corpus: Any, commands: Commands, tmp_path: Path
 ) -> None:
     fill(cli, corpus, commands, tmp_path, SIZES)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk"
+)
+def test_a_disk_without_a_free_byte_is_searched_and_told(
+    cli: Any, notes: Path, commands: Commands, tmp_path: Path
+) -> None:
+    with disk(tmp_path / "disk", 400):
+        store = tmp_path / "disk" / "index"
+        index = ["index", notes, "--store", store, *cli.models, "-q"]
+        assert commands.run(*index)[0] == 0
+        hits = cli.hits("roof", store)
+        with (tmp_path / "disk" / "rest").open("wb", buffering=0) as rest:
+            for size in (1 << 20, 1 << 12):
+                with suppress(OSError):
+                    while True:
+                        rest.write(bytes(size))
+        (notes / "new.md").write_text("# New\n")
+
+        code, out, err = commands.run("search", "roof", "--store", store, "--json")
+        assert (code, err) == (0, "")
+        assert json.loads(out)["hits"] == hits
+        code, _, err = commands.run(*index)
+        assert code == 3
+        check(code, err)
 
 
 def flip(cli: Any, notes: Path, indexed: Path, files: int, times: int) -> None:

@@ -190,7 +190,7 @@ class EdgeFolder:
                 write_record(unfinished, record)
                 check_space(place, space_to_load(unfinished / "shard"), "opening a collection")
                 sync_all(unfinished)
-            except Exception:
+            except (Exception, KeyboardInterrupt, SystemExit):
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
             unfinished.rename(place / COLLECTION)

@@ -105,7 +105,7 @@ class Generations:
             checksums.copy_checked(current, unfinished)
             _unseal(unfinished)
             sync_all(unfinished)  # the next run goes on in it, even after a loss of power
-        except Exception:
+        except (Exception, KeyboardInterrupt, SystemExit):
             _remove(unfinished)
             raise
         unfinished.rename(self.work)

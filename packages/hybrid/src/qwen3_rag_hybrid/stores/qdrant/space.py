@@ -28,6 +28,9 @@ __all__ = [
 # What the engine may need for anything: new files and pages, and its write-ahead log.
 _RESERVE = 16 << 20
 
+# What finding out how a disk behaves may need.
+_TRIAL = 1 << 20
+
 # A vector is stored once as it is and once in the log, where its numbers take up to 5 bytes.
 _BYTES_PER_NUMBER = 9
 
@@ -98,7 +101,12 @@ def _statuses(folder: Path) -> Iterator[os.stat_result]:
 
 
 def _reading_fills(folder: Path) -> bool:
-    """Whether a hole that is read through a memory map takes space from then on."""
+    """Whether a hole that is read through a memory map takes space from then on.
+
+    Where there is none, nothing is read to find out, which could end the process, too.
+    """
+    if not has_space(folder, 0, _TRIAL):
+        return True
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.truncate(mmap.PAGESIZE)
