@@ -24,6 +24,7 @@ from qwen3_rag_testkit.backends import TextBackend
 
 SHARED = Path(__file__).parents[4] / "shared" / "corpora"
 QUERIES = {"milvus_faq": 52, "xquad_en": 148}  # 200 in all
+METHODS: tuple[FusionMethod, ...] = ("rrf", "relative_score")
 DEPTH = 30
 
 
@@ -59,7 +60,7 @@ def shared(name: str) -> Corpus:
 
     return Corpus(
         [Document(line["_id"], line["text"]) for line in read("corpus")],
-        [line["text"] for line in read("queries")][: QUERIES[name]],
+        [line["text"] for line in read("queries")][: QUERIES.get(name, 200)],
     )
 
 
@@ -85,9 +86,10 @@ class Independent:
         total: dict[str | int, float] = dict.fromkeys(self.ids, 0.0)
         listed: set[str | int] = set()
         for found in retrieved:
-            order = sorted(found, key=lambda id_: (-round(found[id_], 5), place(id_)))[:DEPTH]
+            level = levels(found)
+            order = sorted(found, key=lambda id_: (-level[id_], place(id_)))[:DEPTH]
             listed.update(order)
-            scores = np.array([round(found[id_], 5) for id_ in order])
+            scores = np.array([level[id_] for id_ in order])
             shares = 1 / (60 + np.arange(1, len(order) + 1))
             if method == "relative_score":
                 span = np.ptp(scores) or 1.0
@@ -120,6 +122,17 @@ class Independent:
         return scores
 
 
+def levels(scores: dict[str | int, float]) -> dict[str | int, float]:
+    """Give all that tie the best score among them."""
+    level = before = math.inf
+    found = {}
+    for id_ in sorted(scores, key=lambda id_: -scores[id_]):
+        if before - scores[id_] >= 5e-7 * max(1, abs(scores[id_])):
+            level = scores[id_]
+        found[id_], before = level, scores[id_]
+    return found
+
+
 def index(term: str) -> int:
     return crc32(term.encode()) % (2**32 - 1)
 
@@ -132,6 +145,34 @@ def place(id_: str | int) -> tuple[bool, int, str]:
 def test_three_ways_to_one_order(corpus: str, tmp_path: Path) -> None:
     client = QdrantClient(":memory:")
     agree(CORPORA[corpus](), QdrantEdgeStore(tmp_path), QdrantStore(client, "documents"))
+    client.close()
+
+
+@pytest.mark.parametrize("queries", [20, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("corpus", ["cosqa", "xquad_en", "cmrc2018_dev"])
+def test_edge_and_local_mode_agree_to_the_last_hit(
+    corpus: str, queries: int, tmp_path: Path
+) -> None:
+    texts = shared(corpus)
+    embedder = Qwen3Embedder("test/embedder", backend=TextBackend("embedding", 256))
+    client = QdrantClient(":memory:")
+    stores: list[Store] = [QdrantEdgeStore(tmp_path), QdrantStore(client, "documents")]
+    for store in stores:
+        searcher = HybridSearcher(store, embedder)
+        searcher.create()
+        searcher.add(texts.documents[: 15 * queries])
+
+    differing = []
+    for method in METHODS:
+        ways = [HybridSearcher(store, embedder, fusion=method) for store in stores]
+        for query in texts.queries[:queries]:
+            one, other = ([hit.id for hit in way.search(query, limit=200)] for way in ways)
+            if one != other:
+                differing.append((method, query))
+
+    assert differing == []
+    for store in stores:
+        store.close()
     client.close()
 
 
@@ -156,8 +197,7 @@ def agree(texts: Corpus, *stores: Store) -> None:
     independent = Independent(texts, embedder)
 
     differing = []
-    methods: tuple[FusionMethod, ...] = ("rrf", "relative_score")
-    for method in methods:
+    for method in METHODS:
         ways = [HybridSearcher(one, embedder, candidates=DEPTH, fusion=method) for one in stores]
         for query in texts.queries:
             one, other = ([hit.id for hit in way.search(query, limit=DEPTH)] for way in ways)

@@ -107,7 +107,7 @@ def test_hybrid_order_scores_and_ranks_are_the_core_s_fusion(
     hits = searcher.search(query)
 
     assert [node.node_id for node in found] == [hit.id for hit in hits]
-    # Scores are rounded to five decimals before the list's range becomes 1.
+    # Both compute in single precision, and the range of a list becomes 1.
     assert [node.score for node in found] == pytest.approx([hit.score for hit in hits], abs=1e-3)
     [fused] = queries
     for left, right in zip(fused, hits, strict=True):

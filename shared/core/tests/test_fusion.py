@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from qwen3_rag._results import RankScore
 from qwen3_rag.errors import InputError, InputTypeError
-from qwen3_rag.fusion import Fused, FusionMethod, Id, fuse, relative_score, rrf
+from qwen3_rag.fusion import Fused, FusionMethod, Id, fuse, relative_score, rrf, tied
 
 RankedList = list[tuple[Id, float]]
 METHODS = pytest.mark.parametrize("method", [rrf, relative_score])
@@ -165,7 +166,7 @@ def test_relative_score_tie_on_paper_is_a_tie() -> None:
     # On paper both get the shares of 0.9 and 0.4; as floats "b" is 6e-17 ahead.
     lists: dict[str, RankedList] = {
         "dense": [("top", 1.0), ("b", 0.9), ("a", 0.4), ("low", 0.3)],
-        "bm25": [("top", 0.3), ("b", 0.12), ("a", 0.27), ("low", 0.09)],
+        "bm25": [("top", 1.1), ("b", 0.44), ("a", 0.99), ("low", 0.33)],
     }
     hits = relative_score(lists)
     scores = {hit.id: hit.score for hit in hits}
@@ -180,21 +181,48 @@ def test_relative_score_tie_on_paper_is_a_tie() -> None:
 
 
 @METHODS
-def test_scores_equal_to_five_decimals_are_ordered_by_id(
-    method: Callable[..., list[Fused]],
+@pytest.mark.parametrize(("scale", "apart"), [(0.5, 4e-7), (0.5, 6e-7), (20.0, 8e-6), (20.0, 2e-5)])
+def test_scores_as_near_as_engines_compute_them_are_ordered_by_id(
+    method: Callable[..., list[Fused]], scale: float, apart: float
 ) -> None:
-    one = method({"dense": [("b", 0.500001), ("a", 0.500002), ("c", 0.4)]})
-    other = method({"dense": [("a", 0.500001), ("b", 0.500002), ("c", 0.4)]})
+    one = method({"dense": [("b", scale + apart), ("a", scale), ("c", scale - 0.1)]})
+    other = method({"dense": [("b", scale), ("a", scale + apart), ("c", scale - 0.1)]})
 
-    assert order(one) == order(other) == ["a", "b", "c"]
-    assert one[0].ranks["dense"].rank == 1
+    are_tied = apart < 5e-7 * max(scale, 1)
+    assert tied(scale + apart, scale) is are_tied
+    assert order(one) == (["a", "b", "c"] if are_tied else ["b", "a", "c"])
+    assert order(other) == ["a", "b", "c"]
+    assert [hit.ranks["dense"].rank for hit in one] == [1, 2, 3]
+    if method is relative_score:
+        assert (one[0].score == one[1].score) is are_tied
 
 
 @METHODS
-def test_scores_that_differ_in_the_fifth_decimal_are_not_tied(
-    method: Callable[..., list[Fused]],
+@pytest.mark.parametrize("start", [0.123455, 0.5, 0.8999995, 1e-6])
+def test_a_score_on_either_side_of_a_round_number_ties_with_one_beside_it(
+    method: Callable[..., list[Fused]], start: float
 ) -> None:
-    assert order(method({"dense": [("a", 0.50001), ("b", 0.50002)]})) == ["b", "a"]
+    lists = [
+        {"dense": [("b", start + one), ("a", start + other), ("c", start - 0.01)]}
+        for one in (-1e-7, 1e-7)
+        for other in (-1e-7, 1e-7)
+    ]
+
+    assert {tuple(order(method(each))) for each in lists} == {("a", "b", "c")}
+
+
+@METHODS
+def test_hits_connected_by_ties_are_one_tie(method: Callable[..., list[Fused]]) -> None:
+    ranked: RankedList = [(f"hit {9 - n}", 0.5 - n * 3e-7) for n in range(10)]
+    ranked.append(("apart", 0.4))
+
+    hits = method({"dense": ranked})
+
+    assert order(hits) == [*(f"hit {n}" for n in range(10)), "apart"]
+    assert [hit.ranks["dense"] for hit in hits[::9]] == [
+        RankScore(1, 0.5 - 9 * 3e-7),
+        RankScore(10, 0.5),
+    ]
 
 
 @METHODS
@@ -291,7 +319,7 @@ def test_scores_as_another_engine_rounds_them_give_the_same_order(
     method: Callable[..., list[Fused]], lists: dict[str, RankedList]
 ) -> None:
     noisy = {
-        name: [(id_, score + 4e-6 * (-1) ** place) for place, (id_, score) in enumerate(ranked)]
+        name: [(id_, score + 2e-7 * (-1) ** place) for place, (id_, score) in enumerate(ranked)]
         for name, ranked in lists.items()
     }
 
@@ -374,7 +402,13 @@ def plainly(lists: dict[str, RankedList], weights: dict[str, float], method: str
         best: dict[Id, float] = {}
         for id_, score in ranked:
             best[id_] = max(score, best.get(id_, score))
-        levels = {id_: round(score * 1e5) for id_, score in best.items()}
+        levels: dict[Id, float] = {}
+        before = level = math.inf
+        for id_ in sorted(best, key=lambda id_: -best[id_]):
+            if before - best[id_] >= 5e-7 * max(1, abs(best[id_])):
+                level = best[id_]
+            before = best[id_]
+            levels[id_] = level
         ids = sorted(best, key=lambda id_: (-levels[id_], sort_key(id_)))
         last = levels[ids[-1]] if ids else 0
         step = (levels[ids[0]] - last) / (len(ids) - 1) if len(ids) > 1 else 0
@@ -393,7 +427,7 @@ def plainly(lists: dict[str, RankedList], weights: dict[str, float], method: str
 def test_long_lists_are_fused_as_plainly_written(method: FusionMethod, kind: str) -> None:
     draw = random.Random(f"{method} {kind}")
     scores: dict[str, Callable[[], float]] = {
-        "near": lambda: 0.5 + draw.randrange(200) * 1e-6,
+        "near": lambda: 0.5 + draw.randrange(900) * 1e-7,
         "far": lambda: draw.uniform(-1, 30),
         "few": lambda: draw.randrange(9) / 8,
     }

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from qwen3_rag import Hit, RankScore
-from qwen3_rag.fusion import Fused, Id, RankedLists, rrf
+from qwen3_rag.fusion import Fused, Id, RankedLists, rrf, tied
 from qwen3_rag.integration import Flow
 from qwen3_rag_hybrid.documents import Point
 from qwen3_rag_hybrid.stores.base import Query
@@ -19,7 +19,6 @@ __all__ = ["find_candidates", "find_hits"]
 # of a longer tie, at most this multiple of the needed hits is read.
 _SLACK = 8
 _MOST = 16
-_DECIMALS = 5  # the same as in fusion
 _SCORE = itemgetter(1)
 
 
@@ -75,15 +74,15 @@ def _search(query: Query, limit: int, filter: Any) -> Any:
 
 def _settled(hits: Sequence[tuple[Id, float]], depth: int, limit: int) -> bool:
     """Whether all hits that tie with the last kept hit have been read."""
-    return len(hits) < limit or not _ties(hits[depth - 1], hits[-1])
+    return len(hits) < limit or not all(map(_tie, hits[depth - 1 :], hits[depth:]))
 
 
 def _cut(name: str, hits: Sequence[tuple[Id, float]], depth: int) -> Sequence[tuple[Id, float]]:
     """Keep the first hits; where the last of them ties, those that come first in fusion."""
-    if len(hits) > depth and _ties(hits[depth - 1], hits[depth]):
+    if len(hits) > depth and _tie(hits[depth - 1], hits[depth]):
         hits = [(one.id, one.ranks[name].score) for one in rrf({name: hits})]
     return hits[:depth]
 
 
-def _ties(one: tuple[Id, float], other: tuple[Id, float]) -> bool:
-    return round(one[1], _DECIMALS) == round(other[1], _DECIMALS)
+def _tie(one: tuple[Id, float], following: tuple[Id, float]) -> bool:
+    return tied(one[1], following[1])

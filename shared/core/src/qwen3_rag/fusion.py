@@ -28,6 +28,7 @@ __all__ = [
     "fuse",
     "relative_score",
     "rrf",
+    "tied",
 ]
 
 Id: TypeAlias = str | int
@@ -45,9 +46,11 @@ the list goes well beyond them (`benchmarks/hybrid_quality.py` measures both).""
 
 _RRF_K = 60
 
-# Engines agree on a score to about 4e-6, and return equal scores in any order. Scores are counted
-# in whole units of 1e-5, which is faster than rounding to decimals, and ties are ordered by id.
-_UNITS = 1e5
+# Engines compute in single precision: they agree on a score to about 2e-7, or to 5e-7 of a large
+# one, and return equal scores in any order. Rounding would part two such scores where they lie on
+# two sides of a limit, and it has many limits; few neighbours differ by just this.
+_NEAR = 5e-7
+_SPAN = 4.0  # times the largest score: the distances in a list have to be finite too
 # Fused scores that are mathematically equal can differ by a few 1e-16 as floats.
 _FUSED_DECIMALS = 12
 _FUSED_UNIT = 1e-12
@@ -67,6 +70,18 @@ class Fused:
     id: Id
     score: float
     ranks: Mapping[str, RankScore]
+
+
+def tied(better: float, worse: float) -> bool:
+    """Whether two neighbouring scores of a list are a tie, as engines compute them.
+
+    Ties are transitive: all hits of a list tie that are connected by such neighbours.
+
+    Args:
+        better: The score of a hit.
+        worse: The score of the next one.
+    """
+    return better - worse < _NEAR * max(abs(worse), 1.0)
 
 
 def fuse(
@@ -124,7 +139,8 @@ def rrf(
         limit: Number of hits to return; all when omitted.
 
     Returns:
-        Best first. Ties are ordered by id: numbers before strings, each ascending.
+        Best first. Ties are ordered by id: numbers before strings, each ascending. Scores of one
+        list tie as in `tied`.
 
     Raises:
         InputError: A score is not finite, `k` or a weight is negative or not finite, or a weight
@@ -191,7 +207,7 @@ class _Ordered(NamedTuple):
     """
 
     ranks: Mapping[Id, int]
-    scores: _Floats
+    scores: Sequence[float]
     levels: _Floats
 
 
@@ -212,25 +228,41 @@ def _shares(levels: _Floats, weight: float) -> _Floats:
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> _Ordered:
     """Return a list with each id once, best first, ties by id."""
-    ids, scores = [id_ for id_, _ in hits], np.array([score for _, score in hits])
-    if not _is_plain(ids, scores):
+    ids, scores = [id_ for id_, _ in hits], [score for _, score in hits]
+    levels = np.array(scores)
+    if not _is_usual(ids, levels):
         best = _checked(name, hits)
-        ids, scores = [*best], np.array([*best.values()], dtype=np.float64)
-    levels = np.rint(scores * _UNITS)
-    if not (levels[1:] < levels[:-1]).all():
-        order = _order((-levels).tolist(), ids)
-        ids, scores, levels = [ids[place] for place in order], scores[order], levels[order]
+        ids, scores = [*best], [*best.values()]
+        levels = np.array(scores, dtype=np.float64)
+    apart = _are_apart(levels)
+    if not apart.all():
+        if (levels[:-1] < levels[1:]).any():  # the best are not first
+            by_score = np.argsort(-levels, kind="stable")
+            levels, places = levels[by_score], by_score.tolist()
+            ids, scores = [ids[place] for place in places], [scores[place] for place in places]
+            apart = _are_apart(levels)
+        begins = np.concatenate(([True], apart))
+        tie = begins.cumsum()
+        levels = levels[begins][tie - 1]
+        rows = _sorted([*zip(tie.tolist(), ids, scores, strict=True)])
+        ids, scores = [id_ for _, id_, _ in rows], [score for _, _, score in rows]
     return _Ordered({id_: rank for rank, id_ in enumerate(ids, 1)}, scores, levels)
 
 
-def _is_plain(ids: Sequence[Id], scores: NDArray[Any]) -> bool:
-    """Whether each id occurs once, and all are as usual."""
+def _is_usual(ids: Sequence[Id], scores: NDArray[Any]) -> bool:
+    """Whether each id occurs once, and nothing needs a closer look."""
     return (
         scores.dtype == np.float64
-        and bool(np.isfinite(scores * _UNITS).all())
+        and bool(np.isfinite(scores * _SPAN).all())
         and {*map(type, ids)} <= {str, int}
         and len({*ids}) == len(ids)
     )
+
+
+def _are_apart(scores: _Floats) -> NDArray[np.bool_]:
+    """Whether each score but the last is higher than the next one, and does not tie with it."""
+    following = scores[1:]
+    return scores[:-1] - following >= _NEAR * np.maximum(np.abs(following), 1.0)
 
 
 def _checked(name: str, hits: Sequence[tuple[Id, float]]) -> dict[Id, float]:
@@ -241,7 +273,7 @@ def _checked(name: str, hits: Sequence[tuple[Id, float]]) -> dict[Id, float]:
             raise InputTypeError(
                 f"Ids must be str or int, got {id_!r} ({type(id_).__name__}) from {name!r}."
             )
-        if not math.isfinite(score * _UNITS):
+        if not math.isfinite(score * _SPAN):
             raise InputError(
                 f"Scores must be finite numbers, got {score!r} for id {id_!r} from {name!r}."
             )
@@ -272,8 +304,11 @@ def _fused(
                 parts[place].append(float(shares[name][rank - 1]))
     # `fsum` is exact, so the order of the retrievers cannot break a tie.
     exact = [math.fsum(each) for each in parts]
-    best = _order([-round(total, _FUSED_DECIMALS) for total in exact], ids)
-    return [Fused(ids[place], exact[place], found[place]) for place in best[:limit]]
+    rows = [
+        (-round(total, _FUSED_DECIMALS), id_, (total, ranks))
+        for total, id_, ranks in zip(exact, ids, found, strict=True)
+    ]
+    return [Fused(id_, *rest) for _, id_, rest in _sorted(rows)[:limit]]
 
 
 def _contenders(
@@ -300,13 +335,12 @@ def _least(total: float) -> float:
     return total - 2 * _FUSED_UNIT * (1 + total)
 
 
-def _order(keys: Sequence[float], ids: Sequence[Id]) -> list[int]:
-    """Order places by key, and equal ones by id: numbers before strings, each ascending."""
-    places = range(len(ids))
+def _sorted(rows: list[tuple[float, Id, Any]]) -> list[tuple[float, Id, Any]]:
+    """Sort by the number, and equal ones by id: numbers before strings, each ascending."""
     try:
-        return sorted(places, key=[*zip(keys, ids, strict=True)].__getitem__)
+        return sorted(rows)
     except TypeError:  # a number ties with a string
-        return sorted(places, key=lambda at: (keys[at], isinstance(ids[at], str), ids[at]))
+        return sorted(rows, key=lambda row: (row[0], isinstance(row[1], str), row[1]))
 
 
 def _check_k(k: float) -> None:

@@ -146,4 +146,5 @@ def read_point(record: engine.Record, sparse: str, keys: Keys) -> Point:
 
 
 def _stored_id(record: engine.ScoredPoint | engine.Record) -> Id:
-    return record.id if isinstance(record.id, int) else str(record.id)
+    found = record.id
+    return found if isinstance(found, int) else str(found)
