@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
+import sys
 import threading
 import time
 import tracemalloc
@@ -283,3 +285,20 @@ def test_a_file_damaged_at_its_end_leaves_nothing_in_the_index(
     assert (first["removed"], first["chunks"]) == (0, 1)
     assert mended["chunks"] > 20
     assert (again["removed"], again["chunks"]) == (1, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files of Linux")
+@pytest.mark.parametrize("path", ["/proc/uptime", "/proc/kmsg"])
+def test_files_of_the_system_that_tell_no_size_are_not_read(path: str) -> None:
+    if not os.access(path, os.R_OK):
+        pytest.skip(f"{path} cannot be read here")
+    found: list[list[Any]] = []
+    reader = Reader()
+    reading = threading.Thread(
+        target=lambda: found.append([*reader.read(Path(path)).sections]), daemon=True
+    )
+
+    reading.start()
+    reading.join(30)
+
+    assert found == [[]]  # and the thread does not wait for more messages of the kernel

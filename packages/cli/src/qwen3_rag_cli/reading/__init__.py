@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class Reader:
         """
         version = _version(path)
         content = Content(digest_of(path), iter(()))
-        content.sections = self._sections(path, content.notes, version)
+        if version[1]:
+            content.sections = self._sections(path, content.notes, version)
         return content
 
     def close(self) -> None:
@@ -82,10 +84,15 @@ class Reader:
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes.
 
+    A file without bytes is not read: some of the system say that they have none, such as
+    `/proc/kmsg`, and make those wait who read them.
+
     Raises:
         Unusable: The file no longer exists, or cannot be read.
     """
     with _errors(), open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return hashlib.sha256().hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
