@@ -8,6 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +18,7 @@ import pytest
 
 from qwen3_rag_cli.index import Index
 from qwen3_rag_cli.places import Place
+from qwen3_rag_cli.watching import watch as watch_folders
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 
@@ -223,3 +226,31 @@ def test_a_single_file_is_followed_until_sigterm(cli: Any, tmp_path: Path) -> No
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
         assert process.wait(60) == 0
+
+
+def test_only_changes_that_count_lead_to_an_update(tmp_path: Path) -> None:
+    updates: list[float] = []
+    (tmp_path / "build").mkdir()
+
+    def update() -> bool:
+        updates.append(time.monotonic())
+        if len(updates) > 1:
+            raise KeyboardInterrupt
+        return False
+
+    def run() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            watch_folders([tmp_path], lambda path: tmp_path / "build" not in path.parents, update)
+
+    watching = threading.Thread(target=run, daemon=True)
+    watching.start()
+    while not updates:
+        time.sleep(0.05)
+    for number in range(30):
+        (tmp_path / "build" / f"{number}.md").write_text("text")
+        time.sleep(0.05)
+    assert len(updates) == 1
+
+    (tmp_path / "note.md").write_text("text")
+    watching.join(30)
+    assert len(updates) == 2

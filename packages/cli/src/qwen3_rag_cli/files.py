@@ -93,6 +93,7 @@ class _Walk:
         self._links: list[tuple[Path, Path]] = []
         self._rules: dict[Path, Rules] = {}
         self._seen: set[_Identity] = set()
+        self._closed: set[Path] = set()
         self._missing: dict[formats.Format, str | None] = {}
 
     def add(self, root: Path) -> None:
@@ -136,6 +137,8 @@ class _Walk:
             ],
             roots=self._roots,
             identities=self._identities,
+            # A link may lead into such a folder.
+            closed=frozenset(one for one in self._closed if _identity(one) not in self._seen),
         )
 
     def _walk(self, start: _Folder, seen: set[_Identity]) -> None:
@@ -179,9 +182,10 @@ class _Walk:
     def _judged(self, folder: _Folder, entries: list[os.DirEntry[str]]) -> Iterator[_Folder]:
         """Take the files that are wanted in a folder, and give the folders to look into."""
         for entry in entries:
-            if entry.name in (REPOSITORY, STORE):
-                continue
             path = folder.path / entry.name
+            if entry.name in (REPOSITORY, STORE):
+                self._closed.add(path)
+                continue
             is_link = entry.is_symlink() or getattr(entry, "is_junction", bool)()
             is_folder = _is_folder(entry)
             left_out = self._place_reason(path, folder, is_folder, is_link)
@@ -336,6 +340,8 @@ class _Walk:
         self, path: Path, reason: Reason, detail: str = "", *, is_folder: bool = False
     ) -> None:
         self._left_out[self._name_of(path)] = (reason, detail, is_folder)
+        if is_folder:
+            self._closed.add(path)
 
     def _name_of(self, path: Path) -> str:
         """Return a key that can be written, also of a name that is no text."""

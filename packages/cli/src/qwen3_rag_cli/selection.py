@@ -110,6 +110,7 @@ class Selection:
         roots: The absolute form of the paths that `find` was called with.
         identities: Device and number of each file to index, by which a file is known again
             under another name.
+        closed: Folders that were not looked into, so that changes in them do not matter.
     """
 
     files: list[Found] = field(default_factory=list)
@@ -118,6 +119,7 @@ class Selection:
     unused: list[str] = field(default_factory=list)
     roots: list[Path] = field(default_factory=list)
     identities: dict[tuple[int, int], str] = field(default_factory=dict)
+    closed: frozenset[Path] = frozenset()
 
     @property
     def is_empty(self) -> bool:

@@ -20,6 +20,9 @@ class Watched:
     """Updates an index after each change of its files, and tells what each update changed.
 
     An error is told and does not end it, except in the first update.
+
+    Attributes:
+        closed: Folders in which changes do not count, as the last update found them.
     """
 
     def __init__(self, place: Place, paths: Sequence[Path], *, quiet: bool, json: bool) -> None:
@@ -34,6 +37,7 @@ class Watched:
         self._place = place
         self._paths = [full_path(path) for path in paths]
         self._quiet, self._json = quiet, json
+        self.closed: frozenset[Path] = frozenset()
         self._is_first = True
         self._error = ""
         self._skipped: object = []
@@ -57,10 +61,15 @@ class Watched:
             return False
 
         try:
-            watch(self._paths, self._place.path, next_update)
+            watch(self._paths, self._counts, next_update)
         except (KeyboardInterrupt, SystemExit):  # SIGTERM, too; the next run continues
             if self._is_first:
                 raise
+
+    def _counts(self, path: Path) -> bool:
+        """Whether a change of a file or folder can change the index."""
+        store = self._place.path
+        return self.closed.isdisjoint(path.parents) and store not in (path, *path.parents)
 
     def _tell(self, summary: Summary) -> None:
         changed = summary.indexed or summary.removed or summary.embedded or summary.renewed

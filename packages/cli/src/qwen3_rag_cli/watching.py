@@ -22,13 +22,15 @@ QUIET, LONGEST, TICK = 300, 5_000, 500
 RETRY = 30.0
 
 
-def watch(paths: Sequence[Path], leave_out: Path | None, update: Callable[[], bool]) -> None:
+def watch(
+    paths: Sequence[Path], counts: Callable[[Path], bool], update: Callable[[], bool]
+) -> None:
     """Call a function now, and again after each change, until the process is interrupted.
 
     Args:
         paths: Files and folders, absolute. One that is missing, or is replaced by another, is
             watched as soon as it is there.
-        leave_out: A folder in which changes do not count.
+        counts: Whether a change of a file or folder matters.
         update: Reads the paths, and returns whether it is to be called again soon, because
             something else than the paths made it fail.
 
@@ -37,14 +39,14 @@ def watch(paths: Sequence[Path], leave_out: Path | None, update: Callable[[], bo
         KeyboardInterrupt: The process was interrupted, or told to end.
     """
     while True:
-        with closing(_changes(paths, leave_out)) as changes:
+        with closing(_changes(paths, counts)) as changes:
             next(changes)  # from now on none is missed, also while they are read
             until = time.monotonic() + RETRY if update() else float("inf")
             while not next(changes) and time.monotonic() < until:
                 pass
 
 
-def _changes(paths: Sequence[Path], leave_out: Path | None) -> Generator[bool, None, None]:
+def _changes(paths: Sequence[Path], counts: Callable[[Path], bool]) -> Generator[bool, None, None]:
     """Yield whether something has changed, again and again, until something has."""
     found = _identities(paths)
     there = [path for path, identity in zip(paths, found, strict=True) if identity is not None]
@@ -53,13 +55,10 @@ def _changes(paths: Sequence[Path], leave_out: Path | None) -> Generator[bool, N
             time.sleep(TICK / 1000)
             yield _identities(paths) != found
 
-    def counts(change: watchfiles.Change, name: str) -> bool:
-        return not _is_left_out(Path(name), there, leave_out)
-
     try:
         for changes in watchfiles.watch(
             *there,
-            watch_filter=counts,
+            watch_filter=lambda _, name: counts(Path(name)),
             debounce=LONGEST,
             step=QUIET,
             rust_timeout=TICK,
@@ -86,13 +85,3 @@ def _identities(paths: Sequence[Path]) -> list[tuple[int, int] | None]:
         else:
             found.append((status.st_dev, status.st_ino))
     return found
-
-
-def _is_left_out(path: Path, roots: Sequence[Path], leave_out: Path | None) -> bool:
-    """Whether a path is in the folder to leave out, or in a hidden folder below all roots."""
-    if leave_out is not None and (path == leave_out or leave_out in path.parents):
-        return True
-    below = [path.relative_to(root) for root in roots if path.is_relative_to(root)]
-    return bool(below) and all(
-        any(part.startswith(".") for part in relative.parts[:-1]) for relative in below
-    )

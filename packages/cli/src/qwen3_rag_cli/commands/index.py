@@ -133,9 +133,11 @@ def index_command(
     place = Place.of(store, source)
     choice = Choice(include or [], exclude or [], ignore=not no_ignore, max_size=bytes_of(max_size))
     silent = quiet or json_
+    watched = Watched(place, paths, quiet=quiet, json=json_)
 
     def update(embedders: Embedders) -> Summary:
         selection = files.find(paths, base=place.base, choice=choice, leave_out=place.path)
+        watched.closed = selection.closed
         # An existing index may still have files to remove.
         if selection.is_empty and place.folder is not None and not place.folder.exists():
             raise InputError(output.nothing_in(paths, selection))
@@ -153,7 +155,7 @@ def index_command(
 
     with Embedders() as embedders:
         if watch:
-            Watched(place, paths, quiet=quiet, json=json_).run(lambda: update(embedders))
+            watched.run(lambda: update(embedders))
             return
         summary = update(embedders)
     if json_:
