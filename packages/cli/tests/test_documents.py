@@ -128,6 +128,7 @@ PAGES = [
     Case("page.html", page(KOREAN), KOREAN, ":5-6", unclosed, "`<script` in line 3"),
     Case("gbk.htm", page(CHINESE, "gb2312"), CHINESE, ":5-6", unclosed, "`<script` in line 3"),
     Case("sjis.html", page(JAPANESE, "shift_jis"), JAPANESE, ":5-6", binary, "is binary"),
+    Case("hindi.html", page(HINDI), HINDI, ":5-6", unclosed, "`<script` in line 3"),
     Case("latin.xhtml", page(GERMAN, "iso-8859-1"), GERMAN, ":5-6", unclosed, "line 3"),
 ]
 
@@ -160,8 +161,10 @@ def notebook(sentence: str) -> bytes:
 TABLES = [
     Case("rows.csv", csv(ARABIC, ",", "utf-8"), ARABIC, " rows 2-4", without_last, "row"),
     Case("excel.csv", csv(RUSSIAN, ";", "cp1251"), RUSSIAN, " rows 2-4", binary, "is binary"),
+    Case("greek.csv", csv(GREEK, ";", "cp1253"), GREEK, " rows 2-4", binary, "is binary"),
     Case("korean.tsv", csv(KOREAN, "\t", "euc_kr"), KOREAN, " rows 2-4", binary, "is binary"),
     Case("log.jsonl", json_lines(HEBREW), HEBREW, ":1-3", half, "no valid JSON in line"),
+    Case("words.jsonl", json_lines(CZECH), CZECH, ":1-3", half, "no valid JSON in line"),
     Case("log.ndjson", json_lines(THAI), THAI, ":1-3", half, "no valid JSON in line"),
     Case("study.ipynb", notebook(TURKISH), TURKISH, " cells 3-4", half, "no valid JSON"),
     Case("study2.ipynb", notebook(CHINESE), CHINESE, " cells 3-4", half, "no valid JSON"),
@@ -339,6 +342,7 @@ DOCUMENTS = [
     office("arabic.docx", word, ARABIC, " paragraphs 3-5"),
     office("hindi.docx", word, HINDI, " paragraphs 3-5"),
     office("korean.docx", word, KOREAN, " paragraphs 3-5"),
+    office("hebrew.docx", word, HEBREW, " paragraphs 3-5"),
     office("thai.pptx", slides, THAI, " slide 2"),
     office("korean.pptx", slides, KOREAN, " slide 2"),
     office("japanese.pptx", slides, JAPANESE, " slide 2"),
@@ -347,9 +351,11 @@ DOCUMENTS = [
     office("vietnamese.xlsx", workbook, VIETNAMESE, " sheet Prices, rows 2-3"),
     office("greek.epub", book, GREEK, " section 2"),
     office("arabic.epub", book, ARABIC, " section 2"),
+    office("polish.epub", book, POLISH, " section 2"),
     printed("english.pdf", ENGLISH),
     printed("korean.pdf", KOREAN),
     printed("chinese.pdf", CHINESE),
+    printed("turkish.pdf", TURKISH),
     printed("arabic.pdf", ARABIC),
     printed("combining.pdf", "Cafe\u0301 nai\u0308f o\u0302 ter: combining marks stay."),
 ]
