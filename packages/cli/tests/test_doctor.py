@@ -91,6 +91,7 @@ def test_threads_are_set_before_torch_starts_and_shown(cli: Any, tmp_path: Path)
 
     assert said.code == 0, said.err
     assert said.json["machine"]["threads"].startswith("1 (--threads, of ")
+    assert said.json["machine"]["idle threads"] == "GOMP_SPINCOUNT=10000"
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "100000"])

@@ -18,6 +18,7 @@ from qwen3_rag_cli import formats
 from qwen3_rag_cli.index import Index, NoIndexError
 from qwen3_rag_cli.models import TINY, Models, Runtime, no_reranker
 from qwen3_rag_cli.places import Place
+from qwen3_rag_cli.threads import idle_threads
 from qwen3_rag_hybrid import HybridSearcher
 
 __all__ = ["Examination", "examine"]
@@ -167,6 +168,7 @@ def _machine(runtime: Runtime, models: Models) -> dict[str, Any]:
         "device": device,
         "dtype": f"{dtype} ({why})",
         "threads": f"{report.threads} ({limit})",
+        "idle threads": idle_threads(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["spare_neighbours", "use_threads"]
+__all__ = ["idle_threads", "spare_neighbours", "use_threads"]
 
 #: Read once, when torch is imported.
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -40,3 +40,11 @@ def spare_neighbours() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def idle_threads() -> str:
+    """Tell what threads do that have nothing to compute, as far as the environment decides it."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        if name in os.environ:
+            return f"{name}={os.environ[name]}"
+    return "as the system's OpenMP has it"
