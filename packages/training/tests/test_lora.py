@@ -229,7 +229,7 @@ def test_without_peft_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
 
-    with pytest.raises(MissingExtraError, match=r"training,peft"):
+    with pytest.raises(MissingExtraError, match=r"qwen3-rag\[peft\]"):
         run("embedding", checkpoints["embedding"], data, tmp_path / "out")
 
     assert not (tmp_path / "out").exists()

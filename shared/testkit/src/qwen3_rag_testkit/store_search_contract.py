@@ -92,7 +92,7 @@ class SearchContract(ABC):
 
         pages = [filled.search(CAPITAL, limit=2, offset=offset) for offset in (0, 2, 4, 6)]
 
-        assert [hit for page in pages for hit in page] == everything
+        assert _are_alike([hit for page in pages for hit in page], everything)
         assert filled.search(CAPITAL, limit=3, offset=50) == []
 
     def test_groups_are_those_of_the_whole_order(self, make: MakeSearcher) -> None:
@@ -109,10 +109,10 @@ class SearchContract(ABC):
         pages = [searcher.search(CAPITAL, limit=2, offset=n, group_by="path") for n in (0, 2, 4)]
 
         assert {hit.payload["path"] for hit in everything[:30]} == {"long"}
-        assert best == _firsts(everything, 1)[:4]
-        assert two == _firsts(everything, 2)
+        assert _are_alike(best, _firsts(everything, 1)[:4])
+        assert _are_alike(two, _firsts(everything, 2))
         assert len(two) == 12
-        assert [hit for page in pages for hit in page] == _firsts(everything, 1)
+        assert _are_alike([hit for page in pages for hit in page], _firsts(everything, 1))
         with pytest.raises(InputError, match=r"`group_by` asks for the field 'pfad'.*'path'"):
             searcher.search(CAPITAL, group_by="pfad")
 
@@ -203,6 +203,16 @@ class SearchContract(ABC):
 def ids(hits: list[Hit]) -> list[str | int]:
     """Give the ids in the order of the hits."""
     return [hit.id for hit in hits]
+
+
+def _are_alike(hits: list[Hit], others: list[Hit]) -> bool:
+    """Whether hits are the same in the same order; scores may differ in their last digits.
+
+    Products of matrices depend on where the system puts them in memory, on some processors.
+    """
+    return ids(hits) == ids(others) and [hit.score for hit in hits] == pytest.approx(
+        [hit.score for hit in others], abs=1e-6
+    )
 
 
 def _firsts(hits: list[Hit], number: int) -> list[Hit]:
