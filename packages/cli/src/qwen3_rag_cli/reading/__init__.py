@@ -56,7 +56,8 @@ class Reader:
         """
         version = _version(path)
         content = Content(digest_of(path), iter(()))
-        if version[1]:
+        # An empty text has no sections; any other format without bytes is damaged.
+        if version[1] or formats.kind_of(path) in APART:
             content.sections = self._sections(path, content.notes, version)
         return content
 
