@@ -17,8 +17,10 @@ from typing import Any, cast
 import pytest
 
 from qwen3_rag_cli.index import Index
+from qwen3_rag_cli.indexing import Summary
 from qwen3_rag_cli.places import Place
-from qwen3_rag_cli.watching import watch as watch_folders
+from qwen3_rag_cli.updating import Watched
+from qwen3_rag_cli.watching import QUIET
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 
@@ -228,27 +230,28 @@ def test_a_single_file_is_followed_until_sigterm(cli: Any, tmp_path: Path) -> No
         assert process.wait(60) == 0
 
 
-def test_only_changes_that_count_lead_to_an_update(tmp_path: Path) -> None:
+def test_changes_in_closed_folders_and_in_the_index_lead_to_no_update(tmp_path: Path) -> None:
+    inside = [tmp_path / "build", tmp_path / "index"]
+    for folder in inside:
+        folder.mkdir()
+    watched = Watched(Place.of(tmp_path / "index"), [tmp_path], quiet=True, json=False)
     updates: list[float] = []
-    (tmp_path / "build").mkdir()
 
-    def update() -> bool:
+    def update() -> Summary:
         updates.append(time.monotonic())
+        watched.closed = frozenset({tmp_path / "build"})
         if len(updates) > 1:
             raise KeyboardInterrupt
-        return False
+        return Summary()
 
-    def run() -> None:
-        with contextlib.suppress(KeyboardInterrupt):
-            watch_folders([tmp_path], lambda path: tmp_path / "build" not in path.parents, update)
-
-    watching = threading.Thread(target=run, daemon=True)
+    watching = threading.Thread(target=watched.run, args=(update,), daemon=True)
     watching.start()
     while not updates:
         time.sleep(0.05)
     for number in range(30):
-        (tmp_path / "build" / f"{number}.md").write_text("text")
+        (inside[number % 2] / f"{number}.md").write_text("text")
         time.sleep(0.05)
+    time.sleep(5 * QUIET / 1000)  # changes are told after a time without any
     assert len(updates) == 1
 
     (tmp_path / "note.md").write_text("text")

@@ -373,10 +373,9 @@ class Qwen3Reranker(ModelBase):
         ]
         output = yield from self._run(prompts, progress)
         result = scores(output)
-        if details:
-            return result
-        log_cuts(output, self.limits, "pairs")
-        return list(result.scores)
+        if not details:
+            log_cuts(output, self.limits, "pairs")
+        return result if details else list(result.scores)
 
     def _instructions(self, instruction: str | Sequence[str] | None, count: int) -> Flow[list[str]]:
         """Return one instruction for each of `count` queries or pairs."""

@@ -126,11 +126,7 @@ def require_extra(package: str, extra: str, purpose: str) -> None:
     Raises:
         MissingExtraError: It is not installed.
     """
-    if importlib.util.find_spec(package) is None:
-        raise MissingExtraError(
-            f"{purpose} needs the package {package!r}. "
-            f'Install it with: pip install "qwen3-rag[{extra}]"'
-        )
+    _require(package, purpose, f'with: pip install "qwen3-rag[{extra}]"')
 
 
 def require_own(package: str, folder: str, purpose: str) -> None:
@@ -144,11 +140,12 @@ def require_own(package: str, folder: str, purpose: str) -> None:
     Raises:
         MissingExtraError: It is not installed.
     """
+    _require(package, purpose, f"in a clone of this project with: pip install ./{folder}")
+
+
+def _require(package: str, purpose: str, how: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise MissingExtraError(
-            f"{purpose} needs the package {package!r}. "
-            f"Install it in a clone of this project with: pip install ./{folder}"
-        )
+        raise MissingExtraError(f"{purpose} needs the package {package!r}. Install it {how}")
 
 
 def resolve(source: Source, above: tuple[Path, ...] = ()) -> Checkpoint:
