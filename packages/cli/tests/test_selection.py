@@ -291,7 +291,6 @@ def test_links_are_followed_inside_the_tree_and_each_file_is_taken_once(
 
 
 @posix
-@posix
 def test_folders_that_are_not_looked_into_are_closed(tree: Path) -> None:
     touch(tree, "a.md", ".git/b", "build/c.md", "node_modules/d.md", ".hidden/e.md", ".other/f.md")
     (tree / ".gitignore").write_text("build/\n")
@@ -304,6 +303,7 @@ def test_folders_that_are_not_looked_into_are_closed(tree: Path) -> None:
     assert closed == {".git", "build", "node_modules", ".other"}
 
 
+@posix
 def test_the_index_is_left_out_however_it_is_reached(tree: Path, tmp_path: Path) -> None:
     touch(tree, "a.md", "data/idx/manifest.json", "data/b.md")
     (tmp_path / "idx").symlink_to(tree / "data" / "idx")
