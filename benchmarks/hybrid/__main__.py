@@ -4,7 +4,7 @@
 
 Each store is filled and searched in a new process. The requests of every search are also sent
 through the store's own client, with the same vectors and terms. Vectors are computed beforehand,
-and are in neither time. Servers are started from the binaries that WEAVIATE_BINARY and
+and both sides look the query's up. Servers are started from the binaries that WEAVIATE_BINARY and
 QDRANT_BINARY name; without one, the store is left out. Linux only, for the memory of processes.
 """
 

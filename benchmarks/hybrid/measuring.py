@@ -52,7 +52,10 @@ def measure(name: str, texts: Texts) -> dict[str, Any]:
         with HybridSearcher(opened.store, texts.embedder) as searcher:
             row = {"store": name, **_filled(opened, searcher, texts)}
             asked = [_asked(searcher, query) for query in texts.queries]
-            own = [opened.own(one) for one in asked]
+            own: list[list[Request]] = [
+                [partial(searcher.embedder.embed_queries, [query]), *opened.own(one)]
+                for query, one in zip(texts.queries, asked, strict=True)
+            ]
             row["second_searches"] = sum(len(one.searches) > 1 for one in asked) / len(asked)
             row |= _added(searcher, texts.queries, own)
             row["callers"] = [

@@ -40,7 +40,7 @@ def find_candidates(calls: StoreCalls, query: Query, depth: int, filter: Any) ->
         found: RankedLists = yield calls.ask(_search(query, limit, filter))
         lists = {name: sorted(hits, key=_SCORE, reverse=True) for name, hits in found.items()}
         if limit >= depth * _MOST or all(_settled(hits, depth, limit) for hits in lists.values()):
-            return {name: _cut(name, hits, depth) for name, hits in lists.items()}
+            return {name: _cut(hits, depth) for name, hits in lists.items()}
         limit *= 2
 
 
@@ -77,11 +77,17 @@ def _settled(hits: Sequence[tuple[Id, float]], depth: int, limit: int) -> bool:
     return len(hits) < limit or not all(map(_tie, hits[depth - 1 :], hits[depth:]))
 
 
-def _cut(name: str, hits: Sequence[tuple[Id, float]], depth: int) -> Sequence[tuple[Id, float]]:
+def _cut(hits: Sequence[tuple[Id, float]], depth: int) -> Sequence[tuple[Id, float]]:
     """Keep the first hits; where the last of them ties, those that come first in fusion."""
-    if len(hits) > depth and _tie(hits[depth - 1], hits[depth]):
-        hits = [(one.id, one.ranks[name].score) for one in rrf({name: hits})]
-    return hits[:depth]
+    if len(hits) <= depth or not _tie(hits[depth - 1], hits[depth]):
+        return hits[:depth]
+    first, end = depth - 1, depth + 1
+    while first and _tie(hits[first - 1], hits[first]):
+        first -= 1
+    while end < len(hits) and _tie(hits[end - 1], hits[end]):
+        end += 1
+    by_id = rrf({"": hits[first:end]}, limit=depth - first)
+    return [*hits[:first], *((one.id, one.ranks[""].score) for one in by_id)]
 
 
 def _tie(one: tuple[Id, float], following: tuple[Id, float]) -> bool:

@@ -52,6 +52,9 @@ class Connection:
         self.client = client
         self.async_client = async_client
         self.collection = collection
+        # The client takes 0.2 ms to make one, and none of them has a state.
+        self._whole = client.collections.use(collection)
+        self._awaited = async_client and async_client.collections.use(collection)
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class Connection:
         return f"The collection {self.collection!r}"
 
     def _handle(self) -> Any:
-        return self._of_tenant(self.client.collections.use(self.collection))
+        return self._of_tenant(self._whole)
 
     def _of_tenant(self, collection: Any) -> Any:
         return collection if self.tenant is None else collection.with_tenant(self.tenant)
@@ -99,9 +102,7 @@ class Connection:
             return [request(queries) for request in requests]
 
         async def awaited() -> list[Any]:
-            assert self.async_client is not None
-            collection = self.async_client.collections.use(self.collection)
-            queries = self._of_tenant(collection).query
+            queries = self._of_tenant(self._awaited).query
             return await asyncio.gather(*(request(queries) for request in requests))
 
         return Call(blocking, awaited)
