@@ -372,7 +372,7 @@ def test_golden_text_gives_the_terms_of_this_encoder_version() -> None:
 
 
 def test_both_stemmers_give_the_same_stems() -> None:
-    _compare_stemmers(texts_of_all_languages(10))
+    _compare_stemmers(texts_of_all_languages(50))
 
 
 @pytest.mark.slow
