@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import inspect
 import logging
 import mimetypes
 import time
@@ -19,16 +20,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from qwen3_rag.errors import Qwen3RagError
-from qwen3_rag_server.apis import openai, reranking, search, tei, weaviate
+from qwen3_rag_server.about import About
+from qwen3_rag_server.apis import openai, reranking, search, tei, tokenizing, weaviate
 from qwen3_rag_server.bodies import read_body, read_json
 from qwen3_rag_server.description import describe
 from qwen3_rag_server.errors import Refusal, refusal_of
 from qwen3_rag_server.metrics import Metrics
-from qwen3_rag_server.models import QUERY_SUFFIX, Served
+from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
 from qwen3_rag_server.queue import CLIENT_GONE, ClientGone, Queue, until_gone
 from qwen3_rag_server.settings import Settings
-from qwen3_rag_server.version import VERSION
 
 __all__ = ["make_app"]
 
@@ -38,6 +39,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     *openai.OPERATIONS,
     *reranking.OPERATIONS,
     *tei.OPERATIONS,
+    *tokenizing.OPERATIONS,
     *weaviate.OPERATIONS,
     *search.OPERATIONS,
 )
@@ -75,13 +77,14 @@ class _Server:
             Route(one.path, self._guarded(one.path, self._answering(one), one), methods=["POST"])
             for one in OPERATIONS
         ]
+        about = About(self.served, self.settings)
         pages: dict[str, tuple[Callable[[], Any], bool]] = {
             "/health": (lambda: {"status": "ok"}, True),
             "/.well-known/ready": (lambda: {"status": "ok"}, True),
             "/.well-known/live": (lambda: {"status": "ok"}, True),
-            "/meta": (self._meta, self.settings.open_hooks),
-            "/info": (self._info, False),
-            "/v1/models": (self._models, False),
+            "/meta": (about.meta, self.settings.open_hooks),
+            "/info": (about.info, False),
+            "/v1/models": (about.models, False),
             "/openapi.json": (lambda: describe(OPERATIONS), True),
         }
         for path, (page, is_open) in pages.items():
@@ -145,7 +148,8 @@ class _Server:
 
     def _telling(self, page: Callable[[], Any]) -> Callable[[Request], Awaitable[Response]]:
         async def telling(request: Request) -> Response:
-            return _json(page())
+            told = page()
+            return _json(await told if inspect.isawaitable(told) else told)
 
         return telling
 
@@ -164,40 +168,6 @@ class _Server:
                 401,
                 "The request has no key, or another one. Send it as `Authorization: Bearer KEY`.",
             )
-
-    def _models(self) -> dict[str, Any]:
-        names = [
-            (self.served.embedding_name, "embedding"),
-            (self.served.reranking_name, "reranking"),
-        ]
-        if self.served.embedding_name:
-            names.insert(1, (f"{self.served.embedding_name}{QUERY_SUFFIX}", "embedding"))
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "qwen3-rag", "role": role}
-            for name, role in names
-            if name
-        ]
-        return {"object": "list", "data": data}
-
-    def _meta(self) -> dict[str, Any]:
-        return {
-            "server": "qwen3-rag",
-            "version": VERSION,
-            "embedding": self.served.embedding_name or None,
-            "reranking": self.served.reranking_name or None,
-            "indexes": list(self.served.searchers),
-        }
-
-    def _info(self) -> dict[str, Any]:
-        embeds = bool(self.served.embedding_name)
-        kind = {"embedding": {"pooling": "last_token"}} if embeds else {"reranker": {}}
-        return {
-            **self._meta(),
-            "model_id": self.served.embedding_name or self.served.reranking_name,
-            "model_type": kind,
-            "max_client_batch_size": self.settings.max_texts,
-            "auto_truncate": False,
-        }
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:

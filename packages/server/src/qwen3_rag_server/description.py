@@ -18,6 +18,7 @@ _REFUSALS = {
     "413": "The body is too long, or has too many texts",
     "422": "A field has a value that the model does not allow",
     "429": "Too many texts are waiting; `Retry-After` has the seconds",
+    "501": "The server cannot do this with the model that it has",
     "503": "The server is stopping, or the model cannot be run at the moment",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends import UNKNOWN
+from qwen3_rag.backends import UNKNOWN, Role
 from qwen3_rag.integration import Closing, arguments_of, check_query
 from qwen3_rag.search import Searcher
 from qwen3_rag_server.errors import Refusal
+from qwen3_rag_server.tokens import PromptTokens
 
-__all__ = ["QUERY_SUFFIX", "Reranked", "Served"]
+__all__ = ["QUERIES", "QUERY_SUFFIX", "Reranked", "Served"]
+
+#: Tokens of a prompt where neither the caller nor the checkpoint has a limit.
+DEFAULT_LENGTH = 8_192
+
+#: The names that APIs have for queries.
+QUERIES = ("query", "search_query")
 
 #: Behind the name of the embedding model: texts are queries. For clients that send no other fields.
 QUERY_SUFFIX = ":query"
@@ -66,12 +74,75 @@ class Served(Closing):
         # Models are made from the given one for other sizes and cuts; all share its weights.
         self._embedder_of = lru_cache(maxsize=256)(self._make_embedder)
         self._reranker_of = lru_cache(maxsize=256)(self._make_reranker)
+        self._tokens_of = lru_cache(maxsize=2)(PromptTokens)
 
     def warm_up(self) -> None:
         """Load the models, so that the first request does not wait for that."""
         for model in (self.embedder, self.reranker):
             if model is not None:
                 model.warm_up()
+
+    def model(self, role: Role) -> Qwen3Embedder | Qwen3Reranker:
+        """Return the model of a role.
+
+        Raises:
+            Refusal: There is none.
+        """
+        model = self.embedder if role == "embedding" else self.reranker
+        if model is None:
+            kind = "embedding model; it reranks" if role == "embedding" else "reranker; it embeds"
+            raise Refusal(404, f"This server has no {kind}.")
+        return model
+
+    def name(self, role: Role) -> str:
+        """Return a model's name for clients, "" without one."""
+        return self.embedding_name if role == "embedding" else self.reranking_name
+
+    async def tokens(self, role: Role) -> PromptTokens | None:
+        """Return what makes token ids of a model's prompts; `None` if another server runs it.
+
+        Raises:
+            Refusal: There is no such model.
+            ModelError: The checkpoint is missing or broken.
+        """
+        model = self.model(role)
+        if "backend" in arguments_of(model):
+            return None
+        capabilities = await model.awarm_up()
+        return await asyncio.to_thread(self._tokens_of, model, capabilities)
+
+    async def longest(self, role: Role) -> int:
+        """Return the tokens of the longest prompt that is not cut."""
+        model = self.model(role)
+        capabilities = await model.awarm_up()
+        limit = arguments_of(model)["max_length"]
+        if limit is None:
+            tokens = await self.tokens(role)
+            limit = DEFAULT_LENGTH if tokens is None else tokens.longest
+        return min(int(limit), capabilities.context)
+
+    def are_queries(self, model: str, kind: str | None, instruction: str | None) -> bool:
+        """Tell whether a request's texts are queries, in any of the ways that it can say so.
+
+        Args:
+            model: The model's name, which may have `QUERY_SUFFIX`.
+            kind: What the texts are, by any API's name.
+            instruction: What queries are for.
+
+        Raises:
+            Refusal: It names another model, or says two things.
+        """
+        if model == f"{self.embedding_name}{QUERY_SUFFIX}":
+            if kind in (None, *QUERIES):
+                return True
+            raise Refusal(
+                400,
+                f"`model` ends in {QUERY_SUFFIX!r}, which is for queries, and `input_type` is "
+                f"{kind!r}. Leave one of the two out.",
+                "input_type",
+            )
+        self.check_name(model, self.embedding_name)
+        return instruction is not None if kind is None else kind in QUERIES
 
     def check_name(self, given: str, known: str) -> None:
         """Check that a request names the model that answers it.
@@ -107,8 +178,7 @@ class Served(Closing):
             Refusal: There is no embedding model, or a text is too long.
             Qwen3RagError: See `Qwen3Embedder.embed_queries`.
         """
-        if self.embedder is None:
-            raise Refusal(404, "This server has no embedding model; it reranks.")
+        self.model("embedding")
         if instruction is not None and not as_queries:
             raise Refusal(
                 400,
@@ -149,8 +219,7 @@ class Served(Closing):
             Refusal: There is no reranker, or a text is too long.
             Qwen3RagError: See `Qwen3Reranker.score`.
         """
-        if self.reranker is None:
-            raise Refusal(404, "This server has no reranker; it embeds.")
+        self.model("reranking")
         check_query(query)
         reranker = self._reranker_of(max_document_tokens)
         pairs = [(query, document) for document in documents]
@@ -165,6 +234,7 @@ class Served(Closing):
         """Release the models that were made for other sizes and cuts."""
         self._embedder_of.cache_clear()
         self._reranker_of.cache_clear()
+        self._tokens_of.cache_clear()
 
     def _make_embedder(self, dim: int | None) -> Qwen3Embedder:
         assert self.embedder is not None

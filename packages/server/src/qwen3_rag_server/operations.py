@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -12,7 +12,10 @@ from pydantic_core import PydanticCustomError
 from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.models import Served
 
-__all__ = ["Operation", "Text", "Texts"]
+__all__ = ["InputType", "Operation", "Text", "Texts"]
+
+#: What texts are, by the names of several APIs.
+InputType = Literal["query", "document", "passage", "search_query", "search_document"]
 
 B = TypeVar("B", bound=Body)
 

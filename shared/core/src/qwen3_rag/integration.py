@@ -195,9 +195,13 @@ def prompt_tokenizer(checkpoint: Checkpoint | Path, role: Role) -> PromptTokeniz
 
     if isinstance(checkpoint, Path):
         return PromptTokenizer.from_folder(checkpoint, role, name=str(checkpoint))
-    answers = read_words(checkpoint, role).answers
+    words = read_words(checkpoint, role)
     return PromptTokenizer.from_folder(
-        checkpoint.tokenizer_folder, role, name=checkpoint.name, answers=answers
+        checkpoint.tokenizer_folder,
+        role,
+        name=checkpoint.name,
+        answers=words.answers,
+        max_length=words.max_length,
     )
 
 

@@ -9,14 +9,10 @@ from pydantic import Field
 
 from qwen3_rag import Embeddings
 from qwen3_rag_server.bodies import Body
-from qwen3_rag_server.errors import Refusal
-from qwen3_rag_server.models import QUERY_SUFFIX, Served
-from qwen3_rag_server.operations import Operation, Texts
+from qwen3_rag_server.models import Served
+from qwen3_rag_server.operations import InputType, Operation, Texts
 
 __all__ = ["OPERATIONS"]
-
-#: The names that other APIs have for the two kinds of texts.
-_QUERIES = ("query", "search_query")
 
 
 class EmbeddingsBody(Body):
@@ -26,9 +22,9 @@ class EmbeddingsBody(Body):
     input: Texts
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)
-    input_type: (
-        Literal["query", "document", "passage", "search_query", "search_document"] | None
-    ) = Field(None, description="What the texts are; documents, unless an instruction is given.")
+    input_type: InputType | None = Field(
+        None, description="What the texts are; documents, unless an instruction is given."
+    )
     instruction: str | None = Field(None, description="What queries are for, in English.")
     truncate: bool = Field(False, description="Whether texts that are too long are cut.")
     user: str | None = None
@@ -36,20 +32,7 @@ class EmbeddingsBody(Body):
 
 async def embeddings(served: Served, body: EmbeddingsBody) -> dict[str, Any]:
     """Answer `/v1/embeddings`."""
-    as_queries = body.model == f"{served.embedding_name}{QUERY_SUFFIX}"
-    if not as_queries:
-        served.check_name(body.model, served.embedding_name)
-        if body.input_type is None:
-            as_queries = body.instruction is not None
-        else:
-            as_queries = body.input_type in _QUERIES
-    elif body.input_type not in (None, *_QUERIES):
-        raise Refusal(
-            400,
-            f"`model` ends in {QUERY_SUFFIX!r}, which is for queries, and `input_type` is "
-            f"{body.input_type!r}. Leave one of the two out.",
-            "input_type",
-        )
+    as_queries = served.are_queries(body.model, body.input_type, body.instruction)
     made = await served.embed(
         body.input,
         as_queries=as_queries,

@@ -96,7 +96,8 @@ class PromptTokenizer:
         full.no_padding()
         self._name = name
         self._role = role
-        self._longest = min(max_length or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
+        #: Tokens of a prompt where the caller gives no limit.
+        self.longest = min(max_length or DEFAULT_MAX_LENGTH, DEFAULT_MAX_LENGTH)
         if role == "embedding":
             self.end, self.appends_end = self._find_end(full)
             self.end_text = str(full.id_to_token(self.end))
@@ -165,7 +166,7 @@ class PromptTokenizer:
         Raises:
             InputError: An instruction or query leaves no room for the text.
         """
-        longest = min(limits.max_length or self._longest, context)
+        longest = min(limits.max_length or self.longest, context)
         if self._role == "embedding":
             return self._encode_texts(cast("Sequence[EmbedPrompt]", prompts), longest)
         return self._encode_pairs(cast("Sequence[RerankPrompt]", prompts), longest, limits)
@@ -173,6 +174,10 @@ class PromptTokenizer:
     def count(self, text: str) -> int:
         """Count the tokens of a text as in a document."""
         return len(self._plain.encode(text, add_special_tokens=False).ids)
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where the tokens of a text as in a document begin and end, in characters."""
+        return self._plain.encode(text, add_special_tokens=False).offsets
 
     def _encode_texts(self, prompts: Sequence[EmbedPrompt], longest: int) -> list[Encoded]:
         heads = dict.fromkeys([prompt.head for prompt in prompts])
