@@ -302,7 +302,7 @@ def test_a_missing_environment_variable_is_named(monkeypatch: pytest.MonkeyPatch
         ({"base_url": "http://user:s3cret@host"}, InputError, "`api_key`"),
         ({"base_url": "http://host/v1?key=1"}, InputError, "no `\\?`"),
         ({"base_url": 8000}, InputTypeError, "base_url"),
-        ({"base_url": "http://host", "api": "vLLM"}, InputError, "vllm, sglang"),
+        ({"base_url": "http://host", "api": "vLLM"}, InputError, "qwen3-rag, vllm, sglang"),
         ({"base_url": "http://host", "timeout": 0}, InputError, "timeout"),
         ({"base_url": "http://host", "concurrency": 0}, InputError, "concurrency"),
         ({"base_url": "http://host", "max_retries": -1}, InputError, "max_retries"),

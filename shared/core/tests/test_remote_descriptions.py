@@ -11,7 +11,7 @@ import pytest
 
 import qwen3_rag_tiny
 from qwen3_rag import BackendError, Remote
-from qwen3_rag.backends import Role
+from qwen3_rag.backends import Capabilities, Role
 from qwen3_rag_testkit.http_server import LoopbackServer
 from qwen3_rag_testkit.model_server import Rejected, Route
 from qwen3_rag_testkit.own_servers import VLLMServer
@@ -41,6 +41,23 @@ GOOD: dict[str, dict[str, Any]] = {
         },
         "/api/embed": {"embeddings": []},
         "/api/ps": {"models": [{"name": "tiny", "context_length": 100}]},
+    },
+}
+#: The same of this project's server, which is believed without being asked to embed.
+OWN = {
+    "server": "qwen3-rag",
+    "max_client_batch_size": 32,
+    "models": {
+        "embedding": {
+            "model": "tiny",
+            "fingerprint": "c0ffee",
+            "dim": 512,
+            "context": 100,
+            "counts_tokens": True,
+            "prompts": {"texts": [["query", "Find:"]], "default": None, "source": "a file"},
+            "earlier_fingerprint": None,
+            "variant": "torch.float32 {}",
+        }
     },
 }
 ODD: tuple[Any, ...] = (None, 0, -1, 1.5, True, "many", [], {}, [1])
@@ -116,6 +133,30 @@ def test_a_server_that_describes_itself_oddly_is_an_error_in_words(
 
         backend.close()
         assert "could not be used: " not in str(caught.value), (path, odd)
+
+
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_server_of_this_project_that_describes_itself_oddly_is_an_error_in_words(
+    server: DescribingServer, every: int
+) -> None:
+    address = f"http://127.0.0.1:{server.server_port}"
+    said: list[Capabilities] = []
+    errors: list[str] = []
+    for odd in [OWN, *changed(OWN)][::every]:
+        server.said = {"/info": odd}
+        backend = Remote(address, "qwen3-rag", max_retries=0).start("tiny", "embedding")
+        try:
+            said.append(backend.open().result(60))
+        except BackendError as error:
+            errors.append(str(error))
+        backend.close()
+
+    assert len(errors) > len(said) >= 1
+    assert all(address in error for error in errors)
+    for one in said:
+        assert isinstance(one.fingerprint, str)
+        assert min(one.dim, one.context) >= 1
+        hash(one)  # of plain values
 
 
 FOLDER = qwen3_rag_tiny.embedding_folder()

@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import qwen3_rag_tiny
-from qwen3_rag import InputError, Remote
+from qwen3_rag import InputError, Qwen3Embedder, Qwen3Reranker, Remote
 from qwen3_rag.backends import Role
 from qwen3_rag_testkit.faulty_proxy import FaultyProxy
 from qwen3_rag_testkit.guides import headings, run_examples
 
 pytest.importorskip("transformers", reason="the stand-ins compute with transformers")
 
-from qwen3_rag_testkit.model_server import ModelServer
 from qwen3_rag_testkit.own_servers import SGLangServer, TEIServer, VLLMServer
 from qwen3_rag_testkit.vendor_servers import (
     CohereServer,
@@ -31,12 +31,32 @@ from qwen3_rag_testkit.vendor_servers import (
 PAGE = Path(__file__).parents[3] / "docs" / "servers.md"
 EMBEDDER = qwen3_rag_tiny.embedding_folder()
 RERANKER = qwen3_rag_tiny.reranking_folder()
-FOLDERS = {"embedding": EMBEDDER, "reranking": RERANKER}
+FOLDERS: dict[str, Path] = {"embedding": EMBEDDER, "reranking": RERANKER}
 VENDORS = ("dashscope", "siliconflow", "deepinfra", "openrouter")
 KEYS = ("DASHSCOPE_API_KEY", "SILICONFLOW_API_KEY", "DEEPINFRA_TOKEN", "OPENROUTER_API_KEY")
 
+
+class OwnServer:
+    """This project's server, behind a proxy that notes what is asked."""
+
+    def __enter__(self) -> OwnServer:
+        package = pytest.importorskip("qwen3_rag_server", reason="the server is not installed")
+        self._stack = ExitStack()
+        models = [
+            self._stack.enter_context(kind("tiny")) for kind in (Qwen3Embedder, Qwen3Reranker)
+        ]
+        server = self._stack.enter_context(package.RunningServer(package.Served(*models), port=0))
+        proxy = self._stack.enter_context(FaultyProxy(server.url, share=0))
+        self.url, self.asked = proxy.url, proxy.asked
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
 #: Makes a stand-in of each API, for a role.
-SERVERS: dict[str, Callable[[Role], ModelServer]] = {
+SERVERS: dict[str, Callable[[Role], Any]] = {
+    "qwen3-rag": lambda role: OwnServer(),
     "vllm": lambda role: VLLMServer(FOLDERS[role], role),
     "sglang": lambda role: SGLangServer(FOLDERS[role], role),
     "tei": lambda role: TEIServer(EMBEDDER),
@@ -54,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, Role, str]] = {
     '"http://localhost:8001"': ("vllm", "reranking", ""),
     '"http://localhost:30000"': ("sglang", "embedding", ""),
     '"http://localhost:8080"': ("tei", "embedding", ""),
+    '"http://gpu:8080"': ("qwen3-rag", "embedding", ""),
     '"http://localhost:11434"': ("ollama", "embedding", ""),
     '"http://localhost:9000"': ("openai", "embedding", ""),
     '"http://localhost:9001"': ("cohere", "reranking", ""),
@@ -108,12 +129,12 @@ def test_the_examples_run(
 
 def test_every_api_has_a_section_and_a_row() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z.]+)` \|", text, re.M)
+    rows = re.findall(r"^\| `([a-z0-9.-]+)` \|", text, re.M)
     sections = re.findall(r"^\| \[.+?\]\(#(.+?)\) \|", text, re.M)
 
     with pytest.raises(InputError) as caught:
         Remote("http://localhost", "another")
-    known = re.findall(r"[a-z.]+(?=, )", str(caught.value).partition("one of ")[2])
+    known = re.findall(r"[a-z0-9.-]+(?=, )", str(caught.value).partition("one of ")[2])
     assert sorted(rows) == sorted(known)
     anchors = [re.sub(r"[^a-z0-9 -]", "", one.lower()).replace(" ", "-") for one in headings(PAGE)]
     assert set(sections) <= set(anchors)
@@ -136,7 +157,7 @@ def opened(api: str, role: Role, url: str) -> None:
     [
         (api, role, int(number))
         for api, *numbers in re.findall(
-            r"^\| `([a-z.]+)` \| (\d*) ?\| (\d*) ?\|", PAGE.read_text(encoding="utf-8"), re.M
+            r"^\| `([a-z0-9.-]+)` \| (\d*) ?\| (\d*) ?\|", PAGE.read_text(encoding="utf-8"), re.M
         )
         for role, number in zip(("embedding", "reranking"), numbers, strict=True)
         if number

@@ -20,7 +20,7 @@ from qwen3_rag.backends._local.spec import Local
 from qwen3_rag.cache import Cached
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, ModelError
 
-__all__ = ["Closing", "ModelBase", "arguments_of", "check_finite", "log_cuts"]
+__all__ = ["Closing", "ModelBase", "arguments_of", "backend_of", "check_finite", "log_cuts"]
 
 logger = logging.getLogger("qwen3_rag")
 
@@ -187,6 +187,11 @@ def arguments_of(model: ModelBase) -> dict[str, Any]:
     runs = spec.given() if isinstance(spec, Local) else {"backend": spec}
     cached = {} if model._cache is None else {"cache": model._cache}
     return {**model._own_arguments(), **runs, **cached}
+
+
+def backend_of(model: ModelBase) -> Backend:
+    """Return what runs a model, with its cache: for servers, whose clients make the prompts."""
+    return model._backend
 
 
 def _wrong_role(model: str, role: Role) -> str:

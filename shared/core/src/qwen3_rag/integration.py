@@ -33,7 +33,7 @@ from qwen3_rag._inputs import (
     full_path,
 )
 from qwen3_rag._lazy import LazyModel
-from qwen3_rag._model import Closing, ModelBase, arguments_of
+from qwen3_rag._model import Closing, ModelBase, arguments_of, backend_of
 from qwen3_rag._options import (
     LoadingOptions,
     LocalOptions,
@@ -92,6 +92,7 @@ __all__ = [
     "adapter_options",
     "allowed_threads",
     "arguments_of",
+    "backend_of",
     "canonical",
     "check_adapter_options",
     "check_arguments",

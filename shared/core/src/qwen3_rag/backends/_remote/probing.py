@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-import numpy as np
-
 from qwen3_rag._prompts import Prompt, RerankPrompt
 from qwen3_rag.backends._base import Limits
 from qwen3_rag.backends._remote.apis.base import Answer, Api
@@ -43,10 +41,7 @@ async def ask(api: Api, items: Items, indices: Sequence[int]) -> Answer:
         half = len(indices) // 2
         if error.status != TOO_LARGE or not half:
             raise
-    answers = [await ask(api, items, part) for part in (indices[:half], indices[half:])]
-    counts = [answer.tokens for answer in answers if answer.tokens is not None]
-    tokens = sum(counts) if len(counts) == len(answers) else None
-    return Answer(np.concatenate([answer.values for answer in answers]), tokens)
+    return Answer.join([await ask(api, items, part) for part in (indices[:half], indices[half:])])
 
 
 async def _ask_at_once(api: Api, items: Items, indices: Sequence[int]) -> Answer:
@@ -66,6 +61,8 @@ async def probe(api: Api) -> int:
     Raises:
         BackendError: The server computes something else.
     """
+    if api.capabilities is not None:
+        return api.capabilities.dim
     server = f"{api.http.address} ({api.name})"
     if api.role == "reranking":
         await _probe_pairs(api, server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from qwen3_rag.backends._remote.apis.llama_cpp import LlamaCpp
 from qwen3_rag.backends._remote.apis.ollama import Ollama
 from qwen3_rag.backends._remote.apis.openai import OpenAI
 from qwen3_rag.backends._remote.apis.openrouter import OpenRouter
+from qwen3_rag.backends._remote.apis.own import Own
 from qwen3_rag.backends._remote.apis.sglang import SGLang
 from qwen3_rag.backends._remote.apis.siliconflow import SiliconFlow
 from qwen3_rag.backends._remote.apis.tei import TEI
@@ -39,9 +41,9 @@ __all__ = ["Session"]
 logger = logging.getLogger("qwen3_rag")
 
 #: In the order in which a server is asked; the last two speak for any other server. Vendors are
-#: known by their hosts' names.
+#: known by their hosts' names. This project's server answers as one of TEI too, so it is first.
 KINDS: tuple[type[Api], ...] = (
-    *(VLLM, SGLang, TEI, LlamaCpp, Ollama),
+    *(VLLM, SGLang, Own, TEI, LlamaCpp, Ollama),
     *(DashScope, SiliconFlow, DeepInfra, OpenRouter),
     *(OpenAI, Cohere),
 )
@@ -76,12 +78,15 @@ class Session:
         times = np.bincount(order, minlength=len(places))
         first = np.unique(order, return_index=True)[1]
         items = await self._encoded(list(places), limits, api, capabilities)
+        limited = api.limited(limits)
         empty = np.zeros((0, capabilities.dim) if capabilities.dim else 0, dtype=np.float32)
         values: list[FloatArray] = [empty] * len(places)
+        tokens = np.asarray(items.lengths, dtype=np.int64)
+        cut_at, query_cut_at = items.cut_at.copy(), items.query_cut_at.copy()
 
         async def compute(indices: Sequence[int]) -> None:
             try:
-                answer = await ask(api, items, indices)
+                answer = await ask(limited, items, indices)
                 _check_size(answer, capabilities, api)
                 _check_read(answer, items, indices, api)
             except Qwen3RagError as error:
@@ -89,15 +94,19 @@ class Session:
                 raise type(error)(f"{error} This was about {where}.") from error
             for index, row in zip(indices, answer.values, strict=True):
                 values[index] = row
+            if (details := answer.details) is not None:
+                places_of = list(indices)
+                cut_at[places_of] = details.cut_at
+                query_cut_at[places_of] = details.query_cut_at
+                if details.tokens is not None:
+                    tokens[places_of] = details.tokens
             if on_done is not None:
                 on_done(int(times[list(indices)].sum()))
 
         await _together([compute(indices) for indices in _requests(items, api, self._spec)])
         result = np.stack(values) if values else empty
-        lengths = None
-        if items.sequences is not None:
-            lengths = np.asarray(items.lengths, dtype=np.int64)[order]
-        return Output(result[order], lengths, items.cut_at[order], items.query_cut_at[order])
+        counted = tokens[order] if capabilities.counts_tokens else None
+        return Output(result[order], counted, cut_at[order], query_cut_at[order])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -118,11 +127,14 @@ class Session:
     async def _connect(self) -> tuple[Api, Capabilities]:
         if self._http is None:
             self._http = Http(self._spec)
-        description = await asyncio.to_thread(self._describe)
-        api = await self._choose_api(self._http, description)
+        kind = await self._find_kind(self._http)
+        description = await asyncio.to_thread(self._describe, kind)
+        api = self._make(kind, self._http, description)
         await _connect_checked(api)
         dim = await probe(api)
         logger.info("%r runs at %s (%s)", self._model, self._spec.base_url, api.name)
+        if api.capabilities is not None:
+            return api, self._own_capabilities(api, api.capabilities)
         context = description.context if description else CONTEXT
         version = self._spec.revision or api.fingerprint
         return api, Capabilities(
@@ -136,8 +148,27 @@ class Session:
             earlier_fingerprint=description.earlier_fingerprint if description else None,
             # Servers do not tell in which number format they compute.
             variant=f"{api.name} {self._spec.base_url} {self._spec.model} {version}",
-            server=f"{api.name} at {self._spec.base_url}, which calls it {api.model!r}",
+            server=self._told(api),
         )
+
+    def _own_capabilities(self, api: Api, said: Capabilities) -> Capabilities:
+        """Return what this project's server says, in the words of this side.
+
+        Its variant is that of the model in its process: wherever a model of this content computes
+        in this number format, its results are the same, so caches share them.
+        """
+        version = self._spec.revision
+        return replace(
+            said,
+            model=self._model,
+            fingerprint=said.fingerprint if version is None else f"name:{self._model}@{version}",
+            earlier_fingerprint=said.earlier_fingerprint if version is None else None,
+            variant=said.variant or f"{api.name} {self._spec.base_url} {said.fingerprint}",
+            server=self._told(api),
+        )
+
+    def _told(self, api: Api) -> str:
+        return f"{api.name} at {self._spec.base_url}, which calls it {api.model!r}"
 
     def _fingerprint(self, description: Description | None, version: str | None) -> str:
         """Return the checkpoint's, unless its content is unknown or the caller named a version."""
@@ -145,15 +176,14 @@ class Session:
             return description.fingerprint
         return f"name:{self._model}{f'@{version}' if version else ''}"
 
-    def _describe(self) -> Description | None:
-        """Read the checkpoint; `None` if the name is that of a hosted model alone."""
-        kind = next((kind for kind in KINDS if kind.name == self._api), None)
-        if kind is not None and kind.tokenizer == "none":
+    def _describe(self, kind: type[Api]) -> Description | None:
+        """Read the checkpoint; `None` if the server tells all of it, or it was not published."""
+        if kind.tokenizer == "none":
             return None
         try:
             return describe(Source(self._model, self._role, weights=False))
         except ModelError as error:
-            if kind is not None and kind.tokenizer == "needed":
+            if self._api is not None and kind.tokenizer == "needed":
                 raise
             logger.warning(
                 "The tokenizer of %r is not at hand (%s), so texts are not cut here and tokens are "
@@ -163,16 +193,20 @@ class Session:
             )
             return None
 
-    async def _choose_api(self, http: Http, description: Description | None) -> Api:
-        named = self._spec.model is not None
-        http.finding = self._api is None
+    async def _find_kind(self, http: Http) -> type[Api]:
+        """Find out what the server speaks, unless the caller or the host's name says so."""
+        if self._api is not None:
+            return next(kind for kind in KINDS if kind.name == self._api)
+        http.finding = True
         for kind in KINDS:
-            if self._api in (None, kind.name):
-                api = kind(http, self._role, self._spec.model or self._model, named, description)
-                if self._api is not None or await api.answers():
-                    http.finding = False
-                    return api
+            if await self._make(kind, http, None).answers():
+                http.finding = False
+                return kind
         raise BackendError(f"{self._spec.base_url} speaks no API that is known here.")
+
+    def _make(self, kind: type[Api], http: Http, description: Description | None) -> Api:
+        named = self._spec.model is not None
+        return kind(http, self._role, self._spec.model or self._model, named, description)
 
     async def _encoded(
         self, prompts: list[Prompt], limits: Limits, api: Api, capabilities: Capabilities
@@ -180,7 +214,8 @@ class Session:
         _check_instructions(prompts, api)
         description = api.description
         if description is None:
-            _check_limits(limits, api)
+            if api.capabilities is None:
+                _check_limits(limits, api)
             return uncut(prompts, api.whole)
         parts = [
             await asyncio.to_thread(

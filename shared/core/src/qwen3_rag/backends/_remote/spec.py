@@ -17,7 +17,7 @@ __all__ = ["APIS", "Remote", "plain_headers", "secrets_in"]
 
 #: Names of the APIs: servers that one runs oneself, vendors, and what many others speak.
 APIS = (
-    *("vllm", "sglang", "tei", "llama.cpp", "ollama"),
+    *("qwen3-rag", "vllm", "sglang", "tei", "llama.cpp", "ollama"),
     *("dashscope", "siliconflow", "deepinfra", "openrouter"),
     *("openai", "cohere"),
 )

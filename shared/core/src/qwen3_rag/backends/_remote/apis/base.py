@@ -13,6 +13,7 @@ import numpy as np
 from qwen3_rag._prompts import Prompt, RerankPrompt
 from qwen3_rag._published import Role
 from qwen3_rag._results import FloatArray
+from qwen3_rag.backends._base import Capabilities, Limits, Output
 from qwen3_rag.backends._checkpoint.description import Description
 from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._remote.http import BrokenAnswer, Http
@@ -40,10 +41,23 @@ class Answer:
     Attributes:
         values: Vectors `[prompts, dim]`, or log-odds `[prompts]`.
         tokens: Tokens that the server says it read, for the whole request; `None` if unknown.
+        details: What it read of each prompt, from a server that cuts prompts itself.
     """
 
     values: FloatArray
     tokens: int | None = None
+    details: Output | None = None
+
+    @classmethod
+    def join(cls, answers: Sequence[Answer]) -> Answer:
+        """Put answers one behind the other."""
+        counts = [answer.tokens for answer in answers if answer.tokens is not None]
+        details = [answer.details for answer in answers if answer.details is not None]
+        return cls(
+            np.concatenate([answer.values for answer in answers]),
+            sum(counts) if len(counts) == len(answers) else None,
+            _joined(details) if len(details) == len(answers) else None,
+        )
 
 
 class Api(ABC):
@@ -52,7 +66,8 @@ class Api(ABC):
     Attributes:
         name: Its name in `Remote`.
         tokenizer: Whether the checkpoint's tokenizer is "needed" here, "used" if it is at hand, or
-            of no use because the vendor's models are not published ("none").
+            "none" is used, because the vendor's models are not published, or the server counts
+            and cuts.
         takes_ids: Whether prompts are sent as token ids, so that no byte of them is the server's.
         makes_prompts: Whether an embedder's prompts are made by the server, from text, role and
             instruction.
@@ -65,6 +80,8 @@ class Api(ABC):
         whole: Tokens up to which the server surely reads a text or query, if it is not cut here.
         context: Longest input of the server; `None` if unknown.
         fingerprint: The server's own name for the model's version.
+        capabilities: What a server of this project says of its model. Then it makes nothing of its
+            own of a prompt, cuts prompts itself and says where, and is not probed.
     """
 
     name: ClassVar[str]
@@ -79,6 +96,7 @@ class Api(ABC):
     whole: int = 0
     context: int | None = None
     fingerprint: str | None = None
+    capabilities: Capabilities | None = None
     #: What mends a server that makes another prompt of a pair.
     remedy: ClassVar[str] = (
         "Start it with the reranker's template, or with another API that takes token ids."
@@ -118,6 +136,10 @@ class Api(ABC):
         Raises:
             BackendError: The server has no such model, or cannot do what is needed.
         """
+
+    def limited(self, limits: Limits) -> Api:
+        """Return the API for one call, whose limits are sent if the server cuts prompts itself."""
+        return self
 
     def group(self, prompt: Prompt) -> Hashable:
         """Return what the prompts of one request must share."""
@@ -179,6 +201,16 @@ class Api(ABC):
             f"{self.model!r}. Give one of its names in `Remote(model=...)`, which adapters call "
             "`served_model`."
         )
+
+
+def _joined(parts: Sequence[Output]) -> Output:
+    counts = [part.tokens for part in parts if part.tokens is not None]
+    return Output(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(counts) if len(counts) == len(parts) else None,
+        np.concatenate([part.cut_at for part in parts]),
+        np.concatenate([part.query_cut_at for part in parts]),
+    )
 
 
 def read_vectors(answer: Any, count: int) -> Answer:
