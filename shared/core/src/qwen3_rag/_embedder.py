@@ -351,6 +351,7 @@ class Qwen3Embedder(ModelBase):
         capabilities = yield from super()._open()
         least, most = min(MIN_DIM, capabilities.dim), capabilities.dim
         if self.dim is not None and not least <= self.dim <= most:
+            self._capabilities = None  # so that the next call checks again
             raise InputError(
                 f"`dim` must be from {least} to {most} for {capabilities.model!r}, got {self.dim}."
             )

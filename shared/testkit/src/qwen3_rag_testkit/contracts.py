@@ -88,11 +88,10 @@ class EmbedderContract(_ModelContract, ABC):
         )
 
     def test_dim_beyond_the_model_is_an_error(self) -> None:
-        with (
-            self.make_embedder(dim=30_000) as embedder,
-            pytest.raises(InputError, match="`dim` must be from 32"),
-        ):
-            embedder.embed_documents(["a"])
+        with self.make_embedder(dim=30_000) as embedder:
+            for _ in range(2):  # also once the model is open
+                with pytest.raises(InputError, match="`dim` must be from 32"):
+                    embedder.embed_documents(["a"])
 
     def test_async_equals_sync(self, embedder: Qwen3Embedder) -> None:
         async def both() -> tuple[object, object]:
