@@ -18,7 +18,7 @@ from qwen3_rag_server import RunningServer
 @pytest.fixture
 def made(server: RunningServer) -> Any:
     package = pytest.importorskip("langchain_openai", reason="langchain-openai is not installed")
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
 
         def make(model: str, **options: Any) -> Any:
             return package.OpenAIEmbeddings(

@@ -77,7 +77,12 @@ def test_both_encodings_have_the_same_numbers(client: httpx.Client) -> None:
     ("body", "status", "told"),
     [
         ({"model": "other", "input": "a"}, 404, "'tiny'"),
-        ({"input": "a"}, 400, "`model` is missing"),
+        ({"model": "tiny"}, 400, "`input` is missing"),
+        (
+            {"model": "tiny", "input": "a", "truncate_prompt_tokens": 2},
+            400,
+            "`truncate_prompt_tokens` must be from 64",
+        ),
         ({"model": "tiny", "input": [1, 2]}, 400, "check_embedding_ctx_length=False"),
         ({"model": "tiny", "input": [[1, 2]]}, 400, "check_embedding_ctx_length=False"),
         ({"model": "tiny", "input": ["a", None]}, 400, "Item 1 should be a string"),

@@ -21,7 +21,16 @@ from starlette.routing import Route
 
 from qwen3_rag.errors import Qwen3RagError
 from qwen3_rag_server.about import About
-from qwen3_rag_server.apis import openai, prompts, reranking, search, tei, tokenizing, weaviate
+from qwen3_rag_server.apis import (
+    cohere,
+    openai,
+    prompts,
+    reranking,
+    search,
+    tei,
+    tokenizing,
+    weaviate,
+)
 from qwen3_rag_server.bodies import read_body, read_json
 from qwen3_rag_server.description import describe
 from qwen3_rag_server.errors import Refusal, refusal_of
@@ -38,6 +47,7 @@ log = logging.getLogger(__name__)
 OPERATIONS: tuple[Operation[Any], ...] = (
     *openai.OPERATIONS,
     *reranking.OPERATIONS,
+    *cohere.OPERATIONS,
     *tei.OPERATIONS,
     *tokenizing.OPERATIONS,
     *prompts.OPERATIONS,

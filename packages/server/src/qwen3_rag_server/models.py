@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
-from qwen3_rag.backends import UNKNOWN, Role
-from qwen3_rag.integration import Closing, arguments_of, check_query
+from qwen3_rag.backends import UNKNOWN, WHOLE, Limits, Prompt, Role
+from qwen3_rag.integration import Closing, arguments_of, backend_of, check_query
 from qwen3_rag.search import Searcher
 from qwen3_rag_server.errors import Refusal
+from qwen3_rag_server.limits import within
+from qwen3_rag_server.prompting import document_prompts, query_prompts
 from qwen3_rag_server.tokens import PromptTokens
 
 __all__ = ["QUERIES", "QUERY_SUFFIX", "Reranked", "Served"]
@@ -99,7 +100,7 @@ class Served(Closing):
         return self.embedding_name if role == "embedding" else self.reranking_name
 
     async def tokens(self, role: Role) -> PromptTokens | None:
-        """Return what makes token ids of a model's prompts; `None` if another server runs it.
+        """Return what encodes a model's prompts; `None` if another server runs it.
 
         Raises:
             Refusal: There is no such model.
@@ -108,8 +109,8 @@ class Served(Closing):
         model = self.model(role)
         if "backend" in arguments_of(model):
             return None
-        capabilities = await model.awarm_up()
-        return await asyncio.to_thread(self._tokens_of, model, capabilities)
+        await model.awarm_up()  # which fetches a checkpoint that is not here yet
+        return await asyncio.to_thread(self._tokens_of, model)
 
     async def longest(self, role: Role) -> int:
         """Return the tokens of the longest prompt that is not cut."""
@@ -121,11 +122,11 @@ class Served(Closing):
             limit = DEFAULT_LENGTH if tokens is None else tokens.longest
         return min(int(limit), capabilities.context)
 
-    def are_queries(self, model: str, kind: str | None, instruction: str | None) -> bool:
+    def are_queries(self, model: str | None, kind: str | None, instruction: str | None) -> bool:
         """Tell whether a request's texts are queries, in any of the ways that it can say so.
 
         Args:
-            model: The model's name, which may have `QUERY_SUFFIX`.
+            model: The model's name, which may have `QUERY_SUFFIX`; `None` for the only one.
             kind: What the texts are, by any API's name.
             instruction: What queries are for.
 
@@ -141,7 +142,8 @@ class Served(Closing):
                 f"{kind!r}. Leave one of the two out.",
                 "input_type",
             )
-        self.check_name(model, self.embedding_name)
+        if model is not None:
+            self.check_name(model, self.embedding_name)
         return instruction is not None if kind is None else kind in QUERIES
 
     def check_name(self, given: str, known: str) -> None:
@@ -161,7 +163,9 @@ class Served(Closing):
         as_queries: bool,
         instruction: str | None = None,
         dim: int | None = None,
+        max_length: int | None = None,
         may_cut: bool = False,
+        normalize: bool = True,
         name: str = "input",
     ) -> Embeddings:
         """Embed texts.
@@ -171,7 +175,9 @@ class Served(Closing):
             as_queries: Whether they are queries.
             instruction: What queries are for; defaults to the model's.
             dim: Size of the vectors; defaults to the server's.
+            max_length: Tokens to read of each text, which is then cut.
             may_cut: Whether a text that is too long is cut, instead of being refused.
+            normalize: Whether the vectors get unit length.
             name: The field of the texts, for messages.
 
         Raises:
@@ -186,14 +192,46 @@ class Served(Closing):
                 '`"input_type": "query"`, or leave it out.',
                 "instruction",
             )
-        embedder = self._embedder_of(dim)
-        if as_queries:
+        embedder = self._embedder_of(dim, max_length)
+        if not normalize:
+            made = await self._embed_raw(embedder, texts, as_queries, instruction)
+        elif as_queries:
             made = await embedder.aembed_queries(texts, instruction=instruction, details=True)
         else:
             made = await embedder.aembed_documents(texts, details=True)
-        if not may_cut:
+        if not may_cut and max_length is None:
             _refuse_cuts(made.cut_at, name)
         return made
+
+    async def prompts(
+        self, texts: Sequence[str], as_queries: bool, instruction: str | None = None
+    ) -> list[Prompt]:
+        """Make the prompts of texts to embed.
+
+        Raises:
+            InputError: A query is blank.
+        """
+        assert self.embedder is not None
+        capabilities = await self.embedder.awarm_up()
+        if as_queries:
+            return query_prompts(self.embedder, capabilities, texts, instruction)
+        return document_prompts(self.embedder, capabilities, texts)
+
+    async def _embed_raw(
+        self,
+        embedder: Qwen3Embedder,
+        texts: Sequence[str],
+        as_queries: bool,
+        instruction: str | None,
+    ) -> Embeddings:
+        """Embed texts without giving the vectors unit length."""
+        await embedder.awarm_up()  # checks the size
+        prompts = await self.prompts(texts, as_queries, instruction)
+        limits = Limits(embedder.max_length)
+        output = await asyncio.wrap_future(backend_of(embedder).run(prompts, limits))
+        cut_at = (None if cut == WHOLE else cut for cut in output.cut_at.tolist())
+        tokens = None if output.tokens is None else tuple(output.tokens.tolist())
+        return Embeddings(output.values[:, : embedder.dim], tokens, tuple(cut_at))
 
     async def rerank(
         self,
@@ -202,6 +240,7 @@ class Served(Closing):
         *,
         instruction: str | None = None,
         max_document_tokens: int | None = None,
+        max_length: int | None = None,
         may_cut: bool = False,
         name: str = "documents",
     ) -> Reranked:
@@ -212,6 +251,7 @@ class Served(Closing):
             documents: The documents.
             instruction: What counts as an answer; defaults to the reranker's.
             max_document_tokens: Tokens to read of each document, which is then cut.
+            max_length: Tokens of a pair's whole prompt, for which its document is cut.
             may_cut: Whether a document that is too long is cut, instead of being refused.
             name: The field of the documents, for messages.
 
@@ -221,12 +261,12 @@ class Served(Closing):
         """
         self.model("reranking")
         check_query(query)
-        reranker = self._reranker_of(max_document_tokens)
+        reranker = self._reranker_of(max_document_tokens, max_length)
         pairs = [(query, document) for document in documents]
         made = await reranker.ascore(pairs, instruction=instruction, details=True)
         if not may_cut:
             _refuse_cuts(made.query_cut_at[:1], "query")
-            if max_document_tokens is None:
+            if max_document_tokens is None and max_length is None:
                 _refuse_cuts(made.cut_at, name)
         return Reranked(made.scores, made.logits, sum(made.tokens or ()), made.cut_at)
 
@@ -236,18 +276,24 @@ class Served(Closing):
         self._reranker_of.cache_clear()
         self._tokens_of.cache_clear()
 
-    def _make_embedder(self, dim: int | None) -> Qwen3Embedder:
+    def _make_embedder(self, dim: int | None, max_length: int | None) -> Qwen3Embedder:
         assert self.embedder is not None
-        if dim is None or dim == self.embedder.dim:
-            return self.embedder
-        return Qwen3Embedder(**{**arguments_of(self.embedder), "dim": dim})
+        given = arguments_of(self.embedder)
+        changed = {
+            **given,
+            **within(given, {"max_length": max_length}),
+            "dim": given["dim"] if dim is None else dim,
+        }
+        return self.embedder if changed == given else Qwen3Embedder(**changed)
 
-    def _make_reranker(self, max_document_tokens: int | None) -> Qwen3Reranker:
+    def _make_reranker(
+        self, max_document_tokens: int | None, max_length: int | None
+    ) -> Qwen3Reranker:
         assert self.reranker is not None
-        if max_document_tokens is None:
-            return self.reranker
-        limits: dict[str, Any] = {"max_document_tokens": max_document_tokens}
-        return Qwen3Reranker(**{**arguments_of(self.reranker), **limits})
+        given = arguments_of(self.reranker)
+        asked = {"max_document_tokens": max_document_tokens, "max_length": max_length}
+        changed = {**given, **within(given, asked)}
+        return self.reranker if changed == given else Qwen3Reranker(**changed)
 
 
 def _name(model: Qwen3Embedder | Qwen3Reranker | None) -> str:

@@ -18,7 +18,7 @@ __all__ = ["OPERATIONS"]
 class EmbeddingsBody(Body):
     """The fields of `/v1/embeddings`."""
 
-    model: str
+    model: str | None = Field(None, description="The embedding model; the only one if omitted.")
     input: Texts
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)
@@ -27,7 +27,15 @@ class EmbeddingsBody(Body):
     )
     instruction: str | None = Field(None, description="What queries are for, in English.")
     truncate: bool = Field(False, description="Whether texts that are too long are cut.")
+    truncate_prompt_tokens: int | None = Field(
+        None, ge=-1, description="As vLLM has it: tokens to read of each text; all it can with -1."
+    )
     user: str | None = None
+
+    @property
+    def max_length(self) -> int | None:
+        """The tokens to read of each text, if there is a number."""
+        return None if self.truncate_prompt_tokens == -1 else self.truncate_prompt_tokens
 
 
 async def embeddings(served: Served, body: EmbeddingsBody) -> dict[str, Any]:
@@ -38,19 +46,20 @@ async def embeddings(served: Served, body: EmbeddingsBody) -> dict[str, Any]:
         as_queries=as_queries,
         instruction=body.instruction,
         dim=body.dimensions,
-        may_cut=body.truncate,
+        max_length=body.max_length,
+        may_cut=body.truncate or body.truncate_prompt_tokens == -1,
     )
-    return _answer(made, body)
+    return _answer(served, made, body)
 
 
-def _answer(made: Embeddings, body: EmbeddingsBody) -> dict[str, Any]:
+def _answer(served: Served, made: Embeddings, body: EmbeddingsBody) -> dict[str, Any]:
     rows: list[Any] = list(made.vectors)
     if body.encoding_format == "base64":
         rows = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in rows]
     tokens = sum(made.tokens or ())
     answer: dict[str, Any] = {
         "object": "list",
-        "model": body.model,
+        "model": body.model or served.embedding_name,
         "data": [
             {"object": "embedding", "index": index, "embedding": row}
             for index, row in enumerate(rows)
@@ -69,6 +78,9 @@ OPERATIONS = (
         EmbeddingsBody,
         lambda body: len(body.input),
         embeddings,
-        names={"dim": "dimensions", "queries": "input", "documents": "input"},
+        names={
+            **{"dim": "dimensions", "queries": "input", "documents": "input"},
+            "max_length": "truncate_prompt_tokens",
+        },
     ),
 )

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import Field
 
 from qwen3_rag.backends import EmbedPrompt, Limits, Output, Prompt, RerankPrompt, Role
-from qwen3_rag.errors import InputError
 from qwen3_rag.integration import arguments_of, backend_of
 from qwen3_rag_server.bodies import Body
+from qwen3_rag_server.limits import within
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
 
@@ -61,7 +60,7 @@ class RerankingPrompts(Body):
 async def embedding(served: Served, body: EmbeddingPrompts) -> dict[str, Any]:
     """Answer `/v1/prompts/embedding`."""
     prompts = [EmbedPrompt(one.text, one.instruction, one.prefix) for one in body.prompts]
-    output = await _run(served, "embedding", prompts, Limits(body.max_length))
+    output = await _run(served, "embedding", prompts, {"max_length": body.max_length})
     rows = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in output.values]
     return {"vectors": rows, **_read(output)}
 
@@ -69,30 +68,18 @@ async def embedding(served: Served, body: EmbeddingPrompts) -> dict[str, Any]:
 async def reranking(served: Served, body: RerankingPrompts) -> dict[str, Any]:
     """Answer `/v1/prompts/reranking`."""
     prompts = [RerankPrompt(one.query, one.document, one.instruction) for one in body.prompts]
-    limits = Limits(body.max_length, body.max_query_tokens, body.max_document_tokens)
+    names = ("max_length", "max_query_tokens", "max_document_tokens")
+    limits = {name: getattr(body, name) for name in names}
     output = await _run(served, "reranking", prompts, limits)
     return {"logits": output.values, **_read(output)}
 
 
-async def _run(served: Served, role: Role, prompts: Sequence[Prompt], asked: Limits) -> Output:
+async def _run(
+    served: Served, role: Role, prompts: Sequence[Prompt], asked: Mapping[str, int | None]
+) -> Output:
     model = served.model(role)
-    limits = _within(arguments_of(model), asked)
+    limits = Limits(**within(arguments_of(model), asked))
     return await asyncio.wrap_future(backend_of(model).run(prompts, limits))
-
-
-def _within(own: Mapping[str, Any], asked: Limits) -> Limits:
-    """Return limits with those of the served model where the request has none.
-
-    Raises:
-        InputError: The request has a larger one.
-    """
-    chosen = {}
-    for name, limit in asdict(asked).items():
-        most = own.get(name)
-        if limit is not None and most is not None and limit > most:
-            raise InputError(f"`{name}` can be {most:,} at most on this server, got {limit:,}.")
-        chosen[name] = most if limit is None else limit
-    return Limits(**chosen)
 
 
 def _read(output: Output) -> dict[str, Any]:

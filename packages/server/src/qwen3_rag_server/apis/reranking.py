@@ -36,6 +36,9 @@ class RerankBody(Body):
     truncate: bool = Field(False, description="Whether documents that are too long are cut.")
     truncation_direction: Literal["right", "Right"] | None = None
     max_tokens_per_doc: int | None = Field(None, ge=1, description="Tokens to read of each.")
+    truncate_prompt_tokens: int | None = Field(
+        None, ge=-1, description="As vLLM has it: tokens of a whole prompt; all it can with -1."
+    )
     priority: int | None = None
     user: str | None = None
 
@@ -46,6 +49,11 @@ class RerankBody(Body):
         if self.instruct is not None and self.instruction is not None:
             raise PydanticCustomError(OWN, "Give `instruction` or `instruct`, not both")
         return self
+
+    @property
+    def max_length(self) -> int | None:
+        """The tokens of a prompt, if there is a number."""
+        return None if self.truncate_prompt_tokens == -1 else self.truncate_prompt_tokens
 
     @property
     def candidates(self) -> list[str]:
@@ -62,7 +70,8 @@ async def rerank(served: Served, body: RerankBody) -> Any:
         body.candidates,
         instruction=body.instruction if body.instruct is None else body.instruct,
         max_document_tokens=body.max_tokens_per_doc,
-        may_cut=body.truncate,
+        max_length=body.max_length,
+        may_cut=body.truncate or body.truncate_prompt_tokens == -1,
         name="documents" if body.texts is None else "texts",
     )
     order = made.order[: body.top_n or None]
@@ -108,6 +117,9 @@ def _pairs(body: RerankBody) -> int:
     return len(body.candidates)
 
 
+#: What messages name, and the fields.
+_NAMES = {"max_length": "truncate_prompt_tokens", "max_document_tokens": "max_tokens_per_doc"}
+
 OPERATIONS = (
     Operation(
         "/rerank",
@@ -117,7 +129,17 @@ OPERATIONS = (
         rerank,
         is_hook=True,
         plain_errors=True,
+        names=_NAMES,
     ),
-    Operation("/v1/rerank", "Rerank documents, as Jina and vLLM do", RerankBody, _pairs, rerank),
-    Operation("/v2/rerank", "Rerank documents, as Cohere does", RerankBody, _pairs, rerank),
+    Operation(
+        "/v1/rerank",
+        "Rerank documents, as Jina and vLLM do",
+        RerankBody,
+        _pairs,
+        rerank,
+        names=_NAMES,
+    ),
+    Operation(
+        "/v2/rerank", "Rerank documents, as Cohere does", RerankBody, _pairs, rerank, names=_NAMES
+    ),
 )

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from qwen3_rag_server.bodies import Body
-from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation, Texts
 
@@ -21,36 +20,39 @@ class EmbedBody(Body):
     prompt_name: Literal["query", "document", "passage"] | None = Field(
         None, description="What the texts are; documents if omitted."
     )
-    normalize: bool = True
+    normalize: bool = Field(True, description="Whether the vectors get unit length.")
     truncate: bool = Field(False, description="Whether texts that are too long are cut.")
-    truncation_direction: Literal["right", "Right"] | None = None
+    truncation_direction: Literal["right", "Right"] | None = Field(
+        None, description="Where a text is cut: its end alone can be."
+    )
     dimensions: int | None = Field(None, ge=1)
 
 
 async def embed(served: Served, body: EmbedBody) -> Any:
     """Answer `/embed`."""
-    if not body.normalize:
-        raise Refusal(
-            422, "`normalize` must be true: the model's vectors have unit length.", "normalize"
-        )
     made = await served.embed(
         body.inputs,
         as_queries=body.prompt_name == "query",
         dim=body.dimensions,
         may_cut=body.truncate,
+        normalize=body.normalize,
         name="inputs",
     )
     return list(made.vectors)
 
 
-OPERATIONS = (
+OPERATIONS = tuple(
     Operation(
-        "/embed",
-        "Embed texts, as Text Embeddings Inference does",
+        path,
+        f"Embed texts, as {client}",
         EmbedBody,
         lambda body: len(body.inputs),
         embed,
         plain_errors=True,
         names={"dim": "dimensions", "queries": "inputs", "documents": "inputs"},
-    ),
+    )
+    for path, client in (
+        ("/embed", "Text Embeddings Inference does"),
+        ("/", "`InferenceClient` of huggingface_hub asks that server"),
+    )
 )

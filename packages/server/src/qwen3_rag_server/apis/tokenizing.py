@@ -11,11 +11,11 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from qwen3_rag.backends import EmbedPrompt, Prompt, Role
-from qwen3_rag.integration import check_query
 from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import InputType, Operation, Text, Texts
+from qwen3_rag_server.prompting import pair_prompts
 from qwen3_rag_server.tokens import PromptTokens
 
 __all__ = ["OPERATIONS"]
@@ -64,24 +64,24 @@ async def tokenize(served: Served, body: TokenizeBody) -> Any:
             f"The tokenizer of {served.name(role)!r} is not here, because another server runs it. "
             "Ask that server.",
         )
-    prompts = _prompts(served, tokens, body)
+    prompts = await _prompts(served, body)
     longest = await served.longest(role)
     return await asyncio.to_thread(_answer, body, tokens, prompts, longest)
 
 
-def _prompts(served: Served, tokens: PromptTokens, body: TokenizeBody) -> list[Prompt]:
+async def _prompts(served: Served, body: TokenizeBody) -> list[Prompt]:
     if body.query is not None:
         if body.model is not None:
             served.check_name(body.model, served.reranking_name)
-        check_query(body.query)
-        return tokens.pairs(body.query, body.documents or [], body.instruction)
-    model = served.embedding_name if body.model is None else body.model
+        assert served.reranker is not None  # or there were no tokens
+        capabilities = await served.reranker.awarm_up()
+        documents = body.documents or []
+        return pair_prompts(served.reranker, capabilities, body.query, documents, body.instruction)
     kind = body.input_type if body.inputs is None else body.prompt_name
-    as_queries = served.are_queries(model, kind, body.instruction)
+    as_queries = served.are_queries(body.model, kind, body.instruction)
     if body.prompt is not None:
         return [EmbedPrompt(body.prompt)]
-    texts = body.inputs or body.input or []
-    return tokens.queries(texts, body.instruction) if as_queries else tokens.documents(texts)
+    return await served.prompts(body.inputs or body.input or [], as_queries, body.instruction)
 
 
 def _answer(
