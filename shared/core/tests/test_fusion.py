@@ -515,6 +515,13 @@ def test_weight_that_cannot_weigh_is_refused(
 
 
 @METHODS
+def test_weights_whose_sum_is_no_number_are_refused(method: Callable[..., list[Fused]]) -> None:
+    lists: dict[str, RankedList] = {"dense": [("a", 1.0)], "bm25": [("a", 1.0)]}
+    with pytest.raises(InputError, match=r"add up to infinity.*1e\+308"):
+        method(lists, weights={"dense": 1e308, "bm25": 1e308})
+
+
+@METHODS
 def test_weight_of_a_retriever_that_is_not_there_is_refused(
     method: Callable[..., list[Fused]],
 ) -> None:

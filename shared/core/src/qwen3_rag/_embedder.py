@@ -347,15 +347,13 @@ class Qwen3Embedder(ModelBase):
         prompts = [EmbedPrompt(text, prefix=prefix) for text in texts]
         return (yield from self._embed(prompts, progress, details))
 
-    def _open(self) -> Flow[Capabilities]:
-        capabilities = yield from super()._open()
+    def _check(self, capabilities: Capabilities) -> None:
         least, most = min(MIN_DIM, capabilities.dim), capabilities.dim
         if self.dim is not None and not least <= self.dim <= most:
             self._capabilities = None  # so that the next call checks again
             raise InputError(
                 f"`dim` must be from {least} to {most} for {capabilities.model!r}, got {self.dim}."
             )
-        return capabilities
 
     def _embed(
         self, prompts: list[EmbedPrompt], progress: Progress, details: bool

@@ -136,8 +136,12 @@ class ModelBase(Closing):
         capabilities: Capabilities = yield self._backend.open()
         if capabilities.role != self.role:
             raise ModelError(_wrong_role(capabilities.model, capabilities.role))
-        self._capabilities = capabilities
+        self._check(capabilities)
+        self._capabilities = capabilities  # only now, or the next call would skip the checks
         return capabilities
+
+    def _check(self, capabilities: Capabilities) -> None:
+        """Check the caller's arguments against the model."""
 
 
 def log_cuts(output: Output, limits: Limits, what: str) -> None:

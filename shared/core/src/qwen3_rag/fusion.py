@@ -369,4 +369,7 @@ def _weights(lists: Iterable[str], weights: Mapping[str, float] | None) -> dict[
             raise InputError(f"`weights` names {name!r}, but the retrievers are {names}.")
         if not (_is_finite(weight, f"weights[{name!r}]") and weight >= 0):
             raise InputError(f"The weight of {name!r} must be zero or more, got {weight!r}.")
-    return {name: given.get(name, 1.0) for name in names}
+    weighing = {name: given.get(name, 1.0) for name in names}
+    if not math.isfinite(sum(weighing.values())):  # and with it every sum of weighted scores
+        raise InputError(f"The weights add up to infinity, got {given!r}. Only ratios matter.")
+    return weighing
