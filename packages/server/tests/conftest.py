@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from packages.server.tests.served_process import ServedProcess
 from qwen3_rag import Qwen3Embedder, Qwen3Reranker
 from qwen3_rag_server import RunningServer, Served
 
@@ -39,3 +40,10 @@ def server(embedder: Qwen3Embedder, reranker: Qwen3Reranker) -> Iterator[Running
 def client(server: RunningServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=60) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def apart() -> Iterator[ServedProcess]:
+    """A server in a process of its own, with a key and an index."""
+    with ServedProcess() as running:
+        yield running

@@ -134,6 +134,22 @@ def test_requests_under_way_are_answered_when_the_server_stops(
         _post(server)
 
 
+def test_requests_that_are_not_ready_when_the_time_to_stop_is_over_are_told(
+    held: _Held,
+) -> None:
+    served = Served(Qwen3Embedder("any", backend=_HeldSpec(held)))
+    with ThreadPoolExecutor() as threads:
+        with RunningServer(served, port=0, stop_within=1) as server:
+            first = threads.submit(_post, server)
+            _until(lambda: len(held.asked) == 1)
+        answer = first.result()
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "is stopping" in answer.json()["error"]["message"]
+    assert held.asked[0].cancelled()
+
+
 def test_bodies_are_limited_in_size_texts_and_time(
     started: Callable[..., RunningServer],
 ) -> None:
@@ -200,6 +216,18 @@ def test_a_key_that_no_header_holds_is_refused_and_not_told(key: str) -> None:
 def test_a_page_of_another_site_is_not_answered(client: httpx.Client) -> None:
     assert client.get("/meta", headers={"host": "rebound.example"}).status_code == 400
     assert client.get("/meta", headers={"host": "localhost:1234"}).status_code == 200
+
+
+def test_an_answer_does_not_wait_for_the_client_to_confirm_its_headers(
+    client: httpx.Client,
+) -> None:
+    def seconds() -> float:
+        begun = time.monotonic()
+        client.get("/health")
+        return time.monotonic() - begun
+
+    # Else all but the first few take 40 ms. One try in five is enough on a busy machine.
+    assert min(sorted(seconds() for _ in range(21))[10] for _ in range(5)) < 0.03
 
 
 def test_a_port_in_use_is_told(server: RunningServer) -> None:

@@ -128,6 +128,14 @@ def test_what_cannot_be_searched_is_refused(
     assert told in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("filter", [{"": [1]}, {"place": [2**63]}, {"place": []}, {"a\0": ["b"]}])
+def test_a_filter_that_no_store_can_ask_is_refused(found: Any, filter: dict[str, Any]) -> None:
+    answer = found(query=QUERY, filter=filter)
+
+    assert answer.status_code == 400
+    assert "filter" in answer.json()["error"]["message"]
+
+
 def test_without_an_index_the_answer_says_so(client: httpx.Client) -> None:
     answer = client.post("/v1/search", json={"query": QUERY})
 

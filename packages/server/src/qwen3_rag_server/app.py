@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import inspect
 import logging
@@ -13,8 +14,8 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -31,13 +32,14 @@ from qwen3_rag_server.apis import (
     tokenizing,
     weaviate,
 )
-from qwen3_rag_server.bodies import read_body, read_json
+from qwen3_rag_server.bodies import discard, read_body, read_json
 from qwen3_rag_server.description import describe
 from qwen3_rag_server.errors import Refusal, refusal_of
 from qwen3_rag_server.metrics import Metrics
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
-from qwen3_rag_server.queue import CLIENT_GONE, ClientGone, Queue, until_gone
+from qwen3_rag_server.outside import OnlyHosts, answer, unrouted
+from qwen3_rag_server.queue import CLIENT_GONE, Bodies, ClientGone, Queue, until_gone
 from qwen3_rag_server.settings import Settings
 
 __all__ = ["make_app"]
@@ -58,6 +60,8 @@ OPERATIONS: tuple[Operation[Any], ...] = (
 
 #: The files of the page by path; it needs no key itself, but what it asks does.
 PAGE = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+STOPPING = "The server is stopping, and the answer was not ready in time. Send the request again."
+UNKNOWN = "The request failed in a way that is not known; see the server's log."
 POLICY = "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -69,8 +73,13 @@ def make_app(served: Served, settings: Settings | None = None) -> Starlette:
         settings: Limits and keys.
     """
     server = _Server(served, settings or Settings())
-    hosts = [Middleware(TrustedHostMiddleware, allowed_hosts=list(server.settings.hosts) or ["*"])]
-    return Starlette(routes=server.routes(), middleware=hosts)
+    app = Starlette(
+        routes=server.routes(),
+        middleware=[Middleware(OnlyHosts, hosts=server.settings.hosts)],
+        exception_handlers={HTTPException: unrouted},
+    )
+    app.router.redirect_slashes = False  # behind a proxy, it would send clients to another address
+    return app
 
 
 class _Server:
@@ -79,6 +88,7 @@ class _Server:
     def __init__(self, served: Served, settings: Settings) -> None:
         self.served, self.settings = served, settings
         self._queue = Queue(settings.max_queue)
+        self._bodies = Bodies(settings.max_bodies)
         self._metrics = Metrics()
         self._keys = [key.encode() for key in settings.api_keys]
 
@@ -108,7 +118,7 @@ class _Server:
     def _guarded(
         self,
         path: str,
-        answer: Callable[[Request], Awaitable[Response]],
+        endpoint: Callable[[Request], Awaitable[Response]],
         operation: Operation[Any] | None = None,
         *,
         is_open: bool = False,
@@ -117,25 +127,28 @@ class _Server:
         if operation is not None and operation.is_hook and self.settings.open_hooks:
             is_open = True
         names = operation.names if operation is not None else {}
+        plain = operation is not None and operation.plain_errors
 
         async def guarded(request: Request) -> Response:
             begun = time.monotonic()
+            until = asyncio.get_running_loop().time() + self.settings.body_timeout
             try:
                 if not is_open:
                     self._check_key(request)
-                response = await answer(request)
+                response = await endpoint(request)
             except (ClientGone, ClientDisconnect):
                 response = Response(status_code=CLIENT_GONE)
             except Refusal as refusal:
-                response = _refused(refusal, operation)
+                response = answer(refusal, plain=plain)
+                if not await discard(request, until):
+                    response.headers["connection"] = "close"
             except Qwen3RagError as error:
-                response = _refused(refusal_of(error, names), operation)
+                response = answer(refusal_of(error, names), plain=plain)
+            except asyncio.CancelledError:  # by uvicorn, when the time to stop is over
+                response = answer(Refusal(503, STOPPING, retry_after=1), plain=plain)
             except Exception:
                 log.exception("%s %s failed", request.method, path)
-                response = _refused(
-                    Refusal(500, "The request failed in a way that is not known; see the log."),
-                    operation,
-                )
+                response = answer(Refusal(500, UNKNOWN), plain=plain)
             self._metrics.count(path, response.status_code, time.monotonic() - begun)
             return response
 
@@ -143,17 +156,19 @@ class _Server:
 
     def _answering(self, operation: Operation[Any]) -> Callable[[Request], Awaitable[Response]]:
         async def answering(request: Request) -> Response:
-            body = read_body(await read_json(request, self.settings), operation.body)
-            texts = operation.texts(body)
-            if texts > self.settings.max_texts:
-                raise Refusal(
-                    413,
-                    f"The request has {texts:,} texts, and this server takes "
-                    f"{self.settings.max_texts:,} at once. Send them in several requests.",
-                )
-            with self._queue.admit(texts), self._metrics.waiting(texts):
-                work = operation.answer(self.served, body)
-                return _json(await until_gone(request.receive, work))
+            with self._bodies.receive() as arrived:
+                data = await read_json(request, self.settings, arrived)
+                body = read_body(data, operation.body)
+                texts = operation.texts(body)
+                if texts > self.settings.max_texts:
+                    raise Refusal(
+                        413,
+                        f"The request has {texts:,} texts, and this server takes "
+                        f"{self.settings.max_texts:,} at once. Send them in several requests.",
+                    )
+                with self._queue.admit(texts), self._metrics.waiting(texts):
+                    work = operation.answer(self.served, body)
+                    return _json(await until_gone(request.receive, work))
 
         return answering
 
@@ -196,9 +211,3 @@ def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
 def _json(value: Any) -> Response:
     content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, media_type="application/json")
-
-
-def _refused(refusal: Refusal, operation: Operation[Any] | None) -> Response:
-    is_plain = operation is not None and operation.plain_errors
-    content = orjson.dumps(refusal.plain_body if is_plain else refusal.body)
-    return Response(content, refusal.status, headers=refusal.headers, media_type="application/json")

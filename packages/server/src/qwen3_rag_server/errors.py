@@ -31,6 +31,10 @@ _TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_f
 _TYPES |= {408: "timeout_error", 413: "invalid_request_error", 429: "rate_limit_error"}
 
 
+#: Characters of a message of the library in an answer.
+LONGEST = 800
+
+
 class Refusal(Exception):
     """A request that is answered with an error.
 
@@ -86,4 +90,6 @@ def refusal_of(error: Qwen3RagError, names: Mapping[str, str]) -> Refusal:
     message = str(error)
     for name, field in names.items():
         message = message.replace(f"`{name}", f"`{field}")
+    if len(message) > LONGEST:  # it repeats a value of the request
+        message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
     return Refusal(status, message, retry_after=1 if status == 503 else None)

@@ -1,4 +1,4 @@
-"""`Queue`: counts the texts that wait or run, and refuses those that do not fit."""
+"""`Queue` and `Bodies`: count the texts and bytes of requests, and refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from qwen3_rag_server.errors import Refusal
 
-__all__ = ["CLIENT_GONE", "ClientGone", "Queue", "until_gone"]
+__all__ = ["CLIENT_GONE", "Bodies", "ClientGone", "Queue", "until_gone"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,41 @@ _LONGEST_WAIT = 60  # seconds that a client is told to wait at most
 
 class ClientGone(Exception):
     """The client closed the connection before the answer."""
+
+
+class Bodies:
+    """The bytes of all bodies that are held in memory; used on the event loop alone."""
+
+    def __init__(self, most: int) -> None:
+        """Set the largest number."""
+        self._held = 0
+        self._most = most
+
+    @contextmanager
+    def receive(self) -> Iterator[Callable[[int], None]]:
+        """Give the function that counts what arrives of a body, until the request is answered.
+
+        Raises:
+            Refusal: In the function, if the bytes do not fit beside those of other requests.
+        """
+        own = 0
+
+        def arrived(length: int) -> None:
+            nonlocal own
+            if self._held > own and self._held + length > self._most:
+                raise Refusal(
+                    429,
+                    f"Requests with {self._held:,} bytes are under way, and this server holds "
+                    f"{self._most:,}. Try again later, or send fewer texts at once.",
+                    retry_after=1,
+                )
+            own += length
+            self._held += length
+
+        try:
+            yield arrived
+        finally:
+            self._held -= own
 
 
 class Queue:

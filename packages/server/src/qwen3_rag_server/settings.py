@@ -26,6 +26,8 @@ class Settings:
             machine reaches needs it: a page of another site could otherwise have a browser ask it.
         max_body: Bytes of a request's body.
         max_texts: Texts or pairs in one request.
+        max_bodies: Bytes of the bodies of all requests that arrive, wait or run; a request that
+            does not fit is answered with 429 and `Retry-After`.
         max_queue: Texts and pairs of all requests that wait or run; a request that does not fit is
             answered with 429 and `Retry-After`.
         body_timeout: Seconds in which a request's body must arrive.
@@ -39,12 +41,13 @@ class Settings:
     open_hooks: bool = False
     hosts: Sequence[str] = ()
     max_body: int = 32 * 2**20
+    max_bodies: int = 256 * 2**20
     max_texts: int = 2_048
     max_queue: int = 16_384
     body_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_body", "max_texts", "max_queue"):
+        for name in ("max_body", "max_bodies", "max_texts", "max_queue"):
             check_count(getattr(self, name), name, 1, required=True)
         if not self.body_timeout > 0:
             raise InputError(f"`body_timeout` must be above 0 seconds, got {self.body_timeout}.")

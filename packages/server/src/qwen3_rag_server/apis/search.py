@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,11 @@ __all__ = ["OPERATIONS", "hit_record"]
 
 MOST = 1_000  # candidates, which all are held in memory
 
+#: Values of a field; stores have whole numbers of 64 bits.
+Values = Annotated[
+    list[str | Annotated[int, Field(ge=-(2**63), lt=2**63)] | bool], Field(min_length=1)
+]
+
 
 class SearchBody(Body):
     """The fields of `/v1/search`."""
@@ -27,7 +32,7 @@ class SearchBody(Body):
     index: str | None = Field(None, description="The index; not needed if there is one alone.")
     limit: int = Field(10, ge=1)
     offset: int = Field(0, ge=0)
-    filter: dict[str, list[str | int | bool]] | None = Field(
+    filter: dict[str, Values] | None = Field(
         None, description="Payload fields, each with the values of which a hit must have one."
     )
     ids: list[str | int] | None = None
@@ -123,7 +128,10 @@ def _filter(searcher: Searcher, values: dict[str, list[str | int | bool]] | None
         return None
     if not isinstance(searcher, HybridSearcher):
         raise Refusal(400, "`filter` is for indexes of this project's stores.", "filter")
-    return searcher.store.matching(values)
+    try:
+        return searcher.store.matching(values)
+    except (OverflowError, TypeError, ValueError) as error:  # of the store's client
+        raise Refusal(400, f"`filter` cannot be used with this index: {error}", "filter") from error
 
 
 OPERATIONS = (Operation("/v1/search", "Search an index", SearchBody, lambda body: 1, search),)
