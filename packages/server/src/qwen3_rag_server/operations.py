@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.models import Served
+from qwen3_rag_server.shapes import Shape
 
 __all__ = ["InputType", "Operation", "Text", "Texts"]
 
@@ -33,6 +34,7 @@ class Operation(Generic[B]):
         is_hook: Whether a store calls it, which sends no key.
         plain_errors: Whether its clients read errors as a text, instead of an object.
         names: What messages of the library call its fields, where that is another name.
+        shape: JSON schema of the answer.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Operation(Generic[B]):
     is_hook: bool = False
     plain_errors: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    shape: Shape = field(default_factory=dict)
 
 
 def _text(value: Any) -> str:

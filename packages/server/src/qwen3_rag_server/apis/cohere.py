@@ -31,7 +31,7 @@ class Input(Body):
     content: list[TextPart] = Field(min_length=1, max_length=1)
 
 
-class EmbedBody(Body):
+class EmbedV2Body(Body):
     """The fields of `/v2/embed`: `texts`, or `inputs` in their place."""
 
     model: str
@@ -48,7 +48,7 @@ class EmbedBody(Body):
     priority: int | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> EmbedBody:
+    def _check(self) -> EmbedV2Body:
         if (self.texts is None) == (self.inputs is None):
             raise PydanticCustomError(OWN, "Give `texts`, or `inputs` in their place")
         return self
@@ -61,7 +61,7 @@ class EmbedBody(Body):
         return [one.content[0].text for one in self.inputs or ()]
 
 
-async def embed(served: Served, body: EmbedBody) -> dict[str, Any]:
+async def embed(served: Served, body: EmbedV2Body) -> dict[str, Any]:
     """Answer `/v2/embed`."""
     texts = body.contents
     made = await served.embed(
@@ -100,7 +100,7 @@ OPERATIONS = (
     Operation(
         "/v2/embed",
         "Embed texts, as Cohere does",
-        EmbedBody,
+        EmbedV2Body,
         lambda body: len(body.contents),
         embed,
         names={

@@ -11,6 +11,7 @@ from qwen3_rag import Embeddings
 from qwen3_rag_server.bodies import Body
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import InputType, Operation, Texts
+from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS"]
 
@@ -71,6 +72,14 @@ def _answer(served: Served, made: Embeddings, body: EmbeddingsBody) -> dict[str,
     return answer
 
 
+_SHAPE = record(
+    object=STRING,
+    model=STRING,
+    data=items(record(object=STRING, index=INTEGER, embedding={"anyOf": [items(NUMBER), STRING]})),
+    usage=record(prompt_tokens=INTEGER, total_tokens=INTEGER),
+    optional={"cut_at": items({"type": ["integer", "null"]})},
+)
+
 OPERATIONS = (
     Operation(
         "/v1/embeddings",
@@ -82,5 +91,6 @@ OPERATIONS = (
             **{"dim": "dimensions", "queries": "input", "documents": "input"},
             "max_length": "truncate_prompt_tokens",
         },
+        shape=_SHAPE,
     ),
 )

@@ -5,18 +5,23 @@ from __future__ import annotations
 import uuid
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.models import Reranked, Served
 from qwen3_rag_server.operations import Operation, Text
+from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS"]
 
 
 class RerankBody(Body):
     """The fields of a rerank request: `texts` as of TEI, or else `documents`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["documents"]}, {"required": ["texts"]}]}
+    )
 
     query: str
     documents: list[Text] | None = None
@@ -117,29 +122,44 @@ def _pairs(body: RerankBody) -> int:
     return len(body.candidates)
 
 
+_RESULTS = record(
+    id=STRING,
+    model=STRING,
+    results=items(
+        record(
+            index=INTEGER,
+            relevance_score=NUMBER,
+            optional={"document": record(text=STRING), "cut_at": INTEGER},
+        )
+    ),
+    usage=record(prompt_tokens=INTEGER, total_tokens=INTEGER),
+    meta=record(api_version=record(version=STRING), tokens=record(input_tokens=INTEGER)),
+)
+_SHAPE = {
+    "anyOf": [
+        _RESULTS,
+        items(record(index=INTEGER, score=NUMBER, optional={"text": STRING})),
+        record(query=STRING, property=STRING, scores=items(record(document=STRING, score=NUMBER))),
+    ]
+}
 #: What messages name, and the fields.
 _NAMES = {"max_length": "truncate_prompt_tokens", "max_document_tokens": "max_tokens_per_doc"}
 
-OPERATIONS = (
+OPERATIONS = tuple(
     Operation(
-        "/rerank",
-        "Rerank documents; the answer's shape follows the request's",
+        path,
+        summary,
         RerankBody,
         _pairs,
         rerank,
-        is_hook=True,
-        plain_errors=True,
+        is_hook=is_hook,
+        plain_errors=is_hook,
         names=_NAMES,
-    ),
-    Operation(
-        "/v1/rerank",
-        "Rerank documents, as Jina and vLLM do",
-        RerankBody,
-        _pairs,
-        rerank,
-        names=_NAMES,
-    ),
-    Operation(
-        "/v2/rerank", "Rerank documents, as Cohere does", RerankBody, _pairs, rerank, names=_NAMES
-    ),
+        shape=_SHAPE,
+    )
+    for path, summary, is_hook in (
+        ("/rerank", "Rerank documents; the answer's shape follows the request's", True),
+        ("/v1/rerank", "Rerank documents, as Jina and vLLM do", False),
+        ("/v2/rerank", "Rerank documents, as Cohere does", False),
+    )
 )

@@ -14,6 +14,7 @@ from qwen3_rag_server.bodies import Body
 from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
+from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS", "hit_record"]
 
@@ -134,4 +135,20 @@ def _filter(searcher: Searcher, values: dict[str, list[str | int | bool]] | None
         raise Refusal(400, f"`filter` cannot be used with this index: {error}", "filter") from error
 
 
-OPERATIONS = (Operation("/v1/search", "Search an index", SearchBody, lambda body: 1, search),)
+_RANK = record(rank=INTEGER, score=NUMBER)
+_HIT = record(
+    id={"type": ["string", "integer"]},
+    score=NUMBER,
+    text=STRING,
+    payload={"type": "object"},
+    ranks={"type": "object", "additionalProperties": _RANK},
+)
+_SHAPE = record(
+    index=STRING,
+    seconds={"type": "object", "additionalProperties": NUMBER},
+    hits=items(_HIT),
+)
+
+OPERATIONS = (
+    Operation("/v1/search", "Search an index", SearchBody, lambda body: 1, search, shape=_SHAPE),
+)

@@ -9,6 +9,7 @@ from pydantic import Field
 from qwen3_rag_server.bodies import Body
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation, Texts
+from qwen3_rag_server.shapes import NUMBER, items
 
 __all__ = ["OPERATIONS"]
 
@@ -50,6 +51,7 @@ OPERATIONS = tuple(
         embed,
         plain_errors=True,
         names={"dim": "dimensions", "queries": "inputs", "documents": "inputs"},
+        shape=items(items(NUMBER)),
     )
     for path, client in (
         ("/embed", "Text Embeddings Inference does"),

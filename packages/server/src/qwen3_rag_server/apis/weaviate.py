@@ -10,6 +10,7 @@ from qwen3_rag_server.bodies import Body
 from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
+from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS"]
 
@@ -46,5 +47,6 @@ OPERATIONS = (
         is_hook=True,
         plain_errors=True,
         names={"dim`": "config.dimensions`", "queries[0]": "text", "documents[0]": "text"},
+        shape=record(text=STRING, dims=INTEGER, vector=items(NUMBER)),
     ),
 )
