@@ -350,7 +350,6 @@ class Qwen3Embedder(ModelBase):
     def _check(self, capabilities: Capabilities) -> None:
         least, most = min(MIN_DIM, capabilities.dim), capabilities.dim
         if self.dim is not None and not least <= self.dim <= most:
-            self._capabilities = None  # so that the next call checks again
             raise InputError(
                 f"`dim` must be from {least} to {most} for {capabilities.model!r}, got {self.dim}."
             )
