@@ -29,7 +29,7 @@ LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft gguf cohere fastapi
 FRAMEWORKS := langchain-classic langchain-openai langchain-tests llama-index-embeddings-openai-like llama-index-llms-openai-like pytest-asyncio \
 	langchain-milvus langchain-qdrant langchain-weaviate \
 	llama-index-vector-stores-qdrant llama-index-vector-stores-weaviate \
-	milvus-haystack qdrant-haystack weaviate-haystack
+	huggingface-api-haystack milvus-haystack qdrant-haystack vllm-haystack weaviate-haystack
 TOOLS := axe-playwright-python coverage hatchling hypothesis import-linter mypy playwright pyte pytest pytest-xdist ruff schemathesis types-tqdm uv
 # One requirement per line, for uv.
 REQUIREMENTS = printf '%s\n' $(subst -e ,-e@,$(MEMBERS)) $(LIBRARIES) $(FRAMEWORKS) $(TOOLS) | tr @ ' '
