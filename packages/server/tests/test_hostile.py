@@ -292,7 +292,7 @@ def _is_no_error(client: httpx.Client, path: str, body: dict[str, Any]) -> None:
     answer = client.post(path, json=body)
     assert answer.status_code in (200, 400, 404, 413, 422, 501), (path, body)
     if answer.status_code == 200:
-        numbers = re.sub(r'"(cut_at|token_strs)":(null|\[[^]]*\])', "", answer.text)
+        numbers = re.sub(r'"(cut_at|start|stop|token_strs)":(null|\[[^]]*\])', "", answer.text)
         assert "null" not in numbers, (path, body)  # what JSON has for NaN and infinity
     else:
         _is_told(Answer(answer.status_code, answer.headers["content-type"], answer.content), path)
@@ -352,7 +352,7 @@ def test_bodies_of_many_connections_are_held_within_the_limit() -> None:
             assert client.post("/embed", content=body + b"}").status_code == 400
 
     assert {*statuses} == {b"400", b"429"}
-    assert statuses.count(b"400") == 4
+    assert 1 <= statuses.count(b"400") <= 4
     assert grown < 32 * most  # of 80 that were sent
 
 
