@@ -21,10 +21,10 @@ endif
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist worksteal
 
 # What pip installs: all packages, libraries that the tests compare with, and tools.
-MEMBERS := -e 'shared/core[chat,local,modelscope,remote]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/server -e packages/training -e 'packages/cli[all]' -e packages/langchain -e packages/llama-index -e packages/haystack
+MEMBERS := -e 'shared/core[chat,local,modelscope,remote]' -e shared/testkit -e shared/tiny -e 'packages/hybrid[all]' -e packages/evaluation -e packages/server -e packages/training -e 'packages/cli[all]' -e packages/langchain -e packages/llama-index -e packages/haystack
 # The packages' names, which constraints.txt does not pin.
-SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-server qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
-LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft gguf cohere fastapi python-docx 'xllamacpp; sys_platform == "linux" and platform_machine == "x86_64"'
+SIBLINGS := langchain-qwen3-rag llama-index-qwen3-rag qwen3-rag qwen3-rag-cli qwen3-rag-evaluation qwen3-rag-haystack qwen3-rag-hybrid qwen3-rag-server qwen3-rag-testkit qwen3-rag-tiny qwen3-rag-training
+LIBRARIES := torch==2.13.0 sentence-transformers==6.2.0 peft gguf cohere fastapi python-docx 'ir-measures; platform_machine != "aarch64"' 'xllamacpp; sys_platform == "linux" and platform_machine == "x86_64"'
 # Libraries for the tests and guides of the adapters.
 FRAMEWORKS := langchain-classic langchain-openai langchain-tests llama-index-embeddings-openai-like llama-index-llms-openai-like pytest-asyncio \
 	langchain-milvus langchain-qdrant langchain-weaviate \
