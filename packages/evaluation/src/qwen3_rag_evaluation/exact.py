@@ -108,9 +108,7 @@ class ExactSearcher:
             InputError: Both indexes are `None`.
         """
         if dense is None and bm25 is None:
-            raise InputError(
-                "Nothing can be searched without `dense` and `bm25`. Give one of them."
-            )
+            raise InputError("There is nothing to search: give `dense`, `bm25` or both.")
         self.pipeline = pipeline
         self._documents = documents
         self._ids = [*documents]
