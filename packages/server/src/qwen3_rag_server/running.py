@@ -20,6 +20,11 @@ from qwen3_rag_server.settings import Settings
 __all__ = ["RunningServer"]
 
 
+#: Seconds that an idle connection stays open. Clients and proxies should be the first to close it:
+#: nginx does after 60 seconds, and a request that meets the server's end of it is lost.
+KEEP_ALIVE = 75
+
+
 class RunningServer:
     """Answers requests on a port.
 
@@ -68,6 +73,7 @@ class RunningServer:
                 server_header=False,
                 http=Connection,
                 ws="none",
+                timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=max(1, round(stop_within)),
             )
         )
