@@ -257,17 +257,53 @@ def test_a_single_query_overtakes_a_bulk_job_at_the_next_batch(
     assert forward.batches[:2] == [[10], [3]]
 
 
-def test_a_bulk_job_is_not_starved_by_queries(
+def test_a_single_query_does_not_wait_for_each_of_several_bulk_jobs(
     scheduler: Scheduler, model: LoadedModel, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulks = [submit(scheduler, model, *several(3, 10)) for _ in range(4)]
+    assert forward.running.wait(WAIT)
+    wait_until(lambda: all(bulk.encoded == 3 for bulk in bulks))
+    single = submit(scheduler, model, "ab")
+    wait_until(lambda: bool(single.ready))
+
+    forward.may_run.set()
+    for one in (single, *bulks):
+        one.future.result(WAIT)
+
+    assert forward.batches[:3] == [[10], [2], [10]]
+
+
+@pytest.mark.parametrize("query", ["ab", "abcdefghi"])
+def test_a_bulk_job_is_not_starved_by_queries(
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward, query: str
 ) -> None:
     bulk = submit(scheduler, model, *several(20, 10))
     singles = 0
     while not bulk.future.done() and singles < 2_000:
-        submit(scheduler, model, "abcdefghi").future.result(WAIT)
+        submit(scheduler, model, query).future.result(WAIT)
         singles += 1
 
     bulk.future.result(WAIT)
     assert singles < 200
+
+
+def test_small_requests_that_keep_coming_leave_every_other_batch_to_a_bulk_job(
+    scheduler: Scheduler, model: LoadedModel, forward: SumForward
+) -> None:
+    forward.may_run.clear()
+    bulk = submit(scheduler, model, *several(4, 10))
+    assert forward.running.wait(WAIT)
+    smalls = [submit(scheduler, model, "ab") for _ in range(30)]
+    wait_until(lambda: bulk.encoded == 4 and all(bool(one.ready) for one in smalls))
+
+    forward.may_run.set()
+    for one in (bulk, *smalls):
+        one.future.result(WAIT)
+
+    sizes = [sum(batch) for batch in forward.batches]
+    assert [max(batch) for batch in forward.batches[:7]] == [10, 2, 10, 2, 10, 2, 10]
+    assert max(sizes) <= 10
 
 
 def test_encoding_stays_a_few_batches_ahead(

@@ -27,6 +27,7 @@ from qwen3_rag.backends._checkpoint.encoded import TokenSequence
 from qwen3_rag.backends._futures import settle, typed_error
 from qwen3_rag.backends._local.serving.batching import plan
 from qwen3_rag.backends._local.serving.loaded import LoadedModel, OutOfMemory
+from qwen3_rag.backends._local.serving.order import Order
 from qwen3_rag.backends._local.serving.request import Request
 from qwen3_rag.errors import BackendError, ModelError
 
@@ -68,6 +69,7 @@ class Scheduler:
         self._threads: dict[str, threading.Thread] = {}
         self._turns = itertools.count(1)
         self._stopped = False
+        self._order = Order()
         # Wakes the encoding thread. A finaliser can put an item here even while its thread holds a
         # lock.
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -256,9 +258,8 @@ class Scheduler:
 
     def _ready(self, device: str) -> list[Request]:
         """List the requests with something to compute, the longest-waiting first."""
-        ready = [r for r in self._active if r.ready and r.model and device in r.model.forwards]
-        ready.sort(key=attrgetter("turn"))
-        return ready
+        ready = (r for r in self._active if r.ready and r.model and device in r.model.forwards)
+        return sorted(ready, key=attrgetter("turn"))
 
     def _should_wait_for_more(self, device: str) -> bool:
         """Whether the next batch has space for requests that are being encoded."""
@@ -274,11 +275,11 @@ class Scheduler:
         return waiting and tokens < model.budget
 
     def _next_batch(self, device: str) -> list[_Part]:
-        """Take the next batch: the longest-waiting request's, filled up with others'."""
+        """Take the next batch: one request's, filled up with others'."""
         ready = self._ready(device)
         if not ready:
             return []
-        first, others = ready[0], ready[1:]
+        first, others = self._order.first(ready, device)
         model = first.model
         assert model is not None
         pads = model.forwards[device].pads
