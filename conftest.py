@@ -28,6 +28,7 @@ MARKS = {
     "docker": "a store's server, by URL, from a binary or in a container",
     "weights": "the published checkpoints",
     "gpu": "a CUDA device",
+    "browser": "Chromium, on the path or named by CHROMIUM_BINARY, and the package playwright",
     "slow": "minutes of time",
 }
 

@@ -43,6 +43,7 @@ class About:
             "embedding": self._served.embedding_name or None,
             "reranking": self._served.reranking_name or None,
             "indexes": list(self._served.searchers),
+            "defaults": self._served.defaults(),
         }
 
     async def info(self) -> dict[str, Any]:

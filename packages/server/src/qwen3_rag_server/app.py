@@ -59,7 +59,10 @@ OPERATIONS: tuple[Operation[Any], ...] = (
 
 
 #: The files of the page by path; it needs no key itself, but what it asks does.
-PAGE = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
+PAGE = {
+    "/" if one.name == "index.html" else f"/{one.name}": one.name
+    for one in files("qwen3_rag_server").joinpath("page").iterdir()
+}
 STOPPING = "The server is stopping, and the answer was not ready in time. Send the request again."
 UNKNOWN = "The request failed in a way that is not known; see the server's log."
 POLICY = "default-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
@@ -106,7 +109,7 @@ class _Server:
             "/meta": (about.meta, self.settings.open_hooks),
             "/info": (about.info, False),
             "/v1/models": (about.models, False),
-            "/openapi.json": (lambda: describe(OPERATIONS), True),
+            "/openapi.json": (lambda: describe(OPERATIONS, PAGE), True),
         }
         for path, (page, is_open) in pages.items():
             routes.append(Route(path, self._guarded(path, self._telling(page), is_open=is_open)))

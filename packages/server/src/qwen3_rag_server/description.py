@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mimetypes
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwen3_rag_server.operations import Operation
@@ -33,9 +34,6 @@ _OF_BODIES = {
 
 #: Paths that take no body: what they give, and its type.
 _PAGES = {
-    "/": ("The search page", "text/html"),
-    "/page.css": ("A file of the search page", "text/css"),
-    "/page.js": ("A file of the search page", "text/javascript"),
     "/health": ("Whether the server answers", "application/json"),
     "/.well-known/ready": ("Whether the server answers, for Weaviate", "application/json"),
     "/.well-known/live": ("Whether the server answers, for Weaviate", "application/json"),
@@ -47,8 +45,17 @@ _PAGES = {
 }
 
 
-def describe(operations: Sequence[Operation[Any]]) -> dict[str, Any]:
-    """Describe all paths."""
+def describe(operations: Sequence[Operation[Any]], page: Mapping[str, str]) -> dict[str, Any]:
+    """Describe all paths.
+
+    Args:
+        operations: Those that take a body.
+        page: The names of the search page's files by path.
+    """
+    of_page = {
+        path: ("A file of the search page", mimetypes.guess_type(name)[0] or "")
+        for path, name in page.items()
+    }
     schemas: dict[str, Any] = {"Error": ERROR, "PlainError": PLAIN_ERROR}
     paths: dict[str, Any] = {
         path: {
@@ -60,7 +67,7 @@ def describe(operations: Sequence[Operation[Any]]) -> dict[str, Any]:
                 },
             }
         }
-        for path, (told, kind) in _PAGES.items()
+        for path, (told, kind) in (of_page | _PAGES).items()
     }
     for one in operations:
         schema = one.body.model_json_schema(ref_template="#/components/schemas/{model}")

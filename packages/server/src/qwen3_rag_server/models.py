@@ -12,6 +12,7 @@ from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import UNKNOWN, WHOLE, Limits, Prompt, Role
 from qwen3_rag.integration import Closing, arguments_of, backend_of, check_query
 from qwen3_rag.search import Searcher
+from qwen3_rag_hybrid import HybridSearcher
 from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.limits import within
 from qwen3_rag_server.prompting import document_prompts, query_prompts
@@ -269,6 +270,22 @@ class Served(Closing):
             if max_document_tokens is None and max_length is None:
                 _refuse_cuts(made.cut_at, name)
         return Reranked(made.scores, made.logits, sum(made.tokens or ()), made.cut_at)
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """Return the options of a search by index, for those that can be searched with others."""
+        found = {}
+        for name, searcher in self.searchers.items():
+            if isinstance(searcher, HybridSearcher):
+                pipeline = searcher.pipeline
+                found[name] = {
+                    "candidates": pipeline.candidates,
+                    "rerank_depth": pipeline.rerank_depth,
+                    "reranks": pipeline.reranker is not None,
+                    "weights": {name: 1.0 for name in pipeline.retrievers}
+                    | dict(pipeline.weights or {}),
+                    "fusion": pipeline.fusion,
+                }
+        return found
 
     def close(self) -> None:
         """Release the models that were made for other sizes and cuts."""
