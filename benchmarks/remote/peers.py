@@ -79,8 +79,8 @@ def haystack_vllm(url: str, model: str, size: int | None) -> tuple[Embed, Embed]
     )
 
     options: Any = {"model": model, "api_base_url": f"{url}/v1", "dimensions": size}
-    queries = VLLMTextEmbedder(**options)
-    documents = VLLMDocumentEmbedder(**options, progress_bar=False, raise_on_failure=True)
+    queries: Any = VLLMTextEmbedder(**options)
+    documents: Any = VLLMDocumentEmbedder(**options, progress_bar=False, raise_on_failure=True)
     queries.warm_up()
     documents.warm_up()
     return (
@@ -120,7 +120,9 @@ def vllm_ranker(url: str, model: str, instruction: str | None) -> Rank:
     from haystack_integrations.components.rankers.vllm import VLLMRanker
 
     extra = {} if instruction is None else {"instruction": instruction}
-    ranker = VLLMRanker(model=model, api_base_url=f"{url}/v1", top_k=100, extra_parameters=extra)
+    ranker: Any = VLLMRanker(
+        model=model, api_base_url=f"{url}/v1", top_k=100, extra_parameters=extra
+    )
     ranker.warm_up()
 
     def rank(query: str, documents: Sequence[str]) -> Mapping[int, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import scipy.sparse as sparse  # type: ignore[import-untyped]  # ships no types
+import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from qwen3_rag.lexical import BM25Encoder, SparseVector

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sparse  # type: ignore[import-untyped]  # ships no types
+import scipy.sparse as sparse
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.extmath import (  # type: ignore[import-untyped]  # ships no types

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import UNKNOWN, WHOLE, Limits, Prompt, Role
