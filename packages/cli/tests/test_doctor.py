@@ -84,6 +84,15 @@ def test_doctor_of_a_damaged_index_ends_with_3(cli: Any, indexed: Path) -> None:
     assert "manifest.sqlite3" in said.json["index"]["state"]
 
 
+def test_every_package_that_a_command_needs_is_listed(cli: Any, tmp_path: Path) -> None:
+    said = cli.run(
+        *("doctor", "--store", tmp_path / "none", "--model", "tiny", "--no-measure", "--json")
+    )
+
+    for name in ("qwen3-rag-server", "qwen3-rag-hybrid", "qwen3-rag-tiny"):
+        assert said.json["packages"][name]
+
+
 def test_threads_are_set_before_torch_starts_and_shown(cli: Any, tmp_path: Path) -> None:
     command = ["doctor", "--store", tmp_path / "none", "--model", "tiny", "--no-measure", "--json"]
 

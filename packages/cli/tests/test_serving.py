@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
+
 
 @contextmanager
 def _serving(cli: Any, *arguments: str | Path, **variables: str) -> Iterator[tuple[Any, str]]:
@@ -73,12 +75,33 @@ def test_models_are_served_without_an_index_with_the_key_of_a_variable(cli: Any)
     assert (refused.status_code, allowed.status_code) == (401, 200)
 
 
+def test_questions_are_answered_by_the_chat_model_of_the_options(cli: Any, folder: Path) -> None:
+    with ChatEndpoint(lambda messages: "Paris [1].", api_key="k3y") as endpoint:
+        arguments = ("--index", folder, "--chat-url", endpoint.url, "--chat-key-env", "CHAT_KEY")
+        with _serving(
+            cli,
+            *arguments,
+            *("--chat-option", "temperature=0"),
+            CHAT_KEY="k3y",
+            QWEN3_RAG_CHAT_MODEL="writer",
+        ) as (_, url):
+            body = {"question": "What is the capital of France?", "limit": 1}
+            answer = httpx.post(f"{url}/v1/ask", json=body, timeout=60).json()
+
+    assert answer["text"] == "Paris [1]."
+    assert answer["sources"][0]["payload"]["path"] == "france.md"
+    [request] = endpoint.requests
+    assert (request["model"], request["temperature"]) == ("writer", 0)
+
+
 def test_what_cannot_be_served_ends_with_an_error(cli: Any, folder: Path, tmp_path: Path) -> None:
     for arguments, code, told in (
         (["--model", "tiny", "--server-key-env", "NOT_SET_HERE"], 2, "NOT_SET_HERE"),
         (["--index", tmp_path], 3, "There is no index"),
         (["--index", folder, "--index", folder], 2, "Two of the indexes are named"),
         (["--model", "tiny", "--port", "70000"], 2, "`port` must be"),
+        (["--model", "tiny", "--chat-url", "http://localhost"], 2, "--chat-model NAME"),
+        (["--model", "tiny", "--chat-option", "a=1"], 2, "--chat-url URL"),
         (["--model", "tiny", "--host", "192.0.2.1"], 2, "192.0.2.1"),
     ):
         result = cli.run("serve", *arguments)

@@ -9,32 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from packages.server.tests.conftest import DOCUMENTS, QUERY
-from qwen3_rag import Qwen3Embedder, Qwen3Reranker
+from packages.server.tests.conftest import QUERY
+from qwen3_rag import Qwen3Embedder
 from qwen3_rag_hybrid import Document, HybridSearcher, QdrantEdgeStore
 from qwen3_rag_server import RunningServer, Served
-
-
-def _documents(texts: list[str]) -> list[Document]:
-    return [Document(f"d{n}", text, {"place": n % 2}) for n, text in enumerate(texts)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, embedder: Qwen3Embedder) -> Path:
-    with HybridSearcher(QdrantEdgeStore(tmp_path / "index"), embedder) as searcher:
-        searcher.create(fields={"place": "integer"})
-        searcher.add(_documents(DOCUMENTS))
-        searcher.store.publish()  # type: ignore[attr-defined]  # it is a QdrantEdgeStore
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def searcher(
-    folder: Path, embedder: Qwen3Embedder, reranker: Qwen3Reranker
-) -> Iterator[HybridSearcher]:
-    store = QdrantEdgeStore(folder, read_only=True)
-    with HybridSearcher(store, embedder, reranker) as made:
-        yield made
 
 
 @pytest.fixture

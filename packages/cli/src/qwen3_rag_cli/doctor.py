@@ -29,6 +29,7 @@ PACKAGES = {
     "qwen3-rag": "qwen3-rag",
     "qwen3-rag-hybrid": "qwen3-rag-hybrid[edge]",
     "qwen3-rag-cli": "qwen3-rag-cli",
+    "qwen3-rag-server": "./packages/server",
     "qwen3-rag-tiny": "./shared/tiny",
     "torch": "qwen3-rag[local]",
     "transformers": "qwen3-rag[local]",

@@ -18,6 +18,10 @@ __all__ = [
     "MODEL_METAVAR",
     "STORE_METAVAR",
     "Candidates",
+    "ChatKeyEnv",
+    "ChatModel",
+    "ChatOptions",
+    "ChatUrl",
     "Device",
     "Dtype",
     "Filter",
@@ -54,6 +58,42 @@ Tenant = Annotated[
         "--tenant",
         metavar="NAME",
         help="Tenant whose files these are, in a collection with tenants.",
+    ),
+]
+ChatUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-url",
+        metavar="URL",
+        help="OpenAI-compatible chat endpoint, such as http://localhost:8000/v1.",
+        envvar="QWEN3_RAG_CHAT_URL",
+    ),
+]
+ChatModel = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-model",
+        metavar="NAME",
+        help="Name of the chat model there.",
+        envvar="QWEN3_RAG_CHAT_MODEL",
+    ),
+]
+ChatKeyEnv = Annotated[
+    str | None,
+    typer.Option(
+        "--chat-key-env",
+        metavar="NAME",
+        help="Environment variable with that endpoint's key.",
+        envvar="QWEN3_RAG_CHAT_KEY_ENV",
+    ),
+]
+ChatOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chat-option",
+        metavar="NAME=VALUE",
+        help="Further field of the request, such as temperature=0 or max_tokens=500. Can be "
+        "repeated.",
     ),
 ]
 Model = Annotated[

@@ -19,6 +19,7 @@ COMMANDS = (
     "index",
     "search",
     "ask",
+    "serve",
     "list",
     "remove",
     "info",

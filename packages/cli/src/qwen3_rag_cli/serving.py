@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from qwen3_rag.chat import Chat
 from qwen3_rag.errors import InputError
 from qwen3_rag_cli.index import Depths, Index
 from qwen3_rag_cli.models import Models
@@ -46,6 +47,7 @@ def opened(
     *,
     candidates: int,
     rerank: int | None,
+    chat: Chat | None = None,
 ) -> Iterator[Served]:
     """Open what is to be served; the models are not loaded yet.
 
@@ -56,6 +58,7 @@ def opened(
         runtime: Where the models run.
         candidates: Number of hits to take from each retriever.
         rerank: Number of fused hits to rerank; `None` for the default.
+        chat: The chat model that answers questions.
 
     Raises:
         InputError: Two indexes have the same name.
@@ -77,7 +80,7 @@ def opened(
             searchers[name] = closing.enter_context(index.searcher(models, depths))
         if searchers:
             first = next(iter(searchers.values()))
-            served = Served(first.embedder, first.reranker, searchers)
+            served = Served(first.embedder, first.reranker, searchers, chat)
         else:
             models = Models.chosen(model, reranker, runtime=runtime)
             embedder = closing.enter_context(models.embedder())

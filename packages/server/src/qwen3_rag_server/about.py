@@ -44,6 +44,7 @@ class About:
             "reranking": self._served.reranking_name or None,
             "indexes": list(self._served.searchers),
             "defaults": self._served.defaults(),
+            "chat": None if self._served.chat is None else self._served.chat.model,
         }
 
     async def info(self) -> dict[str, Any]:

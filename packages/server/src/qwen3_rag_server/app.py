@@ -8,7 +8,8 @@ import inspect
 import logging
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +24,7 @@ from starlette.routing import Route
 from qwen3_rag.errors import Qwen3RagError
 from qwen3_rag_server.about import About
 from qwen3_rag_server.apis import (
+    asking,
     cohere,
     openai,
     prompts,
@@ -35,6 +37,7 @@ from qwen3_rag_server.apis import (
 from qwen3_rag_server.bodies import discard, read_body, read_json
 from qwen3_rag_server.description import describe
 from qwen3_rag_server.errors import Refusal, refusal_of
+from qwen3_rag_server.events import EventResponse
 from qwen3_rag_server.metrics import Metrics
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
@@ -55,6 +58,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     *prompts.OPERATIONS,
     *weaviate.OPERATIONS,
     *search.OPERATIONS,
+    *asking.OPERATIONS,
 )
 
 
@@ -145,19 +149,24 @@ class _Server:
                 response = answer(refusal, plain=plain)
                 if not await discard(request, until):
                     response.headers["connection"] = "close"
-            except Qwen3RagError as error:
-                response = answer(refusal_of(error, names), plain=plain)
-            except asyncio.CancelledError:  # by uvicorn, when the time to stop is over
-                response = answer(Refusal(503, STOPPING, retry_after=1), plain=plain)
-            except Exception:
-                log.exception("%s %s failed", request.method, path)
-                response = answer(Refusal(500, UNKNOWN), plain=plain)
-            self._metrics.count(path, response.status_code, time.monotonic() - begun)
+            except (Exception, asyncio.CancelledError) as error:
+                response = answer(_refusal(error, path, names), plain=plain)
+
+            def count(status: int) -> None:
+                self._metrics.count(path, status, time.monotonic() - begun)
+
+            if isinstance(response, EventResponse):
+                response.on_end = count
+            else:
+                count(response.status_code)
             return response
 
         return guarded
 
     def _answering(self, operation: Operation[Any]) -> Callable[[Request], Awaitable[Response]]:
+        def refused(error: BaseException) -> Refusal:
+            return _refusal(error, operation.path, operation.names)
+
         async def answering(request: Request) -> Response:
             with self._bodies.receive() as arrived:
                 data = await read_json(request, self.settings, arrived)
@@ -169,7 +178,13 @@ class _Server:
                         f"The request has {texts:,} texts, and this server takes "
                         f"{self.settings.max_texts:,} at once. Send them in several requests.",
                     )
-                with self._queue.admit(texts), self._metrics.waiting(texts):
+                with ExitStack() as holding:
+                    holding.enter_context(self._queue.admit(texts))
+                    holding.enter_context(self._metrics.waiting(texts))
+                    if operation.events is not None and operation.streams(body):
+                        events = operation.events(self.served, body)
+                        first = await until_gone(request.receive, anext(events))
+                        return EventResponse(first, events, refused, holding.pop_all())
                     work = operation.answer(self.served, body)
                     return _json(await until_gone(request.receive, work))
 
@@ -197,6 +212,18 @@ class _Server:
                 401,
                 "The request has no key, or another one. Send it as `Authorization: Bearer KEY`.",
             )
+
+
+def _refusal(error: BaseException, path: str, names: Mapping[str, str]) -> Refusal:
+    """Return what a request is answered with that fails in this way."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Qwen3RagError):
+        return refusal_of(error, names)
+    if isinstance(error, asyncio.CancelledError):  # by uvicorn, when the time to stop is over
+        return Refusal(503, STOPPING, retry_after=1)
+    log.error("%s failed", path, exc_info=error)
+    return Refusal(500, UNKNOWN)
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:

@@ -78,7 +78,7 @@ def describe(operations: Sequence[Operation[Any]], page: Mapping[str, str]) -> d
             "summary": one.summary,
             "requestBody": {"required": True, "content": _json(_reference(one.body.__name__))},
             "responses": {
-                "200": {"description": "The answer", "content": _json(one.shape)},
+                "200": {"description": "The answer", "content": _formats(one)},
                 **_refusals(_ANY | _OF_BODIES, error),
                 **_refusals({"405": _ANY["405"]}, _reference("Error")),
             },
@@ -93,6 +93,12 @@ def describe(operations: Sequence[Operation[Any]], page: Mapping[str, str]) -> d
         },
         "security": [{}, {"key": []}],
     }
+
+
+def _formats(one: Operation[Any]) -> dict[str, Any]:
+    """Return the formats of an answer."""
+    events: dict[str, Any] = {} if one.events is None else {"text/event-stream": {}}
+    return {**_json(one.shape), **events}
 
 
 def _reference(name: str) -> Shape:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qwen3_rag import Embeddings, Qwen3Embedder, Qwen3Reranker
 from qwen3_rag.backends import UNKNOWN, WHOLE, Limits, Prompt, Role
@@ -18,6 +18,9 @@ from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.limits import within
 from qwen3_rag_server.prompting import document_prompts, query_prompts
 from qwen3_rag_server.tokens import PromptTokens
+
+if TYPE_CHECKING:
+    from qwen3_rag.chat import Chat
 
 __all__ = ["QUERIES", "QUERY_SUFFIX", "Reranked", "Served"]
 
@@ -60,6 +63,7 @@ class Served(Closing):
         embedder: The embedding model, if there is one.
         reranker: The reranker, if there is one.
         searchers: The indexes by name.
+        chat: The chat model that answers questions, if there is one.
         embedding_name: The embedding model's name for clients: a folder's own, without its path.
         reranking_name: The reranker's, in the same way.
     """
@@ -69,11 +73,13 @@ class Served(Closing):
         embedder: Qwen3Embedder | None = None,
         reranker: Qwen3Reranker | None = None,
         searchers: Mapping[str, Searcher] | None = None,
+        chat: Chat | None = None,
     ) -> None:
         """Set what is served. It is not closed by `close`, except for models made from it."""
         self.embedder, self.reranker = embedder, reranker
         self.embedding_name, self.reranking_name = _name(embedder), _name(reranker)
         self.searchers = dict(searchers or {})
+        self.chat = chat
         # Models are made from the given one for other sizes and cuts; all share its weights.
         self._embedder_of = lru_cache(maxsize=256)(self._make_embedder)
         self._reranker_of = lru_cache(maxsize=256)(self._make_reranker)

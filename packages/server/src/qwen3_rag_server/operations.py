@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -13,12 +13,25 @@ from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.shapes import Shape
 
-__all__ = ["InputType", "Operation", "Text", "Texts"]
+__all__ = ["Event", "InputType", "Operation", "Text", "Texts"]
 
 #: What texts are, by the names of several APIs.
 InputType = Literal["query", "document", "passage", "search_query", "search_document"]
 
 B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A part of an answer that comes in parts.
+
+    Attributes:
+        name: What kind of part it is.
+        data: Its content, as JSON values.
+    """
+
+    name: str
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,8 @@ class Operation(Generic[B]):
         plain_errors: Whether its clients read errors as a text, instead of an object.
         names: What messages of the library call its fields, where that is another name.
         shape: JSON schema of the answer.
+        streams: Whether a request asks for its answer in parts.
+        events: Computes the answer in parts; `None` if it comes whole alone.
     """
 
     path: str
@@ -46,6 +61,8 @@ class Operation(Generic[B]):
     plain_errors: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     shape: Shape = field(default_factory=dict)
+    streams: Callable[[B], bool] = lambda body: False
+    events: Callable[[Served, B], AsyncGenerator[Event, None]] | None = None
 
 
 def _text(value: Any) -> str:

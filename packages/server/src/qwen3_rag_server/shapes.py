@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-__all__ = ["ERROR", "INTEGER", "NUMBER", "PLAIN_ERROR", "STRING", "Shape", "items", "record"]
+__all__ = [
+    "BOOLEAN",
+    "ERROR",
+    "INTEGER",
+    "NUMBER",
+    "PLAIN_ERROR",
+    "STRING",
+    "Shape",
+    "items",
+    "record",
+]
 
 Shape: TypeAlias = Mapping[str, Any]
 
 STRING: Shape = {"type": "string"}
 INTEGER: Shape = {"type": "integer"}
 NUMBER: Shape = {"type": "number"}
+BOOLEAN: Shape = {"type": "boolean"}
 
 
 def items(shape: Shape) -> Shape:

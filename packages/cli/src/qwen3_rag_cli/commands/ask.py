@@ -8,6 +8,10 @@ import typer
 
 from qwen3_rag_cli.options import (
     Candidates,
+    ChatKeyEnv,
+    ChatModel,
+    ChatOptions,
+    ChatUrl,
     Filter,
     Instruction,
     Json,
@@ -27,42 +31,10 @@ __all__ = ["ask_command"]
 @with_runtime()
 def ask_command(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question.")],
-    chat_url: Annotated[
-        str | None,
-        typer.Option(
-            "--chat-url",
-            metavar="URL",
-            help="OpenAI-compatible chat endpoint, such as http://localhost:8000/v1.",
-            envvar="QWEN3_RAG_CHAT_URL",
-        ),
-    ] = None,
-    chat_model: Annotated[
-        str | None,
-        typer.Option(
-            "--chat-model",
-            metavar="NAME",
-            help="Name of the chat model there.",
-            envvar="QWEN3_RAG_CHAT_MODEL",
-        ),
-    ] = None,
-    chat_key_env: Annotated[
-        str | None,
-        typer.Option(
-            "--chat-key-env",
-            metavar="NAME",
-            help="Environment variable with that endpoint's key.",
-            envvar="QWEN3_RAG_CHAT_KEY_ENV",
-        ),
-    ] = None,
-    chat_options: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--chat-option",
-            metavar="NAME=VALUE",
-            help="Further field of the request, such as temperature=0 or max_tokens=500. Can be "
-            "repeated.",
-        ),
-    ] = None,
+    chat_url: ChatUrl = None,
+    chat_model: ChatModel = None,
+    chat_key_env: ChatKeyEnv = None,
+    chat_options: ChatOptions = None,
     store: Store = None,
     tenant: Tenant = None,
     limit: Annotated[

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from qwen3_rag_cli.options import STORE_METAVAR, Candidates, Model, Rerank, Reranker, with_runtime
+from qwen3_rag_cli.options import (
+    STORE_METAVAR,
+    Candidates,
+    ChatKeyEnv,
+    ChatModel,
+    ChatOptions,
+    ChatUrl,
+    Model,
+    Rerank,
+    Reranker,
+    with_runtime,
+)
 from qwen3_rag_cli.runtime import DEFAULT_RUNTIME, Runtime
 
 __all__ = ["serve_command"]
@@ -26,6 +37,10 @@ def serve_command(
     reranker: Reranker = None,
     candidates: Candidates = 200,
     rerank: Rerank = None,
+    chat_url: ChatUrl = None,
+    chat_model: ChatModel = None,
+    chat_key_env: ChatKeyEnv = None,
+    chat_options: ChatOptions = None,
     runtime: Runtime = DEFAULT_RUNTIME,
     host: Annotated[
         str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")
@@ -58,12 +73,14 @@ def serve_command(
     """Serve the models, and indexes, over HTTP, until Ctrl-C or SIGTERM.
 
     It speaks what clients of OpenAI, Cohere, Jina, Text Embeddings Inference and Weaviate's modules
-    speak. Without --index, it serves the models alone.
+    speak. Without --index, it serves the models alone. With --chat-url, questions are answered from
+    an index by the chat model there.
     """
     from qwen3_rag.integration import require_own
 
     require_own("qwen3_rag_server", "packages/server", "This command")
 
+    from qwen3_rag_cli.asking import chat_endpoint
     from qwen3_rag_cli.console import errors, waiting
     from qwen3_rag_cli.serving import opened, server_keys
     from qwen3_rag_cli.terminal import visible
@@ -72,8 +89,11 @@ def serve_command(
     settings = Settings(
         api_keys=server_keys(api_keys_env or ()), open_hooks=open_hooks, max_queue=max_queue
     )
+    chat = None
+    if chat_url or chat_options:  # the others may be set for `ask`, as variables
+        chat = chat_endpoint(chat_url, chat_model, chat_key_env, chat_options or ())
     with opened(
-        indexes or (), model, reranker, runtime, candidates=candidates, rerank=rerank
+        indexes or (), model, reranker, runtime, candidates=candidates, rerank=rerank, chat=chat
     ) as served:
         server = RunningServer(served, settings, host=host, port=port)
         with waiting("Loading the models", silent=False):

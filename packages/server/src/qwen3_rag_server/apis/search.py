@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,7 +17,7 @@ from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
 from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
-__all__ = ["OPERATIONS", "hit_record"]
+__all__ = ["HIT", "OPERATIONS", "SECONDS", "Found", "SearchOptions", "found", "hit_record"]
 
 MOST = 1_000  # candidates, which all are held in memory
 
@@ -26,13 +27,10 @@ Values = Annotated[
 ]
 
 
-class SearchBody(Body):
-    """The fields of `/v1/search`."""
+class SearchOptions(Body):
+    """The fields that say what is searched, and how."""
 
-    query: str
     index: str | None = Field(None, description="The index; not needed if there is one alone.")
-    limit: int = Field(10, ge=1)
-    offset: int = Field(0, ge=0)
     filter: dict[str, Values] | None = Field(
         None, description="Payload fields, each with the values of which a hit must have one."
     )
@@ -52,8 +50,45 @@ class SearchBody(Body):
     fusion: Literal["relative_score", "rrf"] | None = None
 
 
+class SearchBody(SearchOptions):
+    """The fields of `/v1/search`."""
+
+    query: str
+    limit: int = Field(10, ge=1)
+    offset: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found.
+
+    Attributes:
+        index: The name of the index.
+        hits: The hits, best first.
+        seconds: What each step took.
+    """
+
+    index: str
+    hits: list[Hit]
+    seconds: dict[str, float]
+
+
 async def search(served: Served, body: SearchBody) -> dict[str, Any]:
     """Answer `/v1/search`."""
+    made = await found(served, body, body.query, limit=body.limit, offset=body.offset)
+    hits = [hit_record(hit) for hit in made.hits]
+    return {"index": made.index, "seconds": made.seconds, "hits": hits}
+
+
+async def found(
+    served: Served, body: SearchOptions, query: str, *, limit: int, offset: int = 0
+) -> Found:
+    """Search as a request says.
+
+    Raises:
+        Refusal: There is no such index.
+        Qwen3RagError: See `Searcher.search`.
+    """
     name, searcher = _searcher(served, body.index)
     await _refresh(searcher)
     further = further_arguments(
@@ -67,14 +102,14 @@ async def search(served: Served, body: SearchBody) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     tuned = _tuned(searcher, body, seconds)
     hits = await tuned.asearch(
-        body.query,
-        limit=body.limit,
-        offset=body.offset,
+        query,
+        limit=limit,
+        offset=offset,
         filter=_filter(searcher, body.filter),
         instruction=body.instruction,
         **further,
     )
-    return {"index": name, "seconds": seconds, "hits": [hit_record(hit) for hit in hits]}
+    return Found(name, hits, seconds)
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:
@@ -104,7 +139,7 @@ def _searcher(served: Served, name: str | None) -> tuple[str, Searcher]:
     return name, known[name]
 
 
-def _tuned(searcher: Searcher, body: SearchBody, seconds: dict[str, float]) -> Searcher:
+def _tuned(searcher: Searcher, body: SearchOptions, seconds: dict[str, float]) -> Searcher:
     """Return a searcher with the options of a request, which notes the seconds of each step."""
     names = ("candidates", "rerank_depth", "weights", "fusion")
     given = {name: getattr(body, name) for name in names}
@@ -136,17 +171,20 @@ def _filter(searcher: Searcher, values: dict[str, list[str | int | bool]] | None
 
 
 _RANK = record(rank=INTEGER, score=NUMBER)
-_HIT = record(
+#: The shape of `hit_record`'s hits, with a number where an answer cites them.
+HIT = record(
+    {"number": INTEGER},
     id={"type": ["string", "integer"]},
     score=NUMBER,
     text=STRING,
     payload={"type": "object"},
     ranks={"type": "object", "additionalProperties": _RANK},
 )
+SECONDS = {"type": "object", "additionalProperties": NUMBER}
 _SHAPE = record(
     index=STRING,
-    seconds={"type": "object", "additionalProperties": NUMBER},
-    hits=items(_HIT),
+    seconds=SECONDS,
+    hits=items(HIT),
 )
 
 OPERATIONS = (
