@@ -14,6 +14,7 @@ from qwen3_rag import Embeddings
 from qwen3_rag_server.bodies import OWN, Body
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
+from qwen3_rag_server.shapes import NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS"]
 
@@ -96,6 +97,15 @@ def _answer(made: Embeddings, texts: Sequence[str], kinds: Sequence[str]) -> dic
     return answer
 
 
+_SHAPE = record(
+    {"cut_at": items({"type": ["integer", "null"]})},
+    id=STRING,
+    response_type=STRING,
+    embeddings=record({"float": items(items(NUMBER)), "base64": items(STRING)}),
+    texts=items(STRING),
+    meta={"type": "object"},
+)
+
 OPERATIONS = (
     Operation(
         "/v2/embed",
@@ -103,6 +113,7 @@ OPERATIONS = (
         EmbedV2Body,
         lambda body: len(body.contents),
         embed,
+        shape=_SHAPE,
         names={
             **{"dim": "output_dimension", "queries": "texts", "documents": "texts"},
             "max_length": "max_tokens",

@@ -15,6 +15,7 @@ from qwen3_rag_server.bodies import Body
 from qwen3_rag_server.limits import within
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import Operation
+from qwen3_rag_server.shapes import INTEGER, NUMBER, STRING, items, record
 
 __all__ = ["OPERATIONS"]
 
@@ -91,6 +92,12 @@ def _count(body: EmbeddingPrompts | RerankingPrompts) -> int:
     return len(body.prompts)
 
 
+_READ = {
+    "tokens": {"type": ["array", "null"], "items": INTEGER},
+    "cut_at": items(INTEGER),
+    "query_cut_at": items(INTEGER),
+}
+
 OPERATIONS: tuple[Operation[Any], ...] = (
     Operation(
         "/v1/prompts/embedding",
@@ -98,6 +105,7 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         EmbeddingPrompts,
         _count,
         embedding,
+        shape=record(vectors=items(STRING), **_READ),
     ),
     Operation(
         "/v1/prompts/reranking",
@@ -105,5 +113,6 @@ OPERATIONS: tuple[Operation[Any], ...] = (
         RerankingPrompts,
         _count,
         reranking,
+        shape=record(logits=items(NUMBER), **_READ),
     ),
 )

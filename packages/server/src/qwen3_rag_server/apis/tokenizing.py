@@ -16,6 +16,7 @@ from qwen3_rag_server.errors import Refusal
 from qwen3_rag_server.models import Served
 from qwen3_rag_server.operations import InputType, Operation, Text, Texts
 from qwen3_rag_server.prompting import pair_prompts
+from qwen3_rag_server.shapes import BOOLEAN, INTEGER, STRING, items, record
 from qwen3_rag_server.tokens import PromptTokens
 
 __all__ = ["OPERATIONS"]
@@ -127,6 +128,19 @@ def _count(body: TokenizeBody) -> int:
     return len(body.inputs or body.input or body.documents or ())
 
 
+_IDS = items(INTEGER)
+_COUNTED = {"count": INTEGER, "max_model_len": INTEGER}
+_PLACE = {"type": ["integer", "null"]}
+_TOKEN = record(id=INTEGER, text=STRING, special=BOOLEAN, start=_PLACE, stop=_PLACE)
+_NAMES = {"type": ["array", "null"], "items": STRING}
+_SHAPE = {
+    "anyOf": [
+        record(**_COUNTED, tokens=_IDS, token_strs=_NAMES),  # vLLM's
+        items(items(_TOKEN)),  # TEI's
+        record(**_COUNTED, tokens=items(_IDS)),
+    ]
+}
+
 OPERATIONS = (
     Operation(
         "/tokenize",
@@ -134,5 +148,7 @@ OPERATIONS = (
         TokenizeBody,
         _count,
         tokenize,
+        names={"queries": "input"},
+        shape=_SHAPE,
     ),
 )
