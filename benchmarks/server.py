@@ -4,7 +4,8 @@
 
 Both sides embed the same texts with `tiny` on the same cores, by turns; the clients run beside the
 server, in this process. Measured are the tokens a second of many connections, the time of single
-queries beside a bulk job, and the time of one short request.
+queries beside a bulk job, and the time of one short request. The processor time of both sides is
+noted too, with the clients': on a machine with other work, it says more than the time on the clock.
 """
 
 from __future__ import annotations
@@ -72,15 +73,15 @@ def content(texts: Sequence[str], **fields: Any) -> bytes:
 
 
 @contextmanager
-def served() -> Iterator[int]:
-    """Run `qwen3-rag serve`, and give its port."""
+def served() -> Iterator[tuple[int, int]]:
+    """Run `qwen3-rag serve`, and give its port and process id."""
     command = [sys.executable, "-m", "qwen3_rag_cli", "serve", "--model", "tiny", "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
             for line in process.stderr:
                 if found := re.search(r"http://[^:]+:(\d+)", line):
-                    yield int(found[1])
+                    yield int(found[1]), process.pid
                     return
             raise RuntimeError("The server did not start.")
         finally:
@@ -88,23 +89,55 @@ def served() -> Iterator[int]:
 
 
 def throughput(
-    port: int, embedder: Qwen3Embedder, texts: list[str], seconds: float, rounds: int
+    server: tuple[int, int],
+    embedder: Qwen3Embedder,
+    texts: list[str],
+    seconds: float,
+    rounds: int,
 ) -> dict[str, Any]:
-    """Measure tokens a second of both sides by turns."""
+    """Measure tokens a second of both sides by turns.
+
+    Args:
+        server: The server's port and process id.
+        embedder: The model in this process.
+        texts: What both embed.
+        seconds: Of each side.
+        rounds: In how many turns.
+    """
+    port, pid = server
     bodies = [content(texts[start : start + TEXTS]) for start in range(0, len(texts), TEXTS)]
-    rates: dict[str, list[float]] = {"in process": [], "server": []}
-    for _ in range(rounds):
+
+    def here() -> int:
         begun, done = time.perf_counter(), 0
         while time.perf_counter() - begun < seconds / rounds:
             start = done % len(texts)
             embedder.embed_documents(texts[start : start + SIZE])
             done += SIZE
-        rates["in process"].append(done * TOKENS / (time.perf_counter() - begun))
-        begun = time.perf_counter()
+        return done
+
+    def remotely() -> int:
+        # All that was begun is waited for, and counts with its time.
         counts = loaded(port, bodies, CONNECTIONS, lambda: time.sleep(seconds / rounds))
-        # Until the last has its answer; what ends after the time counts with its time.
-        rates["server"].append(sum(counts) * TEXTS * TOKENS / (time.perf_counter() - begun))
-    return {name: statistics.median(found) for name, found in rates.items()} | {"rates": rates}
+        return sum(counts) * TEXTS
+
+    sides = {"in process": here, "server": remotely}
+    found: dict[str, Any] = {name: {"rates": [], "cpu": []} for name in sides}
+    for _ in range(rounds):
+        for name, run in sides.items():
+            begun, cpu = time.perf_counter(), processor_seconds(pid)
+            tokens = run() * TOKENS
+            found[name]["rates"].append(tokens / (time.perf_counter() - begun))
+            found[name]["cpu"].append(1e6 * (processor_seconds(pid) - cpu) / tokens)
+    for measured in found.values():
+        measured["tokens_per_second"] = statistics.median(measured["rates"])
+        measured["cpu_seconds_per_million"] = statistics.median(measured["cpu"])
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time of this process and another one (on Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def loaded(
@@ -165,7 +198,7 @@ def main() -> None:
     made = Texts(embedding_folder())
     texts = made.texts([TOKENS] * 2 * SIZE)
     queries = [made.text(10) for _ in range(997)]
-    with served() as port, Qwen3Embedder("tiny") as embedder:
+    with served() as (port, pid), Qwen3Embedder("tiny") as embedder:
         bulk = [content(texts[start : start + TEXTS]) for start in range(0, SIZE, TEXTS)]
 
         client = Client(port)
@@ -182,7 +215,7 @@ def main() -> None:
         sides = {"in process": here, "server": remotely}
         result["one short request"] = {name: singles(ask, short) for name, ask in sides.items()}
         embedder.embed_documents(texts[:SIZE])
-        both = throughput(port, embedder, texts, arguments.seconds, arguments.rounds)
+        both = throughput((port, pid), embedder, texts, arguments.seconds, arguments.rounds)
         result["throughput"] = both
         beside: dict[str, Any] = {}
         client = Client(port)  # the first one was idle for too long
@@ -197,7 +230,8 @@ def table(result: dict[str, Any]) -> str:
     """Render the results, in Markdown."""
     rates, short = result["throughput"], result["one short request"]
     beside = result["one query beside a bulk job"]
-    here, there = rates["in process"], rates["server"]
+    here, there = (rates[name]["tokens_per_second"] for name in ("in process", "server"))
+    own, whole = (rates[name]["cpu_seconds_per_million"] for name in ("in process", "server"))
     alone, asked = (short[name]["p50_ms"] for name in ("in process", "server"))
     p50, p99 = beside["p50_ms"], beside["p99_ms"]
     return f"""\
@@ -205,6 +239,8 @@ def table(result: dict[str, Any]) -> str:
 |---|---|---|---|
 | {CONNECTIONS} connections, {TEXTS} texts of {TOKENS} tokens a request | {here:,.0f} tokens/s \
 | {there:,.0f} tokens/s | {there / here:.2f} |
+| processor time for a million tokens, with clients | {own:.1f} s | {whole:.1f} s \\
+| {own / whole:.2f} |
 | one short query, median | {alone:.1f} ms | {asked:.1f} ms | {asked - alone:+.1f} ms |
 | one short query beside {BULK} connections of the first row | \
 | median {p50:.0f} ms, p99 {p99:.0f} ms | {p99 / p50:.1f} |
