@@ -22,6 +22,9 @@ WIDE = {"width": 1440, "height": 900}
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)  # of a machine that does much else
     program = find_chromium()
     if program is None:
         pytest.skip("Chromium is not on the path, nor named by CHROMIUM_BINARY")
@@ -75,7 +78,7 @@ class Windows:
     def open(self, address: str = "", *, at: str | None = None, **options: Any) -> Page:
         """Open the page of a server in a window with settings of its own."""
         context = self._browser.new_context(**{"viewport": WIDE, **options})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(30_000)
         context.on("request", lambda request: self._asked.append(request.url))
         page = context.new_page()
         page.on("pageerror", lambda error: self._raised.append(str(error)))

@@ -20,7 +20,7 @@ def searching(page: Page) -> Iterator[None]:
     """Wait until the page shows the answer to what is done inside."""
     with page.expect_response("**/v1/search"):
         yield
-    page.locator("#results:not([aria-busy])").wait_for()
+    page.locator("#results:not([aria-busy])").wait_for(state="attached")
 
 
 def ask(page: Page, query: str = QUERY) -> None:

@@ -126,12 +126,12 @@ def test_sliders_change_the_order(page: Page, url: str) -> None:
     assert ids(page, "Reranked") == [hit["id"] for hit in hits[:3]]
     by_rank = sorted(hits, key=lambda hit: hit["ranks"]["fused"]["rank"])
     assert ids(page, "Fused") == [hit["id"] for hit in by_rank]
-    assert page.locator("output[for=depth]").inner_text() == "3"
+    assert page.locator(".value[data-of=depth]").inner_text() == "3"
 
     with searching(page):
         page.get_by_label("Rerank depth").fill("0")
     assert page.locator("[data-list=rerank]").count() == 0
-    assert page.locator("output[for=depth]").inner_text() == "off"
+    assert page.locator(".value[data-of=depth]").inner_text() == "off"
 
 
 def test_controls_begin_with_what_the_server_does(page: Page) -> None:

@@ -65,9 +65,10 @@ export async function search(body, limit, signal) {
   const answer = await ask("v1/search", body, signal);
   const hits = new Map(answer.hits.map((hit) => [JSON.stringify(hit.id), hit]));
   const alone = body.weights ? Object.keys(body.weights) : [];
-  await Promise.all(alone.filter((name) => hasGap(answer.hits, name, limit)).map(async (name) => {
+  const most = Math.min(limit, body.limit);
+  await Promise.all(alone.filter((name) => hasGap(answer.hits, name, most)).map(async (name) => {
     const weights = Object.fromEntries(alone.map((one) => [one, Number(one === name)]));
-    const more = await ask("v1/search", { ...body, limit, rerank_depth: 0, weights }, signal);
+    const more = await ask("v1/search", { ...body, limit: most, rerank_depth: 0, weights }, signal);
     for (const hit of more.hits) {
       const id = JSON.stringify(hit.id);
       if (!hits.has(id) && hit.ranks[name]) hits.set(id, { ...hit, ranks: { [name]: hit.ranks[name] } });

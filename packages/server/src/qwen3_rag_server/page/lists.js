@@ -27,7 +27,7 @@ export const keyOf = (hit) => JSON.stringify(hit.id);
 export function told(score) {
   const size = Math.abs(score);
   if (size && size < 0.001) return score.toExponential(0);
-  return score.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 3);
+  return score.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
 
 /** The file of a hit, as its folder and its name. */
@@ -76,7 +76,7 @@ function card(hit, name, words) {
     "button", { type: "button", class: "hit", "data-id": keyOf(hit), tabindex: "-1" },
     made("span", { class: "file" },
       made("span", { class: "rank" }, `${rank}`), " ",
-      made("bdi", {}, made("span", { class: "folder" }, folder), file), " ", score_),
+      made("bdi", { dir: "ltr" }, made("span", { class: "folder" }, folder), file), " ", score_),
     made("span", { class: "place" }, made("bdi", {}, [placeOf(hit), heading].filter(Boolean).join(" · "))),
     snippet,
     made("span", { class: "change" }, changeOf(hit, name)),

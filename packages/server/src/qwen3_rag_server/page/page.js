@@ -28,11 +28,13 @@ function useDefaults(index) {
   showValues();
 }
 
+/** Write the value of each slider beside it. */
 function showValues() {
-  for (const output of document.querySelectorAll("output")) {
-    const { id, value, max } = $(output.htmlFor.value);
-    output.textContent = id === "depth" && value === "0" ? "off" : value;
-    output.style.minWidth = `${Math.max(3, max.length)}ch`;
+  for (const shown of document.querySelectorAll(".value")) {
+    const slider = $(shown.dataset.of);
+    const isOff = slider.id === "depth" && slider.value === "0";
+    shown.textContent = isOff ? "off" : slider.value;
+    slider.setAttribute("aria-valuetext", shown.textContent);
   }
 }
 
@@ -97,6 +99,7 @@ async function run({ isNew = false, keepsAddress = false } = {}) {
   const own = (running = new AbortController());
   const limit = Math.min(50, Math.max(1, Math.trunc(Number($("limit").value)) || 10));
   const begun = performance.now();
+  $("intro").hidden = true;
   $("results").setAttribute("aria-busy", "true");
   try {
     const answer = await search(requestOf(query, limit), limit, own.signal);
@@ -122,9 +125,9 @@ async function run({ isNew = false, keepsAddress = false } = {}) {
 function report(best, seconds, whole) {
   const [first] = best;
   if (first) {
-    const place = [fileOf(first).join(""), placeOf(first)].filter(Boolean).join(", ");
     const count = best.length === 1 ? "1 hit" : `${best.length} hits`;
-    $("status").replaceChildren(`${count}. The first is `, made("bdi", {}, place), ".");
+    const place = placeOf(first) && `, ${placeOf(first)}`;
+    $("status").replaceChildren(`${count}. The first is `, made("bdi", { dir: "ltr" }, fileOf(first)[1]), `${place}.`);
   } else {
     const isFiltered = Boolean($("filter").value.trim());
     $("status").textContent = isFiltered ? "No hit with this filter." : "No hit. The index may be empty.";
@@ -132,11 +135,14 @@ function report(best, seconds, whole) {
   const steps = Object.entries(seconds).map(([name, one]) => [name, STEPS[name] ?? name, one * 1000]);
   const rest = Math.max(0, whole - steps.reduce((sum, one) => sum + one[2], 0));
   steps.push(["rest", "send and show", rest]);
-  $("times").replaceChildren(...steps.map(([name, title, milliseconds]) => {
-    const item = made("li", { "data-step": name }, `${title} `, made("b", {}, milliseconds < 9.95
-      ? `${milliseconds.toFixed(1)} ms` : `${Math.round(milliseconds)} ms`));
-    item.style.setProperty("--share", Math.max(1, milliseconds));
-    return item;
+  const of = (milliseconds) => (milliseconds < 9.95 ? milliseconds.toFixed(1) : `${Math.round(milliseconds)}`);
+  $("times").querySelector("ul").replaceChildren(...steps.map(([name, title, milliseconds]) => made(
+    "li", { "data-step": name }, `${title} `, made("b", {}, `${of(milliseconds)} ms`),
+  )));
+  $("bar").replaceChildren(...steps.map(([name, , milliseconds]) => {
+    const part = made("i", { "data-step": name });
+    part.style.setProperty("--share", milliseconds);
+    return part;
   }));
   $("times").hidden = false;
 }
@@ -163,7 +169,8 @@ async function load() {
     const meta = await ask("meta");
     fail(null);
     $("key-form").hidden = true;
-    $("served").textContent = [meta.embedding, meta.reranking].filter(Boolean).join(" · ");
+    const models = [["embeds", meta.embedding], ["reranks", meta.reranking]].filter(([, name]) => name);
+    $("served").textContent = models.map(([does, name]) => `${does} with ${name}`).join(", ");
     state.defaults = meta.defaults ?? {};
     $("index").replaceChildren(...meta.indexes.map((name) => made("option", {}, name)));
     $("index-option").hidden = meta.indexes.length < 2;
@@ -230,6 +237,11 @@ function prepareForms() {
 }
 
 function prepareKeys() {
+  // The address holds the question, so this link must not replace it.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    $("results").focus();
+  });
   addEventListener("keydown", (event) => {
     const writes = event.target.matches?.("input:not([type=range]), select, textarea");
     if (event.key === "/" && !writes && !$("hit").open) {

@@ -9,7 +9,7 @@ let current = null;
 function fill(button, { hits, words }) {
   current = button;
   const hit = hits.find((one) => JSON.stringify(one.id) === button.dataset.id);
-  $("hit-title").replaceChildren(made("bdi", {}, fileOf(hit).join("")));
+  $("hit-title").replaceChildren(made("bdi", { dir: "ltr" }, fileOf(hit).join("")));
   const place = [placeOf(hit), hit.payload.heading].filter(Boolean).join(" · ");
   $("hit-place").replaceChildren(made("bdi", {}, place));
   $("hit-ranks").replaceChildren(...LISTS.map(([name, title]) => {
