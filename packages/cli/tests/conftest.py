@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from qwen3_rag_cli.app import app
 from qwen3_rag_hybrid import QdrantEdgeStore
+from qwen3_rag_testkit.forks import CLI, Program, start
 from qwen3_rag_testkit.qdrant_server import QdrantServer
 from qwen3_rag_testkit.weaviate_server import WeaviateServer
 
@@ -77,6 +78,10 @@ class Cli:
     def command(self, *arguments: str | Path) -> list[str]:
         """Give the command line of a process of its own."""
         return [sys.executable, "-m", "qwen3_rag_cli", *(str(a) for a in arguments)]
+
+    def start(self, *arguments: str | Path, cwd: Path | None = None) -> Program:
+        """Start it in a process of its own, which has no imports to wait for."""
+        return start(CLI, *map(str, arguments), cwd=cwd)
 
     def process(self, *arguments: str | Path) -> Result:
         """Run it in a process of its own."""

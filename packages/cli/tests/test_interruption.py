@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import random
 import shutil
 import signal
-import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +14,34 @@ import pytest
 
 from qwen3_rag_cli.manifest import Manifest
 from qwen3_rag_hybrid import QdrantEdgeStore
+from qwen3_rag_testkit.forks import CLI, start
 
 QUERIES = ["value kept", "Part 3 of 8"]
 SEED = 20
-# Seconds; embedding and writing a group take about as long.
-PAUSE = 0.2
+
+# Ends as if killed after so many seconds of its processors, which no other program makes longer.
+TIMED = f"""
+import signal, sys, time
+signal.signal(signal.SIGPROF, signal.SIG_DFL)
+signal.setitimer(signal.ITIMER_PROF, float(sys.argv.pop(1)))
+try:
+    {CLI}
+finally:
+    print(time.process_time())
+"""
+# Is interrupted as by Ctrl-C when some of the chunks are written.
+INTERRUPTED = f"""
+import signal
+from qwen3_rag_cli.manifest import Manifest
+mark_clean = Manifest.mark_clean
+def interrupted(*arguments, **options):
+    mark_clean(*arguments, **options)
+    signal.raise_signal(signal.SIGINT)
+Manifest.mark_clean = interrupted
+{CLI}
+"""
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 
 
 def _change(tree: Path) -> None:
@@ -44,55 +63,6 @@ def close_to(value: Any) -> Any:
     if isinstance(value, list):
         return [close_to(entry) for entry in value]
     return pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
-
-
-@dataclass(frozen=True)
-class Watched:
-    """How a process ended, and how often it had changed the index before."""
-
-    returncode: int
-    changes: int
-    err: str
-
-
-def _state(store: Path) -> list[tuple[str, int]]:
-    """What changes whenever an index is written, copied or published."""
-    found = []
-    for name in ("manifest.sqlite3", "work*/manifest.sqlite3", "generations/*", "removed-*"):
-        for path in store.glob(name):
-            with contextlib.suppress(FileNotFoundError):
-                found.append((str(path), path.stat().st_mtime_ns))
-    return found
-
-
-def _watched(
-    command: list[str], store: Path, moment: float = math.inf, name: str = "SIGKILL"
-) -> Watched:
-    """Run, and send a signal once the index was changed so many times.
-
-    Moments are counted in changes, not in seconds, so that the speed of the machine does not decide
-    whether a signal meets a run at work.
-
-    Args:
-        command: To run.
-        store: Of the index it writes.
-        moment: Changes to let pass; the fraction is the part of a pause to wait after the last.
-        name: Of the signal.
-    """
-    last = _state(store)
-    changes = 0
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None:
-            found = _state(store)
-            changes += found != last
-            last = found
-            if changes >= moment // 1:
-                time.sleep(moment % 1 * PAUSE)
-                process.send_signal(getattr(signal, name))
-                break
-            time.sleep(0.001)
-        _, err = process.communicate(timeout=60)
-    return Watched(process.returncode, changes, err)
 
 
 class _Scene:
@@ -120,10 +90,12 @@ class _Scene:
             shutil.copytree(self.start, store)
         return store
 
-    def command(self, store: Path) -> list[str]:
+    def run(self, store: Path, code: str, *options: str) -> tuple[int | None, str, str]:
+        """Index in a process of its own, and give how that ended and what it said."""
         arguments = ["index", self.tree, "-q", *self.cli.models, "--store", store]
-        command: list[str] = self.cli.command(*arguments)
-        return command
+        with start(code, *options, *map(str, arguments)) as process:
+            out, err = process.communicate()
+        return process.returncode, out, err
 
     def check_search(self, store: Path) -> None:
         """Search right after a kill: what was published is there, whole, the old or the new."""
@@ -158,25 +130,27 @@ def _kill(cli: Any, corpus: Any, folder: Path, *, files: int, kills: int) -> Non
     killed = 0
     for changed in (False, True):
         scene = _Scene(cli, corpus, folder / str(changed), files=files, changed=changed)
-        watched = scene.copy("watched")
-        changes = _watched(scene.command(watched), watched).changes
+        _, seconds, _ = scene.run(scene.copy("timed"), TIMED, "0")
         for number in range(int(changed), kills, 2):
             store = scene.copy(f"killed-{number}")
-            ended = _watched(scene.command(store), store, moments.uniform(0, changes))
-            killed += ended.returncode != 0
+            code, *_ = scene.run(store, TIMED, str(moments.uniform(0.01, float(seconds))))
+            assert code in (0, -signal.SIGPROF)
+            killed += code != 0
             scene.check_search(store)
             scene.check(store)
 
-    # A run may end just before its signal, but not most of them.
+    # A run may need less time than the first one, but not most of them.
     assert killed > kills // 2
 
 
+@posix
 def test_killed_at_four_moments_and_run_again_equals_an_uninterrupted_run(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
     _kill(cli, corpus, tmp_path, files=60, kills=4)
 
 
+@posix
 @pytest.mark.slow
 def test_killed_at_fifty_moments_and_run_again_equals_an_uninterrupted_run(
     cli: Any, corpus: Any, tmp_path: Path
@@ -184,23 +158,18 @@ def test_killed_at_fifty_moments_and_run_again_equals_an_uninterrupted_run(
     _kill(cli, corpus, tmp_path, files=200, kills=50)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
+@posix
 def test_ctrl_c_ends_with_130_and_the_next_run_continues(
     cli: Any, corpus: Any, tmp_path: Path
 ) -> None:
     scene = _Scene(cli, corpus, tmp_path, files=60, changed=False)
-    watched, store = scene.copy("watched"), scene.copy("interrupted")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:  # tests started in the background ignore Ctrl-C, and children inherit that
-        changes = _watched(scene.command(watched), watched).changes
-        # Nearly half of the changes are made before the first group of chunks.
-        ended = _watched(scene.command(store), store, changes * 3 // 4, "SIGINT")
-    finally:
-        signal.signal(signal.SIGINT, before)
+    store = scene.copy("interrupted")
 
-    assert ended.returncode == 130
-    assert ended.err.startswith("Interrupted. What was done is kept: run the same command again")
-    chunks = len(cli.content(watched))
+    code, _, err = scene.run(store, INTERRUPTED)
+
+    assert code == 130
+    assert err.startswith("Interrupted. What was done is kept: run the same command again")
+    chunks = len(scene.expected[0])
     summary = scene.check(store)
     assert summary["files"] == 60
     assert 0 < summary["embedded"] < chunks

@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from qwen3_rag_testkit.forks import start
 
 # Opens the index again and again until a file is there, and checks what it sees.
 READER = """
@@ -55,11 +56,7 @@ def write(folder: Path, version: int) -> None:
 @contextmanager
 def readers(store: Path, stop: Path, *options: str) -> Iterator[None]:
     """Two processes that read until the end, and must not fail."""
-    command = [sys.executable, "-c", READER, str(store), str(stop), *options]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    started = [start(READER, str(store), str(stop), *options) for _ in range(2)]
     try:
         yield
     finally:
@@ -90,23 +87,19 @@ def test_eight_searches_beside_runs_and_a_watch(cli: Any, tmp_path: Path) -> Non
     tree, store = tmp_path / "tree", tmp_path / "index"
     write(tree, 0)
     cli.index(tree, "--store", store, *cli.models)
-    search = cli.command("search", "version", "--store", store, "--json", "--limit", "50")
-    watched = cli.command("index", tree, "--store", store, "--watch", "--json", "--wait", "60")
+    search = ["search", "version", "--store", store, "--json", "--limit", "50"]
+    watched = ["index", tree, "--store", store, "--watch", "--json", "--wait", "60"]
 
     with (
         # A run may meet files that are being written, but never shows half of one.
         readers(store, tmp_path / "stop", "part"),
-        subprocess.Popen(watched, stdout=subprocess.PIPE, text=True) as watch,
+        cli.start(*watched) as watch,
     ):
-        assert watch.stdout is not None
         watch.stdout.readline()
         for version in range(1, 4):
-            searches = [
-                subprocess.Popen(search, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                for _ in range(8)
-            ]
+            searches = [cli.start(*search) for _ in range(8)]
             write(tree, version)
-            cli.process("index", tree, "--store", store, "--wait", "60")
+            cli.start("index", tree, "--store", store, "--wait", "60").communicate()
             for one in searches:
                 out, err = one.communicate(timeout=300)
                 assert (one.returncode, err) == (0, "")

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from qwen3_rag_cli.indexing import Summary
 from qwen3_rag_cli.places import Place
 from qwen3_rag_cli.updating import Watched
 from qwen3_rag_cli.watching import QUIET
+from qwen3_rag_testkit.forks import Program
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX sys
 class Watch:
     """A process that watches, and the updates that it tells."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Program) -> None:
         self._process = process
 
     def update(self) -> dict[str, Any]:
@@ -75,12 +75,7 @@ def indexed(cli: Any, notes: Path) -> Path:
 @pytest.fixture(scope="module")
 def watch(cli: Any, notes: Path, indexed: Path) -> Iterator[Watch]:
     """`notes`, watched."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    command = cli.command("index", notes, "--store", indexed, "--watch", "--json")
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        signal.signal(signal.SIGINT, before)
+    with cli.start("index", notes, "--store", indexed, "--watch", "--json") as process:
         watching = Watch(process)
         assert watching.update()["unchanged"] == 3
         try:
@@ -211,10 +206,7 @@ def test_another_command_takes_its_turn_and_ctrl_c_ends_it(
 def test_a_single_file_is_followed_until_sigterm(cli: Any, tmp_path: Path) -> None:
     (tmp_path / "roof.md").write_text("# Roof\n")
     arguments = ["--store", tmp_path / "index", *cli.models, "--watch"]
-    command = cli.command("index", tmp_path / "roof.md", *arguments)
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with cli.start("index", tmp_path / "roof.md", *arguments) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         try:
