@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from qwen3_rag_testkit.forks import start
 
 
 def test_binary_broken_and_vanished_files_are_skipped_and_the_rest_goes_on(
@@ -281,19 +281,18 @@ def test_a_second_process_is_told_who_holds_the_index(cli: Any, notes: Path, ind
         f"index = Index(Place.of({str(indexed)!r}), create=True)\n"
         "print('open', flush=True)\ntime.sleep(60)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-    ) as holder:
+    with start(code) as holder:
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "open\n"
 
-            said = cli.process("index", notes, "--store", indexed)
+            with cli.start("index", notes, "--store", indexed) as other:
+                _, err = other.communicate()
         finally:
             holder.kill()
 
-    assert said.code == 3
-    assert str(holder.pid) in said.err
+    assert other.returncode == 3
+    assert str(holder.pid) in err
     deadline = time.monotonic() + 5
     while cli.run("index", notes, "--store", indexed).code and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,14 +68,18 @@ def test_an_index_of_another_model_is_searched_with_that_model(
 
 
 def test_a_killed_run_is_continued(
-    cli: Any, corpus: Any, server: QdrantServer, tmp_path: Path
+    cli: Any,
+    corpus: Any,
+    server: QdrantServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("this system has no SIGKILL")
     old, new = at(server, "old"), at(server, "new")
     corpus.made(tmp_path / "tree", 150)
-    command = cli.command("index", ".", "-q", *cli.models, "--store", old)
-    subprocess.run(command, cwd=tmp_path / "tree", check=True)
+    monkeypatch.chdir(tmp_path / "tree")
+    cli.index(".", *cli.models, "--store", old)
     writes = 0
 
     def kill(request: str) -> None:
@@ -85,7 +88,7 @@ def test_a_killed_run_is_continued(
         if writes == 1:
             process.send_signal(signal.SIGKILL)
 
-    with subprocess.Popen(cli.command("reindex", old, new, "--quiet")) as process:
+    with cli.start("reindex", old, new, "--quiet") as process:
         server.on_request = kill
         process.wait(timeout=240)
     server.on_request = None

@@ -173,23 +173,28 @@ def test_documents_of_other_programs_stay(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_run_is_continued(
-    cli: Any, corpus: Any, server: QdrantServer, tmp_path: Path
+    cli: Any,
+    corpus: Any,
+    server: QdrantServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tree = tmp_path / "tree"
     corpus.made(tree, 80)
-    command = cli.command("index", ".", "-q", *cli.models, "--store")
-    subprocess.run([*command, at(server)], cwd=tree, check=True)
+    monkeypatch.chdir(tree)
+    command = ["index", ".", *cli.models, "--store"]
+    cli.index(*command[1:], at(server))
     expected = content(at(server))
 
     for moment in (1, 3):
         address = f"{at(server)}{moment}"
         server.requests.clear()
-        with subprocess.Popen([*command, address], cwd=tree) as process:
+        with cli.start(*command, address) as process:
             server.on_request = _killing(process, server, moment)
             process.wait(timeout=240)
         server.on_request = None
         assert process.returncode == -signal.SIGKILL
-        subprocess.run([*command, address], cwd=tree, check=True)
+        cli.index(*command[1:], address)
 
         assert same(content(address), expected)
 
