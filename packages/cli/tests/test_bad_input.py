@@ -64,6 +64,22 @@ def test_a_file_that_vanishes_while_indexing_is_skipped(
     assert summary["indexed"] == 2
 
 
+def test_a_pointer_in_place_of_a_file_is_told_and_the_file_kept(
+    cli: Any, notes: Path, indexed: Path
+) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+    for name in ("roof.md", "new.csv", "new.pdf"):
+        (notes / name).write_text(pointer)
+
+    summary = cli.index(notes, "--store", indexed)
+
+    told = {entry["path"]: entry["reason"] for entry in summary["skipped"]}
+    assert told.keys() == {"notes/roof.md", "notes/new.csv", "notes/new.pdf"}
+    assert all("`git lfs pull`" in reason for reason in told.values())
+    assert any("The roof is red." in text for text, *_ in cli.content(indexed).values())
+    assert len(cli.content(indexed)) == 5
+
+
 def test_a_file_that_became_binary_leaves_the_index(cli: Any, notes: Path, indexed: Path) -> None:
     (notes / "roof.md").write_bytes(b"\0")
 

@@ -175,6 +175,31 @@ def test_a_disk_without_a_free_byte_is_searched_and_told(
         check(code, err)
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount a small disk"
+)
+def test_a_watch_goes_on_when_a_full_disk_has_space_again(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    with disk(tmp_path / "disk", 400):
+        index = ["index", notes, "--store", tmp_path / "disk" / "index", *cli.models]
+        with cli.start(*index, "--watch", "--json") as watch:
+            assert json.loads(watch.stdout.readline())["indexed"] == 3
+            rest = tmp_path / "disk" / "rest"
+            with rest.open("wb", buffering=0) as file, suppress(OSError):
+                while True:
+                    file.write(bytes(1 << 20))
+            (notes / "new.md").write_text("# New\n")
+            told = json.loads(watch.stderr.readline())["error"]["message"]
+            rest.unlink()
+            (notes / "newer.md").write_text("# Newer\n")
+            update = json.loads(watch.stdout.readline())
+            watch.terminate()
+
+    assert "Free some space, and it goes on by itself" in told
+    assert update["indexed"] == 2
+
+
 def flip(cli: Any, notes: Path, indexed: Path, files: int, times: int) -> None:
     """Change one byte of a file after another, search, and index again."""
     content = cli.content(indexed)

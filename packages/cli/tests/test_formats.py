@@ -14,6 +14,8 @@ from qwen3_rag_cli import formats
         ("a.py", "code"),
         ("Makefile", "code"),
         ("README", "text"),
+        ("Jenkinsfile", "code"),
+        ("talk.srt", "text"),
         ("report.PDF", "pdf"),
         ("a.b.xlsx", "spreadsheet"),
         ("photo.png", None),

@@ -149,6 +149,9 @@ def test_what_is_not_taken_is_told_by_kind(tree: Path) -> None:
     touch(tree, "about.py", text='"""Tells whether code is generated."""\n')
     touch(tree, ".gitignore", text="secret.md\nout/\n")
     touch(tree, "secret.md", "out/page.md", "out/more.md")
+    # Of Office, Windows, conda, setuptools and a Maildir.
+    touch(tree, "~$report.docx", "Desktop.ini", "conda/conda-meta/history", "conda/lib/this.py")
+    touch(tree, "x.egg-info/SOURCES.txt", "cur/17.M1P2.host,S=9:2,S", "cur/18.M3P4.host,S=7:2,S")
 
     found = select(tree)
 
@@ -156,14 +159,15 @@ def test_what_is_not_taken_is_told_by_kind(tree: Path) -> None:
     assert left_out(found) == {
         ("format", ".png"): (1, 0),
         ("format", ".bin"): (1, 0),
-        ("format", ""): (1, 0),
-        ("hidden", ""): (2, 1),
+        ("format", ""): (3, 0),
+        ("hidden", ""): (4, 1),
         ("ignored", ".gitignore"): (1, 1),
         ("lock", ""): (2, 0),
         ("minified", ""): (2, 0),
         ("generated", ""): (2, 0),
-        ("tools", ""): (0, 3),
+        ("tools", ""): (0, 5),
     }
+    assert keys(select(tree, include=["~$*"])) == ["~$report.docx"]
     assert found.skipped == []
 
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+from rich.padding import Padding
+
 from qwen3_rag import Hit
 from qwen3_rag.chat import Answer, Chat, stream_answer
 from qwen3_rag.errors import InputError, Qwen3RagError
@@ -16,6 +18,7 @@ from qwen3_rag_cli.console import console, plain, waiting
 from qwen3_rag_cli.output import PATH, hit_record, where
 from qwen3_rag_cli.places import Base
 from qwen3_rag_cli.terminal import visible_text, writing
+from qwen3_rag_cli.wrapping import Wrapping
 
 __all__ = ["answer_record", "answered", "chat_endpoint", "print_answer"]
 
@@ -115,17 +118,22 @@ def print_answer(answer: Answer, base: Base, hits: Sequence[Hit]) -> None:
     """Print an answer with its sources; on a terminal, its text has been shown already."""
     out = console()
     if not sys.stdout.isatty():
-        out.print(answer.text, soft_wrap=True)
+        out.say(answer.text)
     if answer.sources:
         out.print()
     for source in answer.sources:
         line = plain(f"[{source.number}] ")
         line.append(plain(where(source.hit, base.shown), PATH))
-        if heading := source.hit.payload.get("heading"):
-            line.append(plain(f"  {heading}"))
+        heading = plain(str(source.hit.payload.get("heading") or ""))
+        if heading and out.is_terminal and line.cell_len + 2 + heading.cell_len > out.width:
+            out.print(line, soft_wrap=True)
+            out.print(Padding(heading, (0, 0, 0, 4), expand=False))
+            continue
+        if heading:
+            line.append("  ").append(heading)
         out.print(line, soft_wrap=True)
     for remark in _remarks(answer, hits):
-        out.print(remark, style="dim", soft_wrap=True)
+        out.say(remark, "dim")
 
 
 def _remarks(answer: Answer, hits: Sequence[Hit]) -> Iterator[str]:
@@ -143,11 +151,12 @@ def _remarks(answer: Answer, hits: Sequence[Hit]) -> Iterator[str]:
 @contextmanager
 def _line(shown: bool) -> Iterator[Callable[[str], None]]:
     """Write a text in parts, and end its line, however the text ends."""
+    wrapping = Wrapping(console().width)
 
     def write(text: str) -> None:
         if shown:
             with writing():
-                sys.stdout.write(text)
+                sys.stdout.write(wrapping.add(text))
                 sys.stdout.flush()
 
     try:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qwen3_rag_cli.terminal import to_json, visible, visible_text, writing
+from qwen3_rag_cli.wrapping import wrapped
 
 __all__ = [
     "console",
@@ -39,6 +40,9 @@ __all__ = [
 #: Columns of a pipe, which has none of its own.
 PIPE_WIDTH = 120
 
+#: Columns below which tables would be one letter wide.
+LEAST_WIDTH = 20
+
 #: How many values of a list are shown in a table.
 LISTED = 12
 
@@ -56,6 +60,12 @@ class _Console(Console):
         with suppress(OSError) if self.stderr else writing():
             super().print(*objects, **options)
 
+    def say(self, text: str, style: str = "") -> None:
+        """Print sentences, on a terminal with line ends between words."""
+        if self.file.isatty():
+            text = wrapped(visible_text(text), self.width)
+        self.print(text, style=style, soft_wrap=True)
+
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible_text(text), **options)
 
@@ -68,13 +78,13 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
-def console() -> Console:
+def console() -> _Console:
     """Return a console for stdout that is wide enough for tables in a pipe."""
     is_given = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return _Console(width=None if is_given else PIPE_WIDTH)
+    return _Console(width=max(_Console().width, LEAST_WIDTH) if is_given else PIPE_WIDTH)
 
 
-def errors() -> Console:
+def errors() -> _Console:
     """Return a console for stderr."""
     return _Console(stderr=True)
 
@@ -150,7 +160,7 @@ def waiting(what: str, silent: bool = False) -> Iterator[None]:
 def note_to(silent: bool) -> Callable[[str], None]:
     """Make a function that prints progress messages on stderr."""
     err = errors()
-    return lambda text: None if silent else err.print(text, style="dim", soft_wrap=True)
+    return lambda text: None if silent else err.say(text, "dim")
 
 
 def print_json(value: object) -> None:
@@ -164,12 +174,11 @@ def print_json_line(value: object) -> None:
     with writing():
         sys.stdout.write(to_json(value, sys.stdout, indent=None) + "\n")
         sys.stdout.flush()
-        sys.stdout.flush()
 
 
 def print_line(text: str) -> None:
     """Print a sentence or two."""
-    console().print(text, soft_wrap=True)
+    console().say(text)
 
 
 def print_sections(sections: Mapping[str, Any]) -> None:
@@ -188,8 +197,8 @@ def print_sections(sections: Mapping[str, Any]) -> None:
 def size(count: int) -> str:
     """Return a number of bytes in words."""
     value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 999.5 or unit == "GB":
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
             break
         value /= 1_000
     return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.3g} {unit}"

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -17,7 +17,15 @@ from typer.core import TyperGroup
 
 from qwen3_rag_cli import terminal
 
-__all__ = ["CLOSED", "EXIT_CODES", "INTERRUPTED", "Commands", "State", "report"]
+__all__ = [
+    "CLOSED",
+    "EXIT_CODES",
+    "INTERRUPTED",
+    "WHILE_WATCHING",
+    "Commands",
+    "State",
+    "report",
+]
 
 #: Exit code by error class, including subclasses. The code of any other error is 1.
 EXIT_CODES = {
@@ -33,6 +41,13 @@ INTERRUPTED = 130
 _IN_CODE = {
     ", or raise `timeout` or `max_retries`": "",
     "; what was published there can be opened with `read_only=True`": "; it can be searched",
+}
+
+#: The same for a command that tries again by itself.
+WHILE_WATCHING = {
+    **_IN_CODE,
+    ", and run it again:": ", and it goes on by itself:",
+    ", and run the same command again.": ", and it goes on by itself.",
 }
 
 #: As if killed by SIGPIPE, which is how most programs end when nobody reads on.
@@ -125,8 +140,13 @@ def _closing_when_ended() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def report(error: Exception) -> int:
-    """Print an error, and return its exit code."""
+def report(error: Exception, words: Mapping[str, str] = _IN_CODE) -> int:
+    """Print an error, and return its exit code.
+
+    Args:
+        error: The error.
+        words: What its message says, and what to say instead.
+    """
     if isinstance(error, BrokenPipeError):
         terminal.give_up()
         return CLOSED
@@ -134,13 +154,13 @@ def report(error: Exception) -> int:
         terminal.give_up()
         return _say("OutputError", f"Error: The results cannot be written ({error.strerror}).", 1)
     if State.debug:
-        terminal.complain(traceback.format_exc().rstrip())
+        terminal.complain(traceback.format_exc().rstrip(), is_prose=False)
     # Compared by name: importing the classes would load the core for every usage error.
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "qwen3_rag.errors"]
     if names:
         code = next((EXIT_CODES[name] for name in names if name in EXIT_CODES), 1)
         message = f"Error: {error}"
-        for advice, instead in _IN_CODE.items():
+        for advice, instead in words.items():
             message = message.replace(advice, instead)
         return _say(names[0], message, code)
     if hasattr(error, "format_message") and hasattr(error, "show"):  # the parser's
@@ -171,5 +191,5 @@ def _say(kind: str, message: str, code: int) -> int:
     if State.json:
         error = {"type": kind, "message": message.removeprefix("Error: "), "code": code}
         message = terminal.to_json({"error": error}, sys.stderr, indent=None)
-    terminal.complain(message)
+    terminal.complain(message, is_prose=not State.json)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,24 @@ from qwen3_rag_cli import derived, formats
 from qwen3_rag_cli.console import size
 from qwen3_rag_cli.ignoring import REPOSITORY, Rules, RulesError
 from qwen3_rag_cli.places import STORE, Base
-from qwen3_rag_cli.selection import Choice, Found, LeftOut, Reason, Selection, Skipped
+from qwen3_rag_cli.selection import Choice, Found, LeftOut, Reason, Selection, Skipped, is_hidden
 
 __all__ = ["find"]
 
-#: Folders that programs fill, beside those with a virtual environment or a cache's tag in them.
-TOOLS_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
-TOOLS_SIGNS = frozenset({"pyvenv.cfg", "CACHEDIR.TAG"})
+#: Folders that programs fill, by name and by its end.
+TOOLS_FOLDERS = frozenset(
+    {
+        *("__pycache__", "node_modules", "bower_components", "site-packages", "venv"),
+        *("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    }
+)
+TOOLS_ENDS = (".egg-info", ".dist-info")
+
+#: What is in a virtual environment of Python or conda, and the tag of a cache.
+TOOLS_SIGNS = frozenset({"pyvenv.cfg", "conda-meta", "CACHEDIR.TAG"})
+
+# Suffixes that name a format; others, as of mailboxes and old logs, are all different.
+_SUFFIX = re.compile(r"\.[\w+~#-]{1,16}", re.ASCII)
 
 #: Where links lead to that are not followed.
 SAME, OUTSIDE, NOWHERE = "to what is indexed already", "out of the folders", "nowhere"
@@ -205,7 +217,7 @@ class _Walk:
         name, relative = path.name, path.relative_to(folder.root).as_posix()
         if self._choice.excluded(relative, self._used):
             return "excluded", ""
-        if name.startswith(".") and (
+        if is_hidden(name) and (
             is_folder or not self._choice.included(relative, self._used, is_hidden=True)
         ):
             return "hidden", ""
@@ -214,21 +226,22 @@ class _Walk:
             by = folder.rules.ignored_by(name, is_folder=False)
         if by is not None:
             return "ignored", by
-        return ("tools", "") if is_folder and name in TOOLS_FOLDERS else None
+        is_of_tools = name in TOOLS_FOLDERS or name.endswith(TOOLS_ENDS)
+        return ("tools", "") if is_folder and is_of_tools else None
 
     def _take_wanted(self, path: Path, root: Path) -> None:
         """Take a file if its name is one of a file that is wanted."""
         known, suffix = formats.of(path), path.suffix.lower()
         if self._choice.includes:
-            relative, is_hidden = path.relative_to(root).as_posix(), path.name.startswith(".")
-            if not self._choice.included(relative, self._used, is_hidden=is_hidden):
+            relative = path.relative_to(root).as_posix()
+            if not self._choice.included(relative, self._used, is_hidden=is_hidden(path.name)):
                 self._leave_out(path, "include")
                 return
         elif (kind := derived.by_name(path.name)) is not None:
             self._leave_out(path, kind)
             return
         elif known is None:
-            self._leave_out(path, "format", suffix)
+            self._leave_out(path, "format", suffix if _SUFFIX.fullmatch(suffix) else "")
             return
         if known is not None and (package := self._missing_of(known)) is not None:
             self._leave_out(path, "extra", f"{suffix} {package}")
@@ -238,7 +251,7 @@ class _Walk:
     def _take(self, path: Path, *, is_named: bool = False) -> None:
         key = self._base.key_of(path)
         if not _encodable(key):
-            self._skip(path, "has a name that is not valid UTF-8")
+            self._skip(path, "has a name that is not valid UTF-8. Rename it")
             return
         try:
             status = path.stat()

@@ -53,13 +53,14 @@ class Format:
 
 
 _SUFFIXES: dict[Format, str] = {
-    Format("markdown"): ".md .markdown .mdx .qmd",
-    Format("text"): ".txt .text .rst .adoc .org .tex",
+    Format("markdown"): ".md .markdown .mdown .mkd .mdx .qmd .rmd",
+    Format("text"): ".txt .text .rst .rest .adoc .asciidoc .org .tex .bib .srt .vtt",
     Format("code"): """
-        .bash .bat .c .cc .clj .cmake .cpp .cs .css .cu .cxx .dart .el .erl .ex .exs .f90 .fish
-        .go .gradle .graphql .groovy .h .hpp .hs .java .jl .js .json .jsx .kt .less .lua .m .mjs
-        .ml .nim .php .pl .pm .proto .ps1 .py .pyi .r .rb .rs .scala .scss .sh .sol .sql .svelte
-        .swift .tf .toml .ts .tsx .vb .vim .vue .xml .yaml .yml .zig .zsh""",
+        .bash .bat .c .cc .cfg .cjs .clj .cmake .conf .cpp .cs .css .cts .cu .cxx .dart .el .erl
+        .ex .exs .f90 .fish .fs .go .gradle .graphql .groovy .h .hh .hpp .hs .hxx .ini .java .jl
+        .js .json .json5 .jsonc .jsx .kt .kts .less .lua .m .mjs .mk .ml .mts .nim .nix .pas .php
+        .pl .pm .properties .proto .ps1 .py .pyi .r .rb .rs .sass .scala .scss .sh .sol .sql
+        .svelte .swift .tcl .tf .toml .ts .tsx .vb .vim .vue .xml .yaml .yml .zig .zsh""",
     Format("html"): ".html .htm .xhtml",
     Format("csv"): ".csv .tsv",
     Format("jsonl"): ".jsonl .ndjson",
@@ -75,8 +76,20 @@ _BY_SUFFIX = {suffix: format_ for format_, names in _SUFFIXES.items() for suffix
 
 # Files without a suffix.
 _BY_NAME = {
-    **dict.fromkeys(("makefile", "dockerfile"), Format("code")),
-    **dict.fromkeys(("readme", "license", "changelog"), Format("text")),
+    **dict.fromkeys(
+        (
+            *("makefile", "gnumakefile", "dockerfile", "containerfile", "jenkinsfile", "justfile"),
+            *("procfile", "rakefile", "gemfile", "vagrantfile", "brewfile", "pipfile"),
+        ),
+        Format("code"),
+    ),
+    **dict.fromkeys(
+        (
+            *("readme", "license", "licence", "copying", "notice", "changelog", "changes", "news"),
+            *("authors", "contributing", "contributors", "maintainers", "install", "todo"),
+        ),
+        Format("text"),
+    ),
 }
 
 

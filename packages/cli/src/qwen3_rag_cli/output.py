@@ -21,6 +21,8 @@ from qwen3_rag_cli.terminal import can_show, visible
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
+
     from qwen3_rag_cli.demo import Answer
     from qwen3_rag_cli.indexing import Summary
     from qwen3_rag_cli.listing import IndexedFile
@@ -54,12 +56,12 @@ LEFT_OUT = {
     "ignored": ("ignored by {detail}", " (--no-ignore takes them)"),
     "excluded": ("that --exclude matches", ""),
     "include": ("that --include does not match", ""),
-    "hidden": ("that are hidden", " (name them to take them)"),
+    "hidden": ("with a hidden name", " (name them to take them)"),
     "tools": ("of programs", " (name them to take them)"),
-    "repository": ("with a repository of their own", " (name them to take them)"),
-    "lock": ("that lock versions", " (name or --include them to take them)"),
-    "minified": ("that are minified", " (name or --include them to take them)"),
-    "generated": ("that are generated", " (name or --include them to take them)"),
+    "repository": ("belonging to another repository", " (name them to take them)"),
+    "lock": ("with locked versions", " (name or --include them to take them)"),
+    "minified": ("of minified code", " (name or --include them to take them)"),
+    "generated": ("of generated code", " (name or --include them to take them)"),
     "format": ("of no known format", ""),
     "link": ("by links that lead {detail}", ""),
 }
@@ -76,40 +78,33 @@ def summary_record(summary: Summary) -> dict[str, Any]:
 def print_summary(summary: Summary, place: Place) -> None:
     """Print what an index run did."""
     out = console()
-    out.print(
+    out.say(
         f"{counted(summary.indexed, 'file')} indexed, {summary.unchanged} unchanged, "
         f"{summary.removed} removed; {counted(summary.embedded, 'chunk')} embedded. The index at "
-        f"{visible(str(place))} has {counted(summary.chunks, 'chunk')}.",
-        soft_wrap=True,
+        f"{visible(str(place))} has {counted(summary.chunks, 'chunk')}."
     )
     if summary.renewed:
-        out.print(
+        out.say(
             f"Renewed the BM25 terms of {counted(summary.renewed, 'chunk')}, which were of "
-            "another release; nothing was embedded for that.",
-            soft_wrap=True,
+            "another release; nothing was embedded for that."
         )
     if summary.damage:
-        out.print(
+        out.say(
             f"The index was damaged ({visible(summary.damage)}) and was made anew from the given "
-            "paths. What it had of others has to be indexed again.",
-            soft_wrap=True,
+            "paths. What it had of others has to be indexed again."
         )
     for line in told_left_out(summary.left_out, summary.unused, place.base.shown):
-        out.print(visible(line), soft_wrap=True)
+        out.say(visible(line))
     if summary.kept:
-        out.print(
+        out.say(
             f"Kept in the index: {counted(summary.kept, 'file')} that still exist and are not "
-            "taken any more. --prune removes them.",
-            soft_wrap=True,
+            "taken any more. --prune removes them."
         )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
-            out.print(
-                f"{title}: {visible(place.base.shown(entry.key))}: {visible(entry.reason)}",
-                soft_wrap=True,
-            )
+            out.say(f"{title}: {visible(place.base.shown(entry.key))}: {visible(entry.reason)}")
         if len(entries) > SHOWN:
-            out.print(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
+            out.say(f"{title}: {len(entries) - SHOWN} more; --json lists all.")
 
 
 def nothing_in(
@@ -172,10 +167,9 @@ def print_update(summary: Summary) -> None:
     told = [counted(summary.indexed, "file") + " indexed", f"{summary.removed} removed"]
     if summary.skipped:
         told.append(f"{len(summary.skipped)} skipped")
-    console().print(
+    console().say(
         f"{datetime.now():%H:%M:%S} {', '.join(told)}; {counted(summary.embedded, 'chunk')} "
-        f"embedded, {counted(summary.chunks, 'chunk')} in the index.",
-        soft_wrap=True,
+        f"embedded, {counted(summary.chunks, 'chunk')} in the index."
     )
     sys.stdout.flush()
 
@@ -206,19 +200,14 @@ def print_hits(hits: Sequence[Hit], shown: Callable[[str], str] = str) -> None:
         out.print("Nothing found.")
         return
     columns = "{:>3}  {:>5}  {:>4}  {:>6}  {:>6}  "
-    out.print(columns.format("", *RANKINGS) + "file and place", style="bold")
+    _print_row(out, columns.format("", *RANKINGS), "file and place", "bold", "bold")
     for place, hit in enumerate(hits, 1):
-        line = plain(columns.format(place, *_rank_cells(hit)))
-        path = plain(where(hit, shown), PATH)
-        if out.is_terminal and line.cell_len + path.cell_len > out.width:
-            line.append("\n     ")
-        line.append(path)
-        out.print(line, soft_wrap=True)
+        _print_row(out, columns.format(place, *_rank_cells(hit)), where(hit, shown), "", PATH)
         # On a separate line, so that it fits in a narrow terminal.
         for text, style in ((str(hit.payload.get("heading") or ""), ""), (snippet(hit), "dim")):
             if text:
                 out.print(Padding(plain(text, style), (0, 0, 0, 5), expand=False))
-    out.print("dense and bm25 show ranks, fused and rerank show scores.", style="dim")
+    out.say("dense and bm25 show ranks, fused and rerank show scores.", "dim")
 
 
 def print_explained(hits: Sequence[Hit], shown: Callable[[str], str] = str) -> None:
@@ -324,6 +313,14 @@ def snippet(hit: Hit) -> str:
     )
     text = " ".join(text.split())
     return text if len(text) <= SNIPPET else f"{text[:SNIPPET]}{_ellipsis()}"
+
+
+def _print_row(out: Console, cells: str, path: str, style: str, path_style: str) -> None:
+    """Print a line of a table, on a narrow terminal with its last column below the others."""
+    line, last = plain(cells, style), plain(path, path_style)
+    if out.is_terminal and line.cell_len + last.cell_len > out.width:
+        line.append("\n     ")
+    out.print(line.append(last), soft_wrap=True)
 
 
 def _rank_cells(hit: Hit) -> list[str]:

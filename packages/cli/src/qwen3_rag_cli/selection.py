@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from qwen3_rag.errors import InputError
 
-__all__ = ["Choice", "Found", "LeftOut", "Reason", "Selection", "Skipped", "bytes_of"]
+__all__ = ["Choice", "Found", "LeftOut", "Reason", "Selection", "Skipped", "bytes_of", "is_hidden"]
 
 #: Why a file or folder is left out.
 Reason: TypeAlias = Literal[
@@ -30,6 +30,12 @@ Reason: TypeAlias = Literal[
     "include",
     "link",
 ]
+
+#: Beginnings of hidden names: that of Unix, and that of the files with which Office locks others.
+HIDDEN = (".", "~$")
+
+# Files that Windows writes into folders and hides.
+_OF_WINDOWS = frozenset({"desktop.ini", "thumbs.db"})
 
 #: Bytes of the largest file that is indexed without being named.
 LARGEST = 20_000_000
@@ -174,12 +180,12 @@ class Choice:
         return bool(self._include)
 
     def included(self, path: str, used: set[tuple[str, str]], *, is_hidden: bool = False) -> bool:
-        """Tell whether a pattern takes a file; a hidden one only a pattern with a dot in front.
+        """Tell whether a pattern takes a file; a hidden one only a pattern that names hidden ones.
 
         Args:
             path: Its path, relative to a folder that was named.
             used: Receives the patterns that match.
-            is_hidden: Whether its name begins with a dot.
+            is_hidden: Whether its name is a hidden one.
         """
         patterns = [one for one in self._include if one.is_of_hidden or not is_hidden]
         return _match(patterns, path, "--include", used)
@@ -194,12 +200,17 @@ class _Pattern:
         self.given = given
         pattern = unicodedata.normalize("NFC", given).removeprefix("./")
         pattern = pattern.rstrip("/") or pattern
-        self.is_of_hidden = pattern.rpartition("/")[2].startswith(".")
+        self.is_of_hidden = is_hidden(pattern.rpartition("/")[2])
         self._match = re.compile(translate(pattern)).match
 
     def matches(self, path: str) -> bool:
         path = unicodedata.normalize("NFC", path)
         return bool(self._match(path.rpartition("/")[2]) or self._match(path))
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, on any system."""
+    return name.startswith(HIDDEN) or name.casefold() in _OF_WINDOWS
 
 
 def _match(

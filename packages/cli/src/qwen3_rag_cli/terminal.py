@@ -81,10 +81,22 @@ def can_show(text: str, stream: TextIO) -> bool:
     return True
 
 
-def complain(text: str) -> None:
-    """Print a message on stderr, if it can be written to."""
+def complain(text: str, *, is_prose: bool = True) -> None:
+    """Print a message on stderr, if it can be written to.
+
+    Args:
+        text: The message.
+        is_prose: Whether a terminal may have line ends between its words.
+    """
+    text = visible_text(text)
     with suppress(OSError, ValueError):
-        sys.stderr.write(visible_text(text) + "\n")
+        if is_prose and sys.stderr.isatty():
+            # Imported for errors only.
+            from qwen3_rag_cli.console import errors
+            from qwen3_rag_cli.wrapping import wrapped
+
+            text = wrapped(text, errors().width)
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 

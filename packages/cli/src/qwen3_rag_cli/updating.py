@@ -9,7 +9,7 @@ from pathlib import Path
 from qwen3_rag.errors import Qwen3RagError
 from qwen3_rag.integration import full_path
 from qwen3_rag_cli import console, output
-from qwen3_rag_cli.exits import report
+from qwen3_rag_cli.exits import WHILE_WATCHING, report
 from qwen3_rag_cli.indexing import Summary
 from qwen3_rag_cli.places import Place
 
@@ -53,7 +53,7 @@ class Watched:
                 if self._is_first:
                     raise
                 if str(error) != self._error:
-                    report(error)
+                    report(error, WHILE_WATCHING)
                 self._error = str(error)
                 return True
             self._tell(summary)

@@ -100,5 +100,5 @@ def serve_command(
             served.warm_up()
         parts = (served.embedding_name, served.reranking_name, *served.searchers)
         told = ", ".join(visible(part) for part in parts if part)
-        errors().print(f"Serving {told} at {server.url}", soft_wrap=True)
+        errors().say(f"Serving {told} at {server.url}")
         server.run()

@@ -18,6 +18,9 @@ from qwen3_rag_cli.sections import Section
 
 __all__ = ["Content", "Reader", "Unusable", "digest_of"]
 
+# Instead of a file that was not fetched, Git LFS leaves a few lines that begin so.
+POINTER, LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
+
 
 @dataclass
 class Content:
@@ -72,6 +75,8 @@ class Reader:
         known = formats.of(path)
         if known is not None and known.missing is not None:
             raise Unusable(f'needs a library that is not installed: pip install "{known.missing}"')
+        if version[1] < LONGEST_POINTER:
+            _refuse_pointer(path)
         source = Source(path, self._encoding, notes)
         if formats.kind_of(path) not in APART:
             yield from read(source)
@@ -95,6 +100,14 @@ def digest_of(path: Path) -> str:
         if not os.fstat(file.fileno()).st_size:
             return hashlib.sha256().hexdigest()
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_pointer(path: Path) -> None:
+    with _errors(), open(path, "rb") as file:
+        if file.read(len(POINTER)) == POINTER:
+            raise Unusable(
+                "is a pointer of Git LFS, and not the file. Fetch it with `git lfs pull`", keep=True
+            )
 
 
 def _version(path: Path) -> tuple[int, int]:
