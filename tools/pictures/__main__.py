@@ -121,9 +121,12 @@ def main() -> None:
             "-plain": (COLUMNS, LIGHT, {"NO_COLOR": "1"}),
             "-narrow": (40, DARK, {}),
         }
+    # Once more, for what is told at the end.
+    scenes = (SCENES[0], Scene("summary", SCENES[0].arguments), *SCENES[1:])
     with stage() as (folder, variables):
         for suffix, (columns, theme, more) in variants.items():
-            for scene in SCENES:
+            shutil.rmtree(folder / ".qwen3-rag", ignore_errors=True)
+            for scene in scenes if arguments.all else SCENES:
                 text = draw(scene, folder, {**variables, **more}, columns)
                 path = arguments.folder / f"{scene.name}{suffix}.svg"
                 path.write_text(to_svg(text, columns=columns, theme=theme), encoding="utf-8")

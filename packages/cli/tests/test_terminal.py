@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -210,10 +211,20 @@ def test_colours_are_for_terminals_that_want_them(cli: Any, indexed: Path) -> No
 
 
 @POSIX
-def test_the_bar_counts_chunks_on_a_terminal_only(cli: Any, notes: Path, tmp_path: Path) -> None:
+def test_the_bar_counts_chunks_and_lines_are_broken_between_words_on_a_terminal(
+    cli: Any, notes: Path, tmp_path: Path
+) -> None:
+    (notes / "a-photo-with-a-long-name-of.md").write_bytes(b"\x89PNG\r\n\0\0\0\x01")
     arguments = ["index", notes, "--store", tmp_path / "index", *cli.models]
 
-    seen = cli.on_terminal(*arguments, COLUMNS="200")
+    seen = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", cli.on_terminal(*arguments, COLUMNS="40"))
 
-    assert "5 of about 5 chunks" in seen
-    assert "100%" in seen
+    assert re.search(r"100% 5 of about 5 chunks +\d\d:\d\d left", seen)
+    assert "…" not in seen
+    summary = seen[seen.index("3 files indexed") :].split("\r\n")
+    assert summary[:2] == [
+        "3 files indexed, 0 unchanged, 0 removed;",
+        "5 chunks embedded. The index at",
+    ]
+    assert summary[2] == str(tmp_path / "index")  # longer than a line, but whole
+    assert "a-photo-with-a-long-name-of.md: is" in "".join(summary)
