@@ -119,7 +119,7 @@ def test_a_file_that_is_no_cache_is_refused_and_kept(
         (99_960, "100 kB"),
         (999_600, "1 MB"),
         (1_234_567_890, "1.23 GB"),
-        (12_345_678_900_000, "12346 GB"),
+        (12_345_678_900_000, "12.3 TB"),
     ],
 )
 def test_sizes_are_told_in_words(count: int, words: str) -> None:

@@ -12,6 +12,14 @@ import pytest
 LONG = "x" * 5_000
 
 
+ALL = [
+    "notes/Sko\u0308ne.md",
+    "notes/deep/diary.txt",
+    "notes/deep/sum.py",
+    "notes/roof.md",
+]
+
+
 @pytest.fixture
 def project(cli: Any, notes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder around `notes`, with an index in the usual place."""
@@ -80,6 +88,7 @@ def test_filters_and_removals_name_paths_from_here(
         ("{project}/notes/*.txt", ["notes/deep/diary.txt"]),
         ("{link}/notes/roof.md", ["notes/roof.md"]),
         ("deep/*.txt", ["notes/deep/diary.txt"]),
+        *((folder, ALL) for folder in ("..", "{project}", "{link}/", "../..", "/")),
     ],
 )
 def test_other_ways_to_write_a_path_name_the_same_file(

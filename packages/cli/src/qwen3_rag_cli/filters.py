@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from fnmatch import translate
 
 from qwen3_rag.errors import InputError
+from qwen3_rag.integration import full_path
 from qwen3_rag_cli.formats import KINDS
 from qwen3_rag_cli.index import FIELDS
 from qwen3_rag_cli.places import Base
@@ -61,6 +62,10 @@ def _matching(pattern: str, paths: Sequence[str], base: Base) -> list[str]:
         ):
             if found:
                 return found
+    # The folder of the index, and those above it, are in no path of the index.
+    for folder in (pattern, _real(pattern)):
+        if found := _below(folder, paths, base):
+            return found
     raise InputError(
         f"No indexed file matches path={pattern!r}. The index has {len(paths)} files"
         + (f", the first is {paths[0]!r}." if paths else ".")
@@ -72,6 +77,14 @@ def _at(name: str, paths: Sequence[str]) -> list[str]:
     name = _composed(name)
     inside = f"{name}/"
     return [path for path in paths if (_composed(path) + "/").startswith(inside)]
+
+
+def _below(folder: str, paths: Sequence[str], base: Base) -> list[str]:
+    try:
+        is_inside = base.scope([full_path(folder)])
+    except InputError:
+        return []
+    return [path for path in paths if is_inside(path)]
 
 
 def _like(pattern: str, paths: Sequence[str]) -> list[str]:
