@@ -79,7 +79,7 @@ def test_pipes_and_names_that_are_no_text_are_skipped(tmp_path: Path) -> None:
 
     assert not found.files
     assert sorted(entry.reason for entry in found.skipped) == [
-        "has a name that is not valid UTF-8",
+        "has a name that is not valid UTF-8. Rename it",
         "is not a regular file",
     ]
 

@@ -236,8 +236,8 @@ def test_the_summary_of_a_hostile_tree_tells_everything(cli: Any, tmp_path: Path
     assert said.code == 0
     assert "\x1b" not in said.out
     reasons = {entry["reason"].split(",")[0] for entry in summary["skipped"]}
-    assert {"is binary", "is not a regular file", "has 1000 GB"} <= reasons
-    assert "has a name that is not valid UTF-8" in reasons
+    assert {"is binary", "is not a regular file", "has 1 TB"} <= reasons
+    assert "has a name that is not valid UTF-8. Rename it" in reasons
     assert {"hidden", "ignored", "tools", "minified", "format", "link"} <= {
         one["reason"] for one in summary["left_out"]
     }

@@ -356,7 +356,7 @@ def kill_at_steps(
 def test_killed_at_some_steps_of_publishing(
     published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_at_steps(published, tmp_path, monkeypatch, 4)
+    kill_at_steps(published, tmp_path, monkeypatch, 9)
 
 
 @pytest.mark.slow

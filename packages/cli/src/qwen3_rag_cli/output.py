@@ -97,8 +97,8 @@ def print_summary(summary: Summary, place: Place) -> None:
         out.say(visible(line))
     if summary.kept:
         out.say(
-            f"Kept in the index, since not deleted, but not taken any more: "
-            f"{counted(summary.kept, 'file')} (--prune removes what is kept)"
+            f"Kept in the index: {counted(summary.kept, 'file')}, on the disk but not taken any "
+            "more. --prune removes what is kept."
         )
     for title, entries in (("Skipped", summary.skipped), ("Read with a remark", summary.notes)):
         for entry in entries[:SHOWN]:
