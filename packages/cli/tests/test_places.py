@@ -88,7 +88,7 @@ def test_filters_and_removals_name_paths_from_here(
         ("{project}/notes/*.txt", ["notes/deep/diary.txt"]),
         ("{link}/notes/roof.md", ["notes/roof.md"]),
         ("deep/*.txt", ["notes/deep/diary.txt"]),
-        *((folder, ALL) for folder in ("..", "{project}", "{link}/", "../..", "/")),
+        *((folder, ALL) for folder in ("..", "{project}", "{link}/")),
     ],
 )
 def test_other_ways_to_write_a_path_name_the_same_file(
@@ -109,6 +109,19 @@ def test_other_ways_to_write_a_path_name_the_same_file(
 
     assert listed.code == 0, listed.err
     assert [file["path"] for file in listed.json["files"]] == found
+
+
+@pytest.mark.parametrize("folder", ["/", "../.."])
+def test_a_folder_above_the_index_does_not_stand_for_all_of_it(
+    cli: Any, project: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(project / "notes")
+
+    refused = cli.run("remove", folder)
+
+    assert refused.code != 0
+    assert "No indexed file matches" in refused.err
+    assert cli.run("list", "--json").json["files"]
 
 
 def test_without_an_index_above_one_is_made_here(

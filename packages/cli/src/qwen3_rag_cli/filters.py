@@ -62,9 +62,9 @@ def _matching(pattern: str, paths: Sequence[str], base: Base) -> list[str]:
         ):
             if found:
                 return found
-    # The folder of the index, and those above it, are in no path of the index.
-    for folder in (pattern, _real(pattern)):
-        if found := _below(folder, paths, base):
+    if any(_is_base(folder, base) for folder in (pattern, _real(pattern))):
+        is_here = base.scope([base.folder])  # others' files are in an index on a server, too
+        if found := [path for path in paths if is_here(path)]:
             return found
     raise InputError(
         f"No indexed file matches path={pattern!r}. The index has {len(paths)} files"
@@ -79,12 +79,12 @@ def _at(name: str, paths: Sequence[str]) -> list[str]:
     return [path for path in paths if (_composed(path) + "/").startswith(inside)]
 
 
-def _below(folder: str, paths: Sequence[str], base: Base) -> list[str]:
+def _is_base(folder: str, base: Base) -> bool:
+    """Tell whether a name is that of the index's folder, of which no path in the index tells."""
     try:
-        is_inside = base.scope([full_path(folder)])
+        return full_path(folder) == base.folder
     except InputError:
-        return []
-    return [path for path in paths if is_inside(path)]
+        return False
 
 
 def _like(pattern: str, paths: Sequence[str]) -> list[str]:
