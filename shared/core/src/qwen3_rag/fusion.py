@@ -228,7 +228,9 @@ def _shares(levels: _Floats, weight: float) -> _Floats:
 
 def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> _Ordered:
     """Return a list with each id once, best first, ties by id."""
-    ids, scores = [id_ for id_, _ in hits], [score for _, score in hits]
+    ids: Sequence[Id]
+    scores: Sequence[float]
+    ids, scores = zip(*hits, strict=True) if hits else ((), ())
     levels = np.array(scores)
     if not _is_usual(ids, levels):
         best = _checked(name, hits)
@@ -246,7 +248,8 @@ def _ordered(name: str, hits: Sequence[tuple[Id, float]]) -> _Ordered:
         levels = levels[begins][tie - 1]
         rows = _sorted([*zip(tie.tolist(), ids, scores, strict=True)])
         ids, scores = [id_ for _, id_, _ in rows], [score for _, _, score in rows]
-    return _Ordered({id_: rank for rank, id_ in enumerate(ids, 1)}, scores, levels)
+    ranks = dict(zip(ids, range(1, len(ids) + 1), strict=True))
+    return _Ordered(ranks, scores, levels)
 
 
 def _is_usual(ids: Sequence[Id], scores: NDArray[Any]) -> bool:
