@@ -88,7 +88,7 @@ train-tiny: $(STAMP)  ## train the tiny checkpoints from DATA=../shared, in abou
 	$(PY) -m tools.train_tiny --data $(DATA) --out shared/tiny/src/qwen3_rag_tiny
 
 .PHONY: pictures
-pictures: $(STAMP)  ## draw the terminals in docs/pictures (ARGS=--all draws variants, to look at)
+pictures: $(STAMP)  ## draw the terminals and the search page in docs/pictures (ARGS=--all draws variants, to look at)
 	$(PY) -m tools.pictures docs/pictures $(ARGS)
 
 .PHONY: bench

@@ -4,7 +4,7 @@ python -m tools.pictures docs/pictures
 
 Every command runs on a terminal of its own, over the pages in examples/milvus_faq, with the tiny
 models and a stand-in for a chat model. `--all` draws each also wide, narrow, light and without
-colours, to look at.
+colours, to look at. The search page is photographed over the same pages where Chromium is found.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from rich.terminal_theme import DIMMED_MONOKAI, TerminalTheme
 from rich.text import Text
 
 from qwen3_rag_testkit.chat_endpoint import ChatEndpoint
+from qwen3_rag_testkit.chromium import find_chromium
+from tools.pictures.page import photograph
 from tools.pictures.recording import record, to_svg
 
 PAGES = Path(__file__).resolve().parents[2] / "examples" / "milvus_faq"
@@ -130,6 +132,10 @@ def main() -> None:
                 text = draw(scene, folder, {**variables, **more}, columns)
                 path = arguments.folder / f"{scene.name}{suffix}.svg"
                 path.write_text(to_svg(text, columns=columns, theme=theme), encoding="utf-8")
+        program = find_chromium()
+        if program is None:
+            parser.exit(message="No pictures of the page: there is no Chromium on the path.\n")
+        photograph(folder / ".qwen3-rag", QUESTION, program, arguments.folder)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 
 pytest.importorskip("pty", reason="needs the terminals of POSIX systems")
 from tools.pictures.__main__ import SCENES, Scene
+from tools.pictures.page import VIEWS
 from tools.pictures.recording import record, to_svg
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,15 @@ def test_the_documentation_shows_every_scene(scene: Scene) -> None:
     svg = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert len(svg) < 30_000
     assert "/home/ada" in svg or not re.search("/home/|/root/|/Users/|/tmp/(?!handbook)", svg)
+
+
+def test_every_picture_in_the_documentation_exists_and_is_small() -> None:
+    named = {
+        page.parent / name
+        for page in (ROOT / "docs").glob("*.md")
+        for name in re.findall(r"!\[[^]]+\]\((pictures/[^)]+)\)", page.read_text(encoding="utf-8"))
+    }
+
+    assert {ROOT / "docs" / "pictures" / f"{view.name}.webp" for view in VIEWS} <= named
+    assert named == set((ROOT / "docs" / "pictures").iterdir())
+    assert max(picture.stat().st_size for picture in named) < 200_000

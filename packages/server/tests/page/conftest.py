@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,15 @@ from qwen3_rag_testkit.chromium import find_chromium, running_chromium
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+PACKAGES = ("playwright", "axe_playwright_python")
 WIDE = {"width": 1440, "height": 900}
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Fail where `--require-browser` is given and a package is missing, for which files skip."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing and collector.config.getoption("--require-browser"):
+        raise pytest.UsageError(f"--require-browser was given, but {missing} are not installed.")
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,7 @@ function changeOf(hit, name) {
 function card(hit, name, words) {
   const { rank, score } = hit.ranks[name];
   const [folder, file] = fileOf(hit);
-  const heading = String(hit.payload.heading ?? "");
+  const heading = String(hit.payload.heading ?? "").split(" > ").at(-1); // a card has little room
   const snippet = made("span", { class: "snippet", dir: "auto" });
   const places = words.in(hit.text).slice(0, 200);
   const start = bestStart(hit.text, places, EXTRACT);
@@ -76,7 +76,7 @@ function card(hit, name, words) {
     "button", { type: "button", class: "hit", "data-id": keyOf(hit), tabindex: "-1" },
     made("span", { class: "file" },
       made("span", { class: "rank" }, `${rank}`), " ",
-      made("bdi", { dir: "ltr" }, made("span", { class: "folder" }, folder), file), " ", score_),
+      made("bdi", { dir: "ltr" }, made("span", { class: "folder" }, folder), made("span", { class: "name" }, file)), " ", score_),
     made("span", { class: "place" }, made("bdi", {}, [placeOf(hit), heading].filter(Boolean).join(" · "))),
     snippet,
     made("span", { class: "change" }, changeOf(hit, name)),
