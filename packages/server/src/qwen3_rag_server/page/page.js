@@ -103,7 +103,6 @@ async function run({ isNew = false, keepsAddress = false } = {}) {
   $("results").setAttribute("aria-busy", "true");
   try {
     const answer = await search(requestOf(query, limit), limit, own.signal);
-    if (own.signal.aborted) return;
     fail(null);
     const address = addressOf();
     if (!keepsAddress && address !== location.hash) {
@@ -115,7 +114,7 @@ async function run({ isNew = false, keepsAddress = false } = {}) {
     const best = show(answer.hits, limit, state.words);
     report(best, answer.seconds, performance.now() - begun);
   } catch (error) {
-    if (error.name === "AbortError" || own.signal.aborted) return;
+    if (error.name === "AbortError") return; // a later search took its place
     fail(error);
   }
   if (running === own) $("results").removeAttribute("aria-busy");
