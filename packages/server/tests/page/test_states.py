@@ -192,3 +192,19 @@ def test_a_slow_answer_does_not_replace_a_newer_one(page: Page) -> None:
     expect(page.get_by_role("status")).to_contain_text("capitals.md")
     assert "France" in page.url
     assert "France" in page.title()
+
+
+def test_a_question_asked_before_the_page_is_ready_is_answered(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/meta", lambda route: held.append(route))
+    page.reload()
+    _submit(page)
+    assert hits_of(page, "Reranked").count() == 0
+    with searching(page):
+        held[0].continue_()
+    page.unroute("**/meta")
+
+    assert len(ids(page, "Reranked")) == 10
+    assert page.url.endswith("&index=handbook")
+    page.evaluate("history.back()")
+    expect(page.get_by_text("See what each step")).to_be_visible()

@@ -8,7 +8,7 @@ import { Words } from "./words.js";
 const STEPS = { embed: "embed", retrieve: "retrieve and fuse", rerank: "rerank" };
 const FIELDS = ["index", "dense", "bm25", "depth", "limit", "filter", "instruction"];
 const $ = (id) => document.getElementById(id);
-const state = { hits: [], words: new Words(""), defaults: {} };
+const state = { hits: [], words: new Words(""), defaults: {}, isLoaded: false, isWanted: false };
 
 /** Set the controls as the server has them for an index; the question stays. */
 function useDefaults(index) {
@@ -154,6 +154,7 @@ function fail(error) {
   $("again").hidden = [400, 401, 404].includes(error.status);
   if (error.status === 401) {
     $("key-form").hidden = false;
+    state.isWanted = true;
     $("key").focus();
   }
   $("status").textContent = "";
@@ -174,13 +175,16 @@ async function load() {
     $("index").replaceChildren(...meta.indexes.map((name) => made("option", {}, name)));
     $("index-option").hidden = meta.indexes.length < 2;
     const typed = $("query").value;
-    const hasQuestion = takeAddress() || Boolean(typed.trim());
+    const hasQuestion = takeAddress();
     $("query").value ||= typed;
+    state.isLoaded = true;
     if (!meta.indexes.length) {
       $("intro").hidden = true;
       throw new Refused("This server has no index to search. Start it with --index PATH.", 404);
     }
-    if (hasQuestion) await run();
+    const isNew = state.isWanted && !hasQuestion;
+    state.isWanted = false;
+    if (hasQuestion || isNew) await run({ isNew });
     return true;
   } catch (error) {
     fail(error);
@@ -215,7 +219,8 @@ function prepareTheme() {
 function prepareForms() {
   $("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    run({ isNew: true });
+    if (state.isLoaded) run({ isNew: true });
+    else state.isWanted = true; // what is served is not known yet
   });
   $("options").addEventListener("input", (event) => {
     if (event.target.id === "index") useDefaults(event.target.value);
