@@ -12,6 +12,7 @@ from qwen3_rag_cli.commands.ask import ask_command
 from qwen3_rag_cli.commands.cache import cache
 from qwen3_rag_cli.commands.demo import demo_command
 from qwen3_rag_cli.commands.doctor import doctor_command
+from qwen3_rag_cli.commands.evaluation import evaluation
 from qwen3_rag_cli.commands.index import index_command
 from qwen3_rag_cli.commands.info import info_command
 from qwen3_rag_cli.commands.list import list_command
@@ -69,6 +70,7 @@ app.command("doctor", short_help="Show what is installed, and check an index.")(
 app.command("demo", short_help="Search this project's documentation.")(demo_command)
 app.command("models", short_help="List the models that are known to run.")(models_command)
 app.add_typer(train, name="train")
+app.add_typer(evaluation, name="eval")
 app.add_typer(cache, name="cache")
 app.command("merge", short_help="Merge checkpoints by SLERP.")(merge_command)
 app.command("reindex", short_help="Embed a collection anew, or renew its BM25 terms.")(

@@ -29,6 +29,7 @@ COMMANDS = (
     "models",
     "cache info",
     "cache clear",
+    "eval run",
     "train embed",
     "train rerank",
     "merge",

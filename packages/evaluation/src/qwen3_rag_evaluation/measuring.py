@@ -18,7 +18,7 @@ from qwen3_rag.search import SearchPipeline
 from qwen3_rag_evaluation.collection import Collection
 from qwen3_rag_evaluation.configurations import Configuration
 from qwen3_rag_evaluation.exact import BM25Index, DenseIndex, ExactSearcher
-from qwen3_rag_evaluation.metrics import DEFAULT_METRICS
+from qwen3_rag_evaluation.metrics import DEFAULT_METRICS, Metric
 from qwen3_rag_evaluation.running import Outcome, run_queries
 from qwen3_rag_evaluation.scores import Scores, evaluate
 
@@ -92,6 +92,8 @@ def measure(
         ModelError: A checkpoint is missing or broken.
         BackendError: A model could not be run.
     """
+    for name in metrics:
+        Metric.parse(name)  # before anything is computed
     with ExitStack() as stack:
         prepared = _Prepared(collection, cache, progress, stack)
         results = []
