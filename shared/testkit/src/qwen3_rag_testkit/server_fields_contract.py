@@ -168,7 +168,7 @@ class ServerFieldsContract(ABC):
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            ({"api": "vLLM"}, "`api` must be one of vllm"),
+            ({"api": "vLLM"}, "`api` must be one of .*vllm"),
             ({"timeout": 0}, "`timeout`"),
             ({"concurrency": 0}, "`concurrency`"),
         ],
