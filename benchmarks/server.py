@@ -29,9 +29,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks.engine.machine import machine
-from benchmarks.engine.texts import Texts
 from qwen3_rag import Qwen3Embedder
+from qwen3_rag_cli.threads import spare_neighbours
 from qwen3_rag_tiny import embedding_folder
 
 CONNECTIONS = 64
@@ -195,6 +194,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="in how many turns")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
+    from benchmarks.engine.machine import machine  # both import torch, which looks at threads then
+    from benchmarks.engine.texts import Texts
+
     made = Texts(embedding_folder())
     texts = made.texts([TOKENS] * 2 * SIZE)
     queries = [made.text(10) for _ in range(997)]
@@ -239,7 +241,7 @@ def table(result: dict[str, Any]) -> str:
 |---|---|---|---|
 | {CONNECTIONS} connections, {TEXTS} texts of {TOKENS} tokens a request | {here:,.0f} tokens/s \
 | {there:,.0f} tokens/s | {there / here:.2f} |
-| processor time for a million tokens, with clients | {own:.1f} s | {whole:.1f} s \\
+| processor time for a million tokens, with clients | {own:.1f} s | {whole:.1f} s \
 | {own / whole:.2f} |
 | one short query, median | {alone:.1f} ms | {asked:.1f} ms | {asked - alone:+.1f} ms |
 | one short query beside {BULK} connections of the first row | \
@@ -249,4 +251,5 @@ def table(result: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     os.environ.pop("OMP_NUM_THREADS", None)
+    spare_neighbours()  # as the server does: threads that sleep are slow to wake
     main()

@@ -255,3 +255,12 @@ def test_many_connections_at_once_get_each_its_own_answer(
     for one in threads:
         one.join()
     assert wrong == []
+
+
+def test_who_is_told_the_address_can_ask_before_requests_are_answered() -> None:
+    server = RunningServer(Served(Qwen3Embedder("any", backend=DeterministicBackend())), port=0)
+    server.listen()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with server:
+            assert connection.recv(15).startswith(b"HTTP/1.1 200")

@@ -24,6 +24,8 @@ __all__ = ["RunningServer"]
 #: nginx does after 60 seconds, and a request that meets the server's end of it is lost.
 KEEP_ALIVE = 75
 
+BACKLOG = 2048  # connections that wait to be accepted, as uvicorn has it
+
 
 class RunningServer:
     """Answers requests on a port.
@@ -84,6 +86,13 @@ class RunningServer:
         """The server's address for clients on this machine."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
+
+    def listen(self) -> None:
+        """Accept connections, whose requests wait for `run`.
+
+        Call it before you tell anybody the address.
+        """
+        self._socket.listen(BACKLOG)
 
     def run(self) -> None:
         """Answer requests until SIGINT or SIGTERM; requests under way are answered first."""

@@ -100,5 +100,6 @@ def serve_command(
             served.warm_up()
         parts = (served.embedding_name, served.reranking_name, *served.searchers)
         told = ", ".join(visible(part) for part in parts if part)
+        server.listen()
         errors().say(f"Serving {told} at {server.url}")
         server.run()
