@@ -171,6 +171,7 @@ def test_a_chat_endpoint_that_fails_is_told_without_its_address_and_key(
         assert told in message
         assert "k3y" not in message
         assert endpoint.url not in message
+        assert "/chat/completions" not in message
     assert again.json()["text"] == ANSWER
 
 

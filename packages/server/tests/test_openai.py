@@ -119,3 +119,9 @@ def test_a_text_that_is_too_long_is_refused_or_cut_as_asked(
     expected = embedder.embed_documents([long], details=True)
     assert cut["cut_at"] == [None, *expected.cut_at]
     np.testing.assert_allclose(cut["data"][1]["embedding"], expected.vectors[0], atol=1e-6)
+
+
+def test_the_type_of_an_error_tells_that_the_request_is_wrong(client: httpx.Client) -> None:
+    answer = client.put("/v1/embeddings")
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (405, "invalid_request_error")

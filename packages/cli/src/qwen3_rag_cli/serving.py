@@ -85,7 +85,8 @@ def opened(
             models = Models.chosen(model, reranker, runtime=runtime)
             embedder = closing.enter_context(models.embedder())
             ranks = models.reranking is not None
-            served = Served(embedder, closing.enter_context(models.reranker()) if ranks else None)
+            ranker = closing.enter_context(models.reranker()) if ranks else None
+            served = Served(embedder, ranker, chat=chat)
         yield closing.enter_context(served)
 
 

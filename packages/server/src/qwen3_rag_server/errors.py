@@ -28,7 +28,7 @@ _STATUSES: tuple[tuple[type[Qwen3RagError], int], ...] = (
 
 #: What OpenAI's clients find in `error.type`.
 _TYPES = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error"}
-_TYPES |= {408: "timeout_error", 413: "invalid_request_error", 429: "rate_limit_error"}
+_TYPES |= {408: "timeout_error", 429: "rate_limit_error"}
 
 
 #: Characters of a message of the library in an answer.
@@ -56,7 +56,7 @@ class Refusal(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """An object in `error`, as OpenAI's clients read it, and Cohere's `message` beside it."""
-        kind = _TYPES.get(self.status, "server_error")
+        kind = _TYPES.get(self.status, "server_error" if self.status >= 500 else _TYPES[400])
         told = {"message": self.message, "type": kind, "param": self.field, "code": self.status}
         return {"error": told, "message": self.message}
 

@@ -69,7 +69,9 @@ async def ask_in_parts(served: Served, body: AskBody) -> AsyncGenerator[Event, N
     except Qwen3RagError as error:
         log.warning("The chat endpoint could not be used: %s", error)
         # The address is nobody's concern but the operator's, who finds it in the log.
-        told = str(error).replace(served.chat.base_url, "The chat endpoint")
+        told = str(error)
+        for address in (f"{served.chat.base_url}/chat/completions", served.chat.base_url):
+            told = told.replace(address, "The chat endpoint")
         raise Refusal(502, told) from error
     yield Event("answer", _record(body, made, answer))
 
