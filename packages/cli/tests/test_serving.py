@@ -65,14 +65,23 @@ def test_an_index_is_served_until_sigterm(cli: Any, folder: Path) -> None:
 
 def test_models_are_served_without_an_index_with_the_key_of_a_variable(cli: Any) -> None:
     arguments = ("--model", "tiny", "--server-key-env", "SERVED_KEY")
-    with _serving(cli, *arguments, SERVED_KEY="k-4711") as (_, url):
+    chat = ("--chat-url", "http://127.0.0.1:9", "--chat-model", "writer")
+    with _serving(cli, *arguments, *chat, SERVED_KEY="k-4711") as (process, url):
         body = {"model": "tiny", "input": "a"}
         refused = httpx.post(f"{url}/v1/embeddings", json=body)
         allowed = httpx.post(
             f"{url}/v1/embeddings", json=body, headers={"authorization": "Bearer k-4711"}
         )
+        asked = httpx.post(
+            f"{url}/v1/ask", json={"question": "a"}, headers={"authorization": "Bearer k-4711"}
+        )
+        if os.name == "posix":  # its terminal is closed
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(timeout=60) == 129
+            assert process.stderr.read() == ""
 
     assert (refused.status_code, allowed.status_code) == (401, 200)
+    assert "Start it with --index" in asked.json()["message"]  # there is a chat model
 
 
 def test_questions_are_answered_by_the_chat_model_of_the_options(cli: Any, folder: Path) -> None:

@@ -51,14 +51,14 @@ class OnlyHosts:
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         """Set what is behind."""
-        self._app, self._hosts = app, frozenset(hosts)
+        self._app, self._hosts = app, frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "http" and self._hosts:
             given = Headers(scope=scope).get("host", "")
             name = given.rpartition("]")[0].lstrip("[") or given.partition(":")[0]
-            if name not in self._hosts:
+            if name.lower().removesuffix(".") not in self._hosts:
                 refusal = Refusal(
                     400,
                     f"The request names the host {name!r:.120}, and this server answers for "

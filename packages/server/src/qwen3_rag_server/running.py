@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Self
 
 import uvicorn
@@ -65,7 +69,9 @@ class RunningServer:
         check_count(port, "port", 0, 65_535, required=True)
         self._socket = _bound(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
-        app = make_app(served, settings.of_this_machine() if _is_loopback(host) else settings)
+        if ip_address(self._socket.getsockname()[0].partition("%")[0]).is_loopback:
+            settings = settings.of_this_machine(host)
+        app = make_app(served, settings)
         self._served = served
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -95,8 +101,9 @@ class RunningServer:
         self._socket.listen(BACKLOG)
 
     def run(self) -> None:
-        """Answer requests until SIGINT or SIGTERM; requests under way are answered first."""
-        self._server.run(sockets=[self._socket])
+        """Answer requests until SIGINT, SIGTERM or SIGHUP; those under way are answered first."""
+        with self._until_hang_up():
+            self._server.run(sockets=[self._socket])
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run_here, name="qwen3-rag-server", daemon=True)
@@ -112,6 +119,29 @@ class RunningServer:
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
+
+    @contextmanager
+    def _until_hang_up(self) -> Iterator[None]:
+        """Stop when the terminal is closed, as uvicorn does at its own two signals."""
+        number: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(number) if number is not None and in_main else None
+        if number is None or before in (None, signal.SIG_IGN):  # ignored by nohup
+            yield
+            return
+        came = False
+
+        def stop(*_: object) -> None:
+            nonlocal came
+            came = self._server.should_exit = True
+
+        signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            signal.signal(number, before)
+        if came:
+            signal.raise_signal(number)
 
     def _run_here(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._socket]))
@@ -130,13 +160,10 @@ def _bound(host: str, port: int) -> socket.socket:
         except BaseException:
             made.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError, ValueError) as error:  # a label that is too long, a NUL
+        told = error.strerror if isinstance(error, OSError) else "it is no name of a host"
         raise InputError(
-            f"The server cannot listen on {host!r}, port {port}: {error.strerror or error}. Choose "
+            f"The server cannot listen on {host!r:.120}, port {port}: {told or error}. Choose "
             "another address or port."
         ) from error
     return made
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

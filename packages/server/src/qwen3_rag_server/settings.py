@@ -22,8 +22,9 @@ class Settings:
         api_keys: Keys, any of which a request must name as `Authorization: Bearer KEY`; without
             any, every request is answered.
         open_hooks: Whether the paths that stores call, which send no key, are answered without one.
-        hosts: Names in the header `Host` that are answered; all if empty. A server that only this
-            machine reaches needs it: a page of another site could otherwise have a browser ask it.
+        hosts: Names in the header `Host` that are answered, in any case; all if empty. A server
+            that only this machine reaches needs it: a page of another site could otherwise have a
+            browser ask it.
         max_body: Bytes of a request's body.
         max_texts: Texts or pairs in one request.
         max_bodies: Bytes of the bodies of all requests that arrive, wait or run; a request that
@@ -58,6 +59,6 @@ class Settings:
                     "no header can hold. Choose another."
                 )
 
-    def of_this_machine(self) -> Settings:
-        """Return the settings of a server that only this machine reaches."""
-        return self if self.hosts else replace(self, hosts=LOOPBACK)
+    def of_this_machine(self, *names: str) -> Settings:
+        """Return the settings of a server that only this machine reaches, also by `names`."""
+        return self if self.hosts else replace(self, hosts=(*LOOPBACK, *names))
