@@ -107,6 +107,7 @@ def test_what_cannot_be_served_ends_with_an_error(cli: Any, folder: Path, tmp_pa
     for arguments, code, told in (
         (["--model", "tiny", "--server-key-env", "NOT_SET_HERE"], 2, "NOT_SET_HERE"),
         (["--index", tmp_path], 3, "There is no index"),
+        (["--index", ""], 2, "`--index` is empty"),
         (["--index", folder, "--index", folder], 2, "Two of the indexes are named"),
         (["--model", "tiny", "--port", "70000"], 2, "`port` must be"),
         (["--model", "tiny", "--chat-url", "http://localhost"], 2, "--chat-model NAME"),

@@ -61,7 +61,7 @@ def opened(
         chat: The chat model that answers questions.
 
     Raises:
-        InputError: Two indexes have the same name.
+        InputError: Two indexes have the same name, or one has none.
         StoreError: An index cannot be opened, or was made with another model.
     """
     searchers: dict[str, HybridSearcher] = {}
@@ -92,6 +92,11 @@ def opened(
 
 def _place(given: str) -> Place:
     """Read a value of `--index`: an index, or the folder that an index was made for."""
+    if not given:
+        raise InputError(
+            "`--index` is empty, as with a variable that is not set. Name an index, or leave the "
+            "option out."
+        )
     inside = Path(given) / STORE
     return Place.of(inside if inside.is_dir() else given)
 

@@ -70,7 +70,7 @@ def serve_command(
         ),
     ] = 16_384,
 ) -> None:
-    """Serve the models, and indexes, over HTTP, until Ctrl-C or SIGTERM.
+    """Serve the models, and indexes, over HTTP, until Ctrl-C, SIGTERM or SIGHUP.
 
     It speaks what clients of OpenAI, Cohere, Jina, Text Embeddings Inference and Weaviate's modules
     speak. Without --index, it serves the models alone. With --chat-url, questions are answered from
