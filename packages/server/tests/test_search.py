@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,7 @@ def test_what_cannot_be_searched_is_refused(
 
     assert answer.status_code == status, answer.text
     assert told in answer.json()["error"]["message"]
+    assert os.sep not in answer.json()["error"]["message"]  # as of where the index is
 
 
 @pytest.mark.parametrize("filter", [{"": [1]}, {"place": [2**63]}, {"place": []}, {"a\0": ["b"]}])

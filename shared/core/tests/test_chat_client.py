@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from types import MappingProxyType
 from typing import Any
 
@@ -99,12 +99,23 @@ def streamed(body: str, *, stays_open: bool = False) -> AbstractContextManager[s
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that the client waited, which pass at once."""
     waited: list[float] = []
+    own, sleep, async_sleep = current_thread(), time.sleep, asyncio.sleep
 
-    async def asleep(seconds: float) -> None:
-        waited.append(seconds)
+    # Other tests' servers may run in other threads.
+    def wait(seconds: float) -> None:
+        if current_thread() is own:
+            waited.append(seconds)
+        else:
+            sleep(seconds)
 
-    monkeypatch.setattr("qwen3_rag.chat._client.time.sleep", waited.append)
-    monkeypatch.setattr("qwen3_rag.chat._client.asyncio.sleep", asleep)
+    async def async_wait(seconds: float) -> None:
+        if current_thread() is own:
+            waited.append(seconds)
+        else:
+            await async_sleep(seconds)
+
+    monkeypatch.setattr("qwen3_rag.chat._client.time.sleep", wait)
+    monkeypatch.setattr("qwen3_rag.chat._client.asyncio.sleep", async_wait)
     return waited
 
 

@@ -98,6 +98,17 @@ def test_a_reply_without_an_end_is_not_read_into_memory(ask: Ask, start: bytes) 
         ask(chat)
 
 
+def test_a_stream_of_events_without_an_end_is_not_gathered() -> None:
+    [event, *_] = reply(f'"{"x" * 500_000}"', stream=True)[0].partition(b"data: [DONE]")
+
+    def pieces(stream: bool) -> Iterable[bytes]:
+        return itertools.repeat(event)
+
+    with endpoint(pieces) as chat, pytest.raises(BackendError, match=r"more than 50 MB"):
+        for _ in chat.stream([{"role": "user", "content": "a"}]):
+            pass
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from qwen3_rag import Hit
+from qwen3_rag.errors import Qwen3RagError
 from qwen3_rag.search import Searcher, further_arguments
 from qwen3_rag_hybrid import HybridSearcher
 from qwen3_rag_server.bodies import Body
@@ -90,7 +93,6 @@ async def found(
         Qwen3RagError: See `Searcher.search`.
     """
     name, searcher = _searcher(served, body.index)
-    await _refresh(searcher)
     further = further_arguments(
         searcher,
         ids=body.ids,
@@ -100,16 +102,28 @@ async def found(
         per_group=body.per_group,
     )
     seconds: dict[str, float] = {}
-    tuned = _tuned(searcher, body, seconds)
-    hits = await tuned.asearch(
-        query,
-        limit=limit,
-        offset=offset,
-        filter=_filter(searcher, body.filter),
-        instruction=body.instruction,
-        **further,
-    )
+    with _unplaced(searcher, name):
+        await _refresh(searcher)
+        hits = await _tuned(searcher, body, seconds).asearch(
+            query,
+            limit=limit,
+            offset=offset,
+            filter=_filter(searcher, body.filter),
+            instruction=body.instruction,
+            **further,
+        )
     return Found(name, hits, seconds)
+
+
+@contextmanager
+def _unplaced(searcher: Searcher, name: str) -> Iterator[None]:
+    """Leave out of errors where the index is on this machine, which is not clients' concern."""
+    try:
+        yield
+    except Qwen3RagError as error:
+        if path := getattr(getattr(searcher, "store", None), "path", None):
+            error.args = (str(error).replace(str(path), name),)
+        raise
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:

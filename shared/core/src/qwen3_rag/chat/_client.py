@@ -18,7 +18,13 @@ from qwen3_rag._flow import Call, Flow, run, run_async
 from qwen3_rag._inputs import check_count
 from qwen3_rag._key import Key, check_key, read_key
 from qwen3_rag._waits import MAX_WAIT, asked_wait, may_repeat, wait_before
-from qwen3_rag.chat._reply import Completion, StreamReader, error_text, read_completion
+from qwen3_rag.chat._reply import (
+    Completion,
+    StreamReader,
+    check_length,
+    error_text,
+    read_completion,
+)
 from qwen3_rag.errors import BackendError, InputError, InputTypeError, MissingExtraError
 
 try:
@@ -37,7 +43,6 @@ C = TypeVar("C", httpx.Client, httpx.AsyncClient)
 
 _OWN_FIELDS = {"messages", "model", "n", "stream"}
 _CONNECT_SECONDS = 10.0
-_LONGEST_REPLY = 50_000_000  # bytes
 
 _ADVICE = {
     401: "Check the key that `api_key` or `api_key_env` gives.",
@@ -305,11 +310,7 @@ async def _aread(response: httpx.Response) -> bytes:
 
 def _add(received: bytearray, data: bytes) -> None:
     received += data
-    if len(received) > _LONGEST_REPLY:
-        raise BackendError(
-            f"The endpoint sent more than {_LONGEST_REPLY // 10**6} MB, which is no chat "
-            "completion. Check `base_url`."
-        )
+    check_length(len(received))
 
 
 @cache

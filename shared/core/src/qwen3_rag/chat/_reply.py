@@ -9,7 +9,7 @@ from typing import Any
 
 from qwen3_rag.errors import BackendError
 
-__all__ = ["Completion", "StreamReader", "error_text", "read_completion"]
+__all__ = ["Completion", "StreamReader", "check_length", "error_text", "read_completion"]
 
 #: What `json` raises for what is no JSON, is nested too deeply, or has too long a number, and what
 #: reading fields raises where something else is than expected.
@@ -18,6 +18,7 @@ _WRONG = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _THINK, _END_THINK = "<think>", "</think>"
 _SHOWN = 300
 _LONGEST_EVENT = 1_000_000  # bytes
+_LONGEST_REPLY = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,18 @@ class StreamReader:
         self._text = _TextReader()
         self._finish: str | None = None
         self._has_events = False
+        self._length = 0
         self.done = False
 
     def feed(self, data: bytes) -> Iterator[str]:
         """Read what has arrived, and yield the text that it adds.
 
         Raises:
-            BackendError: The server reports an error, or this is not a streamed reply.
+            BackendError: The server reports an error, or this is not a streamed reply, or one
+                without an end.
         """
+        self._length += len(data)
+        check_length(self._length)
         if len(self._start) < 4 * _SHOWN:
             self._start += data[: 4 * _SHOWN]
         # Lines end with line feeds alone: JSON may contain the other ends that str.splitlines has.
@@ -128,6 +133,22 @@ class StreamReader:
                 f"{_excerpt(data)!r}."
             ) from None
         return self._text.feed(content) if isinstance(content, str) else ""
+
+
+def check_length(length: int) -> None:
+    """Reject a reply that is longer than any chat completion.
+
+    Args:
+        length: The bytes that have come.
+
+    Raises:
+        BackendError: It is.
+    """
+    if length > _LONGEST_REPLY:
+        raise BackendError(
+            f"The endpoint sent more than {_LONGEST_REPLY // 10**6} MB, which is no chat "
+            "completion. Check `base_url`."
+        )
 
 
 def error_text(body: bytes) -> str:
