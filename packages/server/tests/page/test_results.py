@@ -224,3 +224,12 @@ def test_one_file_alone_is_searched_from_a_hit(page: Page) -> None:
 
     assert {one.partition(":")[0] for one in ids(page, "Dense")} == {"guide/capitals.md"}
     assert page.get_by_label("Filter").input_value() == 'path="guide/capitals.md"'
+
+
+def test_a_file_with_quotes_in_its_name_is_searched_alone(page: Page) -> None:
+    ask(page, "hostile markup")
+    hit_of(page, "BM25", "Hostile markup").click()
+    with searching(page):
+        page.get_by_role("button", name="Only this file").click()
+
+    assert {one.rpartition(":")[0] for one in ids(page, "Dense")} == {f"{HOSTILE}.html"}

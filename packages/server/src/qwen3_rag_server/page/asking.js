@@ -43,8 +43,8 @@ function told(answer, content, hadKey) {
  */
 export function filterOf(text) {
   const found = {};
-  const rest = text.replace(/([^\s="]+)=(?:"([^"]*)"|([^\s"]+))(?=\s|$)/g, (_, name, quoted, plain) => {
-    (found[name] ??= []).push(/^\d{1,15}$/.test(plain ?? "") ? Number(plain) : quoted ?? plain);
+  const rest = text.replace(/([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"]+))(?=\s|$)/g, (_, name, quoted, plain) => {
+    (found[name] ??= []).push(/^\d{1,15}$/.test(plain ?? "") ? Number(plain) : quoted?.replace(/\\(.)/g, "$1") ?? plain);
     return "";
   });
   if (rest.trim()) {

@@ -261,7 +261,7 @@ async function start() {
   prepareKeys();
   follow((button) => read(button, state));
   prepare(state, (path) => {
-    $("filter").value = `path="${path}"`;
+    $("filter").value = `path="${path.replace(/["\\]/g, "\\$&")}"`;
     $("options").open = true;
     run({ isNew: true });
   });
@@ -274,6 +274,7 @@ async function start() {
       run({ keepsAddress: true });
     } else {
       running?.abort();
+      $("results").removeAttribute("aria-busy");
       show([], 0, state.words);
       fail(null);
       $("intro").hidden = false;
