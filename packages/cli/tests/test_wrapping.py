@@ -19,7 +19,7 @@ def test_lines_are_broken_between_words_alone(width: int) -> None:
 
     assert " ".join(lines).split() == TEXT.split()
     assert all(len(line) <= width or " " not in line.strip() for line in lines)
-    # None of them has room for the first word of the next one.
+    # The first word of the next line fits on none of them.
     kept = TEXT.split("\n")
     for line, after in pairwise(lines):
         if line and after and not any(one.startswith(after) for one in kept):

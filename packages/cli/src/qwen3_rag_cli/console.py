@@ -111,7 +111,7 @@ def progress(total: int, silent: bool) -> Iterator[Callable[[float, int, str], N
         yield lambda done, chunks, key: None
         return
     columns = (
-        # A narrow terminal has room for what is told in words only.
+        # On a narrow terminal, only what is told in words fits.
         *([BarColumn(bar_width=10)] if err.width >= _BAR_WIDTH else []),
         TaskProgressColumn(),
         TextColumn("{task.fields[chunks]}", markup=False),

@@ -47,5 +47,5 @@ HANDBOOK = [
 ]
 NOTES = [
     _document("monday.txt", 1, "Buy bananas and call the bank about the capital."),
-    _document("tuesday.txt", 1, "The train to Paris leaves at nine."),
+    _document("tuesday.txt", 1, "The train to Paris departs at nine."),
 ]

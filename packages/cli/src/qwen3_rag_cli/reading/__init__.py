@@ -18,7 +18,7 @@ from qwen3_rag_cli.sections import Section
 
 __all__ = ["Content", "Reader", "Unusable", "digest_of"]
 
-# Instead of a file that was not fetched, Git LFS leaves a few lines that begin so.
+# Instead of a file that was not fetched, Git LFS writes a few lines that begin so.
 POINTER, LONGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
 
 

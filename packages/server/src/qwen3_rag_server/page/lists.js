@@ -65,7 +65,7 @@ function changeOf(hit, name) {
 function card(hit, name, words) {
   const { rank, score } = hit.ranks[name];
   const [folder, file] = fileOf(hit);
-  const heading = String(hit.payload.heading ?? "").split(" > ").at(-1); // a card has little room
+  const heading = String(hit.payload.heading ?? "").split(" > ").at(-1); // a card is narrow
   const snippet = made("span", { class: "snippet", dir: "auto" });
   const places = words.in(hit.text).slice(0, 200);
   const start = bestStart(hit.text, places, EXTRACT);

@@ -80,7 +80,7 @@ class Own(Api):
         except Refused as error:
             if error.status != BAD_REQUEST:
                 raise
-            # Such as an instruction that leaves no room for a text, which is one in this process.
+            # Such as an instruction that is too long for any text to follow, as in this process.
             raise InputError(str(error)) from error
 
     async def _info(self) -> dict[str, Any] | None:
